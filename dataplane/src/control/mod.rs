@@ -1,0 +1,1 @@
+//! The control thread: admin endpoints, signals, snapshot generations.

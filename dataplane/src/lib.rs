@@ -1,0 +1,12 @@
+//! The dataplane of Weir: per-core workers that parse HTTP, decide, and forward over mutual-TLS pools.
+//!
+//! The folder tree is the architecture; see `docs/architecture.md` for the way of a request through it.
+
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod http;
+pub mod io;
+pub mod telemetry;
+pub mod tls;
+pub mod worker;

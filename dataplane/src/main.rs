@@ -1,0 +1,5 @@
+//! The binary `weir`.
+
+fn main() -> std::process::ExitCode {
+    weir::commands::main()
+}

@@ -1,0 +1,1 @@
+//! Counters, latency histograms, events and logs.

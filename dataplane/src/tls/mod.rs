@@ -1,0 +1,1 @@
+//! TLS towards origins: identities, their checks, and the record engine.

@@ -1,0 +1,1 @@
+//! A worker: one ring, its connections, its pools, its timers.

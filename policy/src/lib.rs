@@ -1,0 +1,1 @@
+//! Filtering modes, contexts, rules and address lists, compiled into flat tables.
