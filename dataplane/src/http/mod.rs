@@ -1,1 +1,38 @@
 //! HTTP/1.1 codecs without I/O: request and response heads, chunked bodies, forwarded heads, answers.
+//!
+//! Bytes come in as slices, facts and bytes go out; nothing here knows a socket, a clock or a runtime.
+//! The rules are stricter than RFC 9112 asks, because two parsers that read one message differently are what
+//! request smuggling lives on:
+//!
+//! - [`RequestHead`] and [`ResponseHead`] hold offsets into the caller's buffer, so that they can be reused from
+//!   message to message without an allocation;
+//! - framing (Content-Length, Transfer-Encoding, Connection) is decided once, and nobody reads those fields again;
+//! - what is forwarded is written anew from the parsed view ([`write_request_head`], [`write_response_head`]), never
+//!   copied, and bodies are framed by us.
+
+mod answer;
+mod chunked;
+mod fields;
+mod forward;
+mod framing;
+mod head;
+mod host;
+mod request;
+mod response;
+mod strict;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Answer, write_answer};
+pub use chunked::{Chunk, ChunkError, ChunkLimits, ChunkedDecoder};
+pub use fields::{FieldId, HeaderField, Span};
+pub use forward::{
+    CONTINUE, ForwardFacts, LAST_CHUNK, ResponseFacts, write_chunk, write_chunk_header, write_request_head,
+    write_response_head,
+};
+pub use framing::{BodyFraming, ResponseFraming};
+pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};
+pub use host::{host_without_port, is_valid_host};
+pub use request::RequestHead;
+pub use response::ResponseHead;

@@ -1,0 +1,129 @@
+//! The Host field and the authority of an absolute target (RFC 9110 section 7.2, RFC 3986 section 3.2).
+
+use std::net::Ipv6Addr;
+
+/// Whether `host` is a name, an IPv4 address or an IPv6 address in brackets, with an optional port of 1 to 65535.
+///
+/// Names are what RFC 3986 calls `reg-name`, without the comma: lists of hosts are how caches are poisoned. Userinfo,
+/// spaces, slashes and an empty port are refused.
+pub fn is_valid_host(host: &[u8]) -> bool {
+    let name = host_without_port(host);
+    let port = &host[name.len()..];
+    is_valid_name(name) && (port.is_empty() || is_valid_port(&port[1..]))
+}
+
+/// The host without `:port`. An IPv6 address keeps its brackets.
+pub fn host_without_port(host: &[u8]) -> &[u8] {
+    let port_search_start = match host {
+        [b'[', ..] => memchr::memchr(b']', host).unwrap_or(0),
+        _ => 0,
+    };
+    match memchr::memchr(b':', &host[port_search_start..]) {
+        // A bracket that never closes is no address: the search runs from its start, and the name is refused.
+        Some(colon) => &host[..port_search_start + colon],
+        None => host,
+    }
+}
+
+fn is_valid_name(name: &[u8]) -> bool {
+    if let [b'[', address @ .., b']'] = name {
+        return str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    if name.is_empty() {
+        return false;
+    }
+    let mut rest = name.iter();
+    while let Some(byte) = rest.next() {
+        let legal = match byte {
+            b'%' => {
+                rest.next().is_some_and(u8::is_ascii_hexdigit)
+                    && rest.next().is_some_and(u8::is_ascii_hexdigit)
+            }
+            byte => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte),
+        };
+        if !legal {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_valid_port(port: &[u8]) -> bool {
+    let digits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
+    let number =
+        port.iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit.wrapping_sub(b'0') & 15));
+    digits && (1..=65535).contains(&number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_pass() {
+        for host in [
+            "a",
+            "a.example",
+            "A.Example:8080",
+            "under_score.example",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "[::ffff:1.2.3.4]",
+            "a.example:65535",
+            "xn--bcher-kva.example",
+            "caf%C3%A9.example",
+            "trailing.dot.",
+            "it's.example",
+        ] {
+            assert!(is_valid_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_fail() {
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a,b",
+            "a/b",
+            "user@a",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:999999999999999999999",
+            "a:8x",
+            "a:80:80",
+            "[::1",
+            "[::1]x",
+            "[::1]80",
+            "[]",
+            "[::1]:",
+            "[v1.x]",
+            "[fe80::1%25eth0]",
+            "::1",
+            "a%2",
+            "a%zz",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "caf\u{e9}",
+            "a\"",
+            "<a>",
+            "a\t",
+        ] {
+            assert!(!is_valid_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn ports_are_cut_off() {
+        for (host, name) in
+            [("a.example:80", "a.example"), ("a", "a"), ("[::1]:8443", "[::1]"), ("[::1]", "[::1]"), ("", "")]
+        {
+            assert_eq!(host_without_port(host.as_bytes()), name.as_bytes());
+        }
+    }
+}
