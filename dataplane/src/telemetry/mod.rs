@@ -1,1 +1,22 @@
 //! Counters, latency histograms, events and logs.
+//!
+//! A worker writes into memory of its own and never waits for a reader: [`WorkerMetrics`] holds counters that one
+//! thread writes and others read, [`EventSender`] is the worker's end of a bounded ring. The other side (the
+//! [`MetricsRegistry`], the event writer) belongs to the control thread and may take its time.
+
+mod codes;
+mod counters;
+pub mod events;
+pub mod histogram;
+pub mod labels;
+
+pub mod metrics;
+pub mod prometheus;
+pub mod registry;
+
+pub use events::{AttackDetail, Event, EventReceiver, EventSender, EventText, OriginFailure, event_queue};
+pub use labels::{
+    AttackAction, BlockReason, ConnectionState, HandshakeResult, Labels, Limit, UpstreamError, VerdictLabel,
+};
+pub use metrics::WorkerMetrics;
+pub use registry::{Family, MetricsRegistry, MetricsSnapshot};

@@ -1,0 +1,83 @@
+//! What is wrong with a config: where, what was found, what is allowed, what to do.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::model::Place;
+
+/// Where an error or a warning was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Where {
+    /// A line of a config file.
+    Text(Place),
+    /// A file as a whole: it can't be read, it is too large.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(&'static str),
+}
+
+impl fmt::Display for Where {
+    /// `file:line:column`, `file`, or `environment variable NAME`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(place) => place.fmt(formatter),
+            Self::File(file) => file.display().fmt(formatter),
+            Self::Variable(name) => write!(formatter, "environment variable {name}"),
+        }
+    }
+}
+
+/// One thing that is wrong with a config. Its text is one line: `place: key: what is wrong; what to do`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it is.
+    pub place: Where,
+    /// Path of the key, as `server[0].location[2].mode`; empty where no key is concerned.
+    pub key: String,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to do about it; empty where the message says it all.
+    pub advice: String,
+}
+
+/// Something that works and yet is probably not meant. Never changes an exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigWarning {
+    /// Where it is.
+    pub place: Where,
+    /// Path of the key; empty where no key is concerned.
+    pub key: String,
+    /// What is odd, and what it leads to.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error at a place of a file, for checks that run after reading (policy, certificates).
+    #[must_use]
+    pub fn at(place: &Place, key: &str, message: String, advice: String) -> Self {
+        Self { place: Where::Text(place.clone()), key: key.to_owned(), message, advice }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_line(formatter, &self.place, &self.key, &self.message)?;
+        if self.advice.is_empty() { Ok(()) } else { write!(formatter, "; {}", self.advice) }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_line(formatter, &self.place, &self.key, &self.message)
+    }
+}
+
+fn write_line(formatter: &mut fmt::Formatter<'_>, place: &Where, key: &str, message: &str) -> fmt::Result {
+    if key.is_empty() {
+        write!(formatter, "{place}: {message}")
+    } else {
+        write!(formatter, "{place}: {key}: {message}")
+    }
+}

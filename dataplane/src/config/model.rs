@@ -1,0 +1,551 @@
+//! What a config file means: plain data that knows no TOML, with every default filled in and every name resolved.
+//!
+//! Times are [`Duration`]s, sizes are bytes, paths are joined to the folder of the file that names them. Where `0`
+//! switches a limit off in the file, the field here is an `Option` and `None` means "no limit".
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A position in a config file, for errors that are found after reading (by the policy compiler, by certificate checks).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file as it was named on the command line, or joined from the config's folder.
+    pub file: Arc<Path>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    /// `file:line:column`, the form that editors jump to.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// A whole, validated configuration: the file, its rules and its lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[node]`: the process.
+    pub node: NodeConfig,
+    /// `[http]`: the most global context.
+    pub http: HttpConfig,
+    /// `[[listener]]`, in file order; at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[[server]]`, in file order; at least one.
+    pub servers: Vec<ServerConfig>,
+    /// `[[origin]]`, in file order; at least one. Servers and locations refer to them by index.
+    pub origins: Vec<OriginConfig>,
+    /// `[[client_certificate]]`, in file order. Origins refer to them by index.
+    pub client_certificates: Vec<ClientCertificateConfig>,
+    /// `[detection]`.
+    pub detection: DetectionConfig,
+    /// `[rules]` and what its file says.
+    pub rules: RulesConfig,
+    /// `[ip_lists]` and what its file says.
+    pub ip_lists: IpListsConfig,
+    /// `[events]`.
+    pub events: EventsConfig,
+    /// `[admin]`; `None` when the table is absent: no admin endpoint.
+    pub admin: Option<AdminConfig>,
+}
+
+/// `[node]`: the process and its workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Number of workers, 1 to 1024; `None` = one per core that this process may use.
+    pub workers: Option<u16>,
+    /// Client connections open at once in the whole process.
+    pub max_connections: u32,
+    /// Connections to all origins together, per worker, idle ones included.
+    pub origin_connections_total: u32,
+    /// How long running requests may take to finish after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Folder of what must survive a restart.
+    pub state_dir: PathBuf,
+    /// Which I/O backend runs the workers.
+    pub io: IoBackend,
+}
+
+/// `[node].io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoBackend {
+    /// The best that a probe at start finds.
+    Auto,
+    /// io_uring, or the start fails.
+    Uring,
+}
+
+/// `[http]`: what holds for every server unless it says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    /// Mode and the other inherited settings. `mode` is already what `WEIR_MODE` says, where that is set.
+    pub context: ContextConfig,
+    /// Whether denylisted addresses are blocked before anything else is looked at (spec S1.4).
+    pub acl_access_phase: bool,
+    /// Peers whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Name of the forwarding header, as written.
+    pub real_ip_header: String,
+    /// Limits of a client connection, before a request's server is known.
+    pub connection_limits: ConnectionLimits,
+    /// Limits of a request, for every server and location that doesn't set its own.
+    pub limits: RequestLimits,
+}
+
+/// Settings that http, server and location share; `None` = inherited from the context around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContextConfig {
+    /// Filtering mode.
+    pub mode: Option<Mode>,
+    /// Whether `mode` comes from the environment variable `WEIR_MODE`. Only ever true in the http context.
+    pub mode_from_environment: bool,
+    /// What rules may do to the mode.
+    pub mode_allow_override: Option<ModeOverride>,
+    /// The mode as a map over a header's value.
+    pub mode_by_header: Option<ModeByHeaderConfig>,
+    /// Application id: -1 or 1 to 2147483647.
+    pub application: Option<i64>,
+    /// Whether IP lists are ignored here.
+    pub disable_acl: Option<bool>,
+}
+
+/// A filtering mode, from the laxest to the strictest (spec S1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Nothing is inspected.
+    Off,
+    /// Inspected and recorded, never blocked.
+    Monitoring,
+    /// Blocked only from graylisted sources.
+    SafeBlocking,
+    /// Blocked.
+    Block,
+}
+
+impl Mode {
+    /// All modes, in order.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Monitoring, Self::SafeBlocking, Self::Block];
+
+    /// The name as in config files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Monitoring => "monitoring",
+            Self::SafeBlocking => "safe_blocking",
+            Self::Block => "block",
+        }
+    }
+
+    /// The mode of that name; `None` for any other text. Case counts.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
+/// What rules may do to the local mode (spec S2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeOverride {
+    /// Nothing.
+    Off,
+    /// Only make it stricter.
+    Strict,
+    /// Change it either way.
+    On,
+}
+
+/// `mode_by_header`: the local mode as a map over what a header's value contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeByHeaderConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Header name, as written.
+    pub header: String,
+    /// Text to look for and the mode it gives, in file order; none is empty.
+    pub contains: Vec<(String, Mode)>,
+}
+
+/// Limits of one client connection. They hold before the server is known, so `[http.limits]` alone sets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Request head in all, request line included. More is 431.
+    pub head_bytes: u32,
+    /// Request target. More is 414. Never above `head_bytes`.
+    pub target_bytes: u32,
+    /// Header fields of a request. More is 431.
+    pub header_count: u16,
+    /// From a request's first byte (for the first request: from accept) to the end of its head; 408 after that.
+    pub head_timeout: Duration,
+    /// How long a connection may stay idle between two requests.
+    pub keep_alive_timeout: Duration,
+    /// Requests on one connection, then it is closed; `None` = no limit.
+    pub keep_alive_requests: Option<u32>,
+    /// Age at which a connection is closed after the answer in progress; `None` = no limit.
+    pub connection_age_max: Option<Duration>,
+    /// Bytes received but not yet handled, per connection; above it receiving pauses until half is gone.
+    pub parked_bytes: u32,
+    /// Input that is discarded after an error answer, so that the answer arrives.
+    pub lingering_bytes: u64,
+    /// How long input is discarded after an error answer.
+    pub lingering_timeout: Duration,
+}
+
+/// Limits of one request, once its server and location are known; inherited key by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Longest forwarded request body. More is 413; `None` = no limit.
+    pub request_body_bytes: Option<u64>,
+    /// Between two reads of a request body; 408 after that.
+    pub body_timeout: Duration,
+    /// Lowest mean rate of a request body, in bytes a second, once `body_rate_grace` is over; `None` = no limit.
+    pub body_rate_min_bytes: Option<u64>,
+    /// How long a body may be slower than `body_rate_min_bytes`.
+    pub body_rate_grace: Duration,
+    /// Between two successful writes to the client; the connection is closed after that.
+    pub send_timeout: Duration,
+}
+
+/// `[[listener]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Name, unique among listeners.
+    pub name: String,
+    /// Where it listens. Port 0 = any free port.
+    pub address: SocketAddr,
+}
+
+/// `[[server]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Name, unique among servers.
+    pub name: String,
+    /// Host names as written: exact, or `*.` and a suffix. May be empty.
+    pub hosts: Vec<String>,
+    /// Whether it answers hosts that no server names. At most one server does.
+    pub default: bool,
+    /// Mode and the other inherited settings.
+    pub context: ContextConfig,
+    /// Index into [`Config::origins`].
+    pub origin: usize,
+    /// Limits of a request in force here: its own, else those of http.
+    pub limits: RequestLimits,
+    /// `[[server.location]]`, in file order.
+    pub locations: Vec<LocationConfig>,
+}
+
+/// `[[server.location]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocationConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Path or pattern, as written.
+    pub path: String,
+    /// How `path` is compared.
+    pub match_kind: MatchKind,
+    /// Mode and the other inherited settings.
+    pub context: ContextConfig,
+    /// Index into [`Config::origins`]: its own, else the server's.
+    pub origin: usize,
+    /// Limits of a request in force here: its own, else those of the server.
+    pub limits: RequestLimits,
+}
+
+/// How a location's path is compared, ranked as nginx ranks them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchKind {
+    /// The longest prefix wins, unless a regex matches.
+    Prefix,
+    /// The whole path; wins over all others.
+    Exact,
+    /// A prefix that, being the longest, stops the search for regexes.
+    PrefixFinal,
+    /// Unanchored, first in file order.
+    Regex,
+    /// The same, upper and lower case alike.
+    RegexNocase,
+}
+
+/// `[[origin]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Name, unique among origins.
+    pub name: String,
+    /// Addresses in file order, without repeats; at least one. Names were resolved while loading.
+    pub addresses: Vec<SocketAddr>,
+    /// How an address is picked.
+    pub balance: Balance,
+    /// Times and caps.
+    pub limits: OriginLimits,
+    /// `[origin.tls]`; `None` = plain TCP.
+    pub tls: Option<OriginTlsConfig>,
+}
+
+/// How an address of an origin is picked for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest running requests (of this worker).
+    LeastRequests,
+    /// By a hash of the client's address.
+    ClientIp,
+}
+
+/// Times and caps of one origin. Counts are per worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginLimits {
+    /// For a connection: TCP and TLS handshake together. 504 after that.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the answer's first. 504 after that.
+    pub first_byte_timeout: Duration,
+    /// Between two reads of an answer, and between two successful writes of a request.
+    pub idle_timeout: Duration,
+    /// How long an unused connection stays in the pool.
+    pub keep_alive_timeout: Duration,
+    /// Connections, idle ones included, over all addresses.
+    pub connections: u32,
+    /// Unused connections that are kept, over all addresses; 0 = none.
+    pub idle_connections: u32,
+    /// Requests on one connection, then it is closed; `None` = no limit.
+    pub requests_per_connection: Option<u32>,
+    /// Requests that may wait for a connection; one more is 503. 0 = none waits.
+    pub queue: u32,
+    /// How long a request may wait for a connection; 503 after that.
+    pub queue_timeout: Duration,
+}
+
+/// `[origin.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginTlsConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// SNI, and the DNS name or IP address that the origin's certificate must carry.
+    pub server_name: String,
+    /// What the origin's certificate is verified against.
+    pub trust: OriginTrust,
+    /// Whether the origin is known to demand a client certificate.
+    pub require_mtls: bool,
+    /// Index into [`Config::client_certificates`]: the identity that is shown. Always set with `require_mtls`.
+    pub client_certificate: Option<usize>,
+}
+
+/// What an origin's certificate is verified against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginTrust {
+    /// The roots of the system.
+    SystemRoots,
+    /// The certificates of a PEM file.
+    Bundle(PathBuf),
+    /// Nothing: `verify = false`.
+    Unverified,
+}
+
+/// `[[client_certificate]]`: an identity towards origins. The files are not opened by the config reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificateConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Name, unique among client certificates.
+    pub name: String,
+    /// PEM file: the leaf, then intermediates.
+    pub certificate: PathBuf,
+    /// PEM file: the leaf's private key.
+    pub private_key: PathBuf,
+    /// PEM file: the chain up to the issuer's root.
+    pub ca_bundle: PathBuf,
+}
+
+/// `[detection]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetectionConfig {
+    /// Folder of compiled databases; `None` when neither the file nor the environment names one: nothing is cached.
+    pub cache_dir: Option<PathBuf>,
+    /// Inspected bytes of one body; 0 = bodies aren't inspected.
+    pub body_limit_bytes: u64,
+    /// What happens to a body longer than that.
+    pub over_body_limit: OverLimit,
+    /// Inspection time of one request.
+    pub time_limit: Duration,
+    /// What happens to a request that takes longer.
+    pub over_time_limit: OverLimit,
+    /// Score from which findings of one class are an attack.
+    pub min_score: u32,
+    /// Folders of signatures beside the built-in pack.
+    pub signatures: Vec<PathBuf>,
+}
+
+/// What happens to a request that goes over an inspection limit. Either way there is an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// The rest passes uninspected.
+    Pass,
+    /// The request is an attack.
+    Block,
+}
+
+/// `[rules]` and its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesConfig {
+    /// The file; `None` = no rules.
+    pub file: Option<PathBuf>,
+    /// The general mode.
+    pub general_mode: RuleMode,
+    /// Rules in file order.
+    pub rules: Vec<RuleConfig>,
+}
+
+/// The mode that a rule or the general mode sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleMode {
+    /// `default`: the local mode stays.
+    Default,
+    /// A mode.
+    Set(Mode),
+}
+
+/// `[[rule]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Id, unique among rules, from 1.
+    pub id: u64,
+    /// What it does.
+    pub kind: RuleKind,
+    /// URI constructor (spec S3.2), as written.
+    pub uri: Option<String>,
+    /// Explicit conditions, which add up with those of `uri`.
+    pub when: Vec<ConditionConfig>,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuleKind {
+    /// `type = "mode"`.
+    Mode(RuleMode),
+}
+
+/// `[[rule.when]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// The part of the request it looks at.
+    pub point: Point,
+    /// How it compares.
+    pub is: Test,
+    /// What it compares with; empty for [`Test::Absent`].
+    pub value: String,
+}
+
+/// A part of a request that conditions look at (spec S3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// `["method"]`
+    Method,
+    /// `["instance"]`: the application id as text.
+    Instance,
+    /// `["scheme"]`
+    Scheme,
+    /// `["proto"]`
+    Proto,
+    /// `["uri"]`
+    Uri,
+    /// `["path", n]`: the n-th path component, from 0.
+    Path(u16),
+    /// `["action_name"]`
+    ActionName,
+    /// `["action_ext"]`
+    ActionExt,
+    /// `["query", "k"]`
+    Query(String),
+    /// `["header", "NAME"]`, as written.
+    Header(String),
+}
+
+/// How a condition compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// The same bytes.
+    Equal,
+    /// The same but for upper and lower case.
+    Iequal,
+    /// A regular expression matches.
+    Regex,
+    /// The point isn't there.
+    Absent,
+}
+
+/// `[ip_lists]` and its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpListsConfig {
+    /// The file; `None` = no lists.
+    pub file: Option<PathBuf>,
+    /// Entries in file order.
+    pub entries: Vec<ListEntryConfig>,
+}
+
+/// `[[entry]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntryConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Which list.
+    pub list: ListKind,
+    /// Network, without host bits; IPv4 inside IPv6 is plain IPv4 here.
+    pub address: IpNet,
+    /// Application ids it holds for; empty = all.
+    pub applications: Vec<i64>,
+    /// Unix time in seconds at which it ends; `None` = never.
+    pub expires: Option<u64>,
+    /// Why it is there.
+    pub reason: Option<String>,
+}
+
+/// An IP list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ListKind {
+    /// Passes uninspected.
+    Allow,
+    /// Is blocked.
+    Deny,
+    /// Is blocked in `safe_blocking` when it attacks.
+    Gray,
+}
+
+/// `[events]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// The file, one JSON object a line; `None` = events are counted only.
+    pub file: Option<PathBuf>,
+    /// Events that may wait in one worker's queue; one more is dropped and counted.
+    pub queue_length: u32,
+    /// Bytes that may wait in memory while the file can't be written; what is over is dropped and counted.
+    pub queue_bytes: u64,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Where it listens. Port 0 = any free port.
+    pub address: SocketAddr,
+    /// File of the bearer token that every call needs. Always set unless the address is loopback.
+    pub token_file: Option<PathBuf>,
+}
