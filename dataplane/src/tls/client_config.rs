@@ -1,0 +1,124 @@
+//! Origin name, trust and client identity together as one rustls configuration.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+
+use super::identity::Identity;
+use super::provider;
+use super::trust::{self, Trust, TrustError};
+
+/// How many resumable sessions a worker keeps per origin. rustls keeps at most 8 tickets of one name.
+const SESSIONS_PER_WORKER: usize = 8;
+
+/// TLS towards one origin: what name it must prove, whom it is trusted by, and which identity it is shown.
+///
+/// rustls asks for a client certificate without saying which server wants it, so each pair of origin and
+/// identity has a configuration of its own, and with it sessions of its own.
+#[derive(Debug, Clone)]
+pub struct OriginTls {
+    /// The name sent as SNI and demanded of the origin's certificate. An IP address is demanded, but not sent.
+    pub server_name: ServerName<'static>,
+    /// The configured name of the client certificate, or none if the origin gets none.
+    pub identity_name: Option<String>,
+    /// False if the origin's certificate is accepted unseen ([`Trust::Insecure`]).
+    pub verifies_origin: bool,
+    template: ClientConfig,
+}
+
+/// Why an origin's TLS configuration can't be built.
+#[derive(Debug)]
+pub enum TlsConfigError {
+    /// The server name is neither a DNS name nor an IP address.
+    BadServerName {
+        /// The name as configured.
+        name: String,
+    },
+    /// The trust store can't be used.
+    Trust(TrustError),
+    /// The TLS library refused the combination.
+    Refused {
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for TlsConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadServerName { name } => write!(
+                f,
+                "server_name \"{name}\" is neither a DNS name nor an IP address; \
+                 write the name that the origin's certificate carries, without a scheme or a port"
+            ),
+            Self::Trust(error) => error.fmt(f),
+            Self::Refused { reason } => write!(f, "the TLS library refused the configuration: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Trust(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<TrustError> for TlsConfigError {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(error)
+    }
+}
+
+impl OriginTls {
+    /// Builds the configuration: TLS 1.2 and 1.3, ALPN `http/1.1`, and `identity` shown to an origin that asks.
+    ///
+    /// Reads files (the bundle, or the system's roots), so it belongs to the loading of a configuration.
+    ///
+    /// # Errors
+    /// If the name is malformed or the trust store unusable.
+    pub fn build(
+        server_name: &str,
+        trust: &Trust,
+        identity: Option<&Identity>,
+    ) -> Result<Self, TlsConfigError> {
+        let server_name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| TlsConfigError::BadServerName { name: server_name.to_owned() })?;
+        let builder = ClientConfig::builder_with_provider(provider::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
+            .dangerous()
+            .with_custom_certificate_verifier(trust::verifier(trust)?);
+        let mut template = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                identity.certified_key().clone(),
+            ))),
+        };
+        template.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // The template itself never connects; what would be kept here would be shared by all workers.
+        template.resumption = Resumption::disabled();
+        Ok(Self {
+            server_name,
+            identity_name: identity.map(|identity| identity.name().to_owned()),
+            verifies_origin: *trust != Trust::Insecure,
+            template,
+        })
+    }
+
+    /// A configuration for one worker, with a session cache that no other worker and no other identity shares.
+    ///
+    /// Call it once per worker and keep the result: sessions resume only within it.
+    #[must_use]
+    pub fn for_worker(&self) -> Arc<ClientConfig> {
+        let mut config = self.template.clone();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKER);
+        Arc::new(config)
+    }
+}

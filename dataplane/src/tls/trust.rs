@@ -1,0 +1,190 @@
+//! Whose certificates the node accepts from an origin.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+use super::pem::{self, Certificates};
+use super::provider;
+
+/// Whose certificates are accepted from an origin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// The authorities that the operating system trusts.
+    SystemRoots,
+    /// The authorities in a PEM file.
+    Bundle(PathBuf),
+    /// Every certificate, whatever its name or issuer: the origin is not authenticated at all.
+    Insecure,
+}
+
+/// Why a trust store can't be used.
+#[derive(Debug)]
+pub enum TrustError {
+    /// The bundle can't be read.
+    Unreadable {
+        /// The bundle.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bundle is not PEM.
+    NotPem {
+        /// The bundle.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The bundle is PEM but holds no certificate.
+    NoCertificate {
+        /// The bundle.
+        file: PathBuf,
+    },
+    /// A certificate in the bundle doesn't parse.
+    Malformed {
+        /// The bundle.
+        file: PathBuf,
+        /// The place of the certificate in the bundle, counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operating system has no trusted authority that could be read.
+    NoSystemRoots {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, source } => {
+                write!(f, "{}: can't read the CA bundle of the origin: {source}", file.display())
+            }
+            Self::NotPem { file, reason } => {
+                write!(f, "{}: the CA bundle of the origin is not PEM: {reason}", file.display())
+            }
+            Self::NoCertificate { file } => write!(
+                f,
+                "{}: the CA bundle of the origin has no CERTIFICATE section; put the origin's authority there",
+                file.display()
+            ),
+            Self::Malformed { file, position, reason } => write!(
+                f,
+                "{}: certificate {position} of the CA bundle is not a usable authority: {reason}",
+                file.display()
+            ),
+            Self::NoSystemRoots { reason } => write!(
+                f,
+                "the operating system has no trusted authorities: {reason}; \
+                 install its CA certificates or name a CA bundle for the origin"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TrustError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the verifier of server certificates that `trust` asks for.
+pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+    let roots = match trust {
+        Trust::SystemRoots => system_roots()?,
+        Trust::Bundle(file) => bundle_roots(file)?,
+        Trust::Insecure => return Ok(Arc::new(AcceptEveryCertificate)),
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider()).build();
+    // Only revocation lists and an empty store make this fail: there are none, and it never is.
+    let verifier = verifier.map_err(|error| TrustError::NoSystemRoots { reason: error.to_string() })?;
+    Ok(verifier)
+}
+
+fn system_roots() -> Result<RootCertStore, TrustError> {
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // One odd authority among the system's hundred must not cost the other ninety-nine.
+    roots.add_parsable_certificates(loaded.certs);
+    if roots.is_empty() {
+        let reason = loaded.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
+        return Err(TrustError::NoSystemRoots { reason });
+    }
+    Ok(roots)
+}
+
+fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
+    let content =
+        pem::read_bounded(file).map_err(|source| TrustError::Unreadable { file: file.to_owned(), source })?;
+    let certificates = match pem::certificates(&content) {
+        Certificates::NotPem { reason } => {
+            return Err(TrustError::NotPem { file: file.to_owned(), reason });
+        }
+        Certificates::Found(certificates) => certificates,
+    };
+    if certificates.is_empty() {
+        return Err(TrustError::NoCertificate { file: file.to_owned() });
+    }
+    let mut roots = RootCertStore::empty();
+    for (index, der) in certificates.into_iter().enumerate() {
+        roots.add(CertificateDer::from(der)).map_err(|error| TrustError::Malformed {
+            file: file.to_owned(),
+            position: index + 1,
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+/// `verify = false`: the operator's explicit choice, with a metric and a warning where it is configured.
+///
+/// Handshake signatures aren't checked either. Without a verified certificate they would bind the channel to a
+/// key that anyone may have made, and the check refuses old certificate versions that this mode must accept.
+#[derive(Debug)]
+struct AcceptEveryCertificate;
+
+impl ServerCertVerifier for AcceptEveryCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider::signature_algorithms().supported_schemes()
+    }
+}
