@@ -11,6 +11,8 @@
 //!   so a stale one never reaches the socket that took its slot.
 //! - Verbs don't block and need no system call of their own; [`Io::wait`] submits them all at once.
 
+pub mod uring;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;

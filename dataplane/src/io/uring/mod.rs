@@ -1,0 +1,616 @@
+//! The backend of the data path: one io_uring per worker.
+//!
+//! What makes it cheap: completions run only when the worker waits, accepts and receives are armed once and
+//! complete many times, the kernel picks receive buffers from a ring shared with it, and everything that a
+//! turn of the worker asks for is submitted by the same system call that waits for the next completions.
+//!
+//! Life of a socket: `Open` until [`Io::close`], `Draining` until the kernel is done with every operation
+//! (they are cancelled, and what they still complete with is dropped), then its descriptor is closed by the
+//! ring and its slot is free for a socket of the next generation.
+
+mod buffers;
+mod operations;
+mod ring;
+mod setup;
+mod sockets;
+mod user_data;
+mod wake;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use io_uring::cqueue;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+pub use buffers::UringBuffer;
+use buffers::{BUFFER_COUNT_LIMIT, BufferPool};
+use ring::Ring;
+pub use ring::RingCounters;
+pub use setup::{Rung, SetupMask, SetupReport};
+use sockets::{Phase, Receiving, Sending, SocketTable};
+use user_data::{Kind, UserData};
+use wake::EventFd;
+
+use super::{Errno, Event, Io, IoCounters, ListenerId, Monotonic, Outgoing, ReceiveEnd, SocketId, Waker};
+
+/// How long accepting pauses after a failure that trying again at once wouldn't cure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Completions that are looked at together; they are copied out of the queue first.
+const COMPLETION_BATCH: usize = 64;
+
+/// How often the shutdown waits for the kernel to let go of the worker's memory, and for how long each.
+const SHUTDOWN_ATTEMPTS: u32 = 50;
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(100);
+
+/// Sizes and limits of a [`UringIo`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UringOptions {
+    /// Receive buffers of the worker: a power of two from 1 to 32768.
+    pub buffer_count: u16,
+    /// Size of each receive buffer: 512 bytes to 1 MiB. Large ones make large transfers cheap (one send a
+    /// buffer); memory is backed by pages only where it was used.
+    pub buffer_bytes: u32,
+    /// Length of the submission queue, rounded up to a power of two by the kernel.
+    pub submission_entries: u32,
+    /// Length of the completion queue; at least `submission_entries`.
+    pub completion_entries: u32,
+    /// Most sockets at a time. Beyond it, connections that come in are closed and counted as failed accepts.
+    pub socket_limit: u32,
+    /// Kernel features to do without.
+    pub mask: SetupMask,
+}
+
+impl Default for UringOptions {
+    fn default() -> Self {
+        Self {
+            buffer_count: 256,
+            buffer_bytes: 64 * 1024,
+            submission_entries: 4096,
+            completion_entries: 16384,
+            socket_limit: 65_536,
+            mask: SetupMask::default(),
+        }
+    }
+}
+
+impl UringOptions {
+    fn check(&self) -> std::io::Result<()> {
+        let wrong = |text| Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
+        if !self.buffer_count.is_power_of_two() || self.buffer_count > BUFFER_COUNT_LIMIT {
+            return wrong(format!(
+                "{} receive buffers: expected a power of two up to {BUFFER_COUNT_LIMIT}",
+                self.buffer_count
+            ));
+        }
+        if !(512..=1 << 20).contains(&self.buffer_bytes) {
+            return wrong(format!("receive buffers of {} bytes: expected 512 to 1048576", self.buffer_bytes));
+        }
+        if self.submission_entries == 0 || self.completion_entries < self.submission_entries {
+            return wrong(format!(
+                "{} submission and {} completion entries: expected at least 1, and no fewer completions \
+                 than submissions",
+                self.submission_entries, self.completion_entries
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A listening socket and the accept on it.
+struct Listener {
+    /// Gone once accepting was stopped and the kernel is done with it.
+    socket: Option<TcpListener>,
+    accepting: bool,
+    /// When to accept again after a failure.
+    resume_at: Option<Monotonic>,
+}
+
+/// An [`Io`] on io_uring. It is made on, and never leaves, the thread of its worker.
+pub struct UringIo {
+    // Field order matters: the ring goes first, then what the kernel was given addresses of.
+    ring: Ring,
+    sockets: SocketTable,
+    pool: Rc<BufferPool>,
+    wake_counter: Box<u64>,
+    wake: Arc<EventFd>,
+    listeners: Vec<Listener>,
+    /// Sockets whose receive found no buffer, first come first served. Entries may be out of date.
+    starved: VecDeque<SocketId>,
+    stopping: bool,
+    shutting_down: bool,
+    now: Monotonic,
+    unix_nanos: u64,
+    starved_count: u64,
+    accept_failures: u64,
+    setup: SetupReport,
+}
+
+impl UringIo {
+    /// Makes the ring, its buffers and the wake, and starts to accept on `listeners` with the first
+    /// [`Io::wait`]. Give each worker listeners of its own (`SO_REUSEPORT`). They are switched to blocking
+    /// mode, which the ring needs, and to `TCP_NODELAY`, which accepted sockets inherit.
+    ///
+    /// # Errors
+    /// If an option is out of its range, or the kernel refuses; the text says what to do.
+    pub fn new(options: UringOptions, listeners: Vec<TcpListener>) -> std::io::Result<Self> {
+        options.check()?;
+        let (ring, setup) =
+            setup::open(options.submission_entries, options.completion_entries, options.mask)?;
+        let pool = BufferPool::new(options.buffer_count, options.buffer_bytes)?;
+        operations::register_buffers(&ring, &pool).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("no io_uring: receive buffers were refused ({error})"))
+        })?;
+        for listener in &listeners {
+            listener.set_nonblocking(false)?;
+            SockRef::from(listener).set_tcp_nodelay(true)?;
+        }
+        tracing::info!(%setup, "io_uring is ready");
+        let mut io = Self {
+            ring,
+            sockets: SocketTable::new(options.socket_limit),
+            pool,
+            wake_counter: Box::default(),
+            wake: Arc::new(EventFd::new()?),
+            listeners: listeners
+                .into_iter()
+                .map(|socket| Listener { socket: Some(socket), accepting: false, resume_at: None })
+                .collect(),
+            starved: VecDeque::new(),
+            stopping: false,
+            shutting_down: false,
+            now: Monotonic::default(),
+            unix_nanos: 0,
+            starved_count: 0,
+            accept_failures: 0,
+            setup,
+        };
+        io.read_clocks();
+        operations::read_wake(&mut io.ring, io.wake.as_raw_fd(), &mut io.wake_counter);
+        for index in 0..io.listeners.len() as u32 {
+            io.accept(index);
+        }
+        Ok(io)
+    }
+
+    /// How the ring was set up: which kernel features it got.
+    pub fn setup(&self) -> &SetupReport {
+        &self.setup
+    }
+
+    /// What the ring's queues counted.
+    pub fn ring_counters(&self) -> RingCounters {
+        self.ring.counters
+    }
+
+    fn read_clocks(&mut self) {
+        self.now = monotonic();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.unix_nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    fn accept(&mut self, index: u32) {
+        let Some(listener) = self.listeners.get_mut(index as usize) else { return };
+        listener.resume_at = None;
+        if let Some(socket) = &listener.socket {
+            operations::accept(&mut self.ring, socket.as_raw_fd(), index);
+            listener.accepting = true;
+        }
+    }
+
+    /// Resumes accepting where the pause is over, and returns when the next pause ends.
+    fn resume_accepting(&mut self) -> Option<Monotonic> {
+        let mut next = None;
+        for index in 0..self.listeners.len() {
+            match self.listeners[index].resume_at {
+                Some(at) if at <= self.now => self.accept(index as u32),
+                Some(at) => next = Some(next.map_or(at, |next: Monotonic| next.min(at))),
+                None => {}
+            }
+        }
+        next
+    }
+
+    /// Arms as many starved sockets again as there are buffers.
+    fn feed_starved(&mut self) {
+        let mut turns = u32::from(self.pool.available()).min(self.starved.len() as u32);
+        while turns > 0 {
+            let Some(socket) = self.starved.pop_front() else { return };
+            let Some(slot) = self.sockets.open(socket) else { continue };
+            if slot.wants_bytes {
+                slot.receiving = Receiving::Armed;
+                operations::receive(&mut self.ring, slot, socket.index);
+                turns -= 1;
+            } else {
+                slot.receiving = Receiving::Idle;
+            }
+        }
+    }
+
+    /// Puts a socket at the end of the starved ones. An open socket is in there once at most, and those
+    /// closed meanwhile are weeded out, so that the list stays as short as the table.
+    fn starve(&mut self, socket: SocketId) {
+        self.starved_count += 1;
+        if self.starved.len() >= self.sockets.len() as usize {
+            self.starved.retain(|&other| self.sockets.open(other).is_some());
+        }
+        self.starved.push_back(socket);
+    }
+
+    /// Closes a socket's descriptor and frees its slot if the kernel is done with it.
+    fn settle(&mut self, index: u32) {
+        if let Some(descriptor) = self.sockets.release(index) {
+            operations::close(&mut self.ring, descriptor);
+        }
+    }
+
+    fn drain_completions(&mut self, events: &mut Vec<Event<UringBuffer>>) {
+        let mut space = [const { MaybeUninit::<cqueue::Entry>::uninit() }; COMPLETION_BATCH];
+        loop {
+            let batch = self.ring.completions(&mut space);
+            for completion in batch {
+                self.complete(completion.user_data(), completion.result(), completion.flags(), events);
+            }
+            if batch.len() < COMPLETION_BATCH {
+                return;
+            }
+        }
+    }
+
+    fn complete(&mut self, user_data: u64, result: i32, flags: u32, events: &mut Vec<Event<UringBuffer>>) {
+        let Some(user_data) = UserData::decode(user_data) else {
+            tracing::error!(user_data, result, "a completion of an unknown kind");
+            return;
+        };
+        let ended = !cqueue::more(flags);
+        if ended && !matches!(user_data.kind, Kind::Cancel | Kind::Close) {
+            self.ring.in_flight -= 1;
+        }
+        match user_data.kind {
+            Kind::Accept => self.accept_completed(user_data.index, result, ended, events),
+            Kind::Receive => self.receive_completed(user_data, result, flags, events),
+            Kind::Send => self.send_completed(user_data, result, events),
+            Kind::Connect => self.connect_completed(user_data, result, events),
+            Kind::Wake => self.wake_completed(events),
+            // The operation had completed before its cancel: nothing is left to do.
+            Kind::Cancel => {}
+            Kind::Close => tracing::error!(descriptor = user_data.index, result, "closing a socket failed"),
+        }
+    }
+
+    fn accept_completed(
+        &mut self,
+        index: u32,
+        result: i32,
+        ended: bool,
+        events: &mut Vec<Event<UringBuffer>>,
+    ) {
+        match operations::accepted_descriptor(result) {
+            Some(descriptor) => match self.admit(descriptor) {
+                Some((socket, peer)) => {
+                    events.push(Event::Accepted { listener: ListenerId(index), socket, peer });
+                }
+                None => self.accept_failures += 1,
+            },
+            None if self.stopping => {}
+            None => self.accept_failures += 1,
+        }
+        if !ended {
+            return;
+        }
+        let Some(listener) = self.listeners.get_mut(index as usize) else { return };
+        listener.accepting = false;
+        if self.stopping {
+            listener.socket = None;
+        } else if result >= 0 || result == -libc::ECONNABORTED {
+            self.accept(index);
+        } else {
+            listener.resume_at = Some(monotonic().after(ACCEPT_PAUSE));
+        }
+    }
+
+    /// Gives an accepted connection a slot. `None` if it is gone already or the table is full.
+    fn admit(&mut self, descriptor: OwnedFd) -> Option<(SocketId, SocketAddr)> {
+        let peer = SockRef::from(&descriptor).peer_addr().ok()?.as_socket()?;
+        let socket = self.sockets.insert(descriptor).ok()?;
+        Some((socket, peer))
+    }
+
+    fn receive_completed(
+        &mut self,
+        user_data: UserData,
+        result: i32,
+        flags: u32,
+        events: &mut Vec<Event<UringBuffer>>,
+    ) {
+        // Taken in any case, so that it returns to the ring if nobody wants it.
+        let buffer = operations::received_buffer(&self.pool, result, flags);
+        let Some(slot) = self.sockets.completed(user_data) else { return };
+        let ended = !cqueue::more(flags);
+        if ended {
+            slot.in_flight -= 1;
+        }
+        if slot.phase == Phase::Draining {
+            self.settle(user_data.index);
+            return;
+        }
+        let socket = SocketTable::id_of(user_data);
+        if let Some(buffer) = buffer
+            && result > 0
+        {
+            events.push(Event::Received { socket, buffer });
+        }
+        if !ended {
+            return;
+        }
+        let end = match -result {
+            0 => Some(ReceiveEnd::Finished),
+            libc::ENOBUFS => {
+                slot.receiving = Receiving::Starved;
+                self.starve(socket);
+                return;
+            }
+            // Cancelled, interrupted, or the kernel ended the multishot after data.
+            number if number < 0 || matches!(number, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => None,
+            number => Some(ReceiveEnd::Failed(Errno(number))),
+        };
+        match end {
+            Some(end) => {
+                slot.receiving = Receiving::Ended;
+                events.push(Event::ReceiveEnded { socket, end });
+            }
+            None if slot.wants_bytes => {
+                slot.receiving = Receiving::Armed;
+                operations::receive(&mut self.ring, slot, user_data.index);
+            }
+            None => slot.receiving = Receiving::Idle,
+        }
+    }
+
+    fn send_completed(&mut self, user_data: UserData, result: i32, events: &mut Vec<Event<UringBuffer>>) {
+        let Some(slot) = self.sockets.completed(user_data) else { return };
+        slot.in_flight -= 1;
+        if slot.phase == Phase::Draining {
+            self.settle(user_data.index);
+            return;
+        }
+        let Some(sending) = &mut slot.sending else { return };
+        sending.advance(usize::try_from(result).unwrap_or(0));
+        let finished = sending.is_finished();
+        if result == -libc::EINTR || (result > 0 && !finished) {
+            operations::send(&mut self.ring, slot, user_data.index);
+            return;
+        }
+        let result = match result {
+            number if number < 0 => Err(Errno(-number)),
+            _ if finished => Ok(()),
+            // Nothing taken although there was something to send: the kernel never does that.
+            _ => Err(Errno(libc::EIO)),
+        };
+        let head = slot.sending.take().map(Sending::into_head).unwrap_or_default();
+        if slot.finish_after_send {
+            finish(slot.descriptor.as_ref());
+        }
+        events.push(Event::Sent { socket: SocketTable::id_of(user_data), result, head });
+    }
+
+    fn connect_completed(&mut self, user_data: UserData, result: i32, events: &mut Vec<Event<UringBuffer>>) {
+        let Some(slot) = self.sockets.completed(user_data) else { return };
+        slot.in_flight -= 1;
+        if slot.phase == Phase::Draining {
+            self.settle(user_data.index);
+            return;
+        }
+        slot.connecting = false;
+        let connected = if result < 0 { Err(Errno(-result)) } else { Ok(()) };
+        if connected.is_err() {
+            slot.receiving = Receiving::Ended;
+        } else if slot.wants_bytes {
+            slot.receiving = Receiving::Armed;
+            operations::receive(&mut self.ring, slot, user_data.index);
+        }
+        events.push(Event::Connected { socket: SocketTable::id_of(user_data), result: connected });
+    }
+
+    fn wake_completed(&mut self, events: &mut Vec<Event<UringBuffer>>) {
+        self.wake.take_notice();
+        if !self.shutting_down {
+            operations::read_wake(&mut self.ring, self.wake.as_raw_fd(), &mut self.wake_counter);
+            events.push(Event::Woken);
+        }
+    }
+
+    /// Marks a slot closed and cancels what it has in flight.
+    fn abandon(&mut self, index: u32) {
+        let Some(slot) = self.sockets.at(index).filter(|slot| slot.phase == Phase::Open) else { return };
+        slot.phase = Phase::Draining;
+        if slot.receiving == Receiving::Armed {
+            operations::cancel(&mut self.ring, slot.user_data(Kind::Receive, index));
+        }
+        if slot.sending.is_some() {
+            operations::cancel(&mut self.ring, slot.user_data(Kind::Send, index));
+        }
+        if slot.connecting {
+            operations::cancel(&mut self.ring, slot.user_data(Kind::Connect, index));
+        }
+        self.settle(index);
+    }
+}
+
+impl Io for UringIo {
+    type Buffer = UringBuffer;
+
+    fn now(&self) -> Monotonic {
+        self.now
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        self.unix_nanos
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> Result<SocketId, Errno> {
+        let socket = new_socket(address).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let socket = self.sockets.insert(socket).map_err(|_| Errno(libc::EMFILE))?;
+        if let Some(slot) = self.sockets.open(socket) {
+            slot.connecting = true;
+            slot.wire.address = Some(SockAddr::from(address));
+            operations::connect(&mut self.ring, slot, socket.index);
+        }
+        Ok(socket)
+    }
+
+    fn receive(&mut self, socket: SocketId) {
+        let Some(slot) = self.sockets.open(socket) else { return };
+        slot.wants_bytes = true;
+        if slot.receiving == Receiving::Idle && !slot.connecting {
+            slot.receiving = Receiving::Armed;
+            operations::receive(&mut self.ring, slot, socket.index);
+        }
+    }
+
+    fn pause(&mut self, socket: SocketId) {
+        let Some(slot) = self.sockets.open(socket) else { return };
+        slot.wants_bytes = false;
+        if slot.receiving == Receiving::Armed {
+            slot.receiving = Receiving::Cancelling;
+            operations::cancel(&mut self.ring, slot.user_data(Kind::Receive, socket.index));
+        }
+    }
+
+    /// # Panics
+    /// If the body's range reaches beyond its bytes, or if a send is in flight already.
+    fn send(&mut self, socket: SocketId, data: Outgoing<UringBuffer>) {
+        let Some(slot) = self.sockets.open(socket) else { return };
+        // Not only a rule: the kernel reads the bytes of the first one by address.
+        assert!(slot.sending.is_none(), "a second send on {socket:?} before its first was Sent");
+        slot.sending = Some(Sending::new(data));
+        operations::send(&mut self.ring, slot, socket.index);
+    }
+
+    fn shutdown_write(&mut self, socket: SocketId) {
+        let Some(slot) = self.sockets.open(socket) else { return };
+        if slot.sending.is_some() {
+            slot.finish_after_send = true;
+        } else {
+            // The ring's own operation would start a kernel thread for what never blocks.
+            finish(slot.descriptor.as_ref());
+        }
+    }
+
+    fn close(&mut self, socket: SocketId, reset: bool) {
+        let Some(slot) = self.sockets.open(socket) else { return };
+        if reset && let Some(descriptor) = &slot.descriptor {
+            // Only fails on a socket that is broken already.
+            let _ = SockRef::from(descriptor).set_linger(Some(Duration::ZERO));
+        }
+        self.abandon(socket.index);
+    }
+
+    fn stop_accepting(&mut self) {
+        self.stopping = true;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener.resume_at = None;
+            if listener.accepting {
+                operations::cancel(&mut self.ring, UserData::plain(Kind::Accept, index as u32));
+            } else {
+                listener.socket = None;
+            }
+        }
+    }
+
+    fn wait(
+        &mut self,
+        deadline: Option<Monotonic>,
+        events: &mut Vec<Event<UringBuffer>>,
+    ) -> std::io::Result<()> {
+        self.now = monotonic();
+        let resume = self.resume_accepting();
+        self.feed_starved();
+        let deadline = deadline.into_iter().chain(resume).min();
+        self.ring.enter(deadline.map(|deadline| deadline.since(self.now)))?;
+        self.read_clocks();
+        self.drain_completions(events);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Arc::clone(&self.wake) as Waker
+    }
+
+    fn counters(&self) -> IoCounters {
+        IoCounters {
+            enters: self.ring.counters.enters,
+            starved: self.starved_count,
+            accept_failures: self.accept_failures,
+        }
+    }
+}
+
+impl Drop for UringIo {
+    /// Cancels everything and waits until the kernel is done with the worker's memory before it is freed.
+    fn drop(&mut self) {
+        self.shutting_down = true;
+        self.stop_accepting();
+        for index in 0..self.sockets.len() {
+            self.abandon(index);
+        }
+        let mut dropped = Vec::new();
+        for _ in 0..SHUTDOWN_ATTEMPTS {
+            if self.ring.in_flight == 0 && self.ring.is_submitted() {
+                break;
+            }
+            if self.ring.in_flight > 0 {
+                operations::cancel_everything(&mut self.ring);
+            }
+            let wait = if self.ring.in_flight > 0 { SHUTDOWN_WAIT } else { Duration::ZERO };
+            if self.ring.enter(Some(wait)).is_err() {
+                break;
+            }
+            self.drain_completions(&mut dropped);
+            for event in dropped.drain(..) {
+                if let Event::Accepted { socket, .. } = event {
+                    self.abandon(socket.index);
+                }
+            }
+        }
+        if self.ring.in_flight > 0 {
+            tracing::error!(operations = self.ring.in_flight, "the kernel keeps worker memory in use");
+            // Memory that is never freed can't be written to after it was freed.
+            std::mem::forget(Rc::clone(&self.pool));
+            std::mem::forget(std::mem::take(&mut self.wake_counter));
+            std::mem::forget(std::mem::replace(&mut self.sockets, SocketTable::new(0)));
+        }
+        if let Err(error) = operations::unregister_buffers(&self.ring) {
+            tracing::warn!(%error, "the receive buffers could not be unregistered");
+        }
+    }
+}
+
+/// The monotonic clock; all workers of the process share its zero.
+fn monotonic() -> Monotonic {
+    static ZERO: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Monotonic(u64::try_from(ZERO.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A socket to connect with: blocking, since a ring operation on a non-blocking one fails with EAGAIN
+/// instead of waiting, closed on exec, and without Nagle's delay.
+fn new_socket(address: SocketAddr) -> std::io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
+/// Sends FIN. It fails only on a socket that is broken or finished already, which other events tell.
+fn finish(descriptor: Option<&OwnedFd>) {
+    if let Some(descriptor) = descriptor {
+        let _ = SockRef::from(descriptor).shutdown(std::net::Shutdown::Write);
+    }
+}
