@@ -1,1 +1,33 @@
 //! Filtering modes, contexts, rules and address lists, compiled into flat tables.
+//!
+//! [`compile`] turns a [`PolicySource`] into a [`Policy`]. For each request a worker asks [`Policy::resolve`] for the
+//! server, the location, the effective mode and the list that the client is on, and, when inspection is done,
+//! [`Policy::verdict`] for what happens. [`Policy::explain`] tells how an answer came about.
+//!
+//! The crate knows no socket, no file and no clock.
+
+mod compile;
+mod error;
+mod explain;
+mod hosts;
+mod lists;
+mod locations;
+mod mode;
+mod path;
+mod point;
+mod policy;
+mod rules;
+mod source;
+mod verdict;
+
+pub use compile::{Compiled, compile};
+pub use error::{CompileError, Place, Warning};
+pub use explain::{Explanation, ListMatch, RuleMatch, Sourced};
+pub use mode::{Mode, Override, RuleMode, UnknownMode};
+pub use point::{Condition, Point, Test};
+pub use policy::{LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex, Stage};
+pub use source::{
+    ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader, PolicySource, RuleKind,
+    RuleSource, ServerSource,
+};
+pub use verdict::{Finding, Reason, Verdict};

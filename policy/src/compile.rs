@@ -1,0 +1,272 @@
+//! From source to policy: every check, every error.
+
+use std::collections::HashMap;
+
+use crate::error::{CompileError, Place, Warning};
+use crate::hosts::{self, Hosts};
+use crate::lists::Lists;
+use crate::locations::{Entry, Locations};
+use crate::mode::{Mode, Override};
+use crate::path;
+use crate::policy::{HeaderMap, Location, Policy, SetBy};
+use crate::rules::Rules;
+use crate::source::{ContextSource, MatchKind, PolicySource, ServerSource};
+
+/// A policy, and what is odd about its source.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The policy.
+    pub policy: Policy,
+    /// Remarks for the operator; they stop nothing.
+    pub warnings: Vec<Warning>,
+}
+
+/// Errors and warnings as they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    pub(crate) errors: Vec<CompileError>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Remarks {
+    pub(crate) fn error(
+        &mut self,
+        place: &Place,
+        key: impl Into<String>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
+        let (place, key) = (place.clone(), key.into());
+        self.errors.push(CompileError { place, key, problem: problem.into(), expected: expected.into() });
+    }
+
+    pub(crate) fn warn(&mut self, place: &Place, message: impl Into<String>) {
+        self.warnings.push(Warning { place: place.clone(), message: message.into() });
+    }
+}
+
+/// Compiles a policy.
+///
+/// # Errors
+///
+/// All that is wrong with the source, in its order: servers and locations, rules, lists.
+pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
+    let mut remarks = Remarks::default();
+    let hosts = compile_hosts(source, &mut remarks);
+    check_map(&source.http, &Place::Http, &mut remarks);
+    let mut paths = Locations::default();
+    let mut locations = Vec::new();
+    let mut server_locations = Vec::new();
+    for (server, source_server) in source.servers.iter().enumerate() {
+        let first = locations.len() as u32;
+        server_locations.push(first);
+        compile_server(source, server, &mut locations, &mut remarks);
+        let taken = source_server.locations.iter().zip(first + 1..);
+        let mut entries: Vec<_> = taken
+            .map(|(location, index)| Entry {
+                path: location.path.as_bytes(),
+                exact: location.kind == MatchKind::Exact,
+                location: index,
+            })
+            .collect();
+        paths.add_server(&mut entries);
+    }
+    let rules = Rules::compile(source, &mut remarks);
+    check_lists(source, &mut remarks);
+    if !remarks.errors.is_empty() {
+        return Err(remarks.errors);
+    }
+    let modes = Policy::mode_table(&mut locations);
+    let policy = Policy {
+        hosts,
+        paths,
+        locations: locations.into(),
+        server_locations: server_locations.into(),
+        modes,
+        rules,
+        lists: Lists::new(&source.lists),
+        acl_access_phase: source.acl_access_phase,
+        source: source.clone(),
+    };
+    Ok(Compiled { policy, warnings: remarks.warnings })
+}
+
+fn server_place(index: usize, server: &ServerSource) -> Place {
+    Place::Server { server: index, name: server.name.clone() }
+}
+
+/// Names, hosts and the default server.
+fn compile_hosts(source: &PolicySource, remarks: &mut Remarks) -> Hosts {
+    if source.servers.is_empty() {
+        remarks.error(&Place::Policy, "server", "there is no server", "at least one [[server]]");
+    }
+    let mut names = HashMap::new();
+    let mut patterns: HashMap<String, usize> = HashMap::new();
+    let mut default = None;
+    for (index, server) in source.servers.iter().enumerate() {
+        let place = server_place(index, server);
+        if server.name.is_empty() {
+            remarks.error(&place, "name", "it is empty", "a unique name");
+        } else if names.insert(server.name.as_str(), index).is_some() {
+            remarks.error(
+                &place,
+                "name",
+                format!("`{}` is taken by another server", server.name),
+                "a unique name",
+            );
+        }
+        if server.default
+            && let Some(earlier) = default.replace(index)
+        {
+            let problem = format!("server `{}` is the default already", source.servers[earlier].name);
+            remarks.error(&place, "default", problem, "one default server at most");
+        }
+        for (position, host) in server.hosts.iter().enumerate() {
+            let key = format!("hosts[{position}]");
+            match hosts::pattern(host) {
+                Err(problem) => {
+                    let expected = "a host name without port, or `*.` and a suffix";
+                    remarks.error(&place, key, format!("`{host}`: {problem}"), expected);
+                }
+                Ok(pattern) => {
+                    if let Some(&taken) = patterns.get(&pattern) {
+                        let problem = format!("`{host}` is taken by server `{}`", source.servers[taken].name);
+                        remarks.error(&place, key, problem, "a host that no other server names, once");
+                    } else {
+                        patterns.insert(pattern, index);
+                    }
+                }
+            }
+        }
+    }
+    let default = default.unwrap_or(0);
+    for (index, server) in source.servers.iter().enumerate() {
+        if server.hosts.is_empty() && index != default {
+            let message = "no request reaches it: it has no hosts and isn't the default server";
+            remarks.warn(&server_place(index, server), message);
+        }
+    }
+    Hosts::new(patterns.into_iter().map(|(pattern, server)| (pattern, server as u32)), default as u32)
+}
+
+/// Appends the server's locations, the one for all other paths first.
+fn compile_server(source: &PolicySource, index: usize, locations: &mut Vec<Location>, remarks: &mut Remarks) {
+    let server = &source.servers[index];
+    let place = server_place(index, server);
+    check_map(&server.context, &place, remarks);
+    locations.push(location(source, index, None));
+    let mut taken = HashMap::new();
+    for (position, found) in server.locations.iter().enumerate() {
+        let place = Place::Location {
+            server: index,
+            server_name: server.name.clone(),
+            location: position,
+            path: found.path.clone(),
+        };
+        check_map(&found.context, &place, remarks);
+        if matches!(found.kind, MatchKind::Regex | MatchKind::RegexNocase) {
+            let expected = "prefix, exact or prefix_final";
+            remarks.error(&place, "match", "regex locations are not supported yet", expected);
+        } else {
+            check_path(&found.path, &place, remarks);
+            let exact = found.kind == MatchKind::Exact;
+            if taken.insert((found.path.as_str(), exact), position).is_some() {
+                let problem = "another location of this server matches the same paths";
+                remarks.error(&place, "path", problem, "each path once as exact and once as a prefix");
+            }
+        }
+        locations.push(location(source, index, Some(position)));
+    }
+}
+
+fn check_path(path: &str, place: &Place, remarks: &mut Remarks) {
+    if !path.starts_with('/') {
+        remarks.error(place, "path", "it doesn't start with `/`", "a path like `/main/login`");
+        return;
+    }
+    if path.contains('?') {
+        remarks.error(place, "path", "it holds a `?`, but locations see no query", "a path alone");
+        return;
+    }
+    let mut buffer = Vec::new();
+    let normal = path::normalise(path.as_bytes(), &mut buffer);
+    if normal != path.as_bytes() {
+        let normal = String::from_utf8_lossy(normal);
+        remarks.warn(place, format!("requests are compared after normalisation: `{normal}` may be meant"));
+    }
+}
+
+fn check_map(context: &ContextSource, place: &Place, remarks: &mut Remarks) {
+    let Some(map) = &context.mode_by_header else { return };
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if map.header.is_empty() || !map.header.bytes().all(is_token) {
+        remarks.error(
+            place,
+            "mode_by_header.header",
+            format!("`{}` is no header name", map.header),
+            "a header name",
+        );
+    }
+    if map.contains.is_empty() {
+        remarks.error(place, "mode_by_header.contains", "it is empty", "at least one text with a mode");
+    }
+    if map.contains.contains_key("") {
+        let problem = "the empty text occurs in every value";
+        remarks.error(place, "mode_by_header.contains", problem, "a text that tells values apart");
+    }
+}
+
+/// The location with everything that it inherits.
+fn location(source: &PolicySource, server: usize, index: Option<usize>) -> Location {
+    let own = &source.servers[server];
+    let within = index.map(|index| &own.locations[index]);
+    let http = if source.http.mode_from_environment && source.http.mode.is_some() {
+        (SetBy::Environment, &source.http)
+    } else {
+        (SetBy::Http, &source.http)
+    };
+    let contexts: Vec<(SetBy, &ContextSource)> = within
+        .map(|location| (SetBy::Location, &location.context))
+        .into_iter()
+        .chain([(SetBy::Server, &own.context), http])
+        .collect();
+    let mut maps = Vec::new();
+    let mut local_mode = (Mode::Monitoring, SetBy::Default);
+    for &(set_by, context) in &contexts {
+        if set_by != SetBy::Environment {
+            maps.extend(context.mode_by_header.as_ref().map(|map| HeaderMap::new(map, set_by)));
+        }
+        if let Some(mode) = context.mode {
+            local_mode = (mode, set_by);
+            break;
+        }
+    }
+    let set_override = |&(set_by, context): &(SetBy, &ContextSource)| {
+        // the environment sets the mode alone
+        let set_by = if set_by == SetBy::Environment { SetBy::Http } else { set_by };
+        Some((context.mode_allow_override?, set_by))
+    };
+    let application = contexts.iter().find_map(|(_, context)| context.application).unwrap_or(-1);
+    Location {
+        server: server as u32,
+        index: index.map(|index| index as u32),
+        kind: within.map_or(MatchKind::Prefix, |location| location.kind),
+        application,
+        instance: application.to_string().into(),
+        disable_acl: contexts.iter().find_map(|(_, context)| context.disable_acl).unwrap_or(false),
+        local_mode,
+        allow_override: contexts.iter().find_map(set_override).unwrap_or((Override::On, SetBy::Default)),
+        maps: maps.into(),
+        map_rows: 0,
+    }
+}
+
+fn check_lists(source: &PolicySource, remarks: &mut Remarks) {
+    for (index, entry) in source.lists.iter().enumerate() {
+        let network = entry.address.trunc();
+        if network != entry.address {
+            let message = format!("`{}` has bits behind its prefix; it counts as `{network}`", entry.address);
+            remarks.warn(&Place::Entry { index }, message);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Why a request gets what it gets: the slow path that tells everything.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::mode::{Mode, Override};
+use crate::policy::{ModeSource, Policy, RequestFacts, Resolution, Scratch, SetBy};
+use crate::source::List;
+
+/// A value, and who set it: `environment`, `http`, `server NAME`, `location PATH` or `default`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Who set it.
+    pub from: String,
+}
+
+/// A rule that matches the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuleMatch {
+    /// Its id.
+    pub id: u64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What it says: a mode's name or `default`.
+    pub mode: String,
+    /// It is the one that counts among the rules; whether the rules count is up to `mode_allow_override`.
+    pub wins: bool,
+    /// Why it wins or loses, in words.
+    pub why: String,
+}
+
+/// The entry that puts the client on a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListMatch {
+    /// The list.
+    pub list: List,
+    /// Index of the entry in the source.
+    pub index: usize,
+    /// Its network.
+    pub address: String,
+    /// Unix time in seconds when it ends; none is never.
+    pub expires: Option<u64>,
+    /// Its reason.
+    pub reason: Option<String>,
+}
+
+/// How a resolution came about. Serialises to the fields that `weir explain --json` prints, and two more.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The server's name.
+    pub server: String,
+    /// The location's path; none if no location of the server takes the path.
+    pub location: Option<String>,
+    /// The application.
+    pub application: i64,
+    /// The local mode.
+    pub local_mode: Sourced<Mode>,
+    /// The override policy.
+    pub mode_allow_override: Sourced<Override>,
+    /// Every rule that matches, the one that wins first.
+    pub rules: Vec<RuleMatch>,
+    /// The effective mode.
+    pub mode: Mode,
+    /// Where it came from.
+    pub mode_from: ModeSource,
+    /// The list that holds the client, of those that are read.
+    pub list: Option<List>,
+    /// The entry behind that.
+    pub list_entry: Option<ListMatch>,
+    /// The path as locations and conditions see it.
+    pub normalised_path: String,
+    /// The same in numbers, as [`Policy::resolve`] gives it.
+    #[serde(skip)]
+    pub resolution: Resolution,
+}
+
+impl Policy {
+    /// Tells how [`Policy::resolve`] comes to its answer. Allocates, and looks at every rule.
+    pub fn explain(&self, facts: &RequestFacts<'_>, client: IpAddr, now_unix_seconds: u64) -> Explanation {
+        let resolution = self.resolve(&mut Scratch::default(), facts, client, now_unix_seconds);
+        let location = &self.locations[resolution.location.0 as usize];
+        let (local, set_by) = location.mapped_mode(facts.headers).unwrap_or(location.local_mode);
+        let (policy, policy_set_by) = location.allow_override;
+        let mut buffer = Vec::new();
+        let path = crate::path::normalise(facts.path, &mut buffer);
+        let server = self.server_name(resolution.server).to_owned();
+        let location_path = self.location_path(resolution.location).map(str::to_owned);
+        let name = |set_by| match set_by {
+            SetBy::Environment => "environment".to_owned(),
+            SetBy::Http => "http".to_owned(),
+            SetBy::Server => format!("server {server}"),
+            SetBy::Location => format!("location {}", location_path.as_deref().unwrap_or_default()),
+            SetBy::Default => "default".to_owned(),
+        };
+        Explanation {
+            application: resolution.application,
+            local_mode: Sourced { value: local, from: name(set_by) },
+            mode_allow_override: Sourced { value: policy, from: name(policy_set_by) },
+            rules: self.rules.explain(facts, path, location, policy, local),
+            mode: resolution.mode,
+            mode_from: resolution.mode_source,
+            list: resolution.list,
+            list_entry: resolution
+                .list
+                .and_then(|list| self.list_match(list, client, &resolution, now_unix_seconds)),
+            normalised_path: String::from_utf8_lossy(path).into_owned(),
+            resolution,
+            location: location_path.clone(),
+            server: server.clone(),
+        }
+    }
+
+    fn list_match(&self, list: List, client: IpAddr, resolution: &Resolution, now: u64) -> Option<ListMatch> {
+        let index = self.lists.entry_of(client, list, resolution.application, now)?;
+        let entry = &self.source.lists[index];
+        Some(ListMatch {
+            list,
+            index,
+            address: entry.address.to_string(),
+            expires: entry.expires,
+            reason: entry.reason.clone(),
+        })
+    }
+}
+
+impl Serialize for ModeSource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

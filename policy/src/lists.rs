@@ -1,0 +1,354 @@
+//! Address lists: who is on them, for which application, until when (spec S1.3).
+//!
+//! Networks nest or are disjoint, so the addresses fall into ranges whose innermost network, with its parents, is all
+//! that can hold for them. A look-up is one search for the range; bits summed up over the parents settle most answers
+//! there, and only entries with an expiry or applications are looked at one by one.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::source::{List, ListEntry};
+
+/// No network.
+const NONE: u32 = u32::MAX;
+
+/// The compiled lists.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    networks: Vec<Network>,
+    /// In the order of the networks that they belong to.
+    entries: Vec<Entry>,
+    applications: Vec<i64>,
+    ipv4: Ranges<u32>,
+    ipv6: Ranges<u128>,
+}
+
+/// A network that at least one entry names.
+#[derive(Debug, Clone, Copy)]
+struct Network {
+    /// The smallest network around this one.
+    parent: u32,
+    entries_start: u32,
+    entries_end: u32,
+    /// Lists on which it or a network around it is for good and for all applications: one bit per list.
+    always: u8,
+    /// Lists on which it or a network around it is at all.
+    maybe: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    list: List,
+    /// Unix seconds; `u64::MAX` is never.
+    expires: u64,
+    applications_start: u32,
+    applications_end: u32,
+    /// Index in the source.
+    source: u32,
+}
+
+const fn bit(list: List) -> u8 {
+    1 << list as u8
+}
+
+/// The address, IPv4 written as IPv6 turned back into IPv4.
+fn canonical(address: IpNet) -> IpNet {
+    if let IpNet::V6(network) = address
+        && network.prefix_len() >= 96
+        && let Some(ipv4) = network.addr().to_ipv4_mapped()
+        && let Ok(network) = IpNet::new(IpAddr::V4(ipv4), network.prefix_len() - 96)
+    {
+        return network.trunc();
+    }
+    address.trunc()
+}
+
+/// First and last address of a network as numbers.
+fn bounds(network: IpNet) -> (u128, u128) {
+    let number = |address| match address {
+        IpAddr::V4(ipv4) => u128::from(u32::from(ipv4)),
+        IpAddr::V6(ipv6) => u128::from(ipv6),
+    };
+    (number(network.network()), number(network.broadcast()))
+}
+
+impl Lists {
+    pub(crate) fn new(source: &[ListEntry]) -> Self {
+        let mut lists = Self::default();
+        let mut sorted: Vec<(IpNet, u32)> =
+            source.iter().map(|entry| canonical(entry.address)).zip(0..).collect();
+        sorted.sort_unstable_by_key(|&(network, index)| (bounds(network).0, network.prefix_len(), index));
+        let (ipv4, ipv6): (Vec<_>, Vec<_>) =
+            sorted.into_iter().partition(|(network, _)| network.addr().is_ipv4());
+        lists.ipv4 = Ranges::new(lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
+        lists.ipv6 = Ranges::new(lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
+        lists
+    }
+
+    /// Adds the networks of one family and gives the starts of its ranges with the innermost network of each.
+    fn add_family(&mut self, sorted: &[(IpNet, u32)], source: &[ListEntry], last: u128) -> Vec<(u128, u32)> {
+        let mut ranges = vec![(0, NONE)];
+        let mut open: Vec<(u128, u32)> = Vec::new();
+        for group in sorted.chunk_by(|(a, _), (b, _)| a == b) {
+            let (start, end) = bounds(group[0].0);
+            close_before(&mut open, start, last, &mut ranges);
+            let parent = open.last().map_or(NONE, |&(_, network)| network);
+            let network = self.add_network(group, source, parent);
+            start_range(&mut ranges, start, network);
+            open.push((end, network));
+        }
+        while let Some((end, _)) = open.pop() {
+            close(&open, end, last, &mut ranges);
+        }
+        ranges
+    }
+
+    fn add_network(&mut self, group: &[(IpNet, u32)], source: &[ListEntry], parent: u32) -> u32 {
+        let (mut always, mut maybe) =
+            self.networks.get(parent as usize).map_or((0, 0), |around| (around.always, around.maybe));
+        let entries_start = self.entries.len() as u32;
+        for &(_, index) in group {
+            let entry = &source[index as usize];
+            let applications_start = self.applications.len() as u32;
+            self.applications.extend_from_slice(&entry.applications);
+            maybe |= bit(entry.list);
+            if entry.applications.is_empty() && entry.expires.is_none() {
+                always |= bit(entry.list);
+            }
+            self.entries.push(Entry {
+                list: entry.list,
+                expires: entry.expires.unwrap_or(u64::MAX),
+                applications_start,
+                applications_end: self.applications.len() as u32,
+                source: index,
+            });
+        }
+        let entries_end = self.entries.len() as u32;
+        self.networks.push(Network { parent, entries_start, entries_end, always, maybe });
+        self.networks.len() as u32 - 1
+    }
+
+    fn network(&self, address: IpAddr) -> Option<&Network> {
+        let index = match address.to_canonical() {
+            IpAddr::V4(ipv4) => self.ipv4.find(u32::from(ipv4)),
+            IpAddr::V6(ipv6) => self.ipv6.find(u128::from(ipv6)),
+        };
+        self.networks.get(index as usize)
+    }
+
+    /// The first list that holds the address, in the order allow, deny, gray; gray only if it is to be read.
+    pub(crate) fn find(&self, address: IpAddr, application: i64, now: u64, read_gray: bool) -> Option<List> {
+        let network = self.network(address)?;
+        let read = if read_gray { u8::MAX } else { bit(List::Allow) | bit(List::Deny) };
+        if network.maybe & read == 0 {
+            return None;
+        }
+        List::ALL.into_iter().find(|&list| {
+            network.maybe & read & bit(list) != 0
+                && (network.always & bit(list) != 0 || self.entry(network, list, application, now).is_some())
+        })
+    }
+
+    /// The entry that puts the address on the list, as an index into the source; that of the smallest network if there
+    /// are several.
+    pub(crate) fn entry_of(&self, address: IpAddr, list: List, application: i64, now: u64) -> Option<usize> {
+        self.entry(self.network(address)?, list, application, now).map(|entry| entry.source as usize)
+    }
+
+    fn entry(&self, network: &Network, list: List, application: i64, now: u64) -> Option<&Entry> {
+        let mut around = Some(network);
+        while let Some(network) = around {
+            if network.maybe & bit(list) == 0 {
+                return None;
+            }
+            let entries = &self.entries[network.entries_start as usize..network.entries_end as usize];
+            let holds = |entry: &&Entry| {
+                let applications = entry.applications_start as usize..entry.applications_end as usize;
+                entry.list == list
+                    && now < entry.expires
+                    && (applications.is_empty() || self.applications[applications].contains(&application))
+            };
+            if let Some(entry) = entries.iter().find(holds) {
+                return Some(entry);
+            }
+            around = self.networks.get(network.parent as usize);
+        }
+        None
+    }
+}
+
+/// Ends the open networks that lie wholly before `start`.
+fn close_before(open: &mut Vec<(u128, u32)>, start: u128, last: u128, ranges: &mut Vec<(u128, u32)>) {
+    while let Some(&(end, _)) = open.last()
+        && end < start
+    {
+        open.pop();
+        close(open, end, last, ranges);
+    }
+}
+
+/// After `end` the network around counts again.
+fn close(open: &[(u128, u32)], end: u128, last: u128, ranges: &mut Vec<(u128, u32)>) {
+    if end < last {
+        start_range(ranges, end + 1, open.last().map_or(NONE, |&(_, network)| network));
+    }
+}
+
+fn start_range(ranges: &mut Vec<(u128, u32)>, start: u128, network: u32) {
+    match ranges.last_mut() {
+        Some(range) if range.0 == start => range.1 = network,
+        _ => ranges.push((start, network)),
+    }
+}
+
+/// Adjoining ranges that cover all addresses, found by their starts.
+#[derive(Debug, Default)]
+struct Ranges<N> {
+    starts: Vec<N>,
+    networks: Vec<u32>,
+    /// By the upper 16 bits of an address: the range of the first address with these bits, so that the search begins
+    /// among few. Has one more element than there are such bits.
+    by_upper_bits: Vec<u32>,
+}
+
+/// Numbers that addresses are searched by.
+trait Number: Copy + Ord {
+    fn upper_bits(self) -> usize;
+}
+
+impl Number for u32 {
+    fn upper_bits(self) -> usize {
+        (self >> 16) as usize
+    }
+}
+
+impl Number for u128 {
+    fn upper_bits(self) -> usize {
+        (self >> 112) as usize
+    }
+}
+
+const UPPER_VALUES: usize = 1 << 16;
+
+impl<N: Number> Ranges<N> {
+    fn new(ranges: Vec<(u128, u32)>, narrow: fn(u128) -> N) -> Self {
+        if ranges.len() <= 1 {
+            return Self { starts: Vec::new(), networks: Vec::new(), by_upper_bits: Vec::new() };
+        }
+        let starts: Vec<N> = ranges.iter().map(|&(start, _)| narrow(start)).collect();
+        let networks = ranges.into_iter().map(|(_, network)| network).collect();
+        let mut by_upper_bits = Vec::with_capacity(UPPER_VALUES + 1);
+        let mut range = 0;
+        for upper in 0..UPPER_VALUES {
+            // the last range that starts before any address with these bits, or at an earlier value of them
+            while range + 1 < starts.len() && starts[range + 1].upper_bits() < upper {
+                range += 1;
+            }
+            by_upper_bits.push(range as u32);
+        }
+        by_upper_bits.push(starts.len() as u32 - 1);
+        Self { starts, networks, by_upper_bits }
+    }
+
+    fn find(&self, address: N) -> u32 {
+        if self.starts.is_empty() {
+            return NONE;
+        }
+        let upper = address.upper_bits();
+        let first = self.by_upper_bits[upper] as usize;
+        let last = self.by_upper_bits[upper + 1] as usize;
+        let within = self.starts[first..=last].partition_point(|&start| start <= address);
+        self.networks[first + within - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(list: List, address: &str) -> ListEntry {
+        let address = address.parse().or_else(|_| address.parse::<IpAddr>().map(IpNet::from)).unwrap();
+        ListEntry { list, address, applications: Vec::new(), expires: None, reason: None }
+    }
+
+    fn find(lists: &Lists, address: &str) -> Option<List> {
+        lists.find(address.parse().unwrap(), -1, 0, true)
+    }
+
+    #[test]
+    fn allow_over_deny_over_gray_whatever_the_prefix() {
+        let lists = Lists::new(&[
+            entry(List::Allow, "10.0.0.0/8"),
+            entry(List::Deny, "10.1.0.0/16"),
+            entry(List::Gray, "10.1.1.1"),
+            entry(List::Deny, "11.0.0.0/8"),
+            entry(List::Gray, "11.1.0.0/16"),
+            entry(List::Gray, "12.0.0.0/8"),
+            entry(List::Gray, "255.255.255.255"),
+            entry(List::Deny, "0.0.0.0/32"),
+            entry(List::Deny, "2001:db8::/32"),
+            entry(List::Allow, "2001:db8::1"),
+            entry(List::Gray, "::ffff:13.0.0.0/104"),
+        ]);
+        let table = [
+            ("10.1.1.1", Some(List::Allow)),
+            ("10.255.255.255", Some(List::Allow)),
+            ("11.1.2.3", Some(List::Deny)),
+            ("12.0.0.0", Some(List::Gray)),
+            ("13.0.0.1", Some(List::Gray)),
+            ("14.0.0.0", None),
+            ("255.255.255.255", Some(List::Gray)),
+            ("255.255.255.254", None),
+            ("0.0.0.0", Some(List::Deny)),
+            ("0.0.0.1", None),
+            ("::ffff:12.1.1.1", Some(List::Gray)),
+            ("2001:db8::1", Some(List::Allow)),
+            ("2001:db8::2", Some(List::Deny)),
+            ("2001:db9::", None),
+            ("::", None),
+        ];
+        for (address, expected) in table {
+            assert_eq!(find(&lists, address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn entries_expire_by_themselves_and_uncover_what_is_behind() {
+        let lists = Lists::new(&[
+            ListEntry { expires: Some(100), ..entry(List::Allow, "10.0.0.1") },
+            ListEntry { expires: Some(200), ..entry(List::Deny, "10.0.0.0/24") },
+            entry(List::Gray, "10.0.0.0/8"),
+        ]);
+        let at = |now| lists.find("10.0.0.1".parse().unwrap(), 1, now, true);
+        assert_eq!([at(0), at(99)], [Some(List::Allow); 2]);
+        assert_eq!([at(100), at(199)], [Some(List::Deny); 2]);
+        assert_eq!([at(200), at(u64::MAX)], [Some(List::Gray); 2]);
+        let ungray = lists.find("10.0.0.1".parse().unwrap(), 1, 200, false);
+        assert_eq!(ungray, None, "gray is read on request alone");
+    }
+
+    #[test]
+    fn entries_hold_for_their_applications() {
+        let lists = Lists::new(&[
+            ListEntry { applications: vec![1, 2], ..entry(List::Deny, "10.0.0.0/8") },
+            ListEntry { applications: vec![-1], ..entry(List::Allow, "10.0.0.0/8") },
+        ]);
+        let of = |application| lists.find("10.2.3.4".parse().unwrap(), application, 0, true);
+        assert_eq!(
+            [of(1), of(2), of(3), of(-1)],
+            [Some(List::Deny), Some(List::Deny), None, Some(List::Allow)]
+        );
+    }
+
+    #[test]
+    fn the_entry_behind_an_answer_is_that_of_the_smallest_network() {
+        let lists = Lists::new(&[
+            entry(List::Deny, "10.0.0.0/8"),
+            ListEntry { expires: Some(10), ..entry(List::Deny, "10.0.0.1") },
+        ]);
+        let of = |now| lists.entry_of("10.0.0.1".parse().unwrap(), List::Deny, 1, now);
+        assert_eq!([of(9), of(10)], [Some(1), Some(0)]);
+        assert_eq!(lists.entry_of("10.0.0.1".parse().unwrap(), List::Gray, 1, 0), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! From the path to the location: one radix tree per server, walked once, at a cost of the path's length.
+
+/// No node, no location.
+const NONE: u32 = u32::MAX;
+
+/// Trees over the location paths of all servers.
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    nodes: Vec<Node>,
+    labels: Vec<u8>,
+    /// First bytes of the labels of each node's children, at the children's own indexes, so that a step reads one run.
+    first_bytes: Vec<u8>,
+    /// Root node of each server.
+    roots: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    label_start: u32,
+    label_length: u32,
+    /// The children are neighbours.
+    children_start: u32,
+    children_count: u32,
+    /// Location that is exactly this path.
+    exact: u32,
+    /// Location of all paths that start so.
+    prefix: u32,
+}
+
+/// A location as it goes into a server's tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) path: &'a [u8],
+    pub(crate) exact: bool,
+    pub(crate) location: u32,
+}
+
+impl Locations {
+    /// Adds the next server; at most one exact and one prefix entry per path.
+    pub(crate) fn add_server(&mut self, entries: &mut [Entry<'_>]) {
+        entries.sort_unstable_by_key(|entry| (entry.path, entry.exact));
+        let root = self.reserve(1);
+        self.roots.push(root);
+        self.build(root, entries, 0, 0);
+    }
+
+    fn reserve(&mut self, count: usize) -> u32 {
+        let start = self.nodes.len();
+        let empty = Node {
+            label_start: 0,
+            label_length: 0,
+            children_start: 0,
+            children_count: 0,
+            exact: NONE,
+            prefix: NONE,
+        };
+        self.nodes.resize(start + count, empty);
+        self.first_bytes.resize(start + count, 0);
+        start as u32
+    }
+
+    /// Fills a node whose label is what all `entries` (sorted, of which all start alike up to `to`) have between `from`
+    /// and `to`.
+    fn build(&mut self, node: u32, entries: &[Entry<'_>], from: usize, to: usize) {
+        let mut built = Node {
+            label_start: self.labels.len() as u32,
+            label_length: (to - from) as u32,
+            ..self.nodes[node as usize]
+        };
+        if let Some(first) = entries.first() {
+            self.labels.extend_from_slice(&first.path[from..to]);
+            self.first_bytes[node as usize] = first.path.get(from).copied().unwrap_or(0);
+        }
+        let ended = entries.partition_point(|entry| entry.path.len() == to);
+        for entry in &entries[..ended] {
+            *(if entry.exact { &mut built.exact } else { &mut built.prefix }) = entry.location;
+        }
+        let groups: Vec<&[Entry<'_>]> = entries[ended..].chunk_by(|a, b| a.path[to] == b.path[to]).collect();
+        built.children_start = self.reserve(groups.len());
+        built.children_count = groups.len() as u32;
+        self.nodes[node as usize] = built;
+        for (child, group) in (built.children_start..).zip(groups) {
+            self.build(child, group, to, common_length(group, to));
+        }
+    }
+
+    /// The exact location, or else the one with the longest prefix.
+    pub(crate) fn find(&self, server: u32, path: &[u8]) -> Found {
+        let mut found = Found { exact: None, prefix: None };
+        let mut node = &self.nodes[self.roots[server as usize] as usize];
+        let mut at = 0;
+        loop {
+            if node.prefix != NONE {
+                found.prefix = Some(node.prefix);
+            }
+            if at == path.len() {
+                found.exact = (node.exact != NONE).then_some(node.exact);
+                return found;
+            }
+            let children = node.children_start as usize..(node.children_start + node.children_count) as usize;
+            let Some(offset) = self.first_bytes[children.clone()].iter().position(|&byte| byte == path[at])
+            else {
+                return found;
+            };
+            node = &self.nodes[children.start + offset];
+            let label = node.label_start as usize..(node.label_start + node.label_length) as usize;
+            if !path[at..].starts_with(&self.labels[label]) {
+                return found;
+            }
+            at += node.label_length as usize;
+        }
+    }
+}
+
+/// What one walk finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) exact: Option<u32>,
+    pub(crate) prefix: Option<u32>,
+}
+
+/// How far all entries (sorted) start alike, at least to `from + 1`.
+fn common_length(entries: &[Entry<'_>], from: usize) -> usize {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return from };
+    let alike = first.path.iter().zip(last.path).take_while(|(a, b)| a == b).count();
+    alike.max(from + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locations(paths: &[(&'static str, bool)]) -> Locations {
+        let mut entries: Vec<_> = (0..)
+            .zip(paths)
+            .map(|(location, (path, exact))| Entry { path: path.as_bytes(), exact: *exact, location })
+            .collect();
+        let mut locations = Locations::default();
+        locations.add_server(&mut []);
+        locations.add_server(&mut entries);
+        locations
+    }
+
+    #[test]
+    fn longest_prefix_and_exact() {
+        let locations = locations(&[
+            ("/", false),
+            ("/main", false),
+            ("/main/login", false),
+            ("/main/login", true),
+            ("/main/log", false),
+            ("/other/a", false),
+            ("/other/b", false),
+            ("/exact", true),
+        ]);
+        let table = [
+            ("/", None, Some(0)),
+            ("/x", None, Some(0)),
+            ("/mai", None, Some(0)),
+            ("/main", None, Some(1)),
+            ("/mainx", None, Some(1)),
+            ("/main/login", Some(3), Some(2)),
+            ("/main/login/x", None, Some(2)),
+            ("/main/logout", None, Some(4)),
+            ("/other/", None, Some(0)),
+            ("/other/b/c", None, Some(6)),
+            ("/exact", Some(7), Some(0)),
+            ("/exact/", None, Some(0)),
+            ("*", None, None),
+        ];
+        for (path, exact, prefix) in table {
+            assert_eq!(locations.find(1, path.as_bytes()), Found { exact, prefix }, "{path}");
+            assert_eq!(locations.find(0, path.as_bytes()), Found { exact: None, prefix: None }, "{path}");
+        }
+    }
+}

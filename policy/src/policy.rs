@@ -1,0 +1,323 @@
+//! The compiled policy and what is read from it for each request.
+
+use std::net::IpAddr;
+
+use memchr::memmem;
+
+use crate::hosts::Hosts;
+use crate::lists::Lists;
+use crate::locations::Locations;
+use crate::mode::{Mode, Override};
+use crate::path;
+use crate::rules::{Facts, MatchScratch, Rules};
+use crate::source::{List, MatchKind, ModeByHeader, PolicySource};
+use crate::verdict::{self, Finding, Reason, Verdict};
+
+/// A server, counted from 0 in the order of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerIndex(pub u32);
+
+/// A location, numbered over all servers in the order of the source: each server has one for requests that none of its
+/// locations takes, and then its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocationIndex(pub u32);
+
+/// What policy looks at in a request, as received.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestFacts<'a> {
+    /// The method.
+    pub method: &'a [u8],
+    /// `http` or `https`.
+    pub scheme: &'a [u8],
+    /// `HTTP/1.1`, or the version alone.
+    pub proto: &'a [u8],
+    /// The Host value; may carry a port; empty if there is none.
+    pub host: &'a [u8],
+    /// The path of the target, before any `?`, not decoded.
+    pub path: &'a [u8],
+    /// What follows the first `?`.
+    pub query: Option<&'a [u8]>,
+    /// Names and values of all headers.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+}
+
+/// Buffers that [`Policy::resolve`] works in: one per worker. They grow to what requests need and then stay. It may be
+/// used with one policy after another.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    host: Vec<u8>,
+    path: Vec<u8>,
+    matching: MatchScratch,
+}
+
+/// Where the effective mode came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModeSource {
+    /// The config's contexts.
+    Local,
+    /// The rule with this id.
+    Rule(u64),
+    /// The general mode.
+    General,
+}
+
+impl std::fmt::Display for ModeSource {
+    /// As `mode_from` in `explain`: `local`, `rule 2`, `general`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Rule(id) => write!(f, "rule {id}"),
+            Self::General => f.write_str("general"),
+        }
+    }
+}
+
+/// What comes next for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// It passes uninspected: the mode is off, or the source allowlisted.
+    PassUninspected,
+    /// It is blocked uninspected, for this reason.
+    BlockNow(Reason),
+    /// It is inspected.
+    Inspect {
+        /// The request could end in a block, so it waits for its verdict. (Virtual patches are not counted in here.)
+        hold: bool,
+    },
+}
+
+/// What the policy says about a request before it is inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolution {
+    /// The server that answers.
+    pub server: ServerIndex,
+    /// The location that the path falls into.
+    pub location: LocationIndex,
+    /// The application.
+    pub application: i64,
+    /// The effective mode.
+    pub mode: Mode,
+    /// Where the mode came from.
+    pub mode_source: ModeSource,
+    /// The list that holds the source, of those that are read here (spec S1.3).
+    pub list: Option<List>,
+    /// What comes next.
+    pub stage: Stage,
+}
+
+/// Columns of the table of effective modes, of which one per mode and one for `default` are used.
+const COLUMNS: usize = 8;
+/// In a byte of that table: the mode is the rule's, not the local one.
+const FROM_RULE: u8 = 4;
+/// Row of the table that follows the location's own, one per mode, where headers choose the local mode.
+const NO_ROW: u32 = u32::MAX;
+
+/// Who set a value, with the indexes that `explain` needs to name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetBy {
+    Environment,
+    Http,
+    Server,
+    Location,
+    Default,
+}
+
+/// A location with everything inherited.
+#[derive(Debug)]
+pub(crate) struct Location {
+    pub(crate) server: u32,
+    /// Among the server's; none is the one for all other paths.
+    pub(crate) index: Option<u32>,
+    pub(crate) kind: MatchKind,
+    pub(crate) application: i64,
+    /// The application as conditions see it.
+    pub(crate) instance: Box<str>,
+    pub(crate) disable_acl: bool,
+    pub(crate) local_mode: (Mode, SetBy),
+    pub(crate) allow_override: (Override, SetBy),
+    /// Maps to be asked before the local mode, most local first.
+    pub(crate) maps: Box<[HeaderMap]>,
+    /// First of four rows, one per mode that a map may give.
+    pub(crate) map_rows: u32,
+}
+
+/// A compiled `mode_by_header`.
+#[derive(Debug)]
+pub(crate) struct HeaderMap {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) contains: Box<[(memmem::Finder<'static>, Mode)]>,
+    pub(crate) set_by: SetBy,
+}
+
+impl HeaderMap {
+    pub(crate) fn new(source: &ModeByHeader, set_by: SetBy) -> Self {
+        let finder = |text: &String| memmem::Finder::new(text.as_bytes()).into_owned();
+        Self {
+            name: source.header.as_bytes().into(),
+            contains: source.contains.iter().map(|(text, &mode)| (finder(text), mode)).collect(),
+            set_by,
+        }
+    }
+
+    /// The strictest mode of the texts that occur.
+    fn mode(&self, headers: &[(&[u8], &[u8])]) -> Option<Mode> {
+        let of_value = |value| {
+            let occurring = self.contains.iter().filter(move |(text, _)| text.find(value).is_some());
+            occurring.map(|&(_, mode)| mode).max()
+        };
+        headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(&self.name))
+            .filter_map(|&(_, value)| of_value(value))
+            .max()
+    }
+}
+
+/// A compiled policy: immutable, shared by all workers.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) hosts: Hosts,
+    pub(crate) paths: Locations,
+    pub(crate) locations: Box<[Location]>,
+    /// First location of each server: the one for all other paths.
+    pub(crate) server_locations: Box<[u32]>,
+    /// The effective mode by row (location, or location and mapped mode) and column (the winning rule's mode).
+    pub(crate) modes: Box<[u8]>,
+    pub(crate) rules: Rules,
+    pub(crate) lists: Lists,
+    pub(crate) acl_access_phase: bool,
+    /// What was compiled, for `explain` and for names.
+    pub(crate) source: PolicySource,
+}
+
+impl Policy {
+    /// The table of effective modes; gives each location with maps its rows.
+    pub(crate) fn mode_table(locations: &mut [Location]) -> Box<[u8]> {
+        use crate::mode::{RuleMode, effective};
+        let row = |local, policy| {
+            let mut row = [0; COLUMNS];
+            let set = Mode::ALL.into_iter().map(RuleMode::Set);
+            for rule in set.chain([RuleMode::Default]) {
+                let (mode, from_rule) = effective(local, policy, rule);
+                row[usize::from(rule.column())] = mode as u8 | if from_rule { FROM_RULE } else { 0 };
+            }
+            row
+        };
+        let mut table: Vec<u8> = Vec::with_capacity(locations.len() * COLUMNS);
+        for location in &*locations {
+            table.extend(row(location.local_mode.0, location.allow_override.0));
+        }
+        for location in locations {
+            location.map_rows = NO_ROW;
+            if !location.maps.is_empty() {
+                location.map_rows = (table.len() / COLUMNS) as u32;
+                table.extend(Mode::ALL.into_iter().flat_map(|mode| row(mode, location.allow_override.0)));
+            }
+        }
+        table.into()
+    }
+
+    /// What the policy says about a request. `now_unix_seconds` settles which list entries have expired.
+    ///
+    /// Takes no lock, and allocates only while `scratch` still grows.
+    pub fn resolve(
+        &self,
+        scratch: &mut Scratch,
+        facts: &RequestFacts<'_>,
+        client: IpAddr,
+        now_unix_seconds: u64,
+    ) -> Resolution {
+        let Scratch { host, path, matching } = scratch;
+        let server = self.hosts.find(facts.host, host);
+        let path = path::normalise(facts.path, path);
+        let index = self.location_of(server, path);
+        let location = &self.locations[index as usize];
+        let facts = Facts { request: facts, path, instance: location.instance.as_bytes() };
+        let rule = self.rules.winner(matching, &facts);
+        let row = location
+            .mapped_mode(facts.request.headers)
+            .map_or(index, |(mode, _)| location.map_rows + mode as u32);
+        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.mode.column())];
+        let mode = Mode::from_low_bits(byte);
+        let list = self.list(location, mode, client, now_unix_seconds);
+        Resolution {
+            server: ServerIndex(server),
+            location: LocationIndex(index),
+            application: location.application,
+            mode,
+            mode_source: if byte & FROM_RULE != 0 { rule.mode_source() } else { ModeSource::Local },
+            list,
+            stage: self.stage(mode, list),
+        }
+    }
+
+    /// What happens to a request of which `finding` is the strongest.
+    pub fn verdict(&self, resolution: &Resolution, finding: Finding) -> Verdict {
+        verdict::verdict(resolution.mode, resolution.list, self.acl_access_phase, finding)
+    }
+
+    /// How many servers there are.
+    pub fn server_count(&self) -> usize {
+        self.server_locations.len()
+    }
+
+    /// How many locations there are, those for all other paths included.
+    pub fn location_count(&self) -> usize {
+        self.locations.len()
+    }
+
+    /// The server's name; empty for an index from another policy.
+    pub fn server_name(&self, server: ServerIndex) -> &str {
+        self.source.servers.get(server.0 as usize).map_or("", |server| &server.name)
+    }
+
+    /// The location's path as configured; none for the one that takes all other paths, and for an index from another
+    /// policy.
+    pub fn location_path(&self, location: LocationIndex) -> Option<&str> {
+        let (server, index) = self.location_position(location)?;
+        Some(&self.source.servers[server].locations[index?].path)
+    }
+
+    /// Where the location stands in the source: index of its server, and its index there (none for the one that takes
+    /// all other paths). `None` for an index from another policy.
+    pub fn location_position(&self, location: LocationIndex) -> Option<(usize, Option<usize>)> {
+        let location = self.locations.get(location.0 as usize)?;
+        Some((location.server as usize, location.index.map(|index| index as usize)))
+    }
+
+    /// The number of rules.
+    pub fn rule_count(&self) -> usize {
+        self.source.rules.len()
+    }
+
+    /// The location of a normalised path.
+    pub(crate) fn location_of(&self, server: u32, path: &[u8]) -> u32 {
+        let found = self.paths.find(server, path);
+        found.exact.or(found.prefix).unwrap_or(self.server_locations[server as usize])
+    }
+
+    /// The list that holds the client, of those that this mode and location read.
+    pub(crate) fn list(&self, location: &Location, mode: Mode, client: IpAddr, now: u64) -> Option<List> {
+        if mode == Mode::Off || location.disable_acl {
+            return None;
+        }
+        self.lists.find(client, location.application, now, mode == Mode::SafeBlocking)
+    }
+
+    pub(crate) fn stage(&self, mode: Mode, list: Option<List>) -> Stage {
+        match (mode, list) {
+            (Mode::Off, _) | (_, Some(List::Allow)) => Stage::PassUninspected,
+            (_, Some(List::Deny)) if self.acl_access_phase => Stage::BlockNow(Reason::DenyList),
+            (Mode::Monitoring, _) => Stage::Inspect { hold: false },
+            (Mode::SafeBlocking, list) => Stage::Inspect { hold: list.is_some() },
+            (Mode::Block, _) => Stage::Inspect { hold: true },
+        }
+    }
+}
+
+impl Location {
+    /// The local mode that a header chooses, and whose map did.
+    pub(crate) fn mapped_mode(&self, headers: &[(&[u8], &[u8])]) -> Option<(Mode, SetBy)> {
+        self.maps.iter().find_map(|map| Some((map.mode(headers)?, map.set_by)))
+    }
+}
