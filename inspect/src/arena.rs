@@ -1,0 +1,265 @@
+//! The buffer that holds all decoded values of one request, and the tree of points that names them.
+//!
+//! Values lie one after the other with a NUL byte between them, so that one scan sees them all. An offset leads back to
+//! its value by binary search, and a value's node leads to its name by way of the parents; names are put together only
+//! for findings.
+
+use crate::limits::{Limits, OverLimit};
+use crate::place::Place;
+
+/// A point's number in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeId(u32);
+
+/// A range of bytes in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Span {
+    pub(crate) const fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// One step from a point to a point below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A top-level part or a fixed part of something: `query`, `body`, `cookie`, `filename`.
+    Part(&'static str),
+    /// The header with this index in the request.
+    Header(u32),
+    /// A parameter, key or cookie whose name lies in the arena.
+    Name(Span),
+    /// An element of a list or a path segment, from 0.
+    Index(u32),
+    /// What a decoder made of the point above.
+    Decoder(&'static str),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    parent: NodeId,
+    step: Step,
+}
+
+/// One decoded value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value {
+    pub(crate) span: Span,
+    pub(crate) node: NodeId,
+    pub(crate) place: Place,
+    /// How many decoders lie between the request and this value.
+    pub(crate) depth: u8,
+}
+
+/// All values of one request. Reused from request to request.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    bytes: Vec<u8>,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    limits: Limits,
+    over_limit: Option<OverLimit>,
+}
+
+/// The parent of the top-level points.
+pub(crate) const ROOT: NodeId = NodeId(0);
+
+/// The most bytes of a name that go into a point's label.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The most steps of a point's label.
+const LABEL_STEPS_MAX: usize = 40;
+
+impl Arena {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let mut arena =
+            Self { bytes: Vec::new(), values: Vec::new(), nodes: Vec::new(), limits, over_limit: None };
+        arena.reset(limits);
+        arena
+    }
+
+    /// Forgets the last request and keeps the memory.
+    pub(crate) fn reset(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.over_limit = None;
+        self.bytes.clear();
+        self.values.clear();
+        self.nodes.clear();
+        self.nodes.push(Node { parent: ROOT, step: Step::Part("") });
+        // Each value then has a NUL byte on either side.
+        self.bytes.push(0);
+    }
+
+    /// All bytes of all values, with the separators.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The first limit that was hit.
+    pub(crate) const fn over_limit(&self) -> Option<OverLimit> {
+        self.over_limit
+    }
+
+    /// Notes that a limit was hit; the first one is kept.
+    pub(crate) fn hit_limit(&mut self, limit: OverLimit) {
+        self.over_limit.get_or_insert(limit);
+    }
+
+    /// Adds a point below another. Past the limit of values the parent stands for it.
+    pub(crate) fn node(&mut self, parent: NodeId, step: Step) -> NodeId {
+        // A value has a point of its own and rarely more than one above it.
+        if self.nodes.len() >= self.limits.values.saturating_mul(2).saturating_add(64) {
+            self.hit_limit(OverLimit::Values);
+            return parent;
+        }
+        let id = NodeId(index_u32(self.nodes.len()));
+        self.nodes.push(Node { parent, step });
+        id
+    }
+
+    /// Has `write` append bytes, at most as many as the limit allows, and returns where they lie. They are followed by
+    /// a separator. Nothing is a value until [`Arena::add`].
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        if self.bytes.len() > self.limits.decoded_bytes {
+            self.hit_limit(OverLimit::DecodedBytes);
+            self.bytes.truncate(self.limits.decoded_bytes.max(start));
+        }
+        let span = Span { start: index_u32(start), end: index_u32(self.bytes.len()) };
+        self.bytes.push(0);
+        span
+    }
+
+    /// Makes the bytes of a span a value, unless they are none.
+    pub(crate) fn add(&mut self, span: Span, node: NodeId, place: Place, depth: u8) {
+        if span.start == span.end {
+            return;
+        }
+        if self.values.len() >= self.limits.values {
+            self.hit_limit(OverLimit::Values);
+            return;
+        }
+        self.values.push(Value { span, node, place, depth });
+    }
+
+    /// Whether there is no room for more values, so that going on is useless.
+    pub(crate) fn is_full(&self) -> bool {
+        self.values.len() >= self.limits.values || self.bytes.len() >= self.limits.decoded_bytes
+    }
+
+    /// The index of the value that the byte before offset `end` belongs to.
+    pub(crate) fn value_ending_at(&self, end: usize) -> Option<usize> {
+        let end = u32::try_from(end).ok()?;
+        let index = self.values.partition_point(|value| value.span.start < end).checked_sub(1)?;
+        (end <= self.values[index].span.end).then_some(index)
+    }
+
+    /// The point's name, such as `query.id` or `body.json.user.name`. Bytes of names that are not printable ASCII are
+    /// shown as `?`, and long names are cut.
+    pub(crate) fn label(&self, node: NodeId, headers: &[(&[u8], &[u8])]) -> String {
+        let mut steps = [Step::Part(""); LABEL_STEPS_MAX];
+        let mut count = 0;
+        let mut current = node;
+        while current != ROOT && count < LABEL_STEPS_MAX {
+            let node = self.nodes[current.0 as usize];
+            steps[count] = node.step;
+            count += 1;
+            current = node.parent;
+        }
+        let mut label = String::new();
+        for step in steps[..count].iter().rev() {
+            if !label.is_empty() {
+                label.push(if matches!(step, Step::Decoder(_)) { '|' } else { '.' });
+            }
+            match step {
+                Step::Part(part) | Step::Decoder(part) => label.push_str(part),
+                Step::Header(index) => {
+                    label.push_str("header.");
+                    let name = headers.get(*index as usize).map_or(&b"?"[..], |(name, _)| name);
+                    push_name(&mut label, name, true);
+                }
+                Step::Name(span) => push_name(&mut label, self.slice(*span), false),
+                Step::Index(index) => label.push_str(&index.to_string()),
+            }
+        }
+        label
+    }
+}
+
+fn push_name(label: &mut String, name: &[u8], lower_case: bool) {
+    for byte in name.iter().take(NAME_BYTES_MAX) {
+        let shown = if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'?' };
+        label.push(char::from(if lower_case { shown.to_ascii_lowercase() } else { shown }));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        label.push('~');
+    }
+}
+
+/// Offsets fit in 32 bits because [`Limits::decoded_bytes`] is capped well below 4 GiB.
+fn index_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arena_with(limits: Limits, texts: &[&str]) -> Arena {
+        let mut arena = Arena::new(limits);
+        let query = arena.node(ROOT, Step::Part("query"));
+        for text in texts {
+            let span = arena.write(|bytes| bytes.extend_from_slice(text.as_bytes()));
+            arena.add(span, query, Place::Query, 0);
+        }
+        arena
+    }
+
+    #[test]
+    fn offsets_lead_to_values() {
+        let arena = arena_with(Limits::default(), &["ab", "", "cde"]);
+        assert_eq!(arena.bytes(), b"\0ab\0\0cde\0");
+        let found: Vec<_> = (0..=9).map(|end| arena.value_ending_at(end)).collect();
+        let expected = [None, None, Some(0), Some(0), None, None, Some(1), Some(1), Some(1), None];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn limits_are_kept_and_named() {
+        let arena = arena_with(Limits { values: 2, ..Limits::default() }, &["a", "b", "c"]);
+        assert_eq!((arena.values().len(), arena.over_limit()), (2, Some(OverLimit::Values)));
+        let arena = arena_with(Limits { decoded_bytes: 4, ..Limits::default() }, &["ab", "cdef"]);
+        assert_eq!(arena.over_limit(), Some(OverLimit::DecodedBytes));
+        assert_eq!(arena.values().len(), 1);
+    }
+
+    #[test]
+    fn labels_show_no_raw_bytes() {
+        let mut arena = Arena::new(Limits::default());
+        let body = arena.node(ROOT, Step::Part("body"));
+        let span = arena.write(|bytes| bytes.extend_from_slice(b"a\nb\xff"));
+        let name = arena.node(body, Step::Name(span));
+        let item = arena.node(name, Step::Index(3));
+        let decoded = arena.node(item, Step::Decoder("percent"));
+        assert_eq!(arena.label(decoded, &[]), "body.a?b?.3|percent");
+        let header = arena.node(ROOT, Step::Header(0));
+        assert_eq!(arena.label(header, &[(b"User-Agent", b"x")]), "header.user-agent");
+    }
+}

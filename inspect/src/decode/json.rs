@@ -1,0 +1,295 @@
+//! A lenient JSON reader (RFC 8259) that turns a document into named values.
+//!
+//! It takes what tolerant parsers take (bare words, trailing commas, several documents in a row), keeps what it found up
+//! to an error, and holds its own stack, so that depth costs memory that is bounded and never the thread's stack.
+
+use crate::arena::{Arena, NodeId, Span, Step};
+use crate::decode::percent::{hex_number, push_character};
+use crate::limits::OverLimit;
+use crate::place::Place;
+
+/// How reading a document ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The input is well formed, as far as leniency goes.
+    Complete,
+    /// The input ended inside a value.
+    Truncated,
+    /// From this offset on it is not JSON, or it is too deep or too much.
+    Stopped(usize),
+}
+
+/// An open object or list.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    node: NodeId,
+    /// The point of the current member or element.
+    member: NodeId,
+    /// How many elements a list has so far; `None` in an object.
+    index: Option<u32>,
+}
+
+/// The reader's memory, reused.
+#[derive(Debug, Default)]
+pub(crate) struct JsonReader {
+    frames: Vec<Frame>,
+}
+
+/// What may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Value,
+    Key,
+    Colon,
+    CommaOrEnd,
+}
+
+/// Where the values of a document go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    /// The point of the document.
+    pub(crate) node: NodeId,
+    /// The place of its strings. Keys are names.
+    pub(crate) place: Place,
+    /// How many decoders the values have behind them.
+    pub(crate) depth: u8,
+}
+
+impl JsonReader {
+    /// Reads `input` and adds its strings, keys and unusual bare words to the arena. Numbers and the three literals are
+    /// checked, not added: nothing can hide in them.
+    pub(crate) fn read(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> Ending {
+        self.frames.clear();
+        let mut expect = Expect::Value;
+        let mut position = 0;
+        loop {
+            position += input[position..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let Some(&byte) = input.get(position) else {
+                let whole = self.frames.is_empty() && position > 0;
+                return if whole { Ending::Complete } else { Ending::Truncated };
+            };
+            if arena.is_full() {
+                arena.hit_limit(OverLimit::Values);
+                return Ending::Stopped(position);
+            }
+            match (expect, byte) {
+                (Expect::Value, b'{' | b'[') => {
+                    if self.frames.len() >= arena.limits().json_depth {
+                        arena.hit_limit(OverLimit::Depth);
+                        return Ending::Stopped(position);
+                    }
+                    let node = self.start_value(target, arena);
+                    let index = (byte == b'[').then_some(0);
+                    self.frames.push(Frame { node, member: node, index });
+                    expect = if byte == b'{' { Expect::Key } else { Expect::Value };
+                    position += 1;
+                }
+                (Expect::Key | Expect::CommaOrEnd, b'}') | (Expect::Value | Expect::CommaOrEnd, b']') => {
+                    let in_list = byte == b']';
+                    match self.frames.pop() {
+                        Some(frame) if frame.index.is_some() == in_list => {}
+                        _ => return Ending::Stopped(position),
+                    }
+                    expect = self.after_value();
+                    position += 1;
+                }
+                (Expect::Key, b'"') => {
+                    let (span, end) = string(input, position, arena);
+                    let Some(frame) = self.frames.last_mut() else { return Ending::Stopped(position) };
+                    frame.member = arena.node(frame.node, Step::Name(span));
+                    arena.add(span, frame.member, Place::Name, target.depth);
+                    let Some(end) = end else { return Ending::Truncated };
+                    position = end;
+                    expect = Expect::Colon;
+                }
+                (Expect::Value, b'"') => {
+                    let node = self.start_value(target, arena);
+                    let (span, end) = string(input, position, arena);
+                    arena.add(span, node, target.place, target.depth);
+                    let Some(end) = end else { return Ending::Truncated };
+                    position = end;
+                    expect = self.after_value();
+                }
+                (Expect::Colon, b':') => {
+                    position += 1;
+                    expect = Expect::Value;
+                }
+                (Expect::CommaOrEnd, b',') => {
+                    position += 1;
+                    let in_list = self.frames.last().is_some_and(|frame| frame.index.is_some());
+                    expect = if in_list { Expect::Value } else { Expect::Key };
+                }
+                (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
+                    let length = input[position..].iter().take_while(|byte| is_word(**byte)).count();
+                    let word = &input[position..position + length];
+                    let node = self.start_value(target, arena);
+                    if !is_harmless_word(word) {
+                        let span = arena.write(|bytes| bytes.extend_from_slice(word));
+                        arena.add(span, node, target.place, target.depth);
+                    }
+                    position += length;
+                    expect = self.after_value();
+                }
+                _ => return Ending::Stopped(position),
+            }
+        }
+    }
+
+    /// The point of the value that starts here.
+    fn start_value(&mut self, target: Target, arena: &mut Arena) -> NodeId {
+        match self.frames.last_mut() {
+            None => target.node,
+            Some(frame) => match &mut frame.index {
+                None => frame.member,
+                Some(index) => {
+                    let node = arena.node(frame.node, Step::Index(*index));
+                    *index += 1;
+                    node
+                }
+            },
+        }
+    }
+
+    fn after_value(&self) -> Expect {
+        if self.frames.is_empty() { Expect::Value } else { Expect::CommaOrEnd }
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b'_')
+}
+
+fn is_harmless_word(word: &[u8]) -> bool {
+    matches!(word, b"true" | b"false" | b"null")
+        || word.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
+}
+
+/// Unescapes the string whose opening quote is at `start` into the arena. The offset after the closing quote is `None`
+/// when the input ends first.
+fn string(input: &[u8], start: usize, arena: &mut Arena) -> (Span, Option<usize>) {
+    let mut end = None;
+    let span = arena.write(|bytes| {
+        let mut position = start + 1;
+        while let Some(offset) = memchr::memchr2(b'"', b'\\', &input[position..]) {
+            bytes.extend_from_slice(&input[position..position + offset]);
+            position += offset;
+            if input[position] == b'"' {
+                end = Some(position + 1);
+                return;
+            }
+            position += unescape(&input[position..], bytes);
+        }
+        bytes.extend_from_slice(&input[position..]);
+    });
+    (span, end)
+}
+
+/// Appends what the escape at the start of `input` stands for and returns its length, at least 1 and at most the rest.
+pub(crate) fn unescape(input: &[u8], out: &mut Vec<u8>) -> usize {
+    let Some(&kind) = input.get(1) else {
+        out.push(b'\\');
+        return 1;
+    };
+    match kind {
+        b'n' => out.push(b'\n'),
+        b't' => out.push(b'\t'),
+        b'r' => out.push(b'\r'),
+        b'b' => out.push(8),
+        b'f' => out.push(12),
+        b'"' | b'\\' | b'/' => out.push(kind),
+        b'u' => return unescape_unicode(input, out),
+        _ => out.extend_from_slice(&[b'\\', kind]),
+    }
+    2
+}
+
+fn unescape_unicode(input: &[u8], out: &mut Vec<u8>) -> usize {
+    let Some(first) = input.get(2..6).and_then(hex_number) else {
+        out.extend_from_slice(b"\\u");
+        return 2;
+    };
+    let second = match input.get(6..8) {
+        Some(b"\\u") if (0xd800..0xdc00).contains(&first) => input.get(8..12).and_then(hex_number),
+        _ => None,
+    };
+    match second {
+        Some(low @ 0xdc00..0xe000) => {
+            push_character(0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00), out);
+            12
+        }
+        _ => {
+            push_character(first, out);
+            6
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::ROOT;
+    use crate::limits::Limits;
+
+    fn read_with(limits: Limits, input: &str) -> (Vec<(String, String)>, Ending, Option<OverLimit>) {
+        let mut arena = Arena::new(limits);
+        let node = arena.node(ROOT, Step::Part("json"));
+        let target = Target { node, place: Place::Body, depth: 0 };
+        let ending = JsonReader::default().read(input.as_bytes(), target, &mut arena);
+        let values = arena.values().iter().filter(|value| value.place == Place::Body);
+        let values = values.map(|value| {
+            let text = String::from_utf8_lossy(arena.slice(value.span)).into_owned();
+            (arena.label(value.node, &[]), text)
+        });
+        (values.collect(), ending, arena.over_limit())
+    }
+
+    fn read(input: &str) -> (Vec<(String, String)>, Ending) {
+        let (values, ending, _) = read_with(Limits::default(), input);
+        (values, ending)
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(label, text)| ((*label).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn strings_are_named_by_their_way() {
+        let (values, ending) =
+            read(r#"{"user":{"name":"Ann","tags":["a",1,{"b":"c"}]},"n":-1.5e3,"t":true}"#);
+        let expected = [("json.user.name", "Ann"), ("json.user.tags.0", "a"), ("json.user.tags.2.b", "c")];
+        assert_eq!((values, ending), (pairs(&expected), Ending::Complete));
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        let (values, _) = read(r#"["\u003cb\u003E\n\"\/\\", "\ud83d\ude00", "\ud83dx", "\q\u12"]"#);
+        let texts: Vec<_> = values.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["<b>\n\"/\\", "\u{1f600}", "\u{fffd}x", "\\q\\u12"]);
+    }
+
+    #[test]
+    fn truncated_and_broken_documents_keep_what_they_had() {
+        assert_eq!(read(r#"{"a":"b","c":"unfin"#).1, Ending::Truncated);
+        assert_eq!(read(r#"{"a":"b","c":"unfin"#).0, pairs(&[("json.a", "b"), ("json.c", "unfin")]));
+        assert_eq!(read(r#"{"a":"b"; x"#), (pairs(&[("json.a", "b")]), Ending::Stopped(8)));
+        assert_eq!(read("[1,2}").1, Ending::Stopped(4));
+        assert_eq!(read("").1, Ending::Truncated);
+        assert_eq!(read("\"a\\").1, Ending::Truncated);
+    }
+
+    #[test]
+    fn leniency() {
+        let (values, ending) = read("{\"a\":sleep,}\n{\"b\":\"x\"}");
+        assert_eq!((values, ending), (pairs(&[("json.a", "sleep"), ("json.b", "x")]), Ending::Complete));
+    }
+
+    #[test]
+    fn depth_and_count_are_limited() {
+        let deep = "[".repeat(100_000);
+        let (_, ending, over) = read_with(Limits::default(), &deep);
+        assert_eq!((ending, over), (Ending::Stopped(64), Some(OverLimit::Depth)));
+        let wide = format!("[{}]", "\"x\",".repeat(100));
+        let (values, _, over) = read_with(Limits { values: 10, ..Limits::default() }, &wide);
+        assert_eq!((values.len(), over), (10, Some(OverLimit::Values)));
+    }
+}

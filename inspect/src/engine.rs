@@ -1,0 +1,204 @@
+//! The compiled pack: what all workers share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use regex_automata::meta::Regex;
+
+use crate::cache;
+use crate::class::AttackClass;
+use crate::confirm::ConfirmerKind;
+use crate::hyperscan::{Database, HyperscanError, Pattern};
+use crate::inspector::Inspector;
+use crate::limits::Limits;
+use crate::pack::{Pack, PackError, Signature};
+use crate::place::PlaceSet;
+
+/// The most memory that one confirming expression may take, in bytes.
+const EXPRESSION_BYTES_MAX: usize = 2 << 20;
+
+/// The memory of one confirming expression's lazily built automaton, in bytes per worker and direction.
+const AUTOMATON_CACHE_BYTES: usize = 256 << 10;
+
+/// How an engine decides and what bounds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// A request is an attack when the scores of one class add up to this. Default 5.
+    pub min_score: u32,
+    /// Bounds of one inspection.
+    pub limits: Limits,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { min_score: 5, limits: Limits::default() }
+    }
+}
+
+/// Why a pack could not be made an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineError {
+    /// One signature's pattern is refused.
+    Signature(PackError),
+    /// The matcher refuses all patterns together, or this machine; its words.
+    Matcher(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature(error) => write!(formatter, "{error}"),
+            Self::Matcher(message) => write!(formatter, "the signatures could not be compiled: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+impl From<HyperscanError> for EngineError {
+    fn from(error: HyperscanError) -> Self {
+        Self::Matcher(error.to_string())
+    }
+}
+
+/// A compiled pack. Immutable and shared by all workers, each with an [`Inspector`] of its own.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) database: Database,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) options: EngineOptions,
+    digest: [u8; 32],
+}
+
+/// What remains of a signature at run time.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: Arc<str>,
+    pub(crate) class: AttackClass,
+    pub(crate) places: PlaceSet,
+    pub(crate) score: u32,
+    pub(crate) confirmer: ConfirmerKind,
+    /// The pattern once more, to find the match inside one value.
+    pub(crate) pattern: Regex,
+    pub(crate) second: Option<Regex>,
+}
+
+impl Engine {
+    /// Compiles a pack. This takes up to some seconds; it belongs at start and on reload, not on a worker.
+    ///
+    /// # Errors
+    ///
+    /// A pattern that the matcher refuses, with its place in its file; or a machine without the needed instructions.
+    pub fn compile(pack: Pack, options: EngineOptions) -> Result<Self, EngineError> {
+        let database = compile_database(&pack)?;
+        Self::assemble(&pack, options, database)
+    }
+
+    /// As [`Engine::compile`], but takes the matcher's database from `cached` when those bytes are whole and made from
+    /// the same pack, by the same library, for the same CPU features. If not, it compiles and also returns the bytes to
+    /// store for the next start.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::compile`]. Unusable cached bytes are no error.
+    pub fn compile_with_cache(
+        pack: Pack,
+        options: EngineOptions,
+        cached: Option<&[u8]>,
+    ) -> Result<(Self, Option<Vec<u8>>), EngineError> {
+        let key = cache::Key::of(&pack)?;
+        if let Some(database) = cached.and_then(|bytes| cache::open(bytes, &key)) {
+            return Ok((Self::assemble(&pack, options, database)?, None));
+        }
+        let database = compile_database(&pack)?;
+        let bytes = cache::seal(&database.serialize()?, &key);
+        Ok((Self::assemble(&pack, options, database)?, Some(bytes)))
+    }
+
+    /// A worker's own inspector for this engine.
+    ///
+    /// # Errors
+    ///
+    /// No memory for the matcher's scratch.
+    pub fn inspector(&self) -> Result<Inspector, EngineError> {
+        Inspector::new(self)
+    }
+
+    /// The digest of the pack, see [`Pack::digest`].
+    #[must_use]
+    pub const fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The options that it was compiled with; limits out of range are clamped.
+    #[must_use]
+    pub const fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// How many signatures there are.
+    #[must_use]
+    pub const fn signature_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Bytes of memory that the matcher's database takes.
+    #[must_use]
+    pub fn database_bytes(&self) -> usize {
+        self.database.size_bytes()
+    }
+
+    fn assemble(pack: &Pack, options: EngineOptions, database: Database) -> Result<Self, EngineError> {
+        let rules =
+            pack.signatures.iter().map(rule).collect::<Result<_, _>>().map_err(EngineError::Signature)?;
+        let options = EngineOptions { limits: options.limits.clamped(), ..options };
+        Ok(Self { database, rules, options, digest: pack.digest() })
+    }
+}
+
+fn compile_database(pack: &Pack) -> Result<Database, EngineError> {
+    let patterns: Vec<_> = pack
+        .signatures
+        .iter()
+        .map(|signature| Pattern { expression: &signature.pattern, caseless: signature.caseless })
+        .collect();
+    Database::compile(&patterns).map_err(|error| match error {
+        HyperscanError::Compile { index: Some(index), message } if index < pack.signatures.len() => {
+            let signature = &pack.signatures[index];
+            let message = format!("Hyperscan refuses the pattern: {message}");
+            EngineError::Signature(signature.source.error(&signature.id, message))
+        }
+        error => error.into(),
+    })
+}
+
+fn rule(signature: &Signature) -> Result<Rule, PackError> {
+    let compile = |pattern: &str| {
+        expression(pattern, signature.caseless).map_err(|message| {
+            signature.source.error(&signature.id, format!("the expression cannot be used: {message}"))
+        })
+    };
+    Ok(Rule {
+        id: Arc::clone(&signature.id),
+        class: signature.class,
+        places: signature.places,
+        score: signature.score,
+        confirmer: signature.confirmer,
+        pattern: compile(&signature.pattern)?,
+        second: signature.second.as_deref().map(compile).transpose()?,
+    })
+}
+
+/// The same language as the scan's: bytes, no Unicode, `.` matches all.
+fn expression(pattern: &str, caseless: bool) -> Result<Regex, String> {
+    let syntax = regex_automata::util::syntax::Config::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .case_insensitive(caseless);
+    let config = Regex::config()
+        .utf8_empty(false)
+        .nfa_size_limit(Some(EXPRESSION_BYTES_MAX))
+        .hybrid_cache_capacity(AUTOMATON_CACHE_BYTES);
+    Regex::builder().syntax(syntax).configure(config).build(pattern).map_err(|error| error.to_string())
+}

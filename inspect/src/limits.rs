@@ -1,0 +1,84 @@
+//! The limits of one request's inspection, and what happened when one was hit.
+
+use std::fmt;
+
+/// Bounds on the work and memory of one request's inspection. Hitting one is reported, never silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most values that a request is taken apart into. Default 16,384.
+    pub values: usize,
+    /// The deepest nesting inside one JSON document. Default 64.
+    pub json_depth: usize,
+    /// The most decoders that are applied one after the other to one value. Default 5, at most 100.
+    pub decoder_depth: u8,
+    /// The most bytes of all decoded values together. Default 8 MiB, at most 1 GiB.
+    pub decoded_bytes: usize,
+    /// The most pairs of a value and a signature that are looked at closely. Default 4,096.
+    pub confirmations: usize,
+    /// The most bytes that all close looks together may read. Default 32 MiB.
+    pub confirmed_bytes: usize,
+    /// The most findings that are reported; more are dropped, as they cannot change the verdict's class much.
+    /// Default 32.
+    pub findings: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            values: 16_384,
+            json_depth: 64,
+            decoder_depth: 5,
+            decoded_bytes: 8 << 20,
+            confirmations: 4_096,
+            confirmed_bytes: 32 << 20,
+            findings: 32,
+        }
+    }
+}
+
+impl Limits {
+    /// These limits with all values inside their ranges.
+    pub(crate) fn clamped(self) -> Self {
+        Self {
+            values: self.values.clamp(1, 1 << 24),
+            decoder_depth: self.decoder_depth.min(100),
+            decoded_bytes: self.decoded_bytes.clamp(1, 1 << 30),
+            ..self
+        }
+    }
+}
+
+/// The limit that cut an inspection short. What was found before counts; the rest was not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OverLimit {
+    /// More values than [`Limits::values`].
+    Values,
+    /// JSON nested deeper than [`Limits::json_depth`], or decoders beyond [`Limits::decoder_depth`].
+    Depth,
+    /// More decoded bytes than [`Limits::decoded_bytes`].
+    DecodedBytes,
+    /// More nominations than [`Limits::confirmations`] or [`Limits::confirmed_bytes`] allow.
+    Confirmations,
+    /// The matcher could not get its working memory.
+    Memory,
+}
+
+impl OverLimit {
+    /// The name that logs and metrics use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Depth => "depth",
+            Self::DecodedBytes => "decoded_bytes",
+            Self::Confirmations => "confirmations",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl fmt::Display for OverLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,342 @@
+//! Signature packs: TOML files, parsed and checked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use crate::class::AttackClass;
+use crate::confirm::ConfirmerKind;
+use crate::place::{Place, PlaceSet};
+
+/// The signature files that are part of the binary: name and text.
+const EMBEDDED: [(&str, &str); 4] = [
+    ("sqli.toml", include_str!("../signatures/sqli.toml")),
+    ("xss.toml", include_str!("../signatures/xss.toml")),
+    ("rce.toml", include_str!("../signatures/rce.toml")),
+    ("ptrav.toml", include_str!("../signatures/ptrav.toml")),
+];
+
+/// The highest score that one signature may give.
+const SCORE_MAX: u32 = 100;
+
+/// A checked set of signatures, ready to be compiled.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    pub(crate) signatures: Vec<Signature>,
+    digest: [u8; 32],
+}
+
+/// One signature: what nominates a value, where, and what confirms it.
+#[derive(Debug, Clone)]
+pub(crate) struct Signature {
+    pub(crate) id: Arc<str>,
+    pub(crate) class: AttackClass,
+    /// Nominates: scanned for over all values at once.
+    pub(crate) pattern: String,
+    pub(crate) caseless: bool,
+    pub(crate) places: PlaceSet,
+    pub(crate) confirmer: ConfirmerKind,
+    /// The second expression, for the confirmer `regex`.
+    pub(crate) second: Option<String>,
+    pub(crate) score: u32,
+    /// Where the signature stands, for messages.
+    pub(crate) source: Source,
+    /// Values on which it must score, and on which it must not: the tests run them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "examples are data for the tests"))]
+    pub(crate) examples: Examples,
+    /// The first place that it applies to, for its examples.
+    #[cfg_attr(not(test), expect(dead_code, reason = "examples are data for the tests"))]
+    pub(crate) first_place: Place,
+}
+
+/// Where a signature's pattern stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) file: Arc<str>,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in bytes.
+    pub(crate) column: usize,
+}
+
+/// Example values of a signature.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Examples {
+    pub(crate) attack: Vec<String>,
+    pub(crate) clean: Vec<String>,
+}
+
+/// What is wrong in a signature file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackError {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// The line, from 1; 0 when the error belongs to no line.
+    pub line: usize,
+    /// The column in bytes, from 1; 0 when the error belongs to no line.
+    pub column: usize,
+    /// The id of the signature, once it is known.
+    pub signature: Option<String>,
+    /// What is wrong, what was expected and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if let Some(signature) = &self.signature {
+            write!(formatter, "signature {signature}: ")?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for PackError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    class: AttackClass,
+    #[serde(default, rename = "signature")]
+    signatures: Vec<SignatureText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureText {
+    id: Spanned<String>,
+    description: Spanned<String>,
+    pattern: Spanned<String>,
+    #[serde(default)]
+    case_sensitive: bool,
+    points: Option<Spanned<Vec<Place>>>,
+    #[serde(default)]
+    confirm: ConfirmerKind,
+    second: Option<Spanned<String>>,
+    score: Spanned<u32>,
+    examples: Spanned<Examples>,
+}
+
+impl Pack {
+    /// The signatures that are part of this crate.
+    ///
+    /// # Panics
+    ///
+    /// Never for a build whose tests pass: the text is fixed at build time and a test parses it.
+    #[must_use]
+    pub fn embedded() -> Self {
+        match Self::parse(&EMBEDDED) {
+            Ok(pack) => pack,
+            Err(errors) => panic!("the embedded signatures are broken: {}", errors[0]),
+        }
+    }
+
+    /// Parses and checks signature files, given as name and text. The names appear in messages only.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong: unknown or missing fields, duplicate ids, a pattern that does not parse, is anchored or can
+    /// match nothing, a score of 0, and signatures without an example of an attack and of a clean value.
+    pub fn parse(files: &[(&str, &str)]) -> Result<Self, Vec<PackError>> {
+        let mut errors = Vec::new();
+        let mut signatures: Vec<Signature> = Vec::new();
+        let mut known = HashMap::new();
+        let mut digest = Sha256::new();
+        for (name, text) in files {
+            for part in [name, text] {
+                digest.update((part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+            let reader = FileReader { name: Arc::from(*name), text };
+            for signature in reader.read(&mut errors) {
+                if let Some(earlier) = known.insert(Arc::clone(&signature.id), signature.source.clone()) {
+                    let message = format!(
+                        "this id is already taken in {}:{}; ids are unique over all files",
+                        earlier.file, earlier.line
+                    );
+                    errors.push(signature.source.error(&signature.id, message));
+                }
+                signatures.push(signature);
+            }
+        }
+        if signatures.is_empty() && errors.is_empty() {
+            errors.push(PackError {
+                file: files.first().map_or_else(String::new, |(name, _)| (*name).to_owned()),
+                line: 0,
+                column: 0,
+                signature: None,
+                message: "no signatures: expected at least one [[signature]]".to_owned(),
+            });
+        }
+        if errors.is_empty() {
+            Ok(Self { signatures, digest: digest.finalize().into() })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// SHA-256 over the names and texts of the files, in their order.
+    #[must_use]
+    pub const fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// How many signatures there are.
+    #[must_use]
+    pub const fn signature_count(&self) -> usize {
+        self.signatures.len()
+    }
+}
+
+impl Source {
+    pub(crate) fn error(&self, signature: &str, message: String) -> PackError {
+        PackError {
+            file: self.file.to_string(),
+            line: self.line,
+            column: self.column,
+            signature: Some(signature.to_owned()),
+            message,
+        }
+    }
+}
+
+struct FileReader<'a> {
+    name: Arc<str>,
+    text: &'a str,
+}
+
+impl FileReader<'_> {
+    fn read(&self, errors: &mut Vec<PackError>) -> Vec<Signature> {
+        let file: FileText = match toml::from_str(self.text) {
+            Ok(file) => file,
+            Err(error) => {
+                let source = self.source(error.span().unwrap_or(0..0));
+                let message = error.message().to_owned();
+                errors.push(PackError { signature: None, ..source.error("", message) });
+                return Vec::new();
+            }
+        };
+        let mut signatures = Vec::with_capacity(file.signatures.len());
+        for text in file.signatures {
+            let before = errors.len();
+            self.check(&text, errors);
+            if errors.len() == before {
+                signatures.push(self.signature(file.class, text));
+            }
+        }
+        signatures
+    }
+
+    fn source(&self, span: Range<usize>) -> Source {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |position| position + 1);
+        Source {
+            file: Arc::clone(&self.name),
+            line: memchr::memchr_iter(b'\n', before).count() + 1,
+            column: before.len() - line_start + 1,
+        }
+    }
+
+    fn check(&self, text: &SignatureText, errors: &mut Vec<PackError>) {
+        let id = text.id.get_ref();
+        let mut refuse =
+            |span: Range<usize>, message: String| errors.push(self.source(span).error(id, message));
+        let is_id_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if id.is_empty() || !id.bytes().all(is_id_byte) {
+            refuse(text.id.span(), "an id consists of lower-case letters, digits and hyphens".to_owned());
+        }
+        if text.description.get_ref().trim().is_empty() {
+            refuse(
+                text.description.span(),
+                "the description is empty; say what the pattern is a sign of".to_owned(),
+            );
+        }
+        if let Err(message) = check_pattern(text.pattern.get_ref(), !text.case_sensitive) {
+            refuse(text.pattern.span(), message);
+        }
+        if let Some(points) = text.points.as_ref().filter(|points| points.get_ref().is_empty()) {
+            refuse(points.span(), "points is empty; leave it out for all places".to_owned());
+        }
+        match (&text.second, text.confirm) {
+            (None, ConfirmerKind::Regex) => {
+                refuse(text.id.span(), "confirm = \"regex\" needs the expression in `second`".to_owned());
+            }
+            (Some(second), ConfirmerKind::Regex) => {
+                if let Err(error) = expression(second.get_ref(), !text.case_sensitive) {
+                    refuse(second.span(), format!("`second` does not parse: {error}"));
+                }
+            }
+            (Some(second), _) => {
+                refuse(second.span(), "`second` is only used with confirm = \"regex\"".to_owned());
+            }
+            (None, _) => {}
+        }
+        if !(1..=SCORE_MAX).contains(text.score.get_ref()) {
+            refuse(text.score.span(), format!("a score is 1 to {SCORE_MAX}"));
+        }
+        let examples = text.examples.get_ref();
+        if examples.attack.is_empty() || examples.clean.is_empty() {
+            let message = "at least one example of an attack and one of a clean value are needed";
+            refuse(text.examples.span(), message.to_owned());
+        }
+    }
+
+    fn signature(&self, class: AttackClass, text: SignatureText) -> Signature {
+        let source = self.source(text.pattern.span());
+        let places = text.points.map(Spanned::into_inner);
+        let first_place = match &places {
+            Some(places) if !places.contains(&Place::Query) => places[0],
+            _ => Place::Query,
+        };
+        Signature {
+            id: Arc::from(text.id.into_inner()),
+            class,
+            pattern: text.pattern.into_inner(),
+            caseless: !text.case_sensitive,
+            places: places.map_or(PlaceSet::TEXT, |places| PlaceSet::of(&places)),
+            confirmer: text.confirm,
+            second: text.second.map(Spanned::into_inner),
+            score: text.score.into_inner(),
+            source,
+            examples: text.examples.into_inner(),
+            first_place,
+        }
+    }
+}
+
+/// Parses an expression as the confirming matcher does: bytes, no Unicode, `.` matches all.
+fn expression(pattern: &str, caseless: bool) -> Result<regex_syntax::hir::Hir, String> {
+    regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .case_insensitive(caseless)
+        .build()
+        .parse(pattern)
+        .map_err(|error| error.to_string())
+}
+
+fn check_pattern(pattern: &str, caseless: bool) -> Result<(), String> {
+    use regex_syntax::hir::Look;
+    let parsed =
+        expression(pattern, caseless).map_err(|error| format!("the pattern does not parse: {error}"))?;
+    let properties = parsed.properties();
+    if properties.minimum_len().unwrap_or(0) == 0 {
+        return Err("the pattern can match nothing at all; it needs at least one byte".to_owned());
+    }
+    let anchors = [Look::Start, Look::End, Look::StartLF, Look::EndLF, Look::StartCRLF, Look::EndCRLF];
+    if anchors.iter().any(|anchor| properties.look_set().contains(*anchor)) {
+        return Err(
+            "the pattern is anchored, but many values are scanned in one buffer: put `^` and `$` into \
+                    `second` with confirm = \"regex\""
+                .to_owned(),
+        );
+    }
+    Ok(())
+}

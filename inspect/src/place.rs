@@ -1,0 +1,59 @@
+//! The kinds of places in a request that a value can come from, and sets of them.
+
+use serde::Deserialize;
+
+/// Where in a request a value comes from: what a signature's `points` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Place {
+    /// The path as a whole or one segment of it.
+    Path,
+    /// The value of a query parameter.
+    Query,
+    /// A value inside the body.
+    Body,
+    /// The value of a cookie.
+    Cookie,
+    /// A header's value, but for those below.
+    Header,
+    /// The User-Agent header.
+    UserAgent,
+    /// A query value or the path inside the URL of a Referer or Origin header.
+    Referer,
+    /// The name of a query parameter, form field, JSON key or cookie.
+    Name,
+    /// The content of an uploaded file, or a body that is not text.
+    File,
+}
+
+/// A set of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlaceSet(u16);
+
+impl PlaceSet {
+    /// The places that a signature without `points` applies to: all but file contents.
+    pub(crate) const TEXT: Self = Self(0xff);
+
+    /// The set of the places in a list.
+    pub(crate) fn of(places: &[Place]) -> Self {
+        Self(places.iter().fold(0, |bits, place| bits | 1 << *place as u16))
+    }
+
+    /// Whether `place` is in the set.
+    pub(crate) const fn contains(self, place: Place) -> bool {
+        self.0 & 1 << place as u16 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_places_are_all_but_files() {
+        assert!(PlaceSet::TEXT.contains(Place::Path) && PlaceSet::TEXT.contains(Place::Name));
+        assert!(!PlaceSet::TEXT.contains(Place::File));
+        let set = PlaceSet::of(&[Place::Query, Place::File]);
+        assert!(set.contains(Place::Query) && set.contains(Place::File) && !set.contains(Place::Path));
+    }
+}

@@ -1,0 +1,96 @@
+//! Bodies: read as their content type says, or else as what they look like.
+
+use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::decode::Expander;
+use crate::decode::json::{Ending, Target};
+use crate::decode::percent::Plus;
+use crate::place::Place;
+use crate::points::form::Pairs;
+use crate::request::RequestView;
+
+/// What a body is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Form,
+    Json,
+    Text,
+    Binary,
+}
+
+/// How much of a body is looked at to tell what it is.
+const SNIFFED_BYTES: usize = 1024;
+
+/// Adds the values of the body, if there is one.
+pub(super) fn add(
+    request: &RequestView<'_>,
+    content_type: &[u8],
+    expander: &mut Expander,
+    arena: &mut Arena,
+) {
+    let body = request.body;
+    if body.is_empty() {
+        return;
+    }
+    let node = arena.node(ROOT, Step::Part("body"));
+    match kind(content_type, body) {
+        Kind::Form => form(body, node, arena),
+        Kind::Json => json(body, node, expander, arena),
+        Kind::Text => whole(body, node, Place::Body, arena),
+        Kind::Binary => whole(body, node, Place::File, arena),
+    }
+}
+
+fn kind(content_type: &[u8], body: &[u8]) -> Kind {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && !starts_as_json(body) {
+        return Kind::Form;
+    }
+    if starts_as_json(body) {
+        return Kind::Json;
+    }
+    if is_binary(body) {
+        return Kind::Binary;
+    }
+    if looks_like_form(body) { Kind::Form } else { Kind::Text }
+}
+
+fn starts_as_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// A name of ordinary characters, then `=`, and no white space at the start: what a form looks like.
+fn looks_like_form(body: &[u8]) -> bool {
+    let start = &body[..body.len().min(SNIFFED_BYTES)];
+    let is_name_byte = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b'%' | b'+' | b'$')
+    };
+    match memchr::memchr(b'=', start) {
+        Some(position) if position > 0 => start[..position].iter().all(|byte| is_name_byte(*byte)),
+        _ => false,
+    }
+}
+
+/// Control characters that no text has, early in the body.
+fn is_binary(body: &[u8]) -> bool {
+    let start = &body[..body.len().min(SNIFFED_BYTES)];
+    let controls = start.iter().filter(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31)).count();
+    controls * 32 > start.len()
+}
+
+fn form(body: &[u8], node: NodeId, arena: &mut Arena) {
+    Pairs { node, values: Place::Body, names: Place::Name, plus: Plus::Space }.add(body, arena);
+}
+
+/// A body that is not JSON to its end is also a text from there on.
+fn json(body: &[u8], node: NodeId, expander: &mut Expander, arena: &mut Arena) {
+    let json_node = arena.node(node, Step::Part("json"));
+    let target = Target { node: json_node, place: Place::Body, depth: 0 };
+    if let Ending::Stopped(position) = expander.read_json(body, target, arena) {
+        whole(&body[position..], node, Place::Body, arena);
+    }
+}
+
+fn whole(text: &[u8], node: NodeId, place: Place, arena: &mut Arena) {
+    let span = arena.write(|bytes| bytes.extend_from_slice(text));
+    arena.add(span, node, place, 0);
+}

@@ -1,0 +1,85 @@
+//! Lists of names and values: queries, urlencoded forms, cookies, and URLs inside headers.
+
+use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::decode::percent::{self, Plus};
+use crate::place::Place;
+
+/// How pairs joined by `&` become values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pairs {
+    /// The point above the pairs.
+    pub(super) node: NodeId,
+    /// The place of values.
+    pub(super) values: Place,
+    /// The place of names.
+    pub(super) names: Place,
+    /// How a plus sign is read.
+    pub(super) plus: Plus,
+}
+
+impl Pairs {
+    /// Adds the pairs of a query or an urlencoded form. A piece without `=` is a value without a name.
+    pub(super) fn add(self, text: &[u8], arena: &mut Arena) {
+        for piece in text.split(|byte| *byte == b'&') {
+            if arena.is_full() {
+                return;
+            }
+            match memchr::memchr(b'=', piece) {
+                Some(position) => self.pair(&piece[..position], &piece[position + 1..], arena),
+                None => {
+                    let span = arena.write(|bytes| percent::decode(piece, self.plus, bytes));
+                    arena.add(span, self.node, self.values, 0);
+                }
+            }
+        }
+    }
+
+    fn pair(self, name: &[u8], value: &[u8], arena: &mut Arena) {
+        let name = arena.write(|bytes| percent::decode(name, self.plus, bytes));
+        let node = arena.node(self.node, Step::Name(name));
+        arena.add(name, node, self.names, 0);
+        let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
+        arena.add(span, node, self.values, 0);
+    }
+}
+
+/// Adds the cookies of a Cookie header (RFC 6265 section 5.4, leniently).
+pub(super) fn cookies(text: &[u8], arena: &mut Arena) {
+    let node = arena.node(ROOT, Step::Part("cookie"));
+    let pairs = Pairs { node, values: Place::Cookie, names: Place::Name, plus: Plus::Literal };
+    for piece in text.split(|byte| *byte == b';') {
+        if arena.is_full() {
+            return;
+        }
+        let piece = piece.trim_ascii();
+        match memchr::memchr(b'=', piece) {
+            Some(position) => pairs.pair(&piece[..position], &piece[position + 1..], arena),
+            None => pairs.pair(b"", piece, arena),
+        }
+    }
+}
+
+/// Adds the parts of a URL that a header carries: what lies before the query, the query's pairs, and the fragment.
+pub(super) fn url(text: &[u8], node: NodeId, arena: &mut Arena) {
+    let (text, fragment) = split_at_byte(text, b'#');
+    let (base, query) = split_at_byte(text, b'?');
+    let span = arena.write(|bytes| percent::decode(base, Plus::Literal, bytes));
+    arena.add(span, node, Place::Referer, 0);
+    if let Some(query) = query {
+        let node = arena.node(node, Step::Part("query"));
+        let place = Place::Referer;
+        Pairs { node, values: place, names: place, plus: Plus::Space }.add(query, arena);
+    }
+    if let Some(fragment) = fragment {
+        let node = arena.node(node, Step::Part("fragment"));
+        let span = arena.write(|bytes| percent::decode(fragment, Plus::Literal, bytes));
+        arena.add(span, node, Place::Referer, 0);
+    }
+}
+
+fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(byte, text) {
+        Some(position) => (&text[..position], Some(&text[position + 1..])),
+        None => (text, None),
+    }
+}

@@ -1,0 +1,69 @@
+//! Takes a request apart into named values.
+
+mod body;
+mod form;
+
+use crate::arena::{Arena, ROOT, Step};
+use crate::decode::Expander;
+use crate::decode::percent::{self, Plus};
+use crate::place::Place;
+use crate::request::RequestView;
+use form::Pairs;
+
+/// Adds all values of the request to the arena.
+pub(crate) fn decompose(request: &RequestView<'_>, expander: &mut Expander, arena: &mut Arena) {
+    path(request.path, arena);
+    if let Some(query) = request.query {
+        let node = arena.node(ROOT, Step::Part("query"));
+        Pairs { node, values: Place::Query, names: Place::Name, plus: Plus::Space }.add(query, arena);
+    }
+    let mut content_type = None;
+    for (index, (name, value)) in request.headers.iter().enumerate() {
+        if arena.is_full() {
+            break;
+        }
+        if name.eq_ignore_ascii_case(b"content-type") {
+            content_type = content_type.or(Some(*value));
+        }
+        header(u32::try_from(index).unwrap_or(u32::MAX), name, value, arena);
+    }
+    body::add(request, content_type.unwrap_or_default(), expander, arena);
+}
+
+/// The decoded path as a whole, and as values of their own the segments that hold more than plain file-name characters.
+fn path(raw: &[u8], arena: &mut Arena) {
+    let node = arena.node(ROOT, Step::Part("path"));
+    let whole = arena.write(|bytes| percent::decode(raw, Plus::Literal, bytes));
+    arena.add(whole, node, Place::Path, 0);
+    if arena.slice(whole).iter().all(|byte| *byte == b'/' || is_plain_path_byte(*byte)) {
+        return;
+    }
+    for (index, segment) in raw.strip_prefix(b"/").unwrap_or(raw).split(|byte| *byte == b'/').enumerate() {
+        if arena.is_full() {
+            return;
+        }
+        if !segment.iter().all(|byte| is_plain_path_byte(*byte)) {
+            let step = Step::Index(u32::try_from(index).unwrap_or(u32::MAX));
+            let node = arena.node(node, step);
+            let span = arena.write(|bytes| percent::decode(segment, Plus::Literal, bytes));
+            arena.add(span, node, Place::Path, 0);
+        }
+    }
+}
+
+fn is_plain_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
+}
+
+fn header(index: u32, name: &[u8], value: &[u8], arena: &mut Arena) {
+    if name.eq_ignore_ascii_case(b"cookie") {
+        return form::cookies(value, arena);
+    }
+    let node = arena.node(ROOT, Step::Header(index));
+    if name.eq_ignore_ascii_case(b"referer") || name.eq_ignore_ascii_case(b"origin") {
+        return form::url(value, node, arena);
+    }
+    let place = if name.eq_ignore_ascii_case(b"user-agent") { Place::UserAgent } else { Place::Header };
+    let span = arena.write(|bytes| bytes.extend_from_slice(value));
+    arena.add(span, node, place, 0);
+}

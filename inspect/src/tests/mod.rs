@@ -1,0 +1,3 @@
+//! Tests of the whole way from a request to its report.
+
+mod signatures;
