@@ -268,7 +268,7 @@ fn read_server_name(table: &TableReader<'_>, addresses: &[Item<HostPort>]) -> St
     }
     let mut hosts = addresses.iter().map(|item| item.value.host.as_str());
     let first = hosts.next().unwrap_or_default();
-    if hosts.any(|host| host != first) && table.file.is_whole() {
+    if hosts.any(|host| host != first) && !table.has("server_name") && table.file.is_whole() {
         let message = "is missing, and the addresses of the origin have several hosts";
         table.error(
             "server_name",

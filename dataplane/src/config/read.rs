@@ -20,7 +20,7 @@ use super::units::{UnitError, parse_size, parse_time};
 pub(super) struct FileReader<'a> {
     pub source: &'a Source,
     pub problems: &'a Problems,
-    /// Lines that are no TOML: what was read from them, and what is missing, is an echo of that error.
+    /// Lines that are no TOML, ascending: what was read from them, and what is missing, is an echo of that error.
     pub broken_lines: Vec<u32>,
 }
 
@@ -31,7 +31,7 @@ impl FileReader<'_> {
     }
 
     pub(super) fn error(&self, place: Place, key: &str, message: String, advice: String) {
-        if !self.broken_lines.contains(&place.line) {
+        if self.broken_lines.binary_search(&place.line).is_err() {
             self.problems.error(ConfigError {
                 place: Where::Text(place),
                 key: key.to_owned(),
@@ -130,8 +130,9 @@ impl<'a> TableReader<'a> {
             match self.section.key(name) {
                 None => {
                     let place = self.file.source.place(key.span().start);
-                    let message = format!("unknown key {name:?}");
-                    self.file.error(place, &self.path_of(name), message, self.advice_for_unknown(name));
+                    let message = format!("unknown key {:?}", shorten(name));
+                    let path = self.path_of(&as_key(name));
+                    self.file.error(place, &path, message, self.advice_for_unknown(name));
                 }
                 Some(Key { kind: Kind::Later(what), .. }) => {
                     self.error(name, *what, format!("remove {name}"))
@@ -335,8 +336,8 @@ impl<'a> TableReader<'a> {
                 Some(reader)
             }
             other => {
-                let message = format!("found {}, allowed is {}", show(other), section.header);
-                self.error(name, message, format!("write it as {}", section.header));
+                let Refusal { message, advice } = wrong(other, self.section.key(name)?);
+                self.error(name, message, advice);
                 None
             }
         }
@@ -403,7 +404,7 @@ impl<'a> TableReader<'a> {
                 Ok(read) => pairs.push((pair_key.span().start, (pair_key.get_ref().to_string(), read))),
                 Err(Refusal { message, advice }) => {
                     let place = self.file.source.place(pair_value.span().start);
-                    let path = format!("{}.{:?}", self.path_of(name), pair_key.get_ref());
+                    let path = format!("{}.{}", self.path_of(name), as_key(pair_key.get_ref()));
                     self.file.error(place, &path, message, advice);
                 }
             }
@@ -474,14 +475,6 @@ fn read_quantity(
 
 /// A value as error texts show it: short, on one line, without control characters.
 pub(super) fn show(value: &DeValue<'_>) -> String {
-    const MOST: usize = 60;
-    let shorten = |text: &str| -> String {
-        if text.chars().count() <= MOST {
-            text.to_owned()
-        } else {
-            text.chars().take(MOST).chain("...".chars()).collect()
-        }
-    };
     match value {
         DeValue::String(text) => format!("{:?}", shorten(text)),
         DeValue::Integer(number) => shorten(&number.to_string()),
@@ -491,4 +484,20 @@ pub(super) fn show(value: &DeValue<'_>) -> String {
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
     }
+}
+
+/// The beginning of a text, for error texts.
+pub(super) fn shorten(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A key as TOML writes it: bare if it can be, else quoted, and short.
+fn as_key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let short = shorten(name);
+    if short == name && !name.is_empty() && name.bytes().all(is_bare) { short } else { format!("{short:?}") }
 }

@@ -179,10 +179,8 @@ fn read_locations(
             let message = format!("found {}, allowed is a path that begins with /", table.shown("path"));
             table.error("path", message, format!("write \"/{path}\", or set match = \"regex\""));
         }
-        // prefix and prefix_final are two ways to treat one prefix: both at once is a contradiction.
-        let ranked = if match_kind == MatchKind::PrefixFinal { MatchKind::Prefix } else { match_kind };
         if !path.is_empty() {
-            let same = format!("{ranked:?} {path}");
+            let same = format!("{} {path}", compared_as(match_kind));
             paths.add_at(&same, &table.place_of("path"), &table.path_of("path"), table.file);
         }
         let limits = read_request_limits(&table.table("limits", &LOCATION_LIMITS), Some(limits));
@@ -196,6 +194,17 @@ fn read_locations(
         });
     }
     locations
+}
+
+/// What can't be there twice for one path. `prefix` and `prefix_final` are two ways to treat one prefix, so that both at
+/// once contradict each other.
+fn compared_as(match_kind: MatchKind) -> &'static str {
+    match match_kind {
+        MatchKind::Prefix | MatchKind::PrefixFinal => "prefix",
+        MatchKind::Exact => "exact",
+        MatchKind::Regex => "regex",
+        MatchKind::RegexNocase => "regex_nocase",
+    }
 }
 
 /// A host name, perhaps below `*.`; an IPv6 address stands in brackets.

@@ -1,5 +1,6 @@
 //! One config file as text: read with a bound, parsed, and offsets turned into lines and columns.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -11,6 +12,7 @@ use toml::de::DeTable;
 use super::error::{ConfigError, Where};
 use super::model::Place;
 use super::problems::Problems;
+use super::read::shorten;
 
 /// A config, rules or lists file above this is refused unread.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -21,6 +23,8 @@ pub(super) struct Source {
     file: Arc<Path>,
     text: String,
     line_starts: Vec<usize>,
+    /// The last offset whose column was counted: its line's start, itself, and the column from 0.
+    last_column: Cell<(usize, usize, usize)>,
 }
 
 impl Source {
@@ -60,7 +64,7 @@ impl Source {
     pub(super) fn new(file: &Path, text: String) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
         let line_starts = std::iter::once(0).chain(ends).collect();
-        Self { file: Arc::from(file), text, line_starts }
+        Self { file: Arc::from(file), text, line_starts, last_column: Cell::new((0, 0, 0)) }
     }
 
     /// The whole text.
@@ -82,10 +86,24 @@ impl Source {
     pub(super) fn place(&self, offset: usize) -> Place {
         let line = self.line_index(offset);
         let start = self.line_starts.get(line).copied().unwrap_or(0);
-        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or("");
-        let column = before.chars().filter(|c| *c != '\u{feff}').count();
+        let column = self.column_index(start, offset.min(self.text.len()));
         let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
         Place { file: Arc::clone(&self.file), line: count(line), column: count(column) }
+    }
+
+    /// Characters between a line's start and an offset in it. Places are mostly asked for in ascending order; counting on
+    /// from the last one keeps a long file in one line from taking quadratic time.
+    fn column_index(&self, start: usize, offset: usize) -> usize {
+        let (last_start, last_offset, last_column) = self.last_column.get();
+        let (from, counted) = if last_start == start && last_offset <= offset {
+            (last_offset, last_column)
+        } else {
+            (start, 0)
+        };
+        let between = self.text.get(from..offset).unwrap_or("");
+        let column = counted + between.chars().filter(|c| *c != '\u{feff}').count();
+        self.last_column.set((start, offset, column));
+        column
     }
 
     /// The tree, and the lines that are no TOML, whose errors are reported here: one a line, as what follows the first
@@ -99,11 +117,51 @@ impl Source {
             let place = self.place(start(&error));
             if broken_lines.last() != Some(&place.line) {
                 broken_lines.push(place.line);
-                let advice = "the file is TOML: key = value lines below [table] headers, text in quotes";
-                problems.error(ConfigError::at(&place, "", error.message().to_owned(), advice.to_owned()));
+                problems.error(self.syntax_error(&error, &place));
             }
         }
         (tree, broken_lines)
+    }
+
+    fn syntax_error(&self, error: &toml::de::Error, place: &Place) -> ConfigError {
+        let found = error.span().and_then(|span| self.text.get(span)).unwrap_or("").trim();
+        let message = match found {
+            "" if error.message().starts_with("string values") => {
+                "found nothing where a value belongs".to_owned()
+            }
+            "" => error.message().to_owned(),
+            found => format!("found {:?}: {}", shorten(found), error.message()),
+        };
+        let advice = if error.message().contains("duplicate") {
+            "a key and a [table] stand in a file once; keep one of them"
+        } else {
+            "the file is TOML: key = value lines below [table] headers, text in quotes"
+        };
+        ConfigError::at(place, &self.key_of_line(place.line), message, advice.to_owned())
+    }
+
+    /// The key that a line which is no TOML seems to be about: the last `[table]` above it and what is before its `=`.
+    fn key_of_line(&self, line: u32) -> String {
+        const LINES_BACK: usize = 1000;
+        let is_key = |key: &str| {
+            !key.is_empty()
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        };
+        let this = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+        let text_of = |index: usize| {
+            let end = self.line_starts.get(index + 1).copied().unwrap_or(self.text.len());
+            self.line_starts.get(index).and_then(|start| self.text.get(*start..end)).unwrap_or("")
+        };
+        let key = text_of(this).split_once('=').map_or("", |(key, _)| key.trim());
+        let table = (this.saturating_sub(LINES_BACK)..this).rev().map(text_of).find_map(|line| {
+            let header = line.trim().strip_prefix('[')?.split_once(']')?.0.trim_start_matches('[').trim();
+            is_key(header).then_some(header)
+        });
+        match (table, key) {
+            (Some(table), key) if is_key(key) => format!("{table}.{key}"),
+            (None, key) if is_key(key) => key.to_owned(),
+            (table, _) => table.unwrap_or("").to_owned(),
+        }
     }
 }
 

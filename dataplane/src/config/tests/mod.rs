@@ -1,6 +1,7 @@
 //! Tests of the whole reader: files in, configs or errors out.
 
 mod bad;
+mod bad_files;
 mod full;
 mod good;
 
