@@ -1,11 +1,35 @@
 //! The config file: what is written, what it means, what is wrong with it.
 //!
-//! [`Config`] is plain data. Nothing in it refers to TOML; places are kept for errors that are found later.
+//! [`load`] reads a file and the rules and lists files that it names, and gives a [`Config`]: plain data that knows no
+//! TOML, with defaults filled in, names resolved and every cross check passed; or all errors at once, each with its
+//! place. The tables in the files beside this one say what keys there are; `docs/configuration.md` is made from them.
 
+mod context;
+mod detection;
 mod error;
+mod http;
+mod ip_lists;
+mod limits;
+mod listener;
+mod load;
 mod model;
+mod names;
+mod node;
+mod origin;
+mod problems;
+mod read;
+mod reference;
+mod rules;
+mod schema;
+mod server;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
 
 pub use error::{ConfigError, ConfigWarning, Where};
+pub use load::{Environment, Loaded, load};
 pub use model::{
     AdminConfig, Balance, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig,
     DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind,
@@ -13,3 +37,4 @@ pub use model::{
     OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits,
     RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
 };
+pub use reference::reference;

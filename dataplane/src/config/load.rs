@@ -1,0 +1,231 @@
+//! Reads a config file and the files that it names, and checks them against each other.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::detection::{DETECTION, read_detection};
+use super::error::{ConfigError, ConfigWarning, Where};
+use super::http::{HTTP, read_http};
+use super::ip_lists::{IP_LISTS, IP_LISTS_FILE, read_ip_lists_file};
+use super::listener::{LISTENER, read_listener};
+use super::model::{Config, HttpConfig, IpListsConfig, ListenerConfig, Mode, RuleMode, RulesConfig};
+use super::names::Names;
+use super::node::{ADMIN, EVENTS, NODE, read_admin, read_events, read_node};
+use super::origin::{CLIENT_CERTIFICATE, ORIGIN, read_client_certificate, read_origin};
+use super::problems::Problems;
+use super::read::{FileReader, TableReader};
+use super::rules::{RULES, RULES_FILE, read_rules_file};
+use super::schema::{ROOT, Section, alternatives};
+use super::server::{SERVER, read_servers};
+use super::source::Source;
+use super::suggest::nearest;
+
+/// The variable that sets `[http].mode`.
+const MODE_VARIABLE: &str = "WEIR_MODE";
+
+/// What the process's environment says, as far as it counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `WEIR_MODE`: sets `[http].mode` and wins over the file. Empty counts as unset.
+    pub mode: Option<OsString>,
+    /// `XDG_CACHE_HOME`.
+    pub cache_home: Option<PathBuf>,
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Self { mode: std::env::var_os(MODE_VARIABLE), cache_home: path("XDG_CACHE_HOME"), home: path("HOME") }
+    }
+
+    /// The user's cache folder for this program; only absolute paths count, as the XDG specification has it.
+    pub(super) fn cache_folder(&self) -> Option<PathBuf> {
+        let absolute = |path: &Option<PathBuf>| path.clone().filter(|path| path.is_absolute());
+        let cache =
+            absolute(&self.cache_home).or_else(|| absolute(&self.home).map(|home| home.join(".cache")))?;
+        Some(cache.join("weir"))
+    }
+}
+
+/// A config that is in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What it means.
+    pub config: Config,
+    /// What is odd about it; never a reason to stop.
+    pub warnings: Vec<ConfigWarning>,
+    /// SHA-256 over the texts of all files read and the mode of the environment, 64 lower-case hex digits.
+    pub digest: String,
+}
+
+/// Reads the config file at `path`, and the rules and lists files that it names. Relative paths start at the folder of
+/// the file that holds them. Host names of origins are resolved, which may wait for DNS; certificates are not opened.
+///
+/// # Errors
+/// Every error of every file, in order of line. No config comes of a file with an error.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<ConfigError>> {
+    let problems = Problems::default();
+    let mut digest = Sha256::new();
+    let config = read_main_file(path, environment, &problems, &mut digest);
+    let warnings = problems.finish(path)?;
+    // Without an error there is a config; an empty list of errors would be a mistake of the readers.
+    let config = config.ok_or_else(Vec::new)?;
+    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Loaded { config, warnings, digest })
+}
+
+fn read_main_file(
+    path: &Path,
+    environment: &Environment,
+    problems: &Problems,
+    digest: &mut Sha256,
+) -> Option<Config> {
+    let mode = read_mode_variable(environment, problems);
+    digest.update([mode.map_or(u8::MAX, |mode| mode as u8)]);
+    let source = Source::read(path, None, problems)?;
+    add_to_digest(digest, &source);
+    let (tree, broken_lines) = source.parse(problems);
+    let file = FileReader { source: &source, problems, broken_lines };
+    let root = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), &ROOT);
+    root.report_unknown_keys();
+    report_absent_tables(&root);
+
+    let mut http = read_http(&root.table("http", &HTTP));
+    apply_mode_variable(&mut http, mode, problems);
+    let certificates = root.tables("client_certificate", &CLIENT_CERTIFICATE);
+    let certificate_names = Names::of("client certificate", &certificates);
+    let origins = root.tables("origin", &ORIGIN);
+    let origin_names = Names::of("origin", &origins);
+    let servers = root.tables("server", &SERVER);
+    Names::of("server", &servers);
+    Some(Config {
+        node: read_node(&root.table("node", &NODE)),
+        listeners: read_listeners(&root),
+        servers: read_servers(&servers, &origin_names, &http.limits),
+        origins: origins.iter().map(|table| read_origin(table, &certificate_names)).collect(),
+        client_certificates: certificates.iter().map(read_client_certificate).collect(),
+        detection: read_detection(&root.table("detection", &DETECTION), environment),
+        rules: read_rules(&root, problems, digest),
+        ip_lists: read_ip_lists(&root, problems, digest),
+        events: read_events(&root.table("events", &EVENTS)),
+        admin: root.table_if_present("admin", &ADMIN).map(|table| read_admin(&table)),
+        http,
+    })
+}
+
+/// Lengths keep two files from passing for one.
+fn add_to_digest(digest: &mut Sha256, source: &Source) {
+    digest.update((source.text().len() as u64).to_le_bytes());
+    digest.update(source.text());
+}
+
+fn read_mode_variable(environment: &Environment, problems: &Problems) -> Option<Mode> {
+    let value = environment.mode.as_ref().filter(|value| !value.is_empty())?;
+    let mode = value.to_str().and_then(Mode::from_name);
+    if mode.is_none() {
+        let names = Mode::ALL.map(Mode::as_str);
+        let near = value.to_str().and_then(|text| nearest(text, &names));
+        problems.error(ConfigError {
+            place: Where::Variable(MODE_VARIABLE),
+            key: "http.mode".to_owned(),
+            message: format!("found {value:?}, allowed is {}", alternatives(&names)),
+            advice: match near {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "unset it to let the file decide".to_owned(),
+            },
+        });
+    }
+    mode
+}
+
+fn apply_mode_variable(http: &mut HttpConfig, mode: Option<Mode>, problems: &Problems) {
+    if mode.is_none() {
+        return;
+    }
+    http.context.mode = mode;
+    http.context.mode_from_environment = true;
+    if let Some(map) = http.context.mode_by_header.take() {
+        problems.warning(ConfigWarning {
+            place: Where::Text(map.place),
+            key: "http.mode_by_header".to_owned(),
+            message: format!("has no effect while {MODE_VARIABLE} sets the mode"),
+        });
+    }
+}
+
+fn report_absent_tables(root: &TableReader<'_>) {
+    if !root.file.is_whole() {
+        return;
+    }
+    for (name, advice) in [
+        ("listener", "add [[listener]] with name = \"public\" and address = \"0.0.0.0:8080\""),
+        ("server", "add [[server]] with name = \"server-a\" and origin = \"app\""),
+        ("origin", "add [[origin]] with name = \"app\" and addresses = [\"127.0.0.1:9000\"]"),
+    ] {
+        if !root.has(name) {
+            root.error(name, format!("the file has no [[{name}]]; allowed is one or more"), advice);
+        }
+    }
+}
+
+fn read_listeners(root: &TableReader<'_>) -> Vec<ListenerConfig> {
+    let tables = root.tables("listener", &LISTENER);
+    Names::of("listener", &tables);
+    let mut addresses = Names::new("listener at");
+    let mut listeners = Vec::with_capacity(tables.len());
+    for table in &tables {
+        let listener = read_listener(table);
+        if listener.address.port() != 0 {
+            let address = listener.address.to_string();
+            addresses.add_at(&address, &table.place_of("address"), &table.path_of("address"), table.file);
+        }
+        listeners.push(listener);
+    }
+    listeners
+}
+
+fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) -> RulesConfig {
+    let table = root.table("rules", &RULES);
+    let mut rules =
+        RulesConfig { file: table.path("file"), general_mode: RuleMode::Default, rules: Vec::new() };
+    if let Some(file) = rules.file.clone() {
+        read_other_file(&table, &file, &RULES_FILE, problems, digest, |top| read_rules_file(top, &mut rules));
+    }
+    rules
+}
+
+fn read_ip_lists(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) -> IpListsConfig {
+    let table = root.table("ip_lists", &IP_LISTS);
+    let mut lists = IpListsConfig { file: table.path("file"), entries: Vec::new() };
+    if let Some(file) = lists.file.clone() {
+        read_other_file(&table, &file, &IP_LISTS_FILE, problems, digest, |top| {
+            read_ip_lists_file(top, &mut lists)
+        });
+    }
+    lists
+}
+
+/// Reads the file that the key `file` of a table names.
+fn read_other_file(
+    table: &TableReader<'_>,
+    path: &Path,
+    section: &'static Section,
+    problems: &Problems,
+    digest: &mut Sha256,
+    read: impl FnOnce(&TableReader<'_>),
+) {
+    let named_at = (&table.place_of("file"), table.path_of("file"));
+    let Some(source) = Source::read(path, Some((named_at.0, &named_at.1)), problems) else { return };
+    add_to_digest(digest, &source);
+    let (tree, broken_lines) = source.parse(problems);
+    let file = FileReader { source: &source, problems, broken_lines };
+    let top = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), section);
+    top.report_unknown_keys();
+    read(&top);
+}

@@ -1,0 +1,159 @@
+//! `[node]`, `[events]` and `[admin]`: the process and what it tells.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::model::{AdminConfig, EventsConfig, IoBackend, NodeConfig};
+use super::read::TableReader;
+use super::schema::{Default, GIB, HOUR, KIB, Key, Kind, Section, range, range_or_zero};
+
+/// `[node]`.
+pub(super) static NODE: Section = Section {
+    header: "[node]",
+    about: "The process and its workers.",
+    keys: &[&[
+        Key {
+            name: "workers",
+            kind: Kind::Integer(range_or_zero("one per core that this process may use", 1, 1024)),
+            default: Default::Value("0"),
+            meaning: "Worker threads, each with its own ring, connections and pools. The count of cores follows \
+                      affinity and cgroup limits.",
+        },
+        Key {
+            name: "max_connections",
+            kind: Kind::Integer(range(1, 16_777_216)),
+            default: Default::Value("100000"),
+            meaning: "Client connections open at once, over all workers. One more is closed at once.",
+        },
+        Key {
+            name: "origin_connections_total",
+            kind: Kind::Integer(range(1, 1_048_576)),
+            default: Default::Value("4096"),
+            meaning: "Connections to all origins together, per worker, idle ones included. At the cap the oldest idle \
+                      one makes room.",
+        },
+        Key {
+            name: "drain_timeout",
+            kind: Kind::Time(range(0, HOUR)),
+            default: Default::Value("\"30s\""),
+            meaning: "How long running requests may take to finish after SIGTERM.",
+        },
+        Key {
+            name: "state_dir",
+            kind: Kind::Path("the path of a folder"),
+            default: Default::Value("\"state\""),
+            meaning: "Folder of what must survive a restart: rules, lists, queued events.",
+        },
+        Key {
+            name: "io",
+            kind: Kind::Choice(&["auto", "uring", "monoio"]),
+            default: Default::Value("\"auto\""),
+            meaning: "I/O backend. `auto` takes what a probe at start finds. This build has no `monoio` backend yet.",
+        },
+    ]],
+};
+
+/// `[events]`.
+pub(super) static EVENTS: Section = Section {
+    header: "[events]",
+    about: "Where attacks are recorded.",
+    keys: &[&[
+        Key {
+            name: "file",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: events are counted only", "\"events.jsonl\""),
+            meaning: "One JSON object a line is appended to it.",
+        },
+        Key {
+            name: "queue_length",
+            kind: Kind::Integer(range(16, 1_048_576)),
+            default: Default::Value("8192"),
+            meaning: "Events that may wait in the queue of one worker; one more is dropped and counted in \
+                      `weir_events_dropped_total`.",
+        },
+        Key {
+            name: "queue_bytes",
+            kind: Kind::Size(range(64 * KIB, 64 * GIB)),
+            default: Default::Value("\"64MiB\""),
+            meaning: "Bytes of events that may wait in memory while the file can't be written; more is dropped and \
+                      counted.",
+        },
+    ]],
+};
+
+/// `[admin]`.
+pub(super) static ADMIN: Section = Section {
+    header: "[admin]",
+    about: "The admin endpoint: state, metrics, explanations, reload. Off when this table is absent.",
+    keys: &[&[
+        Key {
+            name: "address",
+            kind: Kind::Text("an IP address and a port, as \"127.0.0.1:9901\""),
+            default: Default::Required("\"127.0.0.1:9901\""),
+            meaning: "Where it listens. Any address but a loopback one needs `token_file`. Port 0 takes any free port.",
+        },
+        Key {
+            name: "token_file",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: loopback callers need no token", "\"admin.token\""),
+            meaning: "File that holds the bearer token which every call must carry then.",
+        },
+    ]],
+};
+
+/// Reads `[node]`.
+pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
+    let backends = [("auto", Some(IoBackend::Auto)), ("uring", Some(IoBackend::Uring)), ("monoio", None)];
+    let io = table.choice("io", &backends).flatten();
+    if io.is_none() {
+        table.error(
+            "io",
+            "found \"monoio\": this build has no monoio backend yet",
+            "write \"auto\" or \"uring\"",
+        );
+    }
+    NodeConfig {
+        workers: table
+            .integer("workers")
+            .and_then(|count| u16::try_from(count).ok())
+            .filter(|count| *count > 0),
+        max_connections: table.integer_u32("max_connections"),
+        origin_connections_total: table.integer_u32("origin_connections_total"),
+        drain_timeout: table.time_or_zero("drain_timeout"),
+        state_dir: table.path("state_dir").unwrap_or_default(),
+        io: io.unwrap_or(IoBackend::Auto),
+    }
+}
+
+/// Reads `[events]`.
+pub(super) fn read_events(table: &TableReader<'_>) -> EventsConfig {
+    EventsConfig {
+        file: table.path("file"),
+        queue_length: table.integer_u32("queue_length"),
+        queue_bytes: table.size("queue_bytes").unwrap_or(0),
+    }
+}
+
+/// Reads `[admin]`.
+pub(super) fn read_admin(table: &TableReader<'_>) -> AdminConfig {
+    let address = table.address("address");
+    let token_file = table.path("token_file");
+    if let Some(file) = &token_file
+        && let Err(reason) = File::open(file)
+    {
+        let advice = "write the token into that file, or name one that this user may read";
+        table.error("token_file", format!("can't read {}: {reason}", file.display()), advice);
+    }
+    if let Some(address) = address
+        && !address.ip().to_canonical().is_loopback()
+        && !table.has("token_file")
+    {
+        let message = format!("found {address}: without token_file only a loopback address is allowed");
+        table.error("address", message, "add token_file = \"admin.token\", or listen on 127.0.0.1");
+    }
+    AdminConfig {
+        place: table.place(),
+        address: address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        token_file,
+    }
+}

@@ -1,0 +1,342 @@
+//! `[[origin]]` and `[[client_certificate]]`: where requests are forwarded to, and as whom.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use toml::de::DeValue;
+
+use super::model::{
+    Balance, ClientCertificateConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
+};
+use super::names::Names;
+use super::read::{Item, Refusal, TableReader, show};
+use super::schema::{DAY, Default, HOUR, Key, Kind, MILLISECOND, Section, range, range_or_zero};
+
+const BALANCES: [(&str, Balance); 3] = [
+    ("round_robin", Balance::RoundRobin),
+    ("least_requests", Balance::LeastRequests),
+    ("client_ip", Balance::ClientIp),
+];
+
+/// `[[origin]]`.
+pub(super) static ORIGIN: Section = Section {
+    header: "[[origin]]",
+    about: "Where requests are forwarded to; at least one. Counts are per worker, over all addresses of the origin.",
+    keys: &[&[
+        Key {
+            name: "name",
+            kind: Kind::Text("a name, unique among origins"),
+            default: Default::Required("\"app\""),
+            meaning: "What servers and locations refer to; shown in metrics.",
+        },
+        Key {
+            name: "addresses",
+            kind: Kind::List(
+                "addresses with a port, as \"10.0.0.5:9443\", \"[2001:db8::5]:9443\" or \"app.internal:9443\"",
+            ),
+            default: Default::Required("[\"127.0.0.1:9443\"]"),
+            meaning: "Host names are resolved once, when the config is loaded, to all addresses that they have then; a \
+                      reload resolves them again.",
+        },
+        Key {
+            name: "balance",
+            kind: Kind::Choice(&["round_robin", "least_requests", "client_ip"]),
+            default: Default::Value("\"round_robin\""),
+            meaning: "How an address is picked: in turn, the one with the fewest running requests, or by a hash of the \
+                      client's address.",
+        },
+        Key {
+            name: "connect_timeout",
+            kind: Kind::Time(range(MILLISECOND, HOUR)),
+            default: Default::Value("\"3s\""),
+            meaning: "For a connection, TCP and TLS handshake together. Answered 504.",
+        },
+        Key {
+            name: "first_byte_timeout",
+            kind: Kind::Time(range(MILLISECOND, DAY)),
+            default: Default::Value("\"30s\""),
+            meaning: "From the end of the request to the first byte of the answer. Answered 504.",
+        },
+        Key {
+            name: "idle_timeout",
+            kind: Kind::Time(range(MILLISECOND, DAY)),
+            default: Default::Value("\"60s\""),
+            meaning: "Between two reads of an answer, and between two successful writes of a request.",
+        },
+        Key {
+            name: "keep_alive_timeout",
+            kind: Kind::Time(range(0, DAY)),
+            default: Default::Value("\"60s\""),
+            meaning: "How long an unused connection is kept.",
+        },
+        Key {
+            name: "connections",
+            kind: Kind::Integer(range(1, 1_048_576)),
+            default: Default::Value("256"),
+            meaning: "Connections, idle ones included.",
+        },
+        Key {
+            name: "idle_connections",
+            kind: Kind::Integer(range(0, 1_048_576)),
+            default: Default::Value("256"),
+            meaning: "Unused connections that are kept; 0 keeps none.",
+        },
+        Key {
+            name: "requests_per_connection",
+            kind: Kind::Integer(range_or_zero("no limit", 1, 4_294_967_295)),
+            default: Default::Value("0"),
+            meaning: "Requests on one connection; then it is closed.",
+        },
+        Key {
+            name: "queue",
+            kind: Kind::Integer(range(0, 1_048_576)),
+            default: Default::Value("1024"),
+            meaning: "Requests that may wait for a connection; one more is answered 503. With 0 none waits.",
+        },
+        Key {
+            name: "queue_timeout",
+            kind: Kind::Time(range(MILLISECOND, HOUR)),
+            default: Default::Value("\"3s\""),
+            meaning: "How long a request may wait for a connection. Answered 503.",
+        },
+        Key {
+            name: "tls",
+            kind: Kind::Table("[origin.tls]"),
+            default: Default::Absent("plain TCP", "{}"),
+            meaning: "TLS to the origin; an empty table is TLS with the defaults.",
+        },
+    ]],
+};
+
+/// `[origin.tls]`.
+pub(super) static ORIGIN_TLS: Section = Section {
+    header: "[origin.tls]",
+    about: "TLS to the `[[origin]]` above it.",
+    keys: &[&[
+        Key {
+            name: "server_name",
+            kind: Kind::Text("a DNS name or an IP address"),
+            default: Default::Absent(
+                "the host of `addresses`, if they all have the same",
+                "\"app.internal\"",
+            ),
+            meaning: "Sent as SNI, and what the origin's certificate must carry.",
+        },
+        Key {
+            name: "ca",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Absent("the roots of the system", "\"certs/origin-ca.pem\""),
+            meaning: "Certificates that the origin's certificate is verified against.",
+        },
+        Key {
+            name: "verify",
+            kind: Kind::Boolean,
+            default: Default::Value("true"),
+            meaning: "Whether the origin's certificate and name are verified. Without it anyone on the way can pose as \
+                      the origin; there is a warning.",
+        },
+        Key {
+            name: "require_mtls",
+            kind: Kind::Boolean,
+            default: Default::Value("false"),
+            meaning: "Whether the origin demands a client certificate. Needs `client_certificate`.",
+        },
+        Key {
+            name: "client_certificate",
+            kind: Kind::Text("the name of a [[client_certificate]]"),
+            default: Default::Absent("none", "\"edge\""),
+            meaning: "The identity that is shown when the origin asks for one.",
+        },
+    ]],
+};
+
+/// `[[client_certificate]]`.
+pub(super) static CLIENT_CERTIFICATE: Section = Section {
+    header: "[[client_certificate]]",
+    about: "An identity towards origins; each origin picks one.",
+    keys: &[&[
+        Key {
+            name: "name",
+            kind: Kind::Text("a name, unique among client certificates"),
+            default: Default::Required("\"edge\""),
+            meaning: "What origins refer to; shown in `weir_client_certificate_not_after_seconds`.",
+        },
+        Key {
+            name: "certificate",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Required("\"certs/edge.pem\""),
+            meaning: "The certificate, then intermediates. It must allow client authentication.",
+        },
+        Key {
+            name: "private_key",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Required("\"certs/edge.key\""),
+            meaning: "The certificate's private key.",
+        },
+        Key {
+            name: "ca_bundle",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Required("\"certs/edge-ca.pem\""),
+            meaning: "The certificates up to the issuer's root.",
+        },
+    ]],
+};
+
+/// Reads one client certificate; the files stay closed.
+pub(super) fn read_client_certificate(table: &TableReader<'_>) -> ClientCertificateConfig {
+    ClientCertificateConfig {
+        place: table.place(),
+        name: table.text("name").unwrap_or_default(),
+        certificate: table.path("certificate").unwrap_or_default(),
+        private_key: table.path("private_key").unwrap_or_default(),
+        ca_bundle: table.path("ca_bundle").unwrap_or_default(),
+    }
+}
+
+/// Reads one origin. `certificates` are the names of the client certificates.
+pub(super) fn read_origin(table: &TableReader<'_>, certificates: &Names) -> OriginConfig {
+    let written = table.list("addresses", "address", split_address);
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for item in &written {
+        for address in resolve(table, item) {
+            if addresses.contains(&address) {
+                let message = format!("{address} is already an address of this origin; it counts once");
+                table.warning("addresses", message);
+            } else {
+                addresses.push(address);
+            }
+        }
+    }
+    let tls = table.table_if_present("tls", &ORIGIN_TLS);
+    OriginConfig {
+        place: table.place(),
+        name: table.text("name").unwrap_or_default(),
+        addresses,
+        balance: table.choice("balance", &BALANCES).unwrap_or(Balance::RoundRobin),
+        limits: read_limits(table),
+        tls: tls.map(|tls| read_tls(&tls, &written, certificates)),
+    }
+}
+
+fn read_limits(table: &TableReader<'_>) -> OriginLimits {
+    OriginLimits {
+        connect_timeout: table.time_or_zero("connect_timeout"),
+        first_byte_timeout: table.time_or_zero("first_byte_timeout"),
+        idle_timeout: table.time_or_zero("idle_timeout"),
+        keep_alive_timeout: table.time_or_zero("keep_alive_timeout"),
+        connections: table.integer_u32("connections"),
+        idle_connections: table.integer_u32("idle_connections"),
+        requests_per_connection: table.limit_u32("requests_per_connection"),
+        queue: table.integer_u32("queue"),
+        queue_timeout: table.time_or_zero("queue_timeout"),
+    }
+}
+
+fn read_tls(table: &TableReader<'_>, addresses: &[Item<HostPort>], certificates: &Names) -> OriginTlsConfig {
+    let verify = table.boolean("verify").unwrap_or(true);
+    let ca = table.path("ca");
+    if !verify {
+        table.warning(
+            "verify",
+            "the origin's certificate is not verified: anyone on the way can pose as the origin",
+        );
+    }
+    let require_mtls = table.boolean("require_mtls").unwrap_or(false);
+    if require_mtls && !table.has("client_certificate") && table.file.is_whole() {
+        let advice = "add client_certificate = \"NAME\" of a [[client_certificate]]";
+        table.error("require_mtls", "found true without client_certificate", advice);
+    }
+    OriginTlsConfig {
+        place: table.place(),
+        server_name: read_server_name(table, addresses),
+        trust: match (verify, ca) {
+            (false, _) => OriginTrust::Unverified,
+            (true, Some(file)) => OriginTrust::Bundle(file),
+            (true, None) => OriginTrust::SystemRoots,
+        },
+        require_mtls,
+        client_certificate: certificates.find(table, "client_certificate"),
+    }
+}
+
+fn read_server_name(table: &TableReader<'_>, addresses: &[Item<HostPort>]) -> String {
+    if let Some(name) = table.text("server_name") {
+        if rustls_pki_types::ServerName::try_from(name.as_str()).is_err() {
+            let message = format!("found {name:?}, allowed is a DNS name or an IP address");
+            table.error("server_name", message, "for example server_name = \"app.internal\", without a port");
+        }
+        return name;
+    }
+    let mut hosts = addresses.iter().map(|item| item.value.host.as_str());
+    let first = hosts.next().unwrap_or_default();
+    if hosts.any(|host| host != first) && !table.has("server_name") && table.file.is_whole() {
+        let message = "is missing, and the addresses of the origin have several hosts";
+        table.error(
+            "server_name",
+            message,
+            "add server_name = \"NAME\", the name in the origin's certificate",
+        );
+    }
+    first.to_owned()
+}
+
+/// An address as it was written.
+struct HostPort {
+    host: String,
+    port: u16,
+}
+
+/// `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+fn split_address(value: &DeValue<'_>) -> Result<HostPort, Refusal> {
+    let text = value.as_str().unwrap_or("");
+    let refuse = |advice: &str| {
+        let allowed = "an IP address or a host name, and a port";
+        Refusal { message: format!("found {}, allowed is {allowed}", show(value)), advice: advice.to_owned() }
+    };
+    if text.starts_with("unix:") || text.starts_with('/') {
+        return Err(refuse("unix sockets are not supported in this version"));
+    }
+    if text.contains("://") {
+        return Err(refuse("leave the scheme out; TLS is switched on by [origin.tls]"));
+    }
+    let example = "for example \"127.0.0.1:9443\", \"[2001:db8::5]:9443\" or \"app.internal:9443\"";
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| refuse(example))?;
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| digits && *port > 0);
+    let port = port.ok_or_else(|| refuse("a port is a number from 1 to 65535"))?;
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = bracketed.unwrap_or(host);
+    let address = host.parse::<IpAddr>().ok();
+    let is_name = address.is_none() && rustls_pki_types::DnsName::try_from(host).is_ok();
+    match (bracketed, address) {
+        (Some(_), Some(IpAddr::V6(_))) | (None, Some(IpAddr::V4(_))) => {}
+        (None, Some(IpAddr::V6(_))) => {
+            return Err(refuse("write an IPv6 address in brackets, as \"[2001:db8::5]:9443\""));
+        }
+        (None, None) if is_name => {}
+        _ => return Err(refuse(example)),
+    }
+    Ok(HostPort { host: host.to_owned(), port })
+}
+
+/// All addresses of a host; none is an error.
+fn resolve(table: &TableReader<'_>, item: &Item<HostPort>) -> Vec<SocketAddr> {
+    let HostPort { host, port } = &item.value;
+    let reason = match (host.as_str(), *port).to_socket_addrs() {
+        Ok(addresses) => {
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            if !addresses.is_empty() {
+                return addresses;
+            }
+            "it has no address".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    let advice = "write an IP address, or a name that this host can resolve";
+    table.file.error(
+        item.place.clone(),
+        &item.path,
+        format!("can't resolve {host:?}: {reason}"),
+        advice.to_owned(),
+    );
+    Vec::new()
+}

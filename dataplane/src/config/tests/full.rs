@@ -1,0 +1,186 @@
+//! `configs/full.toml` and `docs/configuration.md` have every key, and no key that isn't.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use toml::de::{DeTable, DeValue};
+
+use super::super::schema::{Default, IP_LISTS_SECTIONS, Key, Kind, MAIN_SECTIONS, RULES_SECTIONS, Section};
+use super::*;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(repository().join("configs").join(name)).unwrap()
+}
+
+#[test]
+fn the_full_config_loads_without_warnings() {
+    let loaded = load(&repository().join("configs/full.toml"), &Environment::default()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.rules.rules.len(), 1);
+    assert_eq!(loaded.config.ip_lists.entries.len(), 2);
+}
+
+/// Header of a table by the keys that lead to it.
+fn header(keys: &[&str]) -> String {
+    match keys {
+        [.., "mode_by_header"] => "mode_by_header".to_owned(),
+        [] => String::new(),
+        [.., last]
+            if [
+                "listener",
+                "server",
+                "origin",
+                "client_certificate",
+                "rule",
+                "entry",
+                "when",
+                "location",
+            ]
+            .contains(last) =>
+        {
+            format!("[[{}]]", keys.join("."))
+        }
+        _ => format!("[{}]", keys.join(".")),
+    }
+}
+
+/// Every key of a tree as (header, name), and where its values are.
+fn collect<'a>(
+    table: &'a DeTable<'_>,
+    keys: &mut Vec<&'a str>,
+    found: &mut Vec<(String, String, std::ops::Range<usize>)>,
+) {
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        found.push((header(keys), name.to_owned(), value.span()));
+        keys.push(name);
+        match value.get_ref() {
+            DeValue::Table(inner) if name != "contains" => collect(inner, keys, found),
+            DeValue::Array(array) => {
+                for element in array.iter() {
+                    if let DeValue::Table(inner) = element.get_ref() {
+                        collect(inner, keys, found);
+                    }
+                }
+            }
+            _ => {}
+        }
+        keys.pop();
+    }
+}
+
+/// The example files and the tables that they may have.
+fn files() -> [(&'static str, &'static [&'static Section]); 3] {
+    [
+        ("full.toml", &MAIN_SECTIONS),
+        ("full-rules.toml", &RULES_SECTIONS),
+        ("full-ip-lists.toml", &IP_LISTS_SECTIONS),
+    ]
+}
+
+fn is_later(key: &Key) -> bool {
+    matches!(key.kind, Kind::Later(_))
+}
+
+#[test]
+fn the_full_config_has_every_key_and_no_other() {
+    for (name, sections) in files() {
+        let text = read(name);
+        let tree = DeTable::parse(&text).unwrap();
+        let mut found = Vec::new();
+        collect(tree.get_ref(), &mut Vec::new(), &mut found);
+        let written: BTreeSet<(&str, &str)> =
+            found.iter().map(|(table, key, _)| (table.as_str(), key.as_str())).collect();
+        let known: BTreeSet<(&str, &str)> = sections
+            .iter()
+            .flat_map(|section| section.all_keys().map(|key| (section.header, key)))
+            .filter(|(_, key)| !is_later(key))
+            .map(|(header, key)| (header, key.name))
+            .collect();
+        assert_eq!(written, known, "{name}");
+        for key in sections.iter().flat_map(|section| section.all_keys()).filter(|key| is_later(key)) {
+            assert!(text.contains(&format!("# {} = ", key.name)), "{name} says nothing of {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn the_full_config_shows_the_defaults() {
+    // Where an example says more than the default would.
+    let shown_otherwise = [("[[server]]", "default"), ("[origin.tls]", "require_mtls"), ("", "general_mode")];
+    for (name, sections) in files() {
+        let text = read(name);
+        let tree = DeTable::parse(&text).unwrap();
+        let mut found = Vec::new();
+        collect(tree.get_ref(), &mut Vec::new(), &mut found);
+        for (table, key, span) in &found {
+            let section = sections.iter().find(|section| section.header == table).unwrap();
+            if let Default::Value(default) = section.key(key).unwrap().default
+                && !shown_otherwise.contains(&(table, key))
+            {
+                assert_eq!(&text[span.clone()], default, "{name}: {table} {key}");
+            }
+        }
+    }
+}
+
+/// A copy of the example files with one of them changed.
+fn folder_with(changed: &str, text: &str) -> Folder {
+    let folder = Folder::new("");
+    for (name, _) in files() {
+        folder.write(name, if name == changed { text.to_owned() } else { read(name) });
+    }
+    folder.write("full-admin.token", "token");
+    folder
+}
+
+#[test]
+fn every_key_is_read() {
+    for (name, _) in files() {
+        let text = read(name);
+        let tree = DeTable::parse(&text).unwrap();
+        let mut found = Vec::new();
+        collect(tree.get_ref(), &mut Vec::new(), &mut found);
+        for (table, key, span) in found {
+            // Tables that have a header line are read through their keys.
+            if text[..span.start].ends_with('\n') {
+                continue;
+            }
+            // A local time is the right type for no key.
+            let wrong = format!("{}07:32:00{}", &text[..span.start], &text[span.end..]);
+            let folder = folder_with(name, &wrong);
+            let errors = load(&folder.path("full.toml"), &Environment::default())
+                .expect_err(&format!("{table} {key}"));
+            let line = 1 + u32::try_from(text[..span.start].matches('\n').count()).unwrap();
+            let named = errors.iter().filter(|error| match &error.place {
+                Where::Text(place) => place.line == line && error.key.ends_with(&key),
+                Where::File(_) | Where::Variable(_) => false,
+            });
+            assert_eq!(named.count(), 1, "{name}: {table} {key}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn every_example_of_the_tables_is_toml() {
+    for (_, sections) in files() {
+        for key in sections.iter().flat_map(|section| section.all_keys()) {
+            assert!(DeTable::parse(&key.example()).is_ok(), "{}", key.example());
+        }
+    }
+}
+
+/// With `WEIR_WRITE_REFERENCE=1` the page is written instead.
+#[test]
+fn the_reference_page_is_as_generated() {
+    let file = repository().join("docs/configuration.md");
+    if std::env::var_os("WEIR_WRITE_REFERENCE").is_some() {
+        std::fs::write(&file, reference()).unwrap();
+    }
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page == reference(), "run WEIR_WRITE_REFERENCE=1 cargo test -p weir reference_page");
+}

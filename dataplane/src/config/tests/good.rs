@@ -1,0 +1,288 @@
+//! Configs that are in order, and what they mean.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_minimal_config_has_the_defaults() {
+    let folder = Folder::new(MINIMAL);
+    let Loaded { config, warnings, digest } = folder.load().unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(digest.len(), 64);
+    assert_eq!(
+        config.node,
+        NodeConfig {
+            workers: None,
+            max_connections: 100_000,
+            origin_connections_total: 4096,
+            drain_timeout: 30 * SECOND,
+            state_dir: folder.path("state"),
+            io: IoBackend::Auto,
+        }
+    );
+    assert_eq!(config.http.context, ContextConfig::default());
+    assert!(config.http.acl_access_phase);
+    assert_eq!(config.http.real_ip_header, "X-Forwarded-For");
+    assert_eq!(
+        config.http.connection_limits,
+        ConnectionLimits {
+            head_bytes: 32 << 10,
+            target_bytes: 24 << 10,
+            header_count: 100,
+            head_timeout: 10 * SECOND,
+            keep_alive_timeout: 60 * SECOND,
+            keep_alive_requests: Some(1000),
+            connection_age_max: Some(3600 * SECOND),
+            parked_bytes: 256 << 10,
+            lingering_bytes: 1 << 20,
+            lingering_timeout: SECOND,
+        }
+    );
+    let limits = RequestLimits {
+        request_body_bytes: None,
+        body_timeout: 30 * SECOND,
+        body_rate_min_bytes: Some(1024),
+        body_rate_grace: 10 * SECOND,
+        send_timeout: 30 * SECOND,
+    };
+    assert_eq!(config.http.limits, limits);
+    let server = &config.servers[0];
+    assert_eq!((server.name.as_str(), server.origin, server.default), ("a", 0, false));
+    assert_eq!((&server.limits, &server.context), (&limits, &ContextConfig::default()));
+    let origin = &config.origins[0];
+    assert_eq!(origin.addresses, ["127.0.0.1:9000".parse::<SocketAddr>().unwrap()]);
+    assert_eq!((origin.balance, &origin.tls), (Balance::RoundRobin, &None));
+    assert_eq!(
+        origin.limits,
+        OriginLimits {
+            connect_timeout: 3 * SECOND,
+            first_byte_timeout: 30 * SECOND,
+            idle_timeout: 60 * SECOND,
+            keep_alive_timeout: 60 * SECOND,
+            connections: 256,
+            idle_connections: 256,
+            requests_per_connection: None,
+            queue: 1024,
+            queue_timeout: 3 * SECOND,
+        }
+    );
+    assert_eq!(
+        config.detection,
+        DetectionConfig {
+            cache_dir: None,
+            body_limit_bytes: 1 << 20,
+            over_body_limit: OverLimit::Pass,
+            time_limit: SECOND,
+            over_time_limit: OverLimit::Pass,
+            min_score: 5,
+            signatures: Vec::new(),
+        }
+    );
+    assert_eq!(config.rules, RulesConfig { file: None, general_mode: RuleMode::Default, rules: Vec::new() });
+    assert_eq!(config.ip_lists, IpListsConfig { file: None, entries: Vec::new() });
+    assert_eq!(config.events, EventsConfig { file: None, queue_length: 8192, queue_bytes: 64 << 20 });
+    assert_eq!(config.admin, None);
+}
+
+#[test]
+fn limits_and_origins_are_inherited_key_by_key() {
+    let folder = Folder::new(
+        r#"
+http.limits = { body_timeout = "7s", request_body_bytes = "1MiB" }
+listener = [{ name = "public", address = "[::1]:0" }]
+[[server]]
+name = "a"
+origin = "two"
+limits = { body_timeout = "8s", body_rate_min_bytes = 0 }
+[[server.location]]
+path = "/x"
+limits.send_timeout = "9s"
+[[server.location]]
+path = "/y"
+match = "exact"
+origin = "one"
+limits.request_body_bytes = 0
+[[origin]]
+name = "one"
+addresses = ["127.0.0.1:1"]
+[[origin]]
+name = "two"
+addresses = ["127.0.0.1:2"]
+"#,
+    );
+    let config = folder.load().unwrap().config;
+    let server = &config.servers[0];
+    assert_eq!((server.origin, server.locations[0].origin, server.locations[1].origin), (1, 1, 0));
+    let limits = |limits: &RequestLimits| {
+        (limits.request_body_bytes, limits.body_timeout, limits.body_rate_min_bytes, limits.send_timeout)
+    };
+    assert_eq!(limits(&config.http.limits), (Some(1 << 20), 7 * SECOND, Some(1024), 30 * SECOND));
+    assert_eq!(limits(&server.limits), (Some(1 << 20), 8 * SECOND, None, 30 * SECOND));
+    assert_eq!(limits(&server.locations[0].limits), (Some(1 << 20), 8 * SECOND, None, 9 * SECOND));
+    assert_eq!(limits(&server.locations[1].limits), (None, 8 * SECOND, None, 30 * SECOND));
+}
+
+#[test]
+fn the_environment_sets_the_mode_of_http_and_wins() {
+    let text = format!(
+        "[http]\nmode = \"off\"\nmode_by_header = {{ header = \"X\", contains = {{ a = \"block\" }} }}\n{MINIMAL}"
+    );
+    let folder = Folder::new(&text);
+    let from_file = folder.load_with(&environment("")).unwrap();
+    assert_eq!(from_file.config.http.context.mode, Some(Mode::Off));
+    assert!(!from_file.config.http.context.mode_from_environment);
+    assert_eq!(
+        from_file.config.http.context.mode_by_header.as_ref().unwrap().contains,
+        [("a".into(), Mode::Block)]
+    );
+
+    let from_environment = folder.load_with(&environment("safe_blocking")).unwrap();
+    let context = &from_environment.config.http.context;
+    assert_eq!((context.mode, context.mode_from_environment), (Some(Mode::SafeBlocking), true));
+    assert_eq!(context.mode_by_header, None);
+    assert_eq!(from_environment.warnings.len(), 1);
+    assert_ne!(from_file.digest, from_environment.digest);
+}
+
+#[test]
+fn the_cache_is_per_user_unless_the_file_names_one() {
+    let environment = |cache: Option<&str>, home: Option<&str>| Environment {
+        mode: None,
+        cache_home: cache.map(Into::into),
+        home: home.map(Into::into),
+    };
+    let folder = Folder::new(MINIMAL);
+    for (cache, home, expected) in [
+        (Some("/c"), Some("/h"), Some("/c/weir")),
+        (None, Some("/h"), Some("/h/.cache/weir")),
+        (Some("relative"), Some("/h"), Some("/h/.cache/weir")),
+        (Some(""), Some(""), None),
+        (None, None, None),
+    ] {
+        let config = folder.load_with(&environment(cache, home)).unwrap().config;
+        assert_eq!(config.detection.cache_dir.as_deref(), expected.map(Path::new));
+    }
+    let named = Folder::new(&format!("detection.cache_dir = \"cache\"\n{MINIMAL}"));
+    let config = named.load_with(&environment(Some("/c"), None)).unwrap().config;
+    assert_eq!(config.detection.cache_dir, Some(named.path("cache")));
+}
+
+#[test]
+fn host_names_of_origins_are_resolved_and_name_the_certificate() {
+    let text = MINIMAL.replace("127.0.0.1:9000", "localhost:9443") + "tls = {}\n";
+    let origin = Folder::new(&text).load().unwrap().config.origins.remove(0);
+    assert!(!origin.addresses.is_empty());
+    assert!(origin.addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 9443));
+    let tls = origin.tls.unwrap();
+    assert_eq!((tls.server_name.as_str(), tls.trust), ("localhost", OriginTrust::SystemRoots));
+}
+
+#[test]
+fn rules_keep_their_places_and_conditions() {
+    let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
+    folder.write(
+        "rules.toml",
+        r#"general_mode = "off"
+[[rule]]
+id = 7
+type = "mode"
+mode = "default"
+[[rule.when]]
+point = ["path", 0x10]
+is = "absent"
+value = ""
+[[rule.when]]
+point = ["query", ""]
+is = "equal"
+value = ""
+  [[rule]]
+  id = 8
+  type = "mode"
+  mode = "safe_blocking"
+  uri = "/a/*"
+"#,
+    );
+    let rules = folder.load().unwrap().config.rules;
+    assert_eq!(rules.file, Some(folder.path("rules.toml")));
+    assert_eq!(rules.general_mode, RuleMode::Set(Mode::Off));
+    assert_eq!((rules.rules[0].id, &rules.rules[0].kind), (7, &RuleKind::Mode(RuleMode::Default)));
+    let when: Vec<_> =
+        rules.rules[0].when.iter().map(|when| (&when.point, when.is, when.place.line)).collect();
+    assert_eq!(when, [(&Point::Path(16), Test::Absent, 6), (&Point::Query(String::new()), Test::Equal, 10)]);
+    let second = &rules.rules[1];
+    assert_eq!((second.place.line, second.place.column, second.uri.as_deref()), (14, 3, Some("/a/*")));
+    assert_eq!(second.place.file.as_ref(), folder.path("rules.toml"));
+    assert_eq!(second.kind, RuleKind::Mode(RuleMode::Set(Mode::SafeBlocking)));
+}
+
+#[test]
+fn list_entries_are_canonical() {
+    let folder = Folder::new(&format!("ip_lists.file = \"lists.toml\"\n{MINIMAL}"));
+    folder.write(
+        "lists.toml",
+        r#"
+[[entry]]
+list = "gray"
+address = "::ffff:192.0.2.9"
+expires = "2030-01-01T01:00:00+01:00"
+[[entry]]
+list = "allow"
+address = "10.1.2.3/8"
+expires = 2030-01-01 00:00:00Z
+applications = [-1, 5]
+reason = "office"
+"#,
+    );
+    let entries = folder.load().unwrap().config.ip_lists.entries;
+    assert_eq!(
+        (entries[0].list, entries[0].address.to_string()),
+        (ListKind::Gray, "192.0.2.9/32".to_owned())
+    );
+    assert_eq!((entries[0].expires, entries[1].expires), (Some(1_893_456_000), Some(1_893_456_000)));
+    assert_eq!((entries[1].list, entries[1].address.to_string()), (ListKind::Allow, "10.0.0.0/8".to_owned()));
+    assert_eq!(
+        (entries[1].applications.as_slice(), entries[1].reason.as_deref()),
+        (&[-1, 5][..], Some("office"))
+    );
+    assert_eq!(
+        folder.warning_lines(),
+        [
+            "lists.toml:8:11: entry[1].address: 10.1.2.3/8 has bits beyond its prefix; 10.0.0.0/8 is what counts"
+        ]
+    );
+}
+
+#[test]
+fn a_digest_changes_with_every_file() {
+    let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
+    folder.write("rules.toml", "general_mode = \"off\"");
+    let first = folder.load().unwrap().digest;
+    assert_eq!(folder.load().unwrap().digest, first);
+    folder.write("rules.toml", "general_mode = \"block\"");
+    assert_ne!(folder.load().unwrap().digest, first);
+}
+
+#[test]
+fn a_config_can_cross_threads() {
+    fn check<T: Send + Sync + Clone + PartialEq + std::fmt::Debug>() {}
+    check::<Config>();
+}
+
+#[test]
+fn what_is_risky_is_a_warning() {
+    let text = MINIMAL.replace("\"127.0.0.1:9000\"", "\"127.0.0.1:9000\", \"127.0.0.1:9000\"")
+        + "tls.verify = false\n";
+    assert_eq!(
+        Folder::new(&text).warning_lines(),
+        [
+            "weir.toml:10:13: origin[0].addresses: 127.0.0.1:9000 is already an address of this origin; it counts once",
+            "weir.toml:11:14: origin[0].tls.verify: the origin's certificate is not verified: anyone on the way can \
+             pose as the origin",
+        ]
+    );
+}
