@@ -149,7 +149,7 @@ fn preferred_form(accept: Option<&[u8]>) -> Form {
             json = more_precise(json, (weight, 2));
         }
     }
-    if json > html { Form::Json } else { Form::Html }
+    if json.0 > 0 && json > html { Form::Json } else { Form::Html }
 }
 
 /// The more precise range decides (RFC 9110 section 12.5.1); of equally precise ones, the heavier.

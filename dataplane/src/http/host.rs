@@ -50,9 +50,10 @@ fn is_valid_name(name: &[u8]) -> bool {
 
 fn is_valid_port(port: &[u8]) -> bool {
     let digits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    let number =
-        port.iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit.wrapping_sub(b'0') & 15));
-    digits && (1..=65535).contains(&number)
+    // Five digits can't overflow.
+    digits
+        && (1..=65535)
+            .contains(&port.iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
 #[cfg(test)]

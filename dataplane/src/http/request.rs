@@ -7,7 +7,7 @@ use super::framing::{BodyFraming, Direction, FramingFacts, is_token_byte};
 use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};
 use super::host::is_valid_host;
 use super::strict::{self, Extent, HeadKind, StrictPass};
-use super::target::{Implied, Target};
+use super::target::{self, Implied, Target};
 
 /// The head of one request, as offsets into the buffer that it was parsed from.
 ///
@@ -293,20 +293,30 @@ fn refusal(error: httparse::Error, lines: &[u8]) -> HeadError {
         httparse::Error::HeaderName => BAD_HEADER_NAME,
         httparse::Error::HeaderValue => BAD_HEADER_VALUE,
         httparse::Error::TooManyHeaders => TOO_MANY_HEADERS,
-        httparse::Error::Version => version_refusal(lines),
-        httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => BAD_REQUEST_LINE,
+        httparse::Error::Version | httparse::Error::Token => request_line_refusal(error, lines),
+        httparse::Error::NewLine | httparse::Error::Status => BAD_REQUEST_LINE,
     }
 }
 
-/// Tells a version of HTTP that we don't speak from one that is none.
-fn version_refusal(lines: &[u8]) -> HeadError {
+/// Looks closer at a request line that the tokenizer refused: a version of HTTP that we don't speak is told from one
+/// that is none, and a target with forbidden bytes from a line of another form.
+fn request_line_refusal(error: httparse::Error, lines: &[u8]) -> HeadError {
     let line_end = memchr::memchr(b'\r', lines).unwrap_or(lines.len());
     let mut words = lines[..line_end].split(|byte| *byte == b' ');
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some(method), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
-            if method.iter().all(|byte| is_token_byte(*byte))
-                && major.is_ascii_digit()
-                && minor.is_ascii_digit() =>
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return if error == httparse::Error::Version { BAD_VERSION } else { BAD_REQUEST_LINE };
+    };
+    if method.is_empty() || target.is_empty() || !method.iter().all(|byte| is_token_byte(*byte)) {
+        return BAD_REQUEST_LINE;
+    }
+    if !target.iter().all(u8::is_ascii_graphic) {
+        return target::BAD_BYTE;
+    }
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             VERSION_NOT_SUPPORTED
         }
@@ -317,7 +327,7 @@ fn version_refusal(lines: &[u8]) -> HeadError {
 /// The tokenizer's reasons, for heads of responses.
 pub(super) fn response_refusal(error: httparse::Error, lines: &[u8]) -> HeadError {
     match refusal(error, lines) {
-        BAD_REQUEST_LINE | BAD_VERSION | VERSION_NOT_SUPPORTED => HeadError::bad(
+        BAD_REQUEST_LINE | BAD_VERSION | VERSION_NOT_SUPPORTED | target::BAD_BYTE => HeadError::bad(
             "bad_status_line",
             "the status line of the origin is not `HTTP/1.1 CODE REASON` with single spaces between",
         ),

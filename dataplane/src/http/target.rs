@@ -30,7 +30,7 @@ pub(super) struct Target {
     pub(super) implied: Implied,
 }
 
-const BAD_BYTE: HeadError = HeadError::bad(
+pub(super) const BAD_BYTE: HeadError = HeadError::bad(
     "bad_target_byte",
     "the request target holds a control, a space or a byte above 127; percent-encode it",
 );
