@@ -1,0 +1,142 @@
+//! `weir-loadgen origin`.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use weir_loadgen::{
+    Identity,
+    origin::{self, Body, LogTarget, Options, StartError, TlsOptions},
+    units::{parse_duration, parse_size},
+};
+
+use super::{Failure, parse_header};
+
+/// Serves HTTP/1.1 with fixed answers until SIGTERM or SIGINT.
+///
+/// Requests choose their answer by query, as in `/?size=1000&delay=10ms&status=404&chunked=1&close=1`, or by the header
+/// fields X-Origin-Size, X-Origin-Delay, X-Origin-Status, X-Origin-Chunked and X-Origin-Close.
+#[derive(Args)]
+pub(super) struct OriginArguments {
+    /// Where to listen; port 0 takes a free one. `listening ADDRESS` on standard output says that it accepts
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// Threads [default: one per core that this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Size of each answer's body, such as 1000 or 64KiB [default: 1024]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "body_file")]
+    body_bytes: Option<u64>,
+    /// File with each answer's body
+    #[arg(long, value_name = "FILE")]
+    body_file: Option<PathBuf>,
+    /// Wait before each answer, such as 10ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
+    delay: Duration,
+    /// Status of each answer
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..600), default_value = "200")]
+    status: u16,
+    /// One more header field of each answer; repeatable
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+    /// Serve TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Demand client certificates that one of these CAs signed (PEM)
+    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
+    client_ca: Option<PathBuf>,
+    /// Write one JSON line per request to this file, or to standard output with `-`
+    #[arg(long, value_name = "FILE")]
+    request_log: Option<PathBuf>,
+    /// How much of each body goes into the request log
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0", requires = "request_log")]
+    log_body_bytes: u64,
+    /// Answer with JSON that tells what was received
+    #[arg(long, conflicts_with_all = ["body_bytes", "body_file"])]
+    echo: bool,
+    /// Ignore what requests ask for by query and X-Origin- header fields
+    #[arg(long)]
+    no_steering: bool,
+    /// How long a connection may wait for its next request
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "75s")]
+    idle_timeout: Duration,
+    /// Write the address to this file once it accepts
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Serves until a signal.
+pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
+    let ready_file = arguments.ready_file.clone();
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::failed)?;
+    let origin = origin::spawn(options(arguments)?).map_err(|error| match error {
+        StartError::Header(_) | StartError::Tls(_) => Failure::usage(error),
+        other => Failure::failed(other),
+    })?;
+    if let Some(path) = ready_file {
+        // Renamed into place, so that who sees the file sees all of it.
+        let part = path.with_added_extension("part");
+        fs::write(&part, format!("{}\n", origin.address()))
+            .and_then(|()| fs::rename(&part, &path))
+            .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;
+    }
+    let mut output = io::stdout();
+    writeln!(output, "listening {}", origin.address())
+        .and_then(|()| output.flush())
+        .map_err(Failure::failed)?;
+    let _signal = signals.forever().next();
+    let answered = origin.stop();
+    eprintln!("answered {answered} requests");
+    Ok(())
+}
+
+fn options(arguments: OriginArguments) -> Result<Options, Failure> {
+    let body = match (arguments.body_bytes, arguments.body_file) {
+        (_, Some(path)) => Body::Bytes(
+            fs::read(&path)
+                .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
+        ),
+        (size, None) => Body::Size(size.unwrap_or(1024)),
+    };
+    let tls = arguments.tls_certificate.zip(arguments.tls_key).map(|(certificate, private_key)| TlsOptions {
+        identity: Identity { certificate, private_key },
+        client_ca: arguments.client_ca,
+    });
+    let request_log = arguments
+        .request_log
+        .map(|path| if path.as_os_str() == "-" { LogTarget::StandardOutput } else { LogTarget::File(path) });
+    Ok(Options {
+        listen: resolve(&arguments.listen)?,
+        threads: arguments.threads.map_or_else(weir_loadgen::default_threads, usize::from),
+        body,
+        delay: arguments.delay,
+        status: arguments.status,
+        headers: arguments.headers,
+        tls,
+        request_log,
+        log_body_bytes: usize::try_from(arguments.log_body_bytes).unwrap_or(usize::MAX),
+        echo: arguments.echo,
+        steering: !arguments.no_steering,
+        idle_timeout: arguments.idle_timeout,
+    })
+}
+
+fn resolve(listen: &str) -> Result<SocketAddr, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("--listen {listen}: {why}; expected ADDRESS:PORT, as in 127.0.0.1:8080"))
+    };
+    let mut addresses = listen.to_socket_addrs().map_err(|error| wrong(&error))?;
+    addresses.next().ok_or_else(|| wrong(&"no address"))
+}

@@ -1,0 +1,24 @@
+//! Load generator and origin stub for HTTP/1.1 proxies and web application firewalls.
+//!
+//! [`origin`] is the far end of a test: a server that answers as it is told and writes down what reached it.
+//! Its near end, which sends requests and measures the answers, is `run`. Both use one thread per core on io_uring (on
+//! epoll where the kernel refuses io_uring) and speak TLS with client certificates on either side.
+
+mod http;
+mod net;
+pub mod origin;
+pub mod units;
+
+pub use net::{Identity, TlsError, default_threads};
+
+/// Checks a header field that a user typed: a token, and text that can't start another line.
+pub(crate) fn check_header(name: &str, value: &str) -> Result<(), String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("`{name}` is not a header name"));
+    }
+    if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+        return Err(format!("the value of `{name}` has a control character"));
+    }
+    Ok(())
+}

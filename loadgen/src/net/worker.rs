@@ -1,0 +1,97 @@
+//! Worker threads: one monoio runtime each, on io_uring where the kernel allows it and on epoll elsewhere.
+
+use std::{
+    future::Future,
+    io::{self, Read},
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use monoio::{FusionDriver, RuntimeBuilder, io::AsyncReadRent};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Submission entries of each ring.
+const RING_ENTRIES: u32 = 4096;
+const LISTEN_BACKLOG: i32 = 4096;
+
+/// Runs `main` on a runtime of this thread until it ends.
+///
+/// # Errors
+///
+/// Neither io_uring nor epoll could be set up.
+pub(crate) fn run_on_ring<F, Fut>(main: F) -> io::Result<Fut::Output>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future,
+{
+    let mut ring = io_uring::IoUring::builder();
+    // Completions are handled on this thread's own terms, without interrupts from the kernel (Linux 6.0 and later).
+    ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    let tuned = RuntimeBuilder::<FusionDriver>::new()
+        .with_entries(RING_ENTRIES)
+        .uring_builder(ring)
+        .enable_timer()
+        .build();
+    let mut runtime = match tuned {
+        Ok(runtime) => runtime,
+        // An older kernel knows io_uring but not these flags.
+        Err(_) => RuntimeBuilder::<FusionDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?,
+    };
+    Ok(runtime.block_on(async move { main().await }))
+}
+
+/// As many threads as this process may use cores.
+#[must_use]
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A listening socket that several threads may each have one of (`SO_REUSEPORT`).
+///
+/// # Errors
+///
+/// The address is taken or not this machine's.
+pub(crate) fn listen_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Two ends of a stop signal: the second end's thread stops when the first is dropped.
+///
+/// # Errors
+///
+/// The process has no descriptors left.
+pub(crate) fn stop_pair() -> io::Result<(UnixStream, UnixStream)> {
+    UnixStream::pair()
+}
+
+/// Waits until the other end of a [`stop_pair`] is dropped.
+pub(crate) async fn wait_for_stop(end: UnixStream) {
+    let legacy = monoio::utils::is_legacy();
+    if end.set_nonblocking(legacy).is_err() {
+        return;
+    }
+    if let Ok(mut end) = monoio::net::UnixStream::from_std(end) {
+        // The other end writes nothing: this returns when it is gone.
+        let _closed = end.read(vec![0_u8; 1]).await;
+    }
+}
+
+/// CPU time that the calling thread has used, user and system together.
+///
+/// # Errors
+///
+/// `/proc` isn't mounted, or the kernel has no scheduler statistics.
+pub(crate) fn cpu_time() -> io::Result<Duration> {
+    let mut text = String::new();
+    std::fs::File::open("/proc/thread-self/schedstat")?.read_to_string(&mut text)?;
+    let nanoseconds = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
+    nanoseconds.map(Duration::from_nanos).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/schedstat has an unknown form")
+    })
+}

@@ -1,0 +1,342 @@
+//! One connection of the origin: read a request whole, answer it, again until either side ends it.
+//!
+//! Answers to pipelined requests collect in one buffer, which goes out before the next receive.
+
+use std::{io, mem::MaybeUninit, net::SocketAddr, rc::Rc, time::Duration};
+
+use super::{
+    Worker,
+    answer::{Content, Plan},
+    record::{Echo, LogLine, Record, TlsFacts, now},
+};
+use crate::{
+    http::{self, BodyDecoder, Framing, HEAD_LIMIT_BYTES, MAX_HEADERS},
+    net::{ReceiveBuffer, Transport},
+};
+
+/// How long a started head, the next piece of a body and the next piece of an answer may take.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers go out when this much has collected.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// How much of a request's body an echo repeats.
+const ECHO_BODY_LIMIT_BYTES: usize = 1 << 20;
+/// What is read and forgotten after an error answer.
+const DISCARD_BYTES: usize = 1 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+struct Connection {
+    worker: Rc<Worker>,
+    transport: Transport,
+    input: ReceiveBuffer,
+    out: Vec<u8>,
+    number: u64,
+    requests: u64,
+    peer: SocketAddr,
+    tls: Option<TlsFacts>,
+    /// How much of the input was searched for the end of a head in vain.
+    searched: usize,
+}
+
+/// A request whose head was read; it owns what it needs, because the buffer moves on to the body.
+struct Request {
+    framing: Framing,
+    keep_alive: bool,
+    expects_continue: bool,
+    is_head: bool,
+    plan: Plan,
+    /// What the log and the echo tell.
+    record: Option<Box<Record>>,
+}
+
+/// Why a request is refused.
+struct Refusal {
+    status: u16,
+    reason: String,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, number: u64, peer: SocketAddr) {
+    let mut connection = Connection {
+        worker,
+        transport,
+        input: ReceiveBuffer::default(),
+        out: Vec::new(),
+        number,
+        requests: 0,
+        peer,
+        tls: None,
+        searched: 0,
+    };
+    if let Err(error) = connection.handshake().await {
+        connection.log(None, false, Some(&error.to_string()));
+        return;
+    }
+    // An error here is a peer that went away, or a stop: there is nobody left to tell.
+    let _gone = connection.run().await;
+}
+
+impl Connection {
+    async fn handshake(&mut self) -> io::Result<()> {
+        if self.transport.tls().is_some() {
+            self.transport.watch().set_limit(Some(PROGRESS_TIMEOUT));
+            self.transport.handshake(&mut self.input).await?;
+            if self.worker.shared.log.is_some() || self.worker.shared.answers.echo {
+                self.tls = self.transport.tls().map(TlsFacts::of);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            match self.next_request() {
+                Ok(Some(request)) => {
+                    if !self.exchange(request).await? {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {
+                    if !self.receive_head().await? {
+                        return Ok(());
+                    }
+                }
+                Err(refusal) => {
+                    self.log(None, false, Some(&refusal.reason));
+                    return self.refuse(&refusal).await;
+                }
+            }
+        }
+    }
+
+    /// Receives more of a head; false when the peer has closed.
+    async fn receive_head(&mut self) -> io::Result<bool> {
+        self.flush().await?;
+        let watch = self.transport.watch();
+        if watch.is_stopping() {
+            self.transport.finish().await;
+            return Ok(false);
+        }
+        if self.input.unread().is_empty() {
+            watch.set_limit(Some(self.worker.shared.idle_timeout));
+        } else if self.searched == 0 {
+            // The whole head has this long, however many pieces it comes in.
+            watch.set_limit(Some(PROGRESS_TIMEOUT));
+        }
+        self.searched = self.input.unread().len();
+        if self.transport.fill(&mut self.input).await? > 0 {
+            return Ok(true);
+        }
+        if self.searched > 0 {
+            self.log(None, false, Some("closed within a request head"));
+        }
+        self.transport.finish().await;
+        Ok(false)
+    }
+
+    /// Takes the next request's head from the input; `None` if it isn't complete.
+    fn next_request(&mut self) -> Result<Option<Request>, Refusal> {
+        while self.searched == 0 && self.input.unread().starts_with(b"\r\n") {
+            // Empty lines before a request are skipped (RFC 9112 section 2.2).
+            self.input.consume(2);
+        }
+        let bytes = self.input.unread();
+        // Without a new line end the head can't be complete; parsing each byte of a slow sender anew would be costly.
+        let may_be_complete = memchr::memchr(b'\n', &bytes[self.searched.min(bytes.len())..]).is_some();
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let parsed = if may_be_complete {
+            http::parse_request(bytes, &mut headers)
+                .map_err(|error| Refusal { status: error.status, reason: error.reason.to_owned() })?
+        } else {
+            None
+        };
+        let Some(head) = parsed.filter(|head| head.length <= HEAD_LIMIT_BYTES) else {
+            if bytes.len() >= HEAD_LIMIT_BYTES {
+                return Err(Refusal {
+                    status: 431,
+                    reason: format!("the head has over {HEAD_LIMIT_BYTES} bytes"),
+                });
+            }
+            return Ok(None);
+        };
+        let shared = &self.worker.shared;
+        let plan = if shared.answers.steering {
+            let steered = shared.answers.steer(head.target, head.headers);
+            steered.map_err(|reason| Refusal { status: 400, reason })?
+        } else {
+            *shared.answers.default_plan()
+        };
+        let record = (shared.log.is_some() || shared.answers.echo).then(|| {
+            Box::new(Record::new(head.method, head.target, head.minor_version, head.headers, head.framing))
+        });
+        let request = Request {
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            expects_continue: head.expects_continue,
+            is_head: head.method == "HEAD",
+            plan,
+            record,
+        };
+        let length = head.length;
+        self.input.consume(length);
+        self.searched = 0;
+        self.requests += 1;
+        Ok(Some(request))
+    }
+
+    /// Reads the body and answers; false when the connection ends with that.
+    async fn exchange(&mut self, mut request: Request) -> io::Result<bool> {
+        if request.framing != Framing::Length(0) && !self.read_body(&mut request).await? {
+            return Ok(false);
+        }
+        self.log(request.record.as_deref(), true, None);
+        if !request.plan.delay.is_zero() {
+            self.flush().await?;
+            monoio::time::sleep(request.plan.delay).await;
+        }
+        let keep_alive = request.keep_alive && !request.plan.close && !self.transport.watch().is_stopping();
+        self.answer(&request, keep_alive).await?;
+        self.worker.answered.set(self.worker.answered.get() + 1);
+        if keep_alive {
+            return Ok(true);
+        }
+        self.flush().await?;
+        self.transport.finish().await;
+        self.transport.discard_input(DISCARD_BYTES, DISCARD_TIME).await;
+        Ok(false)
+    }
+
+    /// Reads a request's body to its end; false when it has none and the connection is over.
+    async fn read_body(&mut self, request: &mut Request) -> io::Result<bool> {
+        let shared = &self.worker.shared;
+        let keep_bytes = if shared.answers.echo {
+            ECHO_BODY_LIMIT_BYTES
+        } else {
+            shared.log.as_ref().map_or(0, |log| log.body_bytes)
+        };
+        let mut kept = Vec::new();
+        let mut decoder = BodyDecoder::new(request.framing);
+        if request.expects_continue && self.input.unread().is_empty() {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let end = loop {
+            let decoded = decoder.decode(self.input.unread(), |data| {
+                let room = keep_bytes.saturating_sub(kept.len());
+                kept.extend_from_slice(&data[..data.len().min(room)]);
+            });
+            match decoded {
+                Err(error) => break Err(error.0),
+                Ok(used) => self.input.consume(used),
+            }
+            if decoder.is_done() {
+                break Ok(());
+            }
+            self.flush().await?;
+            self.transport.watch().set_limit(Some(PROGRESS_TIMEOUT));
+            match self.transport.fill(&mut self.input).await {
+                Ok(0) => break Err("closed within a request body"),
+                Ok(_) => {}
+                Err(error) => {
+                    self.note_body(request, &decoder, kept);
+                    self.log(request.record.as_deref(), false, Some(&error.to_string()));
+                    return Err(error);
+                }
+            }
+        };
+        self.note_body(request, &decoder, kept);
+        let Err(reason) = end else { return Ok(true) };
+        self.log(request.record.as_deref(), false, Some(reason));
+        self.refuse(&Refusal { status: 400, reason: reason.to_owned() }).await?;
+        Ok(false)
+    }
+
+    fn note_body(&self, request: &mut Request, decoder: &BodyDecoder, kept: Vec<u8>) {
+        if let Some(record) = &mut request.record {
+            record.body_bytes = decoder.received_bytes();
+            if !kept.is_empty() {
+                record.set_body(kept);
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: &Request, keep_alive: bool) -> io::Result<()> {
+        let worker = Rc::clone(&self.worker);
+        let answers = &worker.shared.answers;
+        let plan = &request.plan;
+        let ordinary = keep_alive && !request.is_head && plan == answers.default_plan();
+        if let Some(prebuilt) = answers.prebuilt().filter(|_| ordinary) {
+            self.out.extend_from_slice(prebuilt);
+            return self.flush_if_full().await;
+        }
+        let content = match &request.record {
+            Some(record) if answers.echo => {
+                let echo = Echo { record, tls: self.tls.as_ref() };
+                Content::Owned(serde_json::to_vec(&echo).map_err(io::Error::other)?)
+            }
+            _ => answers.content(plan),
+        };
+        answers.append_head(&mut self.out, plan, content.len(), keep_alive);
+        if request.is_head || http::status_has_no_body(plan.status) {
+            return self.flush_if_full().await;
+        }
+        let mut offset = 0;
+        loop {
+            let piece = content.piece(offset);
+            if piece.is_empty() {
+                break;
+            }
+            if plan.chunked {
+                http::append_chunk(&mut self.out, piece);
+            } else {
+                self.out.extend_from_slice(piece);
+            }
+            offset += piece.len() as u64;
+            self.flush_if_full().await?;
+        }
+        if plan.chunked {
+            http::append_last_chunk(&mut self.out);
+        }
+        Ok(())
+    }
+
+    /// Answers with an error, ends the connection, and lets the answer arrive.
+    async fn refuse(&mut self, refusal: &Refusal) -> io::Result<()> {
+        let Refusal { status, reason } = refusal;
+        let phrase = http::reason_phrase(*status);
+        let answer = format!(
+            "HTTP/1.1 {status} {phrase}\r\nContent-Length: {}\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n{reason}\n",
+            reason.len() + 1
+        );
+        self.out.extend_from_slice(answer.as_bytes());
+        self.flush().await?;
+        self.transport.finish().await;
+        self.transport.discard_input(DISCARD_BYTES, DISCARD_TIME).await;
+        Ok(())
+    }
+
+    async fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.out.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.transport.watch().set_limit(Some(PROGRESS_TIMEOUT));
+        self.transport.send(&mut self.out).await
+    }
+
+    fn log(&self, record: Option<&Record>, complete: bool, error: Option<&str>) {
+        if let Some(log) = &self.worker.shared.log {
+            log.write(&LogLine {
+                time: now(),
+                connection: self.number,
+                request: self.requests,
+                peer: self.peer,
+                record,
+                complete,
+                error,
+                tls: self.tls.as_ref(),
+            });
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The origin stub: a small, fast HTTP/1.1 server that reads requests whole and gives answers that it was told to give.
+//!
+//! Each thread has its own listening socket on the same address (`SO_REUSEPORT`), its own ring and its own connections;
+//! threads share the request log and the TLS settings, nothing else.
+
+mod answer;
+mod connection;
+mod record;
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use monoio::io::{CancelHandle, Canceller};
+use rustls::{ServerConfig, ServerConnection};
+
+use self::{answer::Answers, record::RequestLog};
+use crate::net::{self, Identity, ServerTlsFiles, TlsError, Transport, Watcher};
+
+/// How long connections get to end after a stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long a thread waits before it accepts again after the kernel refused (no descriptors left, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What an origin does. `Options::default()` answers every request with 200 and 1024 bytes of text on a free port of
+/// 127.0.0.1.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads, at least 1.
+    pub threads: usize,
+    /// The body of an answer. Default: 1024 bytes of text.
+    pub body: Body,
+    /// Wait before each answer. Default: none.
+    pub delay: Duration,
+    /// Status of an answer, 200 to 599. Default: 200.
+    pub status: u16,
+    /// More header fields of each answer. `Content-Type` replaces the default one; the fields that frame a message
+    /// (`Content-Length`, `Transfer-Encoding`, `Connection`) are refused.
+    pub headers: Vec<(String, String)>,
+    /// TLS; plain TCP without.
+    pub tls: Option<TlsOptions>,
+    /// Where each request is recorded as a line of JSON.
+    pub request_log: Option<LogTarget>,
+    /// How many bytes of each request's body go into the request log. Default: 0.
+    pub log_body_bytes: usize,
+    /// Answer with a JSON description of the request in place of [`Self::body`].
+    pub echo: bool,
+    /// Let requests choose their answer by query and `X-Origin-` header fields. Default: true.
+    pub steering: bool,
+    /// How long a connection may wait for its next request. Default: 75 s.
+    pub idle_timeout: Duration,
+}
+
+/// The body of an origin's answers.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// This many bytes of text.
+    Size(u64),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+/// An origin's side of TLS.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// What the origin shows.
+    pub identity: Identity,
+    /// CA certificates (PEM). With them, clients must show a certificate that one of them signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Where a request log goes.
+#[derive(Clone, Debug)]
+pub enum LogTarget {
+    /// The process's standard output.
+    StandardOutput,
+    /// This file, from its end on.
+    File(PathBuf),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            threads: 1,
+            body: Body::Size(1024),
+            delay: Duration::ZERO,
+            status: 200,
+            headers: Vec::new(),
+            tls: None,
+            request_log: None,
+            log_body_bytes: 0,
+            echo: false,
+            steering: true,
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Why an origin can't start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// A certificate, key or CA can't be used.
+    Tls(TlsError),
+    /// The request log can't be opened.
+    RequestLog(PathBuf, io::Error),
+    /// A header field for answers is malformed or not allowed.
+    Header(String),
+    /// A thread or its ring can't be set up.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(formatter, "can't listen on {address}: {error}"),
+            Self::Tls(error) => error.fmt(formatter),
+            Self::RequestLog(path, error) => {
+                write!(formatter, "can't open the request log {}: {error}", path.display())
+            }
+            Self::Header(what) => write!(formatter, "header field for answers: {what}"),
+            Self::Thread(error) => write!(formatter, "can't start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running origin. Dropping it stops it.
+#[derive(Debug)]
+pub struct Origin {
+    address: SocketAddr,
+    threads: Vec<(UnixStream, JoinHandle<()>)>,
+    answered: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// The address that it listens on, with the port that it got.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, ends all connections and waits for the threads. Returns how many requests were answered.
+    #[must_use]
+    pub fn stop(mut self) -> u64 {
+        self.end();
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    fn end(&mut self) {
+        // Let go of all signals first, so that the threads end together.
+        let (signals, handles): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
+        drop(signals);
+        for handle in handles {
+            // A thread that panicked has said so already.
+            let _panicked = handle.join();
+        }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the threads of one origin share.
+struct Shared {
+    answers: Answers,
+    tls: Option<Arc<ServerConfig>>,
+    log: Option<RequestLog>,
+    connections: AtomicU64,
+    idle_timeout: Duration,
+}
+
+/// What one thread's connections share.
+struct Worker {
+    shared: Arc<Shared>,
+    watcher: Rc<Watcher>,
+    answered: Cell<u64>,
+}
+
+/// Starts an origin on threads of its own; it accepts connections when this returns.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub fn spawn(options: Options) -> Result<Origin, StartError> {
+    let threads = options.threads.max(1);
+    let tls = options.tls.as_ref().map(server_tls).transpose().map_err(StartError::Tls)?;
+    let log = match &options.request_log {
+        None => None,
+        Some(target) => Some(RequestLog::open(target, options.log_body_bytes)?),
+    };
+    let first =
+        net::listen_socket(options.listen).map_err(|error| StartError::Listen(options.listen, error))?;
+    let address = first.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
+    let mut listeners = vec![first];
+    for _ in 1..threads {
+        listeners.push(net::listen_socket(address).map_err(|error| StartError::Listen(address, error))?);
+    }
+    let shared = Arc::new(Shared {
+        answers: Answers::new(&options).map_err(StartError::Header)?,
+        tls,
+        log,
+        connections: AtomicU64::new(0),
+        idle_timeout: options.idle_timeout,
+    });
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut origin = Origin { address, threads: Vec::new(), answered: Arc::clone(&answered) };
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let (signal, stop) = net::stop_pair().map_err(StartError::Thread)?;
+        let (shared, answered) = (Arc::clone(&shared), Arc::clone(&answered));
+        let thread = std::thread::Builder::new().name(format!("origin-{index}"));
+        let handle = thread.spawn(move || {
+            let served = net::run_on_ring(|| serve(shared, listener, stop, answered));
+            if let Err(error) | Ok(Err(error)) = served {
+                eprintln!("origin: a thread can't run: {error}");
+            }
+        });
+        origin.threads.push((signal, handle.map_err(StartError::Thread)?));
+    }
+    Ok(origin)
+}
+
+fn server_tls(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
+    net::server_config(&ServerTlsFiles {
+        certificate: &options.identity.certificate,
+        private_key: &options.identity.private_key,
+        client_ca: options.client_ca.as_deref(),
+    })
+}
+
+/// One thread: accepts until it is told to stop, then ends its connections.
+async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    stop: UnixStream,
+    answered: Arc<AtomicU64>,
+) -> io::Result<()> {
+    listener.set_nonblocking(monoio::utils::is_legacy())?;
+    let listener = monoio::net::TcpListener::from_std(listener)?;
+    let worker = Rc::new(Worker { shared, watcher: Watcher::new(), answered: Cell::new(0) });
+    monoio::spawn(Rc::clone(&worker.watcher).run());
+    let canceller = Canceller::new();
+    let accepting = monoio::spawn(accept(Rc::clone(&worker), listener, canceller.handle()));
+    net::wait_for_stop(stop).await;
+    let _cancelled = canceller.cancel();
+    accepting.await;
+    worker.watcher.stop(STOP_GRACE).await;
+    answered.fetch_add(worker.answered.get(), Ordering::Relaxed);
+    Ok(())
+}
+
+async fn accept(worker: Rc<Worker>, listener: monoio::net::TcpListener, cancel: CancelHandle) {
+    const ECANCELED: i32 = 125;
+    loop {
+        match listener.cancelable_accept(cancel.clone()).await {
+            Ok((stream, peer)) => {
+                let number = worker.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+                // Small answers go out at once. Where this fails the peer is gone, as the next receive will say.
+                let _gone = stream.set_nodelay(true);
+                let side = match &worker.shared.tls {
+                    None => None,
+                    Some(config) => match ServerConnection::new(Arc::clone(config)) {
+                        Ok(connection) => Some(connection.into()),
+                        Err(error) => {
+                            eprintln!("origin: no TLS for connection {number}: {error}");
+                            continue;
+                        }
+                    },
+                };
+                let transport = Transport::new(stream, side, worker.watcher.add());
+                monoio::spawn(connection::serve(Rc::clone(&worker), transport, number, peer));
+            }
+            Err(error) if error.raw_os_error() == Some(ECANCELED) => return,
+            Err(_) => monoio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
