@@ -164,17 +164,24 @@ impl Link {
     /// Carries bytes both ways until neither side has more to say.
     pub(super) fn run(&mut self) -> Result<(), TlsFailure> {
         loop {
-            let sent = std::mem::take(&mut self.to_server);
-            self.feed_server(&sent);
-            let mut answer = Vec::new();
-            while self.server.wants_write() {
-                self.server.write_tls(&mut answer).unwrap();
-            }
-            if sent.is_empty() && answer.is_empty() {
+            let nothing_sent = self.to_server.is_empty();
+            let mut answer = self.answer_of_server();
+            if nothing_sent && answer.is_empty() {
                 return Ok(());
             }
             self.feed_engine(&mut answer)?;
         }
+    }
+
+    /// Hands the server what is on its way to it, and takes what it has to say.
+    pub(super) fn answer_of_server(&mut self) -> Vec<u8> {
+        let sent = std::mem::take(&mut self.to_server);
+        self.feed_server(&sent);
+        let mut answer = Vec::new();
+        while self.server.wants_write() {
+            self.server.write_tls(&mut answer).unwrap();
+        }
+        answer
     }
 
     pub(super) fn feed_engine(&mut self, bytes: &mut [u8]) -> Result<(), TlsFailure> {

@@ -3,4 +3,6 @@
 mod counting;
 mod engine;
 mod engine_failures;
+mod identity;
 mod link;
+mod openssl_server;
