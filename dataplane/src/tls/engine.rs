@@ -4,11 +4,13 @@
 //! engine keeps bytes only while a record, or a handshake message over several records, is incomplete.
 
 use std::sync::Arc;
-use std::{fmt, mem};
+use std::{fmt, iter, mem};
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::failure::TlsFailure;
@@ -125,18 +127,24 @@ impl ClientEngine {
         }
         self.close_sent = true;
         let start = out.len();
-        let mut room = RECORD_OVERHEAD_BYTES * 2;
-        loop {
-            out.resize(start + room, 0);
-            let written = self.with_write(|write| write.queue_close_notify(&mut out[start..]));
-            match written {
-                Ok(Err(EncryptError::InsufficientSize(needed))) if needed.required_size > room => {
-                    room = needed.required_size;
+        let mut room = RECORD_OVERHEAD_BYTES;
+        let written = self.with_write(|write| {
+            loop {
+                out.resize(start + room, 0);
+                match write.queue_close_notify(&mut out[start..]) {
+                    Ok(written) => return Ok(written),
+                    Err(error) => room = more_room(&error, room)?,
                 }
-                Ok(Ok(written)) => return out.truncate(start + written),
-                Ok(Err(_)) | Err(_) => return out.truncate(start),
             }
-        }
+        });
+        // Without the message the peer sees the bare end of the connection, which it must be ready for anyway.
+        let _ = finish_record(out, start, written);
+    }
+
+    /// The bytes that are allocated for incomplete records.
+    #[cfg(test)]
+    pub(super) fn partial_capacity(&self) -> usize {
+        self.partial.capacity()
     }
 
     /// A failed connection stays failed.
@@ -234,11 +242,14 @@ impl ClientEngine {
         }
     }
 
-    /// After a failure, appends what rustls still wants to tell the peer.
+    /// After a failure, appends what rustls still wants to tell the peer, without looking at more input.
     fn take_alerts(&mut self, buffer: &mut [u8], out: &mut Vec<u8>) {
-        while let Ok(ConnectionState::EncodeTlsData(message)) =
-            self.connection.process_tls_records(buffer).state
-        {
+        while self.connection.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(message)) =
+                self.connection.process_tls_records(buffer).state
+            else {
+                return;
+            };
             if append_message(message, out).is_err() {
                 return;
             }
@@ -267,16 +278,16 @@ impl ClientEngine {
     fn seal_whole(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
         let start = out.len();
         let mut room = plaintext.len() + RECORD_OVERHEAD_BYTES;
-        loop {
-            out.resize(start + room, 0);
-            match self.with_write(|write| write.encrypt(plaintext, &mut out[start..]))? {
-                Ok(written) => {
-                    out.truncate(start + written);
-                    return Ok(());
+        let written = self.with_write(|write| {
+            loop {
+                out.resize(start + room, 0);
+                match write.encrypt(plaintext, &mut out[start..]) {
+                    Ok(written) => return Ok(written),
+                    Err(error) => room = more_room(&error, room)?,
                 }
-                Err(error) => room = more_room(&error, room)?,
             }
-        }
+        });
+        finish_record(out, start, written)
     }
 
     /// Seals `length` bytes of several parts as one record. They are joined at the end of `out`, behind the room
@@ -291,20 +302,20 @@ impl ClientEngine {
         let mut room = length + RECORD_OVERHEAD_BYTES;
         out.resize(start + room, 0);
         parts.append_to(length, out);
-        loop {
-            let (record, plaintext) = out[start..].split_at_mut(room);
-            match self.with_write(|write| write.encrypt(plaintext, record))? {
-                Ok(written) => {
-                    out.truncate(start + written);
-                    return Ok(());
-                }
-                Err(error) => {
-                    let more = more_room(&error, room)?;
-                    out.splice(start..start, std::iter::repeat_n(0, more - room));
-                    room = more;
+        let written = self.with_write(|write| {
+            loop {
+                let (record, plaintext) = out[start..].split_at_mut(room);
+                match write.encrypt(plaintext, record) {
+                    Ok(written) => return Ok(written),
+                    Err(error) => {
+                        let more = more_room(&error, room)?;
+                        out.splice(start..start, iter::repeat_n(0, more - room));
+                        room = more;
+                    }
                 }
             }
-        }
+        });
+        finish_record(out, start, written)
     }
 
     /// Appends what rustls wants to send before application data, such as the answer to a key update.
@@ -327,16 +338,27 @@ impl ClientEngine {
         }
     }
 
-    /// Runs `write` in the state in which data can be encrypted.
+    /// Runs `write` in the state in which data can be encrypted. A refusal for want of room must be repaired
+    /// within `write`: rustls has queued what goes out before the data by then.
     fn with_write<T>(
         &mut self,
-        write: impl FnOnce(&mut rustls::unbuffered::WriteTraffic<'_, rustls::client::ClientConnectionData>) -> T,
+        write: impl FnOnce(&mut WriteTraffic<'_, ClientConnectionData>) -> Result<T, TlsFailure>,
     ) -> Result<T, TlsFailure> {
         match self.connection.process_tls_records(&mut self.partial).state? {
-            ConnectionState::WriteTraffic(mut traffic) => Ok(write(&mut traffic)),
+            ConnectionState::WriteTraffic(mut traffic) => write(&mut traffic),
             state => Err(unexpected_state(&state)),
         }
     }
+}
+
+/// Cuts off the room that a record at `start` didn't need, or all of it if there is no record.
+fn finish_record(
+    out: &mut Vec<u8>,
+    start: usize,
+    written: Result<usize, TlsFailure>,
+) -> Result<(), TlsFailure> {
+    out.truncate(start + written.as_ref().copied().unwrap_or(0));
+    written.map(drop)
 }
 
 /// How many bytes are missing to complete the record that `partial` begins with, or everything if that isn't clear.

@@ -9,7 +9,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// | code | meaning |
 /// | --- | --- |
 /// | `certificate_refused` | the origin refused our client certificate, or the lack of one |
-/// | `untrusted_certificate` | the origin's certificate has no trusted issuer |
+/// | `untrusted_certificate` | the origin's certificate isn't signed by a trusted issuer |
 /// | `wrong_name` | the origin's certificate is for another name |
 /// | `expired_certificate` | the origin's certificate has expired |
 /// | `not_yet_valid_certificate` | the origin's certificate begins later than now |
@@ -139,6 +139,10 @@ fn from_certificate(reason: &CertificateError, error: &Error) -> TlsFailure {
         C::UnknownIssuer => {
             ("untrusted_certificate", "its issuer is not in the trust configured for this origin")
         }
+        C::BadSignature => (
+            "untrusted_certificate",
+            "it isn't signed by the authority that it names, or not shown by the owner of its key",
+        ),
         C::NotValidForName | C::NotValidForNameContext { .. } => {
             ("wrong_name", "it is for another name, check server_name")
         }

@@ -19,6 +19,9 @@ mod key;
 mod pem;
 mod provider;
 
+#[cfg(test)]
+mod tests;
+
 pub use client_config::{OriginTls, TlsConfigError};
 pub use engine::{ClientEngine, Ingested};
 pub use failure::TlsFailure;

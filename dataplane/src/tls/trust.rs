@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
+use super::client_config::TlsConfigError;
 use super::pem::{self, Certificates};
 use super::provider;
 
@@ -100,16 +101,16 @@ impl std::error::Error for TrustError {
 }
 
 /// Makes the verifier of server certificates that `trust` asks for.
-pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
     let roots = match trust {
         Trust::SystemRoots => system_roots()?,
         Trust::Bundle(file) => bundle_roots(file)?,
         Trust::Insecure => return Ok(Arc::new(AcceptEveryCertificate)),
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider()).build();
-    // Only revocation lists and an empty store make this fail: there are none, and it never is.
-    let verifier = verifier.map_err(|error| TrustError::NoSystemRoots { reason: error.to_string() })?;
-    Ok(verifier)
+    match WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider()).build() {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(TlsConfigError::Refused { reason: error.to_string() }),
+    }
 }
 
 fn system_roots() -> Result<RootCertStore, TrustError> {

@@ -1,0 +1,8 @@
+//! Tests of TLS towards origins: the engine against a rustls server in memory, and identities good and bad.
+
+mod counting;
+mod engine;
+mod engine_failures;
+mod identity;
+mod link;
+mod openssl_server;
