@@ -1,1 +1,182 @@
-//! The control thread: admin endpoints, signals, snapshot generations.
+//! The control thread: signals and admin endpoints, apart from the workers.
+//!
+//! It knows the rest of the program only through [`Backend`]. It owns nothing that the data path waits for, so it
+//! runs on ordinary libraries.
+
+pub mod admin;
+mod answers;
+pub mod backend;
+#[cfg(test)]
+mod tests;
+pub mod token;
+
+pub use admin::{AdminLimits, AdminSocket};
+pub use backend::{Backend, CertificateExpiry, Status, Stop};
+pub use token::Token;
+
+use crate::telemetry::{EventWriterHandle, Family, MetricsSnapshot};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// How long a reload may still run when the control thread is stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the control thread and its requests share.
+struct Shared {
+    backend: Arc<dyn Backend>,
+    events: Arc<EventWriterHandle>,
+    /// Held while a reload runs.
+    reloading: tokio::sync::Mutex<()>,
+    reloads_in_force: AtomicU64,
+    reloads_refused: AtomicU64,
+}
+
+impl Shared {
+    fn new(backend: Arc<dyn Backend>, events: Arc<EventWriterHandle>) -> Self {
+        let reloading = tokio::sync::Mutex::default();
+        Self {
+            backend,
+            events,
+            reloading,
+            reloads_in_force: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// What runs, and everything that was counted, in the workers and around them.
+    fn collect(&self) -> (Status, MetricsSnapshot) {
+        let status = self.backend.status();
+        let mut metrics = self.backend.metrics();
+        answers::complete(&mut metrics, &status, self.events.counters());
+        metrics.add(Family::ConfigReloads, &["in_force"], self.reloads_in_force.load(Ordering::Relaxed));
+        metrics.add(Family::ConfigReloads, &["refused"], self.reloads_refused.load(Ordering::Relaxed));
+        (status, metrics)
+    }
+
+    /// Reloads, one at a time, without keeping health checks waiting; says in the log how it went.
+    async fn reload(&self) -> Result<u64, Vec<String>> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let backend = Arc::clone(&self.backend);
+        let outcome = tokio::task::spawn_blocking(move || backend.reload()).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(vec!["the reload itself failed; this is a defect".to_owned()]));
+        match &outcome {
+            Ok(generation) => {
+                self.reloads_in_force.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(generation, "a new config is in force");
+            }
+            Err(errors) => {
+                self.reloads_refused.fetch_add(1, Ordering::Relaxed);
+                for error in errors {
+                    tracing::error!(%error, "the new config was refused");
+                }
+            }
+        }
+        outcome
+    }
+}
+
+/// The running control thread.
+#[derive(Debug)]
+pub struct Control {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Starts the control thread. When this returns, signals are handled and the admin endpoints answer.
+    ///
+    /// SIGTERM and SIGINT call [`Backend::stop`]; SIGHUP reloads and opens the event file again. The handlers are
+    /// the process's: a system call of another thread may be interrupted (`EINTR`) and must be repeated there.
+    ///
+    /// # Errors
+    /// No thread, no epoll, or no signal handler could be had.
+    pub fn start(
+        admin: Option<AdminSocket>,
+        events: Arc<EventWriterHandle>,
+        backend: Arc<dyn Backend>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let (started, outcome) = mpsc::channel();
+        let shared = Arc::new(Shared::new(backend, events));
+        let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            runtime.block_on(async {
+                match Signals::new().and_then(|signals| Ok((signals, listen(admin, &shared)?))) {
+                    Ok((signals, ())) => {
+                        let _ = started.send(Ok(()));
+                        run(signals, stopped, shared).await;
+                    }
+                    Err(error) => drop(started.send(Err(error))),
+                }
+            });
+            runtime.shutdown_timeout(STOP_TIMEOUT);
+        })?;
+        // A thread that ended without a word has panicked.
+        outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the control thread could not start")))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends the control thread: the admin endpoints close. Call it last, so that health checks are answered while
+    /// connections drain.
+    pub fn stop(self) {
+        // Fails only if the thread is gone already.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// Starts to serve the admin endpoints on the current runtime.
+fn listen(admin: Option<AdminSocket>, shared: &Arc<Shared>) -> io::Result<()> {
+    let Some(AdminSocket { listener, token, limits }) = admin else { return Ok(()) };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tokio::spawn(admin::serve(listener, token, limits, Arc::clone(shared)));
+    Ok(())
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: Arc<Shared>) {
+    let mut how = Stop::Graceful;
+    loop {
+        let name = tokio::select! {
+            _ = &mut stopped => return,
+            _ = signals.hangup.recv() => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // The errors are in the log.
+                    let _ = shared.reload().await;
+                    shared.events.reopen();
+                });
+                continue;
+            }
+            _ = signals.terminate.recv() => "SIGTERM",
+            _ = signals.interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, graceful = how == Stop::Graceful, "stopping");
+        shared.backend.stop(how);
+        how = Stop::Now;
+    }
+}

@@ -382,3 +382,19 @@ impl EventWriterHandle {
         let _ = self.commands.send(command);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_stops_within_a_line_keeps_that_line_whole() {
+        let mut pending = Pending { bytes: b"a\nbb\nc\n".to_vec(), taken: 3, events: 3 };
+        assert_eq!(pending.forget_whole_lines(), 1);
+        assert_eq!((pending.bytes.as_slice(), pending.taken, pending.events), (&b"bb\nc\n"[..], 1, 2));
+        assert_eq!(pending.forget_whole_lines(), 0, "the cut line stays until its end is written");
+        pending.taken = 3;
+        assert_eq!(pending.forget_whole_lines(), 1);
+        assert_eq!((pending.bytes.as_slice(), pending.taken, pending.events), (&b"c\n"[..], 0, 1));
+    }
+}

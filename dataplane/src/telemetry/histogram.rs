@@ -17,6 +17,17 @@ const OVERFLOW: usize = BUCKETS - 1;
 /// The counter after the buckets: the sum of all values, in nanoseconds.
 const SUM: usize = BUCKETS;
 
+/// Powers of ten up to the highest, since computing one takes a loop.
+const POWERS: [u64; HIGHEST_POWER as usize + 1] = {
+    let mut powers = [1; HIGHEST_POWER as usize + 1];
+    let mut power = 1;
+    while power < powers.len() {
+        powers[power] = powers[power - 1] * 10;
+        power += 1;
+    }
+    powers
+};
+
 /// Bucket bounds for the time that inspection takes: 1 us to 100 ms, in nanoseconds.
 pub const INSPECTION_BOUNDS_NANOS: &[u64] = &[
     1_000,
@@ -68,7 +79,7 @@ fn bucket_of(nanos: u64) -> usize {
         return OVERFLOW;
     }
     // The leading digit, 1 to 9.
-    let digit = (below / 10_u64.pow(power)) as usize;
+    let digit = (below / POWERS[power as usize]) as usize;
     (power - LOWEST_POWER) as usize * STEPS + digit
 }
 

@@ -119,29 +119,33 @@ label! {
         /// The origin's certificate is not valid yet.
         NotYetValidCertificate = "not_yet_valid_certificate",
         /// The origin's certificate was revoked.
-        RevokedCertificate = "revoked_certificate",
+        RevokedCertificate = "revoked",
         /// The origin's certificate can't be read or isn't fit for a server.
         BadCertificate = "bad_certificate",
         /// No TLS version, cipher suite or key exchange in common.
-        NoCommonParameters = "no_common_parameters",
+        NoCommonParameters = "incompatible",
         /// The connection ended in the middle of the handshake.
         Closed = "closed",
         /// It took longer than the connect time-out.
         TimedOut = "timed_out",
-        /// The origin broke the TLS protocol, or sent an alert that is none of the above.
+        /// The origin knows no host of the name that we asked for.
+        NameRefused = "name_refused",
+        /// The origin refused the handshake without a reason.
+        HandshakeRefused = "handshake_refused",
+        /// The origin ended the connection with another alert.
+        PeerAlert = "peer_alert",
+        /// The origin broke the TLS protocol.
         Protocol = "protocol",
+        /// TLS failed on our side; a defect.
+        Internal = "internal",
     }
 }
 
 impl HandshakeResult {
-    /// The result for the stable short code of a TLS failure; `protocol` for a code that isn't known here.
+    /// The result for the stable short code of a TLS failure, which is the result's name; `protocol` for a code
+    /// that isn't known here.
     pub fn from_failure_code(code: &str) -> Self {
-        Self::from_name(code).unwrap_or(match code {
-            "revoked" => Self::RevokedCertificate,
-            "expired" => Self::ExpiredCertificate,
-            "not_yet_valid" => Self::NotYetValidCertificate,
-            _ => Self::Protocol,
-        })
+        Self::from_name(code).unwrap_or(Self::Protocol)
     }
 }
 

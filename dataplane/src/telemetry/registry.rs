@@ -61,6 +61,7 @@ families! {
     BuildInfo = Gauge, "weir_build_info", ["version"], "Always 1; the version is in the label.";
     StartTime = Gauge, "weir_start_time_seconds", [], "When the process started, in seconds since 1970 UTC.";
     ConfigGeneration = Gauge, "weir_config_generation", [], "Number of the config in force; grows with each one that takes effect.";
+    ConfigReloads = Counter, "weir_config_reloads_total", ["result"], "Reloads, by whether the config was put in force or refused.";
     Workers = Gauge, "weir_workers", ["state"], "Workers by state: configured, or ready to accept.";
     ClientCertificateNotAfter = Gauge, "weir_client_certificate_not_after_seconds", ["name"], "When a client certificate expires, in seconds since 1970 UTC.";
     Requests = Counter, "weir_requests_total", ["server", "mode", "verdict"], "Requests with a sound head, by effective mode and verdict.";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn labels(servers: &[&str], origins: &[&str]) -> Arc<Labels> {
+fn labels_of(servers: &[&str], origins: &[&str]) -> Arc<Labels> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Arc::new(Labels {
         servers: owned(servers),
@@ -22,7 +22,7 @@ fn value(snapshot: &MetricsSnapshot, family: Family, wanted: &[&str]) -> Option<
 #[test]
 fn each_counting_method_reaches_its_own_series() {
     let registry = MetricsRegistry::new();
-    let metrics = registry.add_worker(&labels(&["a", "b"], &["x", "y"]));
+    let metrics = registry.add_worker(&labels_of(&["a", "b"], &["x", "y"]));
     metrics.request(1, 3, VerdictLabel::Block);
     metrics.attack(0, AttackAction::Monitored);
     metrics.blocked(BlockReason::DenyList);
@@ -75,7 +75,7 @@ fn each_counting_method_reaches_its_own_series() {
 #[test]
 fn a_connection_moves_through_its_states() {
     let registry = MetricsRegistry::new();
-    let metrics = registry.add_worker(&labels(&["a"], &["x", "y"]));
+    let metrics = registry.add_worker(&labels_of(&["a"], &["x", "y"]));
     let states = || {
         let snapshot = registry.snapshot();
         ["connecting", "active", "idle"]
@@ -98,7 +98,7 @@ fn a_connection_moves_through_its_states() {
 #[test]
 fn an_index_out_of_range_is_counted_as_unknown() {
     let registry = MetricsRegistry::new();
-    let metrics = registry.add_worker(&labels(&["a"], &["x"]));
+    let metrics = registry.add_worker(&labels_of(&["a"], &["x"]));
     assert_eq!(value(&registry.snapshot(), Family::Requests, &["unknown", "block", "pass"]), None);
     metrics.request(u32::MAX, 200, VerdictLabel::Pass);
     metrics.attack(77, AttackAction::Blocked);
@@ -112,7 +112,7 @@ fn an_index_out_of_range_is_counted_as_unknown() {
 #[test]
 fn workers_are_added_up() {
     let registry = MetricsRegistry::new();
-    let names = labels(&["a"], &[]);
+    let names = labels_of(&["a"], &[]);
     let workers = [registry.add_worker(&names), registry.add_worker(&names)];
     for metrics in &workers {
         metrics.request(0, 1, VerdictLabel::Pass);
@@ -126,13 +126,13 @@ fn workers_are_added_up() {
 #[test]
 fn totals_never_go_back_over_generations() {
     let registry = MetricsRegistry::new();
-    let first = registry.add_worker(&labels(&["a", "b"], &["x"]));
+    let first = registry.add_worker(&labels_of(&["a", "b"], &["x"]));
     first.request(1, 0, VerdictLabel::Pass);
     first.connection_opened();
     first.upstream_connection_opened(0);
 
-    assert!(Arc::ptr_eq(&first, &registry.next_generation(&first, &labels(&["a", "b"], &["x"]))));
-    let second = registry.next_generation(&first, &labels(&["b"], &["new", "x"]));
+    assert!(Arc::ptr_eq(&first, &registry.next_generation(&first, &labels_of(&["a", "b"], &["x"]))));
+    let second = registry.next_generation(&first, &labels_of(&["b"], &["new", "x"]));
     second.request(0, 0, VerdictLabel::Pass);
     first.request(1, 0, VerdictLabel::Pass);
     assert_eq!(value(&registry.snapshot(), Family::Requests, &["b", "off", "pass"]), Some(3));
@@ -157,13 +157,13 @@ fn totals_never_go_back_over_generations() {
 #[test]
 fn names_that_change_for_ever_do_not_fill_the_memory() {
     let registry = MetricsRegistry::new();
-    let mut metrics = registry.add_worker(&labels(&[], &[]));
-    const GENERATIONS: usize = 20;
-    const SERVERS: usize = 1_500;
+    let mut metrics = registry.add_worker(&labels_of(&[], &[]));
+    const GENERATIONS: usize = 5;
+    const SERVERS: usize = 7_000;
     for generation in 0..GENERATIONS {
         let names: Vec<String> = (0..SERVERS).map(|server| format!("{generation}-{server}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        metrics = registry.next_generation(&metrics, &labels(&names, &[]));
+        metrics = registry.next_generation(&metrics, &labels_of(&names, &[]));
         (0..SERVERS as u32).for_each(|server| metrics.request(server, 0, VerdictLabel::Pass));
         registry.snapshot();
     }
@@ -399,4 +399,53 @@ fn a_file_that_was_moved_away_is_made_anew() {
     assert!(sender.send(event(b"/new")));
     assert_eq!(writer.stop(Duration::from_secs(60)), Some(0));
     assert_eq!((lines(&moved).len(), lines(&file).len()), (0, 1));
+}
+
+const METRICS_PAGE: &str = include_str!("../../../docs/metrics.md");
+const EVENTS_PAGE: &str = include_str!("../../../docs/events.md");
+
+#[test]
+fn the_metrics_page_has_a_row_for_every_metric() {
+    let rows: String = Family::ALL
+        .iter()
+        .map(|family| {
+            let kind = format!("{:?}", family.kind()).to_ascii_lowercase();
+            let labels: Vec<String> = family.labels().iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{}` | {kind} | {} | {} |\n", family.name(), labels.join(", "), family.help())
+        })
+        .collect();
+    assert!(METRICS_PAGE.contains(&rows), "the table of docs/metrics.md should be:\n{rows}");
+}
+
+#[test]
+fn the_metrics_page_has_every_value_of_every_label() {
+    fn row(label: &str, family: Family, values: &mut dyn Iterator<Item = &'static str>) -> String {
+        let values: Vec<String> = values.map(|value| format!("`{value}`")).collect();
+        format!("| `{label}` | `{}` | {} |\n", family.name(), values.join(", "))
+    }
+    let rows = [
+        row("state", Family::Workers, &mut ["configured", "ready"].into_iter()),
+        row("result", Family::ConfigReloads, &mut ["in_force", "refused"].into_iter()),
+        row("mode", Family::Requests, &mut labels::MODES.into_iter()),
+        row("verdict", Family::Requests, &mut VerdictLabel::ALL.iter().map(|one| one.as_str())),
+        row("action", Family::Attacks, &mut AttackAction::ALL.iter().map(|one| one.as_str())),
+        row("reason", Family::Blocked, &mut BlockReason::ALL.iter().map(|one| one.as_str())),
+        row("limit", Family::LimitHits, &mut Limit::ALL.iter().map(|one| one.as_str())),
+        row("state", Family::UpstreamConnections, &mut ConnectionState::ALL.iter().map(|one| one.as_str())),
+        row("result", Family::UpstreamHandshakes, &mut HandshakeResult::ALL.iter().map(|one| one.as_str())),
+        row("reason", Family::UpstreamErrors, &mut UpstreamError::ALL.iter().map(|one| one.as_str())),
+    ]
+    .concat();
+    assert!(METRICS_PAGE.contains(&rows), "the table of docs/metrics.md should be:\n{rows}");
+}
+
+#[test]
+fn the_events_page_has_a_row_for_every_field() {
+    let failure = OriginFailure::new(Arc::from("app"), "reset", "");
+    let attack = AttackDetail::new("sqli", b"query.id", b"payload");
+    let path = [b'a'; events::PATH_LIMIT_BYTES + 1];
+    let full = Event { origin_error: Some(failure), ..event(&path) }.for_attacks([attack]).remove(0);
+    for (name, _) in json(&full).as_object().unwrap() {
+        assert!(EVENTS_PAGE.contains(&format!("\n| `{name}` | ")), "docs/events.md has no row for {name}");
+    }
 }

@@ -1,0 +1,78 @@
+//! What the control thread asks the rest of the program.
+
+use crate::telemetry::MetricsSnapshot;
+
+/// The rest of the program, as the control thread sees it. Methods may be called from any thread and at the same
+/// time; none is called on the data path.
+pub trait Backend: Send + Sync + 'static {
+    /// Whether the process does its work; `false` once a worker has died. Answers `GET /live`.
+    fn live(&self) -> bool;
+
+    /// Whether all workers accept and the last config is in force; `false` while draining. Answers `GET /ready`.
+    fn ready(&self) -> bool;
+
+    /// What is running.
+    fn status(&self) -> Status;
+
+    /// Everything that was counted, for example from [`crate::telemetry::MetricsRegistry::snapshot`].
+    fn metrics(&self) -> MetricsSnapshot;
+
+    /// Reads the config again and puts it in force. May take seconds; calls don't overlap.
+    ///
+    /// # Errors
+    /// Every reason why the new config can't be used, one a line. Nothing has changed then.
+    fn reload(&self) -> Result<u64, Vec<String>>;
+
+    /// Says what would happen to a request, from the config in force. `request` has the keys of one line of
+    /// `weir explain --batch`.
+    ///
+    /// # Errors
+    /// Why `request` is no such description.
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, String>;
+
+    /// A signal asked the process to stop. Returns at once.
+    fn stop(&self, how: Stop);
+}
+
+/// How to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The first SIGTERM or SIGINT: accept no more, finish what runs.
+    Graceful,
+    /// A further one: don't wait for what runs.
+    Now,
+}
+
+/// What is running.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Digest of the config in force, in hex.
+    pub config_digest: String,
+    /// Number of the config in force; the first is 1.
+    pub generation: u64,
+    /// When the config came in force: seconds since 1970 UTC.
+    pub config_since_unix_seconds: u64,
+    /// When the process started: seconds since 1970 UTC.
+    pub started_unix_seconds: u64,
+    /// How many workers the config asks for.
+    pub workers: u32,
+    /// How many of them accept, with the config in force.
+    pub workers_ready: u32,
+    /// Whether the process is stopping.
+    pub draining: bool,
+    /// The I/O backend in use and, for `uring`, what was found of its features.
+    pub io: String,
+    /// Client certificates and when they expire.
+    pub client_certificates: Vec<CertificateExpiry>,
+}
+
+/// A client certificate's end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateExpiry {
+    /// Its name in the config.
+    pub name: String,
+    /// The last second at which it is valid: seconds since 1970 UTC.
+    pub not_after_unix_seconds: i64,
+}

@@ -1,0 +1,357 @@
+//! Tests of the control thread over real sockets and real signals.
+
+use super::*;
+use crate::telemetry::{
+    EventWriter, HandshakeResult, Labels, MetricsRegistry, MetricsSnapshot, VerdictLabel, WorkerMetrics,
+};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Longer than anything here takes; only so that a failing test ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Program {
+    ready: AtomicBool,
+    registry: MetricsRegistry,
+    metrics: Arc<WorkerMetrics>,
+    reload: Mutex<Result<u64, Vec<String>>>,
+    calls: Mutex<mpsc::Sender<String>>,
+}
+
+impl Program {
+    fn new() -> (Arc<Self>, mpsc::Receiver<String>) {
+        let labels = Labels {
+            servers: vec!["server-a".to_owned()],
+            origins: vec!["app".to_owned()],
+            attack_classes: vec!["sqli".to_owned()],
+        };
+        let registry = MetricsRegistry::new();
+        let metrics = registry.add_worker(&Arc::new(labels));
+        let (calls, called) = mpsc::channel();
+        let ready = AtomicBool::new(true);
+        let (reload, calls) = (Mutex::new(Ok(2)), Mutex::new(calls));
+        (Arc::new(Self { ready, registry, metrics, reload, calls }), called)
+    }
+
+    fn called(&self, what: String) {
+        self.calls.lock().unwrap().send(what).unwrap();
+    }
+}
+
+impl Backend for Program {
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: "0.1.0".to_owned(),
+            config_digest: "abc123".to_owned(),
+            generation: 7,
+            config_since_unix_seconds: 1_790_000_000,
+            started_unix_seconds: 1_789_999_999,
+            workers: 2,
+            workers_ready: 1,
+            draining: false,
+            io: "uring".to_owned(),
+            client_certificates: vec![CertificateExpiry {
+                name: "edge".to_owned(),
+                not_after_unix_seconds: 1_800_000_000,
+            }],
+        }
+    }
+
+    fn metrics(&self) -> MetricsSnapshot {
+        self.registry.snapshot()
+    }
+
+    fn reload(&self) -> Result<u64, Vec<String>> {
+        self.called("reload".to_owned());
+        self.reload.lock().unwrap().clone()
+    }
+
+    fn explain(&self, request: Value) -> Result<Value, String> {
+        let url = request["url"].as_str().ok_or("`url` is missing: a path or a whole URL is expected")?;
+        assert_ne!(url, "/panic");
+        Ok(json!({ "verdict": "pass", "of": url }))
+    }
+
+    fn stop(&self, how: Stop) {
+        self.called(format!("{how:?}"));
+    }
+}
+
+struct Running {
+    program: Arc<Program>,
+    called: mpsc::Receiver<String>,
+    address: SocketAddr,
+    control: Control,
+}
+
+fn start_with(token: Option<Token>, limits: AdminLimits) -> Running {
+    let (program, called) = Program::new();
+    let admin = AdminSocket::bind("127.0.0.1:0".parse().unwrap(), token, limits).unwrap();
+    let address = admin.address().unwrap();
+    let events = Arc::new(EventWriter::new(None).unwrap().spawn().unwrap());
+    let backend = Arc::clone(&program) as Arc<dyn Backend>;
+    let control = Control::start(Some(admin), events, backend).unwrap();
+    Running { program, called, address, control }
+}
+
+fn start() -> Running {
+    start_with(None, AdminLimits::default())
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends a request with these header lines and returns status, head and body.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let mut stream = self.connect();
+        let length = body.len();
+        let host = if headers.contains("Host:") { "" } else { "Host: 127.0.0.1\r\n" };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> (u16, String, String) {
+        self.ask("GET", path, "", "")
+    }
+
+    fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, head, body) = self.ask(method, path, "", body);
+        assert!(head.contains("content-type: application/json"), "{head}");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+#[test]
+fn health_follows_the_workers() {
+    let running = start();
+    assert_eq!(running.json("GET", "/live", ""), (200, json!({ "live": true })));
+    let (status, body) = running.json("GET", "/ready", "");
+    assert_eq!((status, &body["ready"], &body["workers_ready"]), (200, &json!(true), &json!(1)));
+    running.program.ready.store(false, Ordering::Relaxed);
+    let (status, body) = running.json("GET", "/ready", "");
+    assert_eq!((status, &body["ready"]), (503, &json!(false)));
+    assert_eq!(running.get("/live").0, 200);
+    running.control.stop();
+}
+
+#[test]
+fn status_tells_what_runs_and_what_was_counted() {
+    let running = start();
+    running.program.metrics.request(0, 3, VerdictLabel::Block);
+    running.program.metrics.inspection_nanos(2_500);
+    let (status, body) = running.json("GET", "/status", "");
+    assert_eq!(status, 200);
+    assert_eq!(body["version"], "0.1.0");
+    assert_eq!(body["config_digest"], "abc123");
+    assert_eq!(body["generation"], 7);
+    assert_eq!(body["started"], "2026-09-21T14:13:19Z");
+    assert_eq!(body["client_certificates"][0]["not_after"], "2027-01-15T08:00:00Z");
+    assert_eq!(body["counters"]["requests"], 1);
+    assert_eq!(body["counters"]["events_dropped"], 0);
+    assert_eq!(body["counters"]["inspection_microseconds_p99"], 3.0);
+}
+
+/// Takes the text format apart as a collector would: series to value.
+fn parse_metrics(text: &str) -> std::collections::HashMap<String, f64> {
+    let mut series = std::collections::HashMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let number: f64 = value.parse().unwrap();
+        assert_eq!(series.insert(name.to_owned(), number), None, "{name} twice");
+    }
+    series
+}
+
+#[test]
+fn metrics_carry_every_name_of_the_contract() {
+    let running = start();
+    running.program.metrics.request(0, 3, VerdictLabel::Block);
+    running.program.metrics.handshake(0, HandshakeResult::Resumed);
+    running.program.metrics.upstream_connection_opened(0);
+    running.program.metrics.request_nanos(1_500_000);
+    let (status, head, text) = running.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let series = parse_metrics(&text);
+    for (name, value) in [
+        ("weir_requests_total{server=\"server-a\",mode=\"block\",verdict=\"block\"}", 1.0),
+        ("weir_requests_total{server=\"server-a\",mode=\"off\",verdict=\"pass\"}", 0.0),
+        ("weir_attacks_total{class=\"sqli\",action=\"blocked\"}", 0.0),
+        ("weir_blocked_total{reason=\"attack\"}", 0.0),
+        ("weir_inspection_seconds_count", 0.0),
+        ("weir_request_seconds_bucket{le=\"0.002\"}", 1.0),
+        ("weir_request_seconds_bucket{le=\"0.001\"}", 0.0),
+        ("weir_request_seconds_sum", 0.0015),
+        ("weir_upstream_connections{origin=\"app\",state=\"connecting\"}", 1.0),
+        ("weir_upstream_handshakes_total{origin=\"app\",result=\"resumed\"}", 1.0),
+        ("weir_client_certificate_not_after_seconds{name=\"edge\"}", 1_800_000_000.0),
+        ("weir_events_dropped_total", 0.0),
+        ("weir_config_generation", 7.0),
+        ("weir_ring_enters_total", 0.0),
+    ] {
+        assert_eq!(series.get(name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn reload_answers_with_the_generation_or_with_every_error() {
+    let running = start();
+    assert_eq!(running.json("POST", "/v1/reload", ""), (200, json!({ "generation": 2 })));
+    let errors = ["weir.toml:3:1: unknown key `a`", "weir.toml:4:1: unknown key `b`"];
+    *running.program.reload.lock().unwrap() = Err(errors.map(str::to_owned).to_vec());
+    let (status, body) = running.json("POST", "/v1/reload", "");
+    assert_eq!((status, &body["errors"]), (422, &json!(errors)));
+    let series = parse_metrics(&running.get("/metrics").2);
+    assert_eq!(series["weir_config_reloads_total{result=\"in_force\"}"], 1.0);
+    assert_eq!(series["weir_config_reloads_total{result=\"refused\"}"], 1.0);
+}
+
+#[test]
+fn explain_passes_json_through_and_says_what_is_wrong() {
+    let running = start();
+    let (status, body) = running.json("POST", "/v1/explain", r#"{"url": "/a"}"#);
+    assert_eq!((status, body), (200, json!({ "verdict": "pass", "of": "/a" })));
+    let (status, body) = running.json("POST", "/v1/explain", "{}");
+    assert_eq!((status, body["code"].as_str()), (400, Some("bad_request")));
+    assert!(body["error"].as_str().unwrap().contains("url"));
+    let (status, body) = running.json("POST", "/v1/explain", "{");
+    assert_eq!((status, body["code"].as_str()), (400, Some("bad_json")));
+    let (status, body) = running.json("POST", "/v1/explain", r#"{"url": "/panic"}"#);
+    assert_eq!((status, body["code"].as_str()), (500, Some("internal")), "and the thread lives on");
+    assert_eq!(running.get("/live").0, 200);
+}
+
+#[test]
+fn unknown_endpoints_and_methods_are_answered_in_json() {
+    let running = start();
+    assert_eq!(running.json("GET", "/v1/rules", "").0, 404);
+    assert_eq!(running.json("GET", "/", "").0, 404);
+    let (status, head, _) = running.ask("GET", "/v1/reload", "", "");
+    assert_eq!(status, 405);
+    assert!(head.contains("allow: post"), "{head}");
+}
+
+#[test]
+fn with_a_token_every_call_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "a-token-of-some-length\n").unwrap();
+    let running = start_with(Some(Token::read(&path).unwrap()), AdminLimits::default());
+    for path in ["/live", "/ready", "/status", "/metrics", "/v1/explain", "/v1/reload", "/none"] {
+        for headers in ["", "Authorization: Bearer a-token-of-some-lengtH\r\n"] {
+            let (status, head, body) = running.ask("POST", path, headers, "{}");
+            assert_eq!(status, 401, "{path}");
+            assert!(head.contains("www-authenticate: bearer"), "{head}");
+            assert!(!body.contains("a-token"), "{body}");
+        }
+    }
+    let authorization = "Authorization: Bearer a-token-of-some-length\r\nHost: node.example\r\n";
+    assert_eq!(running.ask("GET", "/status", authorization, "").0, 200);
+    assert!(running.called.try_recv().is_err(), "no reload without the token");
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    let error = AdminSocket::bind("0.0.0.0:0".parse().unwrap(), None, AdminLimits::default()).unwrap_err();
+    assert!(error.contains("token_file"), "{error}");
+    for loopback in ["127.0.0.2:0", "[::ffff:127.0.0.1]:0"] {
+        AdminSocket::bind(loopback.parse().unwrap(), None, AdminLimits::default()).unwrap();
+    }
+}
+
+#[test]
+fn a_web_page_on_this_host_is_refused() {
+    let running = start();
+    let from_page = "Origin: https://attacker.example\r\n";
+    assert_eq!(running.ask("POST", "/v1/reload", from_page, "").0, 403);
+    assert_eq!(running.ask("GET", "/status", "Host: attacker.example:9901\r\n", "").0, 403);
+    assert_eq!(running.ask("GET", "/status", "Host: localhost:9901\r\n", "").0, 200);
+    assert!(running.called.try_recv().is_err());
+}
+
+#[test]
+fn bodies_and_waiting_are_limited() {
+    let short = Duration::from_millis(50);
+    let limits = AdminLimits {
+        connections: 1,
+        head_timeout: short,
+        body_timeout: short,
+        body_bytes: 100,
+        ..Default::default()
+    };
+    let running = start_with(None, limits);
+    let (status, body) = running.json("POST", "/v1/explain", &" ".repeat(101));
+    assert_eq!((status, body["code"].as_str()), (413, Some("body_too_large")));
+
+    // Each of these holds the only place until its time is up, then the next is served.
+    let mut silent = running.connect();
+    let mut half_a_head = running.connect();
+    half_a_head.write_all(b"GET /live HTTP/1.1\r\nHos").unwrap();
+    let mut half_a_body = running.connect();
+    half_a_body
+        .write_all(b"POST /v1/explain HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n{")
+        .unwrap();
+    for stream in [&mut silent, &mut half_a_head] {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    }
+    let mut answer = String::new();
+    half_a_body.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(running.get("/live").0, 200);
+}
+
+/// Signals reach a whole process, so this test runs itself again in one of its own.
+#[test]
+fn signals_reload_and_stop() {
+    const CHILD: &str = "WEIR_TEST_SIGNALS_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return signals_in_this_process();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "control::tests::signals_reload_and_stop", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+}
+
+fn signals_in_this_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let events = Arc::new(EventWriter::new(Some(&file)).unwrap().spawn().unwrap());
+    let (program, called) = Program::new();
+    let control = Control::start(None, Arc::clone(&events), program).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for (signal, call) in [("-HUP", "reload"), ("-TERM", "Graceful"), ("-INT", "Now"), ("-HUP", "reload")] {
+        let pid = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(called.recv_timeout(PATIENCE).unwrap(), call, "{signal}");
+    }
+    control.stop();
+    assert_eq!(events.stop(PATIENCE), Some(0));
+    assert!(file.exists(), "SIGHUP opens the event file again");
+}
