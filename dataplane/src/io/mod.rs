@@ -13,6 +13,9 @@
 
 pub mod uring;
 
+#[cfg(test)]
+mod conformance;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
