@@ -11,6 +11,7 @@
 //!   so a stale one never reaches the socket that took its slot.
 //! - Verbs don't block and need no system call of their own; [`Io::wait`] submits them all at once.
 
+pub mod sim;
 pub mod uring;
 
 #[cfg(test)]
