@@ -11,7 +11,11 @@
 //!   so a stale one never reaches the socket that took its slot.
 //! - Verbs don't block and need no system call of their own; [`Io::wait`] submits them all at once.
 
+pub mod sim;
 pub mod uring;
+
+#[cfg(test)]
+mod conformance;
 
 use std::net::SocketAddr;
 use std::ops::Range;
