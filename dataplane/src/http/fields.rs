@@ -190,6 +190,21 @@ pub struct HeaderField {
     pub hop_by_hop: bool,
 }
 
+/// Keeps what the tokenizer found as offsets into `bytes`.
+pub(super) fn fill(fields: &mut Vec<HeaderField>, bytes: &[u8], headers: &[httparse::Header<'_>]) {
+    fields.clear();
+    fields.extend(headers.iter().map(|header| {
+        let name = header.name.as_bytes();
+        let id = FieldId::of(name);
+        HeaderField {
+            name: Span::locate(bytes, name),
+            value: Span::locate(bytes, header.value),
+            id,
+            hop_by_hop: id.is_hop_by_hop(),
+        }
+    }));
+}
+
 /// The fields as pairs of bytes.
 pub(super) fn pairs<'a>(
     fields: &'a [HeaderField],

@@ -179,9 +179,6 @@ impl FramingFacts {
             if self.connection_options > MAX_CONNECTION_OPTIONS {
                 return Err(TOO_MANY_OPTIONS);
             }
-            if !option.iter().all(|byte| is_token_byte(*byte)) {
-                return Err(BAD_CONNECTION);
-            }
             if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"close") {
@@ -189,6 +186,9 @@ impl FramingFacts {
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
             } else {
+                if !option.iter().all(|byte| is_token_byte(*byte)) {
+                    return Err(BAD_CONNECTION);
+                }
                 if direction == Direction::Request && is_protected(option) {
                     return Err(PROTECTED_OPTION);
                 }

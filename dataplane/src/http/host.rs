@@ -25,13 +25,34 @@ pub fn host_without_port(host: &[u8]) -> &[u8] {
     }
 }
 
+/// Bytes that stand for themselves in a name; `%` must be followed by two hex digits and is looked at apart.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~!$&'()*+;=";
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
+
 fn is_valid_name(name: &[u8]) -> bool {
-    if let [b'[', address @ .., b']'] = name {
-        return str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    match name {
+        [] => false,
+        [b'[', address @ .., b']'] => {
+            str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        }
+        _ => name.iter().all(|byte| NAME_BYTES[usize::from(*byte)]) || is_valid_encoded_name(name),
     }
-    if name.is_empty() {
-        return false;
-    }
+}
+
+fn is_valid_encoded_name(name: &[u8]) -> bool {
     let mut rest = name.iter();
     while let Some(byte) = rest.next() {
         let legal = match byte {
@@ -39,7 +60,7 @@ fn is_valid_name(name: &[u8]) -> bool {
                 rest.next().is_some_and(u8::is_ascii_hexdigit)
                     && rest.next().is_some_and(u8::is_ascii_hexdigit)
             }
-            byte => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte),
+            byte => NAME_BYTES[usize::from(*byte)],
         };
         if !legal {
             return false;

@@ -99,44 +99,79 @@ impl RequestHead {
     }
 
     fn parse_or_refuse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Progress, HeadError> {
-        let Some(extent) = self.strict.advance(bytes, HeadKind::Request, limits)? else {
-            return Ok(Progress::Incomplete);
+        let (consumed, target) = match self.read_at_once(bytes, limits) {
+            Some(found) => found,
+            None => match self.strict.advance(bytes, HeadKind::Request, limits)? {
+                Some(extent) => (extent.end, self.read_tokens(bytes, extent)?),
+                None => return Ok(Progress::Incomplete),
+            },
         };
-        let head = &bytes[..extent.end];
-        let target = self.read_tokens(head, extent, limits)?;
+        let head = &bytes[..consumed];
         self.read_request_line(head, target, limits)?;
         self.read_fields(head)?;
-        Ok(Progress::Complete { consumed: extent.end })
+        Ok(Progress::Complete { consumed })
     }
 
-    /// Runs the tokenizer and keeps what it found as offsets; returns the target's.
-    fn read_tokens(&mut self, head: &[u8], extent: Extent, limits: &HeadLimits) -> Result<Span, HeadError> {
+    /// The usual case, a sound head that came in one piece: the tokenizer finds the end, and what the strict pass would
+    /// have searched for is checked where the tokens meet. All else takes the strict pass, which names the reason.
+    fn read_at_once(&mut self, bytes: &[u8], limits: &HeadLimits) -> Option<(usize, Span)> {
+        if !self.strict.is_fresh() || !bytes.first()?.is_ascii_alphanumeric() {
+            return None;
+        }
+        let window = bytes.get(..limits.head_bytes as usize).unwrap_or(bytes);
+        let Ok((httparse::Status::Complete(consumed), target)) = self.tokenize(window, 0) else {
+            return None;
+        };
+        let end_of_fields = (consumed - 2) as u32;
+        let ends_with_crlf = |end: u32| window.get(end as usize - 2) == Some(&b'\r');
+        let fits = self.method.len() <= usize::from(limits.method_bytes)
+            && target.len() <= limits.target_bytes as usize
+            && self.fields.len() <= usize::from(limits.header_count);
+        // A line ends where the next name starts: its last byte is an LF, says the tokenizer.
+        let first_line_end = self.fields.first().map_or(end_of_fields, |field| field.name.start);
+        let line_ends =
+            self.fields.iter().skip(1).map(|field| field.name.start).chain(std::iter::once(end_of_fields));
+        let sound = fits
+            && ends_with_crlf(consumed as u32)
+            && ends_with_crlf(first_line_end)
+            && self
+                .fields
+                .iter()
+                .zip(line_ends)
+                .all(|(field, end)| ends_with_crlf(end) && end - field.name.start <= limits.header_bytes);
+        sound.then_some((consumed, target))
+    }
+
+    /// Runs the tokenizer over a head whose lines are known to be sound; returns where the target lies.
+    fn read_tokens(&mut self, bytes: &[u8], extent: Extent) -> Result<Span, HeadError> {
+        let head = &bytes[..extent.end];
+        match self.tokenize(head, extent.start) {
+            // Both passes must agree on where the head ends, else one of them was fooled.
+            Ok((httparse::Status::Complete(consumed), target)) if extent.start + consumed == extent.end => {
+                Ok(target)
+            }
+            Ok(_) => Err(BAD_REQUEST_LINE),
+            Err(error) => Err(refusal(error, &head[extent.start..])),
+        }
+    }
+
+    /// Keeps the tokens of the head that starts at `start` as offsets into `bytes`, if the head is whole; returns where
+    /// the target lies.
+    fn tokenize(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+    ) -> Result<(httparse::Status<usize>, Span), httparse::Error> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADER_COUNT as usize];
         let mut request = httparse::Request::new(&mut []);
-        let lines = &head[extent.start..];
-        match request.parse_with_uninit_headers(lines, &mut headers) {
-            // Both passes must agree on where the head ends, else one of them was fooled.
-            Ok(httparse::Status::Complete(consumed)) if consumed == lines.len() => {}
-            Ok(_) => return Err(BAD_REQUEST_LINE),
-            Err(error) => return Err(refusal(error, lines)),
+        let status = request.parse_with_uninit_headers(&bytes[start..], &mut headers)?;
+        if status.is_partial() {
+            return Ok((status, Span::default()));
         }
-        self.method = Span::locate(head, request.method.unwrap_or_default().as_bytes());
-        if self.method.len() > usize::from(limits.method_bytes) {
-            return Err(strict::METHOD_TOO_LONG);
-        }
+        self.method = Span::locate(bytes, request.method.unwrap_or_default().as_bytes());
         self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        self.fields.clear();
-        self.fields.extend(request.headers.iter().map(|header| {
-            let name = header.name.as_bytes();
-            let id = FieldId::of(name);
-            HeaderField {
-                name: Span::locate(head, name),
-                value: Span::locate(head, header.value),
-                id,
-                hop_by_hop: id.is_hop_by_hop(),
-            }
-        }));
-        Ok(Span::locate(head, request.path.unwrap_or_default().as_bytes()))
+        fields::fill(&mut self.fields, bytes, request.headers);
+        Ok((status, Span::locate(bytes, request.path.unwrap_or_default().as_bytes())))
     }
 
     fn read_request_line(&mut self, head: &[u8], target: Span, limits: &HeadLimits) -> Result<(), HeadError> {

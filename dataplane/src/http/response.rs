@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::fields::{self, FieldId, HeaderField, Span};
+use super::fields::{self, HeaderField, Span};
 use super::framing::{Direction, FramingFacts, ResponseFraming};
 use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};
 use super::request::response_refusal;
@@ -114,17 +114,7 @@ impl ResponseHead {
             None | Some("") => Span::default(),
             Some(reason) => Span::locate(head, reason.as_bytes()),
         };
-        self.fields.clear();
-        self.fields.extend(response.headers.iter().map(|header| {
-            let name = header.name.as_bytes();
-            let id = FieldId::of(name);
-            HeaderField {
-                name: Span::locate(head, name),
-                value: Span::locate(head, header.value),
-                id,
-                hop_by_hop: id.is_hop_by_hop(),
-            }
-        }));
+        fields::fill(&mut self.fields, head, response.headers);
         Ok(())
     }
 

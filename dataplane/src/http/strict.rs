@@ -50,7 +50,7 @@ pub(super) const TARGET_TOO_LONG: HeadError = HeadError::with(
     "target_too_long",
     "the request target is longer than the limit of bytes for targets",
 );
-pub(super) const METHOD_TOO_LONG: HeadError =
+const METHOD_TOO_LONG: HeadError =
     HeadError::with(501, "method_too_long", "the method is longer than the limit of bytes for methods");
 const OBS_FOLD: HeadError = HeadError::bad(
     "leading_space",
@@ -61,6 +61,11 @@ const OBS_FOLD: HeadError = HeadError::bad(
 const AFTER_TARGET_BYTES: usize = " HTTP/1.1\r\n".len();
 
 impl StrictPass {
+    /// Whether nothing of the head was looked at yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.scanned == 0 && self.start == 0 && self.lines == 0
+    }
+
     /// Whether bytes were seen that are no longer there: the caller started another head.
     pub(super) fn is_stale(&self, bytes: &[u8]) -> bool {
         bytes.len() < self.scanned

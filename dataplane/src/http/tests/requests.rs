@@ -382,9 +382,11 @@ fn a_head_is_reused() {
     let limits = HeadLimits::default();
     let first = b"POST /long/path?query HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\n";
     assert_eq!(head.parse(first, &limits), Ok(Progress::Complete { consumed: first.len() }));
+    let memory = head.fields().as_ptr();
     let second = b"HEAD / HTTP/1.1\r\nHost: b\r\n\r\n";
     assert_eq!(head.parse(&second[..9], &limits), Ok(Progress::Incomplete));
     assert_eq!(head.parse(second, &limits), Ok(Progress::Complete { consumed: second.len() }));
+    assert_eq!(head.fields().as_ptr(), memory, "the list of fields was allocated anew");
     assert_eq!(head.query(second), None);
     assert_eq!(head.host(second), b"b");
     assert_eq!(head.framing(), BodyFraming::None);
