@@ -47,7 +47,8 @@ pub struct Ingested {
     pub handshake_finished_now: bool,
     /// An earlier session was resumed. Valid once the handshake has finished.
     pub resumed: bool,
-    /// The origin said that it sends no more (close_notify). What it sends after that is ignored.
+    /// The origin said that it sends no more (close_notify). What it sends after that is ignored. A connection
+    /// that ends without it may have been cut by anyone; one that ends in the handshake never says it.
     pub peer_closed: bool,
 }
 
@@ -177,8 +178,19 @@ impl ClientEngine {
             return Ok(());
         }
         let used = self.process(ciphertext, plain, out)?;
-        self.partial.extend_from_slice(&ciphertext[used..]);
+        self.keep_partial(&ciphertext[used..]);
         Ok(())
+    }
+
+    /// Keeps what is incomplete, in a buffer that needn't grow until the record is there. rustls has refused
+    /// records that announce too much by now, so that is 17 KiB at most.
+    fn keep_partial(&mut self, rest: &[u8]) {
+        match missing_bytes(rest) {
+            _ if rest.is_empty() => return,
+            usize::MAX => {}
+            missing => self.partial.reserve_exact(rest.len() + missing),
+        }
+        self.partial.extend_from_slice(rest);
     }
 
     /// Adds bytes to the incomplete ones and processes both.

@@ -226,7 +226,7 @@ fn close_notify_works_both_ways() {
 
         let mut stray = [0x16, 3, 3, 0, 1, 0];
         link.feed_engine(&mut stray).unwrap();
-        assert_eq!(link.at_client, b"last words");
+        assert_eq!((&link.at_client[..], link.engine.partial_capacity()), (&b"last words"[..], 0));
 
         link.engine_sends(&[b"still here"]);
         link.engine.close_notify(&mut link.to_server);
@@ -237,6 +237,18 @@ fn close_notify_works_both_ways() {
         link.run().unwrap();
         assert_eq!((&link.at_server[..], link.server_error), (&b"still here"[..], None));
     }
+}
+
+#[test]
+fn what_comes_after_our_close_notify_is_still_read() {
+    let world = World::new();
+    let mut link = Link::new(&world.client(Some(&world.identity("edge"))).for_worker(), &world.server(TLS13));
+    link.run().unwrap();
+    link.engine.close_notify(&mut link.to_server);
+    assert_eq!(link.engine.seal(&[b"late"], &mut link.to_server).unwrap_err().code, "internal");
+    link.server_sends(b"answer");
+    link.run().unwrap();
+    assert_eq!((&link.at_client[..], link.at_server.len()), (&b"answer"[..], 0));
 }
 
 #[test]
@@ -270,6 +282,27 @@ fn small_records_cost_only_what_rustls_allocates() {
         // Per record: rustls builds the sealed record in a buffer of its own, and keeps received plaintext in one.
         assert_eq!(cost, (1, 1), "{versions:?}");
     }
+}
+
+#[test]
+fn a_record_in_pieces_costs_one_buffer_that_is_given_back() {
+    let world = World::new();
+    let mut link = Link::new(&world.client(Some(&world.identity("edge"))).for_worker(), &world.server(TLS13));
+    link.run().unwrap();
+    link.server_sends(&pattern(16_384));
+    let mut received = link.answer_of_server();
+    let (mut plain, mut out) = (Vec::with_capacity(16_384), Vec::new());
+    let mut pieces = received.chunks_mut(4_096);
+    let (count, _, ()) = allocations(|| {
+        for piece in pieces.by_ref().take(4) {
+            link.engine.ingest(piece, &mut plain, &mut out).unwrap();
+        }
+    });
+    assert_eq!((count, plain.len()), (1, 0));
+    assert!((16_384..17_408).contains(&link.engine.partial_capacity()));
+    link.engine.ingest(pieces.next().unwrap(), &mut plain, &mut out).unwrap();
+    assert!(plain == pattern(16_384));
+    assert_eq!(link.engine.partial_capacity(), 0);
 }
 
 #[test]

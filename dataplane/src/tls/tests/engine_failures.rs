@@ -157,6 +157,15 @@ fn alerts_of_the_origin_have_their_codes() {
 }
 
 #[test]
+fn warnings_during_the_handshake_are_tolerated_but_not_for_ever() {
+    let mut engine = started();
+    let mut warn = || engine.ingest(&mut [21, 3, 3, 0, 2, 1, 0], &mut Vec::new(), &mut Vec::new());
+    assert!(!warn().unwrap().peer_closed, "before the end of the handshake anyone could have said that");
+    let failure = (0..100).find_map(|_| warn().err()).expect("it must end somewhere");
+    assert_eq!(failure.code, "protocol", "{failure}");
+}
+
+#[test]
 fn sealing_before_the_handshake_is_an_error_that_harms_nothing() {
     let world = World::new();
     let mut link = Link::new(&world.client(Some(&world.identity("edge"))).for_worker(), &world.server(TLS13));
