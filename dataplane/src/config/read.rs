@@ -143,6 +143,9 @@ impl<'a> TableReader<'a> {
     }
 
     fn advice_for_unknown(&self, name: &str) -> String {
+        if !self.file.problems.has_room() {
+            return String::new();
+        }
         let names: Vec<&str> = self.section.all_keys().map(|key| key.name).collect();
         if let Some(near) = nearest(name, &names) {
             return format!("did you mean {near:?}?");

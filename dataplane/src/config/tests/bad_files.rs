@@ -265,3 +265,9 @@ fn a_mutated_config_never_panics() {
         }
     }
 }
+
+#[test]
+fn a_large_file_that_is_no_toml_gives_its_first_line_alone() {
+    let folder = Folder::new(&"x\n".repeat(2 << 20));
+    assert_lines(&folder.error_lines(), &["weir.toml:1:2: key with no value"]);
+}
