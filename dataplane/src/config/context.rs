@@ -68,13 +68,13 @@ pub(super) static MODE_BY_HEADER: Section = Section {
             name: "header",
             kind: Kind::Text("the name of a header field"),
             default: Default::Required("\"User-Agent\""),
-            meaning: "The field that is looked at, in any case. Without that field `mode` holds.",
+            meaning: "The field that is looked at, its name in any case; every field of that name counts.",
         },
         Key {
             name: "contains",
             kind: Kind::Table("{ \"TEXT\" = \"MODE\" }"),
             default: Default::Required("{ \"Googlebot\" = \"off\" }"),
-            meaning: "Texts and the modes that they give, the first one that the value contains, in file order.",
+            meaning: "Texts and the modes that they give. Case counts; of several texts that the value contains the strictest mode holds.",
         },
     ]],
 };

@@ -169,7 +169,7 @@ pub struct ModeByHeaderConfig {
     pub place: Place,
     /// Header name, as written.
     pub header: String,
-    /// Text to look for and the mode it gives, in file order; none is empty.
+    /// Text to look for and the mode it gives, in file order; at least one, and no text is empty or there twice.
     pub contains: Vec<(String, Mode)>,
 }
 

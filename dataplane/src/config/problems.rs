@@ -17,12 +17,22 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn error(&self, error: ConfigError) {
-        let mut errors = self.errors.borrow_mut();
-        if errors.len() < MAX_ERRORS {
-            errors.push(error);
+        self.error_with(|| error);
+    }
+
+    /// The same for an error that takes work to describe.
+    pub(super) fn error_with(&self, error: impl FnOnce() -> ConfigError) {
+        if self.has_room() {
+            let error = error();
+            self.errors.borrow_mut().push(error);
         } else {
             self.not_kept.set(self.not_kept.get() + 1);
         }
+    }
+
+    /// Whether one more error would be kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.errors.borrow().len() < MAX_ERRORS
     }
 
     pub(super) fn warning(&self, warning: ConfigWarning) {

@@ -143,6 +143,9 @@ impl<'a> TableReader<'a> {
     }
 
     fn advice_for_unknown(&self, name: &str) -> String {
+        if !self.file.problems.has_room() {
+            return String::new();
+        }
         let names: Vec<&str> = self.section.all_keys().map(|key| key.name).collect();
         if let Some(near) = nearest(name, &names) {
             return format!("did you mean {near:?}?");
@@ -315,8 +318,8 @@ impl<'a> TableReader<'a> {
     }
 
     /// A sub-table; absent or of another type = empty, so that all its defaults hold.
-    pub(super) fn table(&self, name: &str, section: &'static Section) -> TableReader<'a> {
-        self.table_if_present(name, section).unwrap_or_else(|| TableReader {
+    pub(super) fn table(&self, name: &str, section: &'static Section) -> Self {
+        self.table_if_present(name, section).unwrap_or_else(|| Self {
             file: self.file,
             table: None,
             place: self.place(),
@@ -326,7 +329,7 @@ impl<'a> TableReader<'a> {
     }
 
     /// A sub-table, if there is one.
-    pub(super) fn table_if_present(&self, name: &str, section: &'static Section) -> Option<TableReader<'a>> {
+    pub(super) fn table_if_present(&self, name: &str, section: &'static Section) -> Option<Self> {
         let value = self.get(name)?;
         match value.get_ref() {
             DeValue::Table(table) => {
@@ -344,14 +347,14 @@ impl<'a> TableReader<'a> {
     }
 
     /// The tables of an array of tables, in file order.
-    pub(super) fn tables(&self, name: &str, section: &'static Section) -> Vec<TableReader<'a>> {
+    pub(super) fn tables(&self, name: &str, section: &'static Section) -> Vec<Self> {
         let tables = self.tables_of_any_keys(name, section);
         tables.iter().for_each(Self::report_unknown_keys);
         tables
     }
 
     /// The same without a look at their keys: for tables of several types.
-    pub(super) fn tables_of_any_keys(&self, name: &str, section: &'static Section) -> Vec<TableReader<'a>> {
+    pub(super) fn tables_of_any_keys(&self, name: &str, section: &'static Section) -> Vec<Self> {
         let Some(value) = self.get(name) else { return Vec::new() };
         let wrong = |found: &DeValue<'_>| {
             let header = section.header;

@@ -131,8 +131,8 @@ pub(super) static WHEN: Section = Section {
             kind: Kind::List("a name and what it needs"),
             default: Default::Required("[\"path\", 0]"),
             meaning: "What is looked at: `[\"method\"]`, `[\"instance\"]` (the application id as text), `[\"scheme\"]`, \
-                      `[\"proto\"]`, `[\"uri\"]`, `[\"path\", n]` (components count from 0 to 255), `[\"action_name\"]`, \
-                      `[\"action_ext\"]`, `[\"query\", \"KEY\"]`, `[\"header\", \"NAME\"]`.",
+                      `[\"proto\"]`, `[\"uri\"]`, `[\"path\", n]` (components but the last, from 0 to 255), \
+                      `[\"action_name\"]` (the last one, up to its first dot), `[\"action_ext\"]` (from its last dot on), `[\"query\", \"KEY\"]`, `[\"header\", \"NAME\"]`.",
         },
         Key {
             name: "is",
@@ -144,7 +144,7 @@ pub(super) static WHEN: Section = Section {
         Key {
             name: "value",
             kind: Kind::Text("any text"),
-            default: Default::Absent("required, except for `absent`, which has none", "\"main\""),
+            default: Default::Absent("required, except for `absent`", "\"main\""),
             meaning: "What it is compared with. May be empty for `equal`.",
         },
     ]],
@@ -202,7 +202,7 @@ fn read_condition(table: &TableReader<'_>) -> ConditionConfig {
     });
     match is {
         Some(Test::Absent) if value.as_ref().is_some_and(|value| !value.is_empty()) => {
-            table.error("value", "found a value, and \"absent\" compares with none", "remove value");
+            table.warning("value", "has no effect: \"absent\" compares with no value");
         }
         Some(Test::Equal | Test::Iequal | Test::Regex) if !table.has("value") && table.file.is_whole() => {
             let message = "[[rule.when]] has no \"value\"; only is = \"absent\" goes without";
@@ -288,7 +288,13 @@ fn read_point(value: &DeValue<'_>) -> Result<Point, Refusal> {
                 "header",
             ];
             let near = nearest(name, &names);
-            Err(refuse(found, &near.map_or_else(String::new, |near| format!("did you mean {near:?}?"))))
+            Err(refuse(
+                found,
+                &near.map_or_else(
+                    || "write one of these".to_owned(),
+                    |near| format!("did you mean {near:?}?"),
+                ),
+            ))
         }
     }
 }

@@ -17,6 +17,9 @@ use super::read::shorten;
 /// A config, rules or lists file above this is refused unread.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
 
+/// A parser that goes on after errors keeps them all: up to this size that is a bearable amount of memory.
+const MAX_RECOVERED_BYTES: usize = 2 << 20;
+
 /// A file's text and where its lines begin.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -107,9 +110,16 @@ impl Source {
     }
 
     /// The tree, and the lines that are no TOML, whose errors are reported here: one a line, as what follows the first
-    /// on a line is rarely more than its echo.
+    /// on a line is rarely more than its echo. Of a file above [`MAX_RECOVERED_BYTES`] the first such line alone.
     pub(super) fn parse(&self, problems: &Problems) -> (Spanned<DeTable<'_>>, Vec<u32>) {
-        let (tree, mut errors) = DeTable::parse_recoverable(&self.text);
+        let (tree, mut errors) = if self.text.len() > MAX_RECOVERED_BYTES {
+            match DeTable::parse(&self.text) {
+                Ok(tree) => (tree, Vec::new()),
+                Err(error) => (Spanned::new(0..0, DeTable::new()), vec![error]),
+            }
+        } else {
+            DeTable::parse_recoverable(&self.text)
+        };
         let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
         errors.sort_by_key(start);
         let mut broken_lines = Vec::new();
@@ -117,7 +127,7 @@ impl Source {
             let place = self.place(start(&error));
             if broken_lines.last() != Some(&place.line) {
                 broken_lines.push(place.line);
-                problems.error(self.syntax_error(&error, &place));
+                problems.error_with(|| self.syntax_error(&error, &place));
             }
         }
         (tree, broken_lines)
@@ -158,9 +168,9 @@ impl Source {
             is_key(header).then_some(header)
         });
         match (table, key) {
-            (Some(table), key) if is_key(key) => format!("{table}.{key}"),
-            (None, key) if is_key(key) => key.to_owned(),
-            (table, _) => table.unwrap_or("").to_owned(),
+            (Some(table), key) if is_key(key) => format!("{}.{}", shorten(table), shorten(key)),
+            (None, key) if is_key(key) => shorten(key),
+            (table, _) => shorten(table.unwrap_or("")),
         }
     }
 }

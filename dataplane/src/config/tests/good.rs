@@ -286,3 +286,16 @@ fn what_is_risky_is_a_warning() {
         ]
     );
 }
+
+#[test]
+fn a_value_that_absent_ignores_is_a_warning() {
+    let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
+    folder.write(
+        "rules.toml",
+        "[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"off\"\nwhen = [{ point = [\"uri\"], is = \"absent\", value = \"x\" }]\n",
+    );
+    assert_eq!(
+        folder.warning_lines(),
+        ["rules.toml:5:51: rule[0].when[0].value: has no effect: \"absent\" compares with no value"]
+    );
+}
