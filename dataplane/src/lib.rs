@@ -5,8 +5,12 @@
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod decision;
+pub mod explain;
 pub mod http;
 pub mod io;
+pub mod node;
+pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

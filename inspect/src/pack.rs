@@ -137,6 +137,16 @@ impl Pack {
         }
     }
 
+    /// The signatures of this crate and those of more files, given as name and text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pack::parse`]; an id that this crate uses already is one.
+    pub fn embedded_with(files: &[(&str, &str)]) -> Result<Self, Vec<PackError>> {
+        let all: Vec<(&str, &str)> = EMBEDDED.iter().chain(files).copied().collect();
+        Self::parse(&all)
+    }
+
     /// Parses and checks signature files, given as name and text. The names appear in messages only.
     ///
     /// # Errors

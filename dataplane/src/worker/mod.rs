@@ -1,1 +1,394 @@
-//! A worker: one ring, its connections, its pools, its timers.
+//! A worker: one ring, its connections, its pools, its timers, and nothing that is shared.
+//!
+//! Where things are: `client` reads requests and answers them, `request` is the life of one request,
+//! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back,
+//! `pool`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
+//! [`Io`], so that the same code runs on io_uring and in the simulator.
+//!
+//! ```text
+//! client ── head ── policy ── access ── inspect ── verdict ──> dispatch ──> upstream
+//!    ^                                               │ 403                     │
+//!    └───────────────── output <─────────────────────┴──────── relay <─────────┘
+//! ```
+
+mod buffers;
+mod client;
+mod decide;
+mod dispatch;
+mod output;
+mod pool;
+mod relay;
+mod request;
+mod timers;
+mod upstream;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+use slotmap::{SlotMap, new_key_type};
+
+use self::buffers::BufferPool;
+use self::client::Client;
+use self::pool::{PoolIndex, Pools};
+use self::request::{Request, RequestIds};
+use self::timers::{Fired, TICK, TimerWheel};
+use self::upstream::Upstream;
+use crate::io::{Event, Io, Monotonic, SocketId, Waker};
+use crate::snapshot::Snapshot;
+use crate::telemetry::{EventSender, WorkerMetrics};
+
+pub use self::pool::TlsKey;
+
+new_key_type! {
+    /// A client connection of this worker.
+    pub(crate) struct ClientId;
+    /// An origin connection of this worker.
+    pub(crate) struct UpstreamId;
+}
+
+/// Received buffers that may be on their way to slow clients at once. Beyond it bytes are copied, so that
+/// slow clients can't drain the receive buffers of the whole worker.
+const HANDED_OVER_MAX: usize = 64;
+/// Finished request states kept for reuse.
+const REQUESTS_KEPT_MAX: usize = 1024;
+
+/// What the control thread tells a worker.
+pub enum Message {
+    /// Put this generation in force, between requests.
+    Adopt(Arc<Snapshot>, Arc<WorkerMetrics>),
+    /// Stop accepting, finish what runs, end.
+    Drain,
+    /// End now: the time for the drain is over.
+    Stop,
+}
+
+/// What a worker tells the control thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The worker serves this generation.
+    Serving(u64),
+    /// The worker has finished; `abandoned` connections were cut off.
+    Finished {
+        /// Client connections that were still busy.
+        abandoned: usize,
+    },
+    /// The worker's thread ended without having finished.
+    Died,
+    /// Not from a worker: somebody asks the node to stop.
+    StopAsked,
+}
+
+/// A worker's side of the channel pair to the control thread.
+pub struct Mailbox {
+    /// What to do.
+    pub messages: Receiver<Message>,
+    /// What was done.
+    pub notices: Sender<(usize, Notice)>,
+}
+
+/// A generation as this worker holds it: the shared snapshot and what belongs to this worker alone.
+struct Generation {
+    snapshot: Arc<Snapshot>,
+    inspector: RefCell<weir_inspect::Inspector>,
+    /// Pools of each origin's addresses.
+    pools: Vec<Vec<PoolIndex>>,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation").field("number", &self.snapshot.generation).finish_non_exhaustive()
+    }
+}
+
+/// Who a socket belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owner {
+    Nobody,
+    Client(ClientId),
+    Upstream(UpstreamId),
+}
+
+/// Keys of the timer wheel.
+#[derive(Clone, Copy, Debug)]
+enum TimerKey {
+    Client(ClientId),
+    Upstream(UpstreamId),
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    Serving,
+    Draining,
+    Stopped,
+}
+
+/// One worker. Lives and dies on its thread.
+pub struct Worker<I: Io> {
+    number: usize,
+    io: I,
+    mailbox: Mailbox,
+    life: Life,
+    current: Rc<Generation>,
+    metrics: Arc<WorkerMetrics>,
+    events: EventSender,
+    clients: SlotMap<ClientId, Client<I::Buffer>>,
+    upstreams: SlotMap<UpstreamId, Upstream<I::Buffer>>,
+    /// By socket index, with the socket's generation.
+    owners: Vec<(u32, Owner)>,
+    pools: Pools,
+    /// Round-robin positions, by origin.
+    rotation: Vec<usize>,
+    timers: TimerWheel<TimerKey>,
+    buffers: BufferPool,
+    free_requests: Vec<Box<Request>>,
+    request_ids: RequestIds,
+    policy_scratch: weir_policy::Scratch,
+    /// Plaintext of the TLS record being handled.
+    plaintext: Vec<u8>,
+    handed_over: usize,
+    /// Clients that may go on with what they sent already.
+    later: Vec<ClientId>,
+}
+
+impl<I: Io> Worker<I> {
+    /// A worker that serves `snapshot` on `io`.
+    ///
+    /// # Errors
+    /// If the inspector's scratch memory can't be had.
+    pub fn new(
+        number: usize,
+        io: I,
+        mailbox: Mailbox,
+        snapshot: Arc<Snapshot>,
+        metrics: Arc<WorkerMetrics>,
+        events: EventSender,
+    ) -> Result<Self, String> {
+        let mut pools = Pools::default();
+        let generation = Generation::new(snapshot, Arc::clone(&metrics), &mut pools)?;
+        let now = io.now();
+        Ok(Self {
+            number,
+            io,
+            mailbox,
+            life: Life::Serving,
+            rotation: vec![number; generation.pools.len()],
+            current: Rc::new(generation),
+            metrics,
+            events,
+            clients: SlotMap::with_key(),
+            upstreams: SlotMap::with_key(),
+            owners: Vec::new(),
+            pools,
+            timers: TimerWheel::new(now),
+            buffers: BufferPool::default(),
+            free_requests: Vec::new(),
+            request_ids: RequestIds::new(),
+            policy_scratch: weir_policy::Scratch::default(),
+            plaintext: Vec::new(),
+            handed_over: 0,
+            later: Vec::new(),
+        })
+    }
+
+    /// A handle by which the control thread wakes this worker after it wrote a message.
+    pub fn waker(&self) -> Waker {
+        self.io.waker()
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// If the ring breaks.
+    pub fn run(&mut self) -> std::io::Result<()> {
+        self.notify(Notice::Serving(self.current.snapshot.generation));
+        let mut events = Vec::new();
+        let mut fired = Vec::new();
+        while self.life != Life::Stopped {
+            self.turn(&mut events, &mut fired)?;
+        }
+        let abandoned = self.clients.len();
+        self.io.stop_accepting();
+        self.notify(Notice::Finished { abandoned });
+        Ok(())
+    }
+
+    /// One turn: waits, handles what came, and looks at the timers.
+    fn turn(
+        &mut self,
+        events: &mut Vec<Event<I::Buffer>>,
+        fired: &mut Vec<Fired<TimerKey>>,
+    ) -> std::io::Result<()> {
+        self.io.wait(self.timers.next(), events)?;
+        for event in events.drain(..) {
+            self.handle(event);
+            self.go_on();
+        }
+        let now = self.io.now();
+        self.timers.expire(now, fired);
+        for entry in fired.drain(..) {
+            self.fire(&entry, now);
+            self.go_on();
+        }
+        self.metrics.io_counters(&self.io.counters());
+        if self.life == Life::Draining && self.clients.is_empty() {
+            self.life = Life::Stopped;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event<I::Buffer>) {
+        match event {
+            Event::Accepted { listener, socket, peer } => self.client_accepted(listener, socket, peer),
+            Event::Connected { socket, result } => {
+                if let Owner::Upstream(id) = self.owner(socket) {
+                    self.upstream_connected(id, result);
+                }
+            }
+            Event::Received { socket, buffer } => match self.owner(socket) {
+                Owner::Client(id) => self.client_received(id, &buffer),
+                Owner::Upstream(id) => self.upstream_received(id, buffer),
+                Owner::Nobody => {}
+            },
+            Event::ReceiveEnded { socket, end } => match self.owner(socket) {
+                Owner::Client(id) => self.client_receive_ended(id, end),
+                Owner::Upstream(id) => self.upstream_receive_ended(id, end),
+                Owner::Nobody => {}
+            },
+            Event::Sent { socket, result, head } => {
+                self.buffers.put(head);
+                match self.owner(socket) {
+                    Owner::Client(id) => self.client_sent(id, result),
+                    Owner::Upstream(id) => self.upstream_sent(id, result),
+                    Owner::Nobody => {}
+                }
+            }
+            Event::Woken => self.read_mailbox(),
+        }
+    }
+
+    /// Lets clients go on whose request ended outside their own events: more of them may have come in already.
+    fn go_on(&mut self) {
+        while let Some(id) = self.later.pop() {
+            self.client_use_unread(id);
+        }
+    }
+
+    fn client_later(&mut self, id: ClientId) {
+        self.later.push(id);
+    }
+
+    fn fire(&mut self, entry: &Fired<TimerKey>, now: Monotonic) {
+        match entry.key {
+            TimerKey::Client(id) => {
+                let Some(client) = self.clients.get_mut(id) else { return };
+                if self.timers.check(&mut client.deadline, entry, now) {
+                    self.client_timed_out(id);
+                }
+            }
+            TimerKey::Upstream(id) => {
+                let Some(upstream) = self.upstreams.get_mut(id) else { return };
+                if self.timers.check(&mut upstream.deadline, entry, now) {
+                    self.upstream_timed_out(id);
+                }
+            }
+        }
+    }
+
+    fn read_mailbox(&mut self) {
+        loop {
+            match self.mailbox.messages.try_recv() {
+                Ok(Message::Adopt(snapshot, metrics)) => self.adopt(snapshot, metrics),
+                Ok(Message::Drain) => self.drain(),
+                // Without a control thread there is nobody to serve for.
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.life = Life::Stopped;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    /// Puts a generation in force. Requests that run keep theirs.
+    fn adopt(&mut self, snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>) {
+        let number = snapshot.generation;
+        match Generation::new(snapshot, Arc::clone(&metrics), &mut self.pools) {
+            Ok(generation) => {
+                self.rotation = vec![self.number; generation.pools.len()];
+                self.current = Rc::new(generation);
+                self.metrics = metrics;
+                self.notify(Notice::Serving(number));
+            }
+            Err(reason) => tracing::error!(worker = self.number, reason, "a generation could not be adopted"),
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.life != Life::Serving {
+            return;
+        }
+        self.life = Life::Draining;
+        self.io.stop_accepting();
+        let idle: Vec<ClientId> =
+            self.clients.iter().filter(|(_, client)| client.is_idle()).map(|(id, _)| id).collect();
+        for id in idle {
+            self.client_close(id, false);
+        }
+        for id in self.pools.all_idle() {
+            self.upstream_discard(id);
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        // The control thread may be gone already; then nobody needs to know.
+        let _ = self.mailbox.notices.send((self.number, notice));
+    }
+
+    fn owner(&self, socket: SocketId) -> Owner {
+        match self.owners.get(socket.index as usize) {
+            Some((generation, owner)) if *generation == socket.generation => *owner,
+            _ => Owner::Nobody,
+        }
+    }
+
+    fn own(&mut self, socket: SocketId, owner: Owner) {
+        let index = socket.index as usize;
+        if self.owners.len() <= index {
+            self.owners.resize(index + 1, (0, Owner::Nobody));
+        }
+        self.owners[index] = (socket.generation, owner);
+    }
+
+    fn close_socket(&mut self, socket: SocketId, reset: bool) {
+        self.own(socket, Owner::Nobody);
+        self.io.close(socket, reset);
+    }
+
+    fn take_request(&mut self) -> Box<Request> {
+        self.free_requests.pop().unwrap_or_default()
+    }
+
+    fn put_request(&mut self, mut request: Box<Request>) {
+        if self.free_requests.len() < REQUESTS_KEPT_MAX {
+            request.clear();
+            self.free_requests.push(request);
+        }
+    }
+}
+
+impl Generation {
+    fn new(snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>, pools: &mut Pools) -> Result<Self, String> {
+        let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
+        let pools = pools.adopt(&snapshot);
+        Ok(Self { snapshot, inspector: RefCell::new(inspector), pools, metrics })
+    }
+}
+
+/// The time until which something lasts.
+fn until(now: Monotonic, span: std::time::Duration) -> Monotonic {
+    now.after(span.max(TICK))
+}

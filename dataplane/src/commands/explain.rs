@@ -1,0 +1,163 @@
+//! `weir explain`: what would happen to a request, without a network.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Outcome, print_errors};
+use crate::config::Environment;
+use crate::explain::{Described, Explainer, Explanation, Parts};
+use crate::node;
+
+/// Longest line of a batch.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Arguments of `weir explain`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The config file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The address that the request comes from [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// The method [default: GET, or POST with a body].
+    #[arg(short = 'X', value_name = "METHOD")]
+    method: Option<String>,
+    /// A header; may be given often.
+    #[arg(short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
+    headers: Vec<(String, String)>,
+    /// The body.
+    #[arg(short = 'd', value_name = "BODY")]
+    body: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Read one request a line (JSON) from this file, or from standard input if it is `-`, and print one
+    /// object a line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers", "body", "client"])]
+    batch: Option<PathBuf>,
+    /// The URL, or a path alone.
+    #[arg(required_unless_present = "batch")]
+    url: Option<String>,
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    Ok((name.to_owned(), value.trim_start().to_owned()))
+}
+
+/// Explains one request or a batch of them.
+pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Outcome {
+    let prepared = match node::prepare(&arguments.config, environment, 1) {
+        Ok(prepared) => prepared,
+        Err(errors) => {
+            print_errors(&errors);
+            return Outcome::Refused;
+        }
+    };
+    let mut explainer = match Explainer::new(&prepared.snapshot) {
+        Ok(explainer) => explainer,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Outcome::Failed;
+        }
+    };
+    match &arguments.batch {
+        Some(path) => batch(&mut explainer, path),
+        None => single(&mut explainer, arguments),
+    }
+}
+
+fn single(explainer: &mut Explainer<'_>, arguments: &Arguments) -> Outcome {
+    let described = Described::from_parts(Parts {
+        method: arguments.method.clone(),
+        url: arguments.url.clone(),
+        client: arguments.client,
+        headers: arguments.headers.clone(),
+        body: arguments.body.clone(),
+        body_base64: None,
+        raw_base64: None,
+    });
+    let described = match described {
+        Ok(described) => described,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Outcome::Refused;
+        }
+    };
+    let explanation = explainer.explain(&described);
+    // A reader that closed the pipe early has seen what it wanted.
+    let _ = if arguments.json {
+        writeln!(std::io::stdout(), "{}", explanation.to_json())
+    } else {
+        write!(std::io::stdout(), "{explanation}")
+    };
+    Outcome::Fine
+}
+
+fn batch(explainer: &mut Explainer<'_>, path: &Path) -> Outcome {
+    let input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        match File::open(path) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                eprintln!("error: {}: {error}", path.display());
+                return Outcome::Refused;
+            }
+        }
+    };
+    match explain_lines(explainer, input, &mut BufWriter::new(std::io::stdout().lock())) {
+        Ok(()) => Outcome::Fine,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Outcome::Fine,
+        Err(error) => {
+            eprintln!("error: {}: {error}", path.display());
+            Outcome::Failed
+        }
+    }
+}
+
+/// One answer a line, whatever the line holds.
+fn explain_lines(
+    explainer: &mut Explainer<'_>,
+    mut input: Box<dyn BufRead>,
+    output: &mut impl Write,
+) -> std::io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = std::io::Read::take(&mut input, LINE_BYTES_MAX as u64);
+        if limited.read_until(b'\n', &mut line)? == 0 {
+            return output.flush();
+        }
+        if line.len() == LINE_BYTES_MAX {
+            return Err(std::io::Error::other(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let answer = explain_line(explainer, &line);
+        serde_json::to_writer(&mut *output, &answer)?;
+        output.write_all(b"\n")?;
+    }
+}
+
+fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
+    let described = serde_json::from_slice::<Value>(line)
+        .map_err(|error| error.to_string())
+        .and_then(|value| Described::from_json(&value));
+    match described {
+        Ok(described) => explainer.explain(&described).to_json(),
+        Err(detail) => {
+            let refused = Explanation::Refused { status: 400, code: "bad_description".to_owned(), detail };
+            let mut answer = refused.to_json();
+            answer["error"] = json!("this line describes no request");
+            answer
+        }
+    }
+}

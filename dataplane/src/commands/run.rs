@@ -1,0 +1,63 @@
+//! `weir run`: serves in the foreground.
+
+use std::path::Path;
+
+use super::{Outcome, print_errors};
+use crate::config::{Config, Environment};
+use crate::control::{AdminLimits, AdminSocket, Control, Token};
+use crate::node::{self, Node};
+
+/// Serves the config at `path` until a signal asks to stop.
+pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
+    let prepared = match node::prepare(path, &environment, 1) {
+        Ok(prepared) => prepared,
+        Err(errors) => {
+            print_errors(&errors);
+            return Outcome::Refused;
+        }
+    };
+    for warning in &prepared.warnings {
+        tracing::warn!(%warning, "config");
+    }
+    match serve(path, environment, prepared) {
+        Ok(()) => Outcome::Fine,
+        Err(error) => {
+            tracing::error!(%error, "weir can't go on");
+            Outcome::Failed
+        }
+    }
+}
+
+fn serve(path: &Path, environment: Environment, prepared: node::Prepared) -> Result<(), String> {
+    let admin = admin_socket(&prepared.config)?;
+    let admin_address = match &admin {
+        Some(socket) => Some(socket.address().map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let node = Node::start(path, environment, prepared)?;
+    let control = Control::start(admin, node.events(), node.handle())
+        .map_err(|error| format!("the control thread can't start: {error}"))?;
+    for (name, address) in &node.listeners {
+        tracing::info!(listener = name.as_str(), %address, "accepting");
+    }
+    if let Some(address) = admin_address {
+        tracing::info!(%address, "admin endpoints answer");
+    }
+    let outcome = node.serve();
+    control.stop();
+    let abandoned = outcome?;
+    if abandoned > 0 {
+        tracing::warn!(abandoned, "connections were cut off because drain_timeout was over");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn admin_socket(config: &Config) -> Result<Option<AdminSocket>, String> {
+    let Some(admin) = &config.admin else { return Ok(None) };
+    let token = match &admin.token_file {
+        Some(path) => Some(Token::read(path)?),
+        None => None,
+    };
+    AdminSocket::bind(admin.address, token, AdminLimits::default()).map(Some)
+}

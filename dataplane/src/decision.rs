@@ -1,0 +1,181 @@
+//! From a parsed request to what policy and inspection say about it, and to the events that tell of it.
+//!
+//! The workers and `weir explain` go through the same functions, so that what is explained is what happens.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use weir_inspect::{Report, RequestView};
+use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, Verdict};
+
+use crate::config::OverLimit;
+use crate::http::{MAX_HEADER_COUNT, RequestHead, Version};
+use crate::snapshot::{DetectionSettings, Snapshot};
+use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, OriginFailure};
+
+/// Names and values of a head, borrowed from its bytes.
+pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize }>;
+
+/// What the policy looks at.
+pub fn facts<'a>(
+    head: &RequestHead,
+    bytes: &'a [u8],
+    scheme: &'a [u8],
+    headers: &'a HeaderList<'a>,
+) -> RequestFacts<'a> {
+    RequestFacts {
+        method: head.method(bytes),
+        scheme,
+        proto: match head.version() {
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
+        },
+        host: head.host(bytes),
+        path: head.path(bytes),
+        query: head.query(bytes),
+        headers,
+    }
+}
+
+/// What inspection looks at.
+pub fn view<'a>(
+    head: &RequestHead,
+    bytes: &'a [u8],
+    headers: &'a HeaderList<'a>,
+    body: &'a [u8],
+    body_complete: bool,
+) -> RequestView<'a> {
+    RequestView {
+        method: head.method(bytes),
+        path: head.path(bytes),
+        query: head.query(bytes),
+        headers,
+        body,
+        body_complete,
+    }
+}
+
+/// A limit that cut an inspection short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shortened {
+    /// The limit's name, for the event.
+    pub limit: &'static str,
+    /// What the config says about it.
+    pub then: OverLimit,
+}
+
+/// Whether inspection saw all there was.
+pub fn shortened(
+    report: &Report<'_>,
+    body_over_limit: bool,
+    settings: &DetectionSettings,
+) -> Option<Shortened> {
+    if let Some(limit) = report.over_limit {
+        return Some(Shortened { limit: limit.as_str(), then: settings.over_time_limit });
+    }
+    body_over_limit.then_some(Shortened { limit: "body_limit", then: settings.over_body_limit })
+}
+
+/// What the verdict table is asked with.
+pub fn finding(report: &Report<'_>, shortened: Option<Shortened>) -> Finding {
+    match shortened {
+        _ if report.attack => Finding::Attack,
+        Some(Shortened { then: OverLimit::Block, .. }) => Finding::OverLimitBlock,
+        Some(Shortened { then: OverLimit::Pass, .. }) => Finding::OverLimitPass,
+        None => Finding::None,
+    }
+}
+
+/// What all events of a request have in common.
+pub struct EventContext<'a> {
+    /// The request's identifier.
+    pub request_id: &'a [u8; 32],
+    /// Now.
+    pub unix_nanos: u64,
+    /// The client as trusted proxies tell it.
+    pub client_ip: IpAddr,
+    /// The generation that decided.
+    pub snapshot: &'a Snapshot,
+    /// What the policy said.
+    pub resolution: &'a Resolution,
+    /// The request.
+    pub head: &'a RequestHead,
+    /// The bytes that the head points into.
+    pub bytes: &'a [u8],
+}
+
+impl EventContext<'_> {
+    fn event(&self, reason: Reason, action: Option<AttackAction>) -> Event {
+        let resolution = self.resolution;
+        let server = self.snapshot.server_names.get(resolution.server.0 as usize);
+        let (mode_source, rule_id) = match resolution.mode_source {
+            ModeSource::Local => ("local", None),
+            ModeSource::Rule(id) => ("rule", Some(id)),
+            ModeSource::General => ("general", None),
+        };
+        Event {
+            unix_nanos: self.unix_nanos,
+            request_id: *self.request_id,
+            client_ip: self.client_ip,
+            server: server.cloned(),
+            application: resolution.application,
+            method: EventText::method(self.head.method(self.bytes)),
+            host: EventText::host(self.head.host(self.bytes)),
+            path: EventText::path(self.head.path(self.bytes)),
+            attack: None,
+            mode: Some(resolution.mode.as_str()),
+            mode_source: Some(mode_source),
+            rule_id,
+            list: resolution.list.map(|list| list.as_str()),
+            action,
+            reason: reason.as_str(),
+            status: None,
+            origin_error: None,
+        }
+    }
+}
+
+fn action(verdict: Verdict) -> AttackAction {
+    if verdict.block { AttackAction::Blocked } else { AttackAction::Monitored }
+}
+
+/// Adds the events of an inspected request: one for each attack class (spec S4.3), or one for the limit that
+/// was reached.
+pub fn record(
+    context: &EventContext<'_>,
+    report: &Report<'_>,
+    shortened: Option<Shortened>,
+    verdict: Verdict,
+    events: &mut Vec<Event>,
+) {
+    let event = context.event(verdict.reason, Some(action(verdict)));
+    let found = report.findings.iter().map(|finding| {
+        let mut detail =
+            AttackDetail::new(finding.class.as_str(), finding.point.as_bytes(), &finding.payload);
+        detail.add_signature(Arc::clone(&finding.signature));
+        detail
+    });
+    let limit =
+        shortened.map(|shortened| AttackDetail::new("overlimit_res", shortened.limit.as_bytes(), b""));
+    events.extend(event.for_attacks(found.chain(limit)));
+}
+
+/// The event of a request that was blocked for its source, without a look at its content.
+pub fn access_event(context: &EventContext<'_>, verdict: Verdict) -> Event {
+    let source = context.client_ip.to_string();
+    Event {
+        attack: Some(AttackDetail::new("blocked_source", b"client_ip", source.as_bytes())),
+        ..context.event(verdict.reason, Some(action(verdict)))
+    }
+}
+
+/// The event of a request that its origin could not serve.
+pub fn origin_event(context: &EventContext<'_>, code: &'static str, detail: &str) -> Event {
+    let location = context.resolution.location.0 as usize;
+    let origin = &context.snapshot.origins[context.snapshot.locations[location].origin as usize];
+    Event {
+        origin_error: Some(OriginFailure::new(Arc::clone(&origin.name), code, detail)),
+        ..context.event(Reason::None, None)
+    }
+}

@@ -1,0 +1,238 @@
+//! What would happen to a request, without a network: the same parser, policy, inspection and verdict as on the
+//! data path, and the reasons for each.
+
+mod described;
+mod text;
+
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use weir_inspect::Inspector;
+use weir_policy::{Finding, ModeSource, RequestFacts, Stage, Verdict};
+
+pub use described::{Described, Parts};
+
+use crate::decision::{self, HeaderList, Shortened};
+use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, Progress, RequestHead};
+use crate::snapshot::Snapshot;
+
+/// Explains requests by a snapshot. Reused from request to request, as a worker would.
+pub struct Explainer<'s> {
+    snapshot: &'s Snapshot,
+    inspector: Inspector,
+    head: RequestHead,
+}
+
+/// What was found out about a request.
+#[derive(Clone, Debug)]
+pub enum Explanation {
+    /// It isn't sound HTTP: every mode refuses it.
+    Refused {
+        /// Status of the answer.
+        status: u16,
+        /// Stable short code.
+        code: String,
+        /// A sentence.
+        detail: String,
+    },
+    /// It was understood.
+    Decided(Box<Decided>),
+}
+
+/// Everything about a request that was understood.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The policy's part.
+    pub policy: weir_policy::Explanation,
+    /// The client that it was judged by.
+    pub client: IpAddr,
+    /// Name of the origin that it would go to.
+    pub origin: String,
+    /// What inspection found; empty where nothing was inspected.
+    pub findings: Vec<weir_inspect::Finding>,
+    /// The limit that cut inspection short.
+    pub shortened: Option<Shortened>,
+    /// Whether it was inspected at all.
+    pub inspected: bool,
+    /// The end of it.
+    pub verdict: Verdict,
+}
+
+impl<'s> Explainer<'s> {
+    /// An explainer for `snapshot`.
+    ///
+    /// # Errors
+    /// If the inspector's memory can't be had.
+    pub fn new(snapshot: &'s Snapshot) -> Result<Self, String> {
+        let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
+        Ok(Self { snapshot, inspector, head: RequestHead::default() })
+    }
+
+    /// Says what would happen to `request`.
+    pub fn explain(&mut self, request: &Described) -> Explanation {
+        self.head.clear();
+        let bytes = &request.bytes;
+        let consumed = match self.head.parse(bytes, &self.snapshot.http.head) {
+            Ok(Progress::Complete { consumed }) => consumed,
+            Ok(Progress::Incomplete) => {
+                return refused(400, "incomplete_head", "the head has no end (an empty line)");
+            }
+            Err(error) => return refused(error.status, error.code, error.detail),
+        };
+        let body = match body_of(self.head.framing(), &bytes[consumed..]) {
+            Ok(body) => body,
+            Err((code, detail)) => return refused(400, code, detail),
+        };
+        self.decide(request, &bytes[..consumed], &body)
+    }
+
+    fn decide(&mut self, request: &Described, bytes: &[u8], body: &[u8]) -> Explanation {
+        let snapshot = self.snapshot;
+        let headers: HeaderList<'_> = self.head.headers(bytes).collect();
+        let client = snapshot.client_address(request.client, &headers);
+        let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &headers);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let policy = snapshot.policy.explain(&facts, client, now);
+        let resolution = policy.resolution;
+        let settings = &snapshot.locations[resolution.location.0 as usize];
+        let origin = snapshot.origins[settings.origin as usize].name.to_string();
+        if settings.request_body_bytes.is_some_and(|limit| body.len() as u64 > limit) {
+            return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
+        }
+        let inspected = matches!(resolution.stage, Stage::Inspect { .. });
+        let mut findings = Vec::new();
+        let mut shortened = None;
+        let mut finding = Finding::None;
+        if inspected {
+            let limit = snapshot.detection.body_limit_bytes;
+            let over_limit = body.len() > limit;
+            let seen = &body[..body.len().min(limit)];
+            let view = decision::view(&self.head, bytes, &headers, seen, !over_limit);
+            let report = self.inspector.inspect(&snapshot.engine, &view);
+            shortened = decision::shortened(&report, over_limit, &snapshot.detection);
+            finding = decision::finding(&report, shortened);
+            findings = report.findings.to_vec();
+        }
+        let verdict = snapshot.policy.verdict(&resolution, finding);
+        Explanation::Decided(Box::new(Decided {
+            policy,
+            client,
+            origin,
+            findings,
+            shortened,
+            inspected,
+            verdict,
+        }))
+    }
+}
+
+fn refused(status: u16, code: &str, detail: &str) -> Explanation {
+    Explanation::Refused { status, code: code.to_owned(), detail: detail.to_owned() }
+}
+
+/// The body behind a head, its framing removed.
+fn body_of(framing: BodyFraming, bytes: &[u8]) -> Result<Vec<u8>, (&'static str, &'static str)> {
+    match framing {
+        BodyFraming::None => Ok(Vec::new()),
+        BodyFraming::Length(length) => usize::try_from(length)
+            .ok()
+            .and_then(|length| bytes.get(..length))
+            .map(<[u8]>::to_vec)
+            .ok_or(("incomplete_body", "the body is shorter than Content-Length says")),
+        BodyFraming::Chunked => {
+            let mut decoder = ChunkedDecoder::new(ChunkLimits::default());
+            let mut body = Vec::new();
+            let mut used = 0;
+            while used < bytes.len() {
+                let chunk = decoder.decode(&bytes[used..]).map_err(|error| (error.code, error.detail))?;
+                body.extend_from_slice(&bytes[used..][chunk.data.clone()]);
+                used += chunk.consumed;
+                if chunk.finished {
+                    return Ok(body);
+                }
+            }
+            Err(("incomplete_body", "the last chunk is missing"))
+        }
+    }
+}
+
+impl Explanation {
+    /// The object that `weir explain --json` prints.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Refused { status, code, detail } => json!({
+                "server": null, "location": null, "application": null, "origin": null,
+                "local_mode": null, "mode_allow_override": null, "rules": [],
+                "mode": null, "mode_from": null, "list": null, "findings": [],
+                "verdict": "block", "reason": "protocol", "recorded": false,
+                "status": status, "code": code, "detail": detail,
+            }),
+            Self::Decided(decided) => decided.to_json(),
+        }
+    }
+}
+
+impl Decided {
+    fn to_json(&self) -> Value {
+        let policy = &self.policy;
+        let rules: Vec<Value> = policy
+            .rules
+            .iter()
+            .map(|rule| {
+                json!({
+                    "id": rule.id, "type": rule.kind, "mode": rule.mode, "wins": rule.wins, "why": rule.why,
+                })
+            })
+            .collect();
+        let entry = policy.list_entry.as_ref().map(|entry| {
+            json!({
+                "address": entry.address, "expires": entry.expires, "reason": entry.reason,
+            })
+        });
+        json!({
+            "server": policy.server,
+            "location": policy.location,
+            "application": policy.application,
+            "origin": self.origin,
+            "local_mode": { "value": policy.local_mode.value.as_str(), "from": policy.local_mode.from },
+            "mode_allow_override": {
+                "value": policy.mode_allow_override.value.as_str(),
+                "from": policy.mode_allow_override.from,
+            },
+            "rules": rules,
+            "mode": policy.mode.as_str(),
+            "mode_from": mode_from(policy.mode_from),
+            "list": policy.list.map(|list| list.as_str()),
+            "list_entry": entry,
+            "client": self.client.to_string(),
+            "path": policy.normalised_path,
+            "inspected": self.inspected,
+            "findings": self.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "over_limit": self.shortened.map(|shortened| shortened.limit),
+            "verdict": if self.verdict.block { "block" } else { "pass" },
+            "reason": self.verdict.reason.as_str(),
+            "recorded": self.verdict.record,
+        })
+    }
+}
+
+fn finding_json(finding: &weir_inspect::Finding) -> Value {
+    json!({
+        "class": finding.class.as_str(),
+        "point": finding.point,
+        "payload": String::from_utf8_lossy(&finding.payload),
+        "signature": &*finding.signature,
+        "score": finding.score,
+        "confirmed_by": finding.confirmed_by,
+    })
+}
+
+/// Where the effective mode comes from, in words.
+fn mode_from(source: ModeSource) -> String {
+    match source {
+        ModeSource::Local => "local".to_owned(),
+        ModeSource::Rule(id) => format!("rule {id}"),
+        ModeSource::General => "general".to_owned(),
+    }
+}

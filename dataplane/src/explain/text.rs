@@ -1,0 +1,81 @@
+//! The explanation as a person reads it.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Decided, Explanation, mode_from};
+
+impl Display for Explanation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { status, code, detail } => {
+                writeln!(f, "verdict    block: not sound HTTP, in every mode")?;
+                writeln!(f, "answer     {status} ({code}): {detail}")
+            }
+            Self::Decided(decided) => decided.fmt(f),
+        }
+    }
+}
+
+impl Display for Decided {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let policy = &self.policy;
+        writeln!(f, "server     {}", policy.server)?;
+        writeln!(f, "location   {}", policy.location.as_deref().unwrap_or("(none matches)"))?;
+        writeln!(f, "path       {}", policy.normalised_path)?;
+        writeln!(f, "origin     {}, application {}", self.origin, policy.application)?;
+        writeln!(f, "local mode {}, from {}", policy.local_mode.value.as_str(), policy.local_mode.from)?;
+        let policy_of_override = &policy.mode_allow_override;
+        writeln!(f, "override   {}, from {}", policy_of_override.value.as_str(), policy_of_override.from)?;
+        for rule in &policy.rules {
+            let mark = if rule.wins { "wins" } else { "loses" };
+            writeln!(f, "rule {:<5} {} {}: {mark}, {}", rule.id, rule.kind, rule.mode, rule.why)?;
+        }
+        writeln!(f, "mode       {}, from {}", policy.mode.as_str(), mode_from(policy.mode_from))?;
+        self.fmt_list(f)?;
+        self.fmt_findings(f)?;
+        let verdict = if self.verdict.block { "block" } else { "pass" };
+        let recorded = if self.verdict.record { "an event is written" } else { "no event" };
+        writeln!(f, "verdict    {verdict}, reason {}, {recorded}", self.verdict.reason.as_str())
+    }
+}
+
+impl Decided {
+    fn fmt_list(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(list) = self.policy.list else {
+            return writeln!(f, "client     {}, on no list that is read in this mode", self.client);
+        };
+        write!(f, "client     {}, on the {} list", self.client, list.as_str())?;
+        if let Some(entry) = &self.policy.list_entry {
+            write!(f, " by {}", entry.address)?;
+            if let Some(reason) = &entry.reason {
+                write!(f, " ({reason})")?;
+            }
+        }
+        writeln!(f)
+    }
+
+    fn fmt_findings(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if !self.inspected {
+            return writeln!(f, "findings   not inspected");
+        }
+        if let Some(shortened) = self.shortened {
+            writeln!(f, "findings   not all was inspected: {}", shortened.limit)?;
+        }
+        if self.findings.is_empty() {
+            return writeln!(f, "findings   none");
+        }
+        for finding in &self.findings {
+            writeln!(
+                f,
+                "finding    {} at {}: signature {} (score {}, confirmed by {}): {}",
+                finding.class.as_str(),
+                finding.point,
+                finding.signature,
+                finding.score,
+                finding.confirmed_by,
+                finding.payload.escape_ascii()
+            )?;
+        }
+        Ok(())
+    }
+}

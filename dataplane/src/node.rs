@@ -1,0 +1,487 @@
+//! A running node: workers on their threads, the events' writer, and what the control thread asks of them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{self, Config, ConfigError, ConfigWarning, Environment};
+use crate::control::{Backend, CertificateExpiry, Status, Stop};
+use crate::explain;
+use crate::io::Waker;
+use crate::io::uring::{UringIo, UringOptions};
+use crate::snapshot::{self, Snapshot, attack_class_names};
+use crate::telemetry::{
+    EventReceiver, EventSender, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot,
+    WorkerMetrics, event_queue,
+};
+use crate::worker::{Mailbox, Message, Notice, Worker};
+
+/// Connections that the kernel holds for us until they are accepted; the kernel caps it at `somaxconn`.
+const LISTEN_BACKLOG: i32 = 4096;
+/// How long a reload waits for all workers to serve the new generation.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stop waits for events to reach their file.
+const EVENTS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A config that was read and compiled: ready to be put in force.
+pub struct Prepared {
+    /// What the file says.
+    pub config: Config,
+    /// What it compiles to.
+    pub snapshot: Snapshot,
+    /// What is odd about it.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// Reads and compiles the config file at `path` into generation `generation`. Touches nothing that runs.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn prepare(
+    path: &Path,
+    environment: &Environment,
+    generation: u64,
+) -> Result<Prepared, Vec<ConfigError>> {
+    let loaded = config::load(path, environment)?;
+    let workers = worker_count(&loaded.config);
+    let built = snapshot::build(&loaded.config, path, &loaded.digest, generation, workers, unix_seconds())?;
+    let mut warnings = loaded.warnings;
+    warnings.extend(built.warnings);
+    Ok(Prepared { config: loaded.config, snapshot: built.snapshot, warnings })
+}
+
+/// One worker for each core that this process may use, unless the config says how many.
+fn worker_count(config: &Config) -> usize {
+    config
+        .node
+        .workers
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A worker as the rest of the node sees it.
+struct WorkerLink {
+    messages: Sender<Message>,
+    waker: Waker,
+    metrics: Arc<WorkerMetrics>,
+    /// The generation that it serves.
+    serving: u64,
+    alive: bool,
+}
+
+/// What is in force.
+struct InForce {
+    config: Config,
+    snapshot: Arc<Snapshot>,
+    since_unix: i64,
+    workers: Vec<WorkerLink>,
+}
+
+/// The node as the control thread sees it.
+pub struct Handle {
+    path: PathBuf,
+    environment: Environment,
+    in_force: Mutex<InForce>,
+    registry: MetricsRegistry,
+    io_description: String,
+    started_unix: i64,
+    draining: AtomicBool,
+    /// Signals received: the second one ends the drain.
+    stops: AtomicU64,
+    stopper: Sender<(usize, Notice)>,
+}
+
+/// A running node.
+pub struct Node {
+    handle: Arc<Handle>,
+    events: Arc<EventWriterHandle>,
+    threads: Vec<JoinHandle<()>>,
+    notices: Receiver<(usize, Notice)>,
+    /// Name and address of each listener, with the port that it really has.
+    pub listeners: Vec<(String, SocketAddr)>,
+}
+
+impl Node {
+    /// Binds the listeners and starts the workers.
+    ///
+    /// # Errors
+    /// What could not be had: an address, a ring, a file.
+    pub fn start(path: &Path, environment: Environment, prepared: Prepared) -> Result<Self, String> {
+        let Prepared { config, snapshot, .. } = prepared;
+        let workers = worker_count(&config);
+        let (mut sockets, listeners) = bind_listeners(&config, workers)?;
+        let mut writer = EventWriter::new(config.events.file.as_deref())
+            .map_err(|error| format!("events: {}: {error}", file_of(&config)))?;
+        let registry = MetricsRegistry::new();
+        let labels = labels(&snapshot);
+        let snapshot = Arc::new(snapshot);
+        let (notice_sender, notices) = channel();
+        let mut links = Vec::new();
+        let mut threads = Vec::new();
+        let mut io_description = String::new();
+        for (number, sockets) in sockets.drain(..).enumerate() {
+            let metrics = registry.add_worker(&labels);
+            let (events, receiver) = event_queue(config.events.queue_length as usize);
+            let receiver: EventReceiver = receiver;
+            writer.add_queue(receiver);
+            let (messages, inbox) = channel();
+            let mailbox = Mailbox { messages: inbox, notices: notice_sender.clone() };
+            let start = WorkerStart {
+                number,
+                sockets,
+                mailbox,
+                snapshot: Arc::clone(&snapshot),
+                metrics: Arc::clone(&metrics),
+                events,
+                socket_limit: socket_limit(&config, workers),
+            };
+            let (thread, waker, description) = start.spawn()?;
+            threads.push(thread);
+            io_description = description;
+            links.push(WorkerLink { messages, waker, metrics, serving: 0, alive: true });
+        }
+        let events = writer.spawn().map_err(|error| format!("the events' thread can't start: {error}"))?;
+        let handle = Handle {
+            path: path.to_owned(),
+            environment,
+            in_force: Mutex::new(InForce { config, snapshot, since_unix: unix_seconds(), workers: links }),
+            registry,
+            io_description,
+            started_unix: unix_seconds(),
+            draining: AtomicBool::new(false),
+            stops: AtomicU64::new(0),
+            stopper: notice_sender,
+        };
+        Ok(Self { handle: Arc::new(handle), events: Arc::new(events), threads, notices, listeners })
+    }
+
+    /// What the control thread is given.
+    pub fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// What the control thread is given to open the event file anew.
+    pub fn events(&self) -> Arc<EventWriterHandle> {
+        Arc::clone(&self.events)
+    }
+
+    /// Waits until the node was told to stop and has stopped. Says how many client connections were cut off.
+    ///
+    /// # Errors
+    /// If a worker died.
+    pub fn serve(mut self) -> Result<usize, String> {
+        let mut abandoned_total = 0;
+        let mut deadline: Option<Instant> = None;
+        let mut running = self.threads.len();
+        let mut died = false;
+        while running > 0 {
+            match self.next_notice(deadline) {
+                Some((number, Notice::Serving(generation))) => {
+                    self.handle.in_force().workers[number].serving = generation;
+                }
+                Some((number, Notice::Finished { abandoned })) => {
+                    self.handle.in_force().workers[number].alive = false;
+                    abandoned_total += abandoned;
+                    running -= 1;
+                }
+                Some((number, Notice::Died)) => {
+                    self.handle.in_force().workers[number].alive = false;
+                    tracing::error!(worker = number, "a worker died; this is a defect");
+                    died = true;
+                    running -= 1;
+                }
+                Some((_, Notice::StopAsked)) if deadline.is_none() => {
+                    let timeout = self.handle.in_force().config.node.drain_timeout;
+                    deadline = Some(Instant::now() + timeout);
+                    self.handle.tell_all(|| Message::Drain);
+                }
+                // Asked again, or the time for the drain is over.
+                Some((_, Notice::StopAsked)) | None => {
+                    deadline = Some(Instant::now() + Duration::from_secs(3600));
+                    self.handle.tell_all(|| Message::Stop);
+                }
+            }
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        if self.events.stop(EVENTS_STOP_TIMEOUT).is_none() {
+            tracing::error!("events could not be written in time; some may be lost");
+        }
+        if died { Err("a worker died".to_owned()) } else { Ok(abandoned_total) }
+    }
+
+    fn next_notice(&self, deadline: Option<Instant>) -> Option<(usize, Notice)> {
+        let timeout =
+            deadline.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+        loop {
+            match self.notices.recv_timeout(timeout) {
+                Ok(notice) => return Some(notice),
+                Err(RecvTimeoutError::Timeout) if deadline.is_none() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+fn file_of(config: &Config) -> String {
+    config.events.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
+}
+
+fn labels(snapshot: &Snapshot) -> Arc<Labels> {
+    Arc::new(Labels {
+        servers: snapshot.server_names.iter().map(|name| name.to_string()).collect(),
+        origins: snapshot.origins.iter().map(|origin| origin.name.to_string()).collect(),
+        attack_classes: attack_class_names(),
+    })
+}
+
+/// Sockets of one worker: its clients, its origin connections, and some room.
+fn socket_limit(config: &Config, workers: usize) -> u32 {
+    let clients = config.node.max_connections.div_ceil(u32::try_from(workers).unwrap_or(1).max(1));
+    clients.saturating_add(config.node.origin_connections_total).saturating_add(64)
+}
+
+/// A listener of its own for each worker and address; the kernel spreads connections over them.
+#[allow(clippy::type_complexity)]
+fn bind_listeners(
+    config: &Config,
+    workers: usize,
+) -> Result<(Vec<Vec<TcpListener>>, Vec<(String, SocketAddr)>), String> {
+    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut names = Vec::new();
+    for listener in &config.listeners {
+        let mut address = listener.address;
+        for sockets in &mut by_worker {
+            let socket =
+                bind(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
+            // Port 0 was given one; the other workers' listeners share it.
+            address = socket.local_addr().map_err(|error| error.to_string())?;
+            sockets.push(socket);
+        }
+        names.push((listener.name.clone(), address));
+    }
+    Ok((by_worker, names))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What a worker's thread starts with.
+struct WorkerStart {
+    number: usize,
+    sockets: Vec<TcpListener>,
+    mailbox: Mailbox,
+    snapshot: Arc<Snapshot>,
+    metrics: Arc<WorkerMetrics>,
+    events: EventSender,
+    socket_limit: u32,
+}
+
+impl WorkerStart {
+    /// Starts the thread and waits until its ring is up.
+    fn spawn(self) -> Result<(JoinHandle<()>, Waker, String), String> {
+        let (ready, outcome) = channel();
+        let number = self.number;
+        let notices = self.mailbox.notices.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("weir-worker-{number}"))
+            .spawn(move || {
+                let guard = DeathNotice { number, notices };
+                match self.build() {
+                    Ok((mut worker, description)) => {
+                        let _ = ready.send(Ok((worker.waker(), description)));
+                        match worker.run() {
+                            Ok(()) => std::mem::forget(guard),
+                            Err(error) => tracing::error!(worker = number, %error, "the ring broke"),
+                        }
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                }
+            })
+            .map_err(|error| format!("worker {number} can't start: {error}"))?;
+        let (waker, description) =
+            outcome.recv().map_err(|_| format!("worker {number} died while it started"))??;
+        Ok((thread, waker, description))
+    }
+
+    fn build(self) -> Result<(Worker<UringIo>, String), String> {
+        let options = UringOptions { socket_limit: self.socket_limit, ..UringOptions::default() };
+        let io = UringIo::new(options, self.sockets).map_err(|error| error.to_string())?;
+        let description = format!("uring: {}", io.setup());
+        let worker = Worker::new(self.number, io, self.mailbox, self.snapshot, self.metrics, self.events)?;
+        Ok((worker, description))
+    }
+}
+
+/// Tells the node when a worker's thread ends without having finished.
+struct DeathNotice {
+    number: usize,
+    notices: Sender<(usize, Notice)>,
+}
+
+impl Drop for DeathNotice {
+    fn drop(&mut self) {
+        let _ = self.notices.send((self.number, Notice::Died));
+    }
+}
+
+impl Handle {
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        // Nothing panics half-way through a change of it.
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The generation in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.in_force().snapshot)
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        self.draining.store(true, Ordering::Relaxed);
+        for worker in &self.in_force().workers {
+            // A worker that is gone needs no message.
+            let _ = worker.messages.send(message());
+            worker.waker.wake();
+        }
+    }
+
+    /// What can't change while the node runs, as errors of a reload that tries to.
+    fn changes_that_need_a_restart(old: &Config, new: &Config) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |changed: bool, what: &str| {
+            if changed {
+                found.push(format!("{what} changed: that needs a restart; nothing was put in force"));
+            }
+        };
+        let addresses = |config: &Config| -> Vec<(String, SocketAddr)> {
+            config.listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect()
+        };
+        let admin =
+            |config: &Config| config.admin.as_ref().map(|admin| (admin.address, admin.token_file.clone()));
+        check(addresses(old) != addresses(new), "the set of listeners");
+        check(old.node.workers != new.node.workers, "node.workers");
+        check(old.node.io != new.node.io, "node.io");
+        check(old.events.queue_length != new.events.queue_length, "events.queue_length");
+        check(old.events.file != new.events.file, "events.file");
+        check(admin(old) != admin(new), "the admin endpoint");
+        found
+    }
+
+    fn adopt(&self, prepared: Prepared) -> u64 {
+        let generation = prepared.snapshot.generation;
+        let labels = labels(&prepared.snapshot);
+        let snapshot = Arc::new(prepared.snapshot);
+        let mut in_force = self.in_force();
+        for worker in &mut in_force.workers {
+            worker.metrics = self.registry.next_generation(&worker.metrics, &labels);
+            let message = Message::Adopt(Arc::clone(&snapshot), Arc::clone(&worker.metrics));
+            let _ = worker.messages.send(message);
+            worker.waker.wake();
+        }
+        in_force.config = prepared.config;
+        in_force.snapshot = snapshot;
+        in_force.since_unix = unix_seconds();
+        generation
+    }
+
+    fn all_serve(&self, generation: u64) -> bool {
+        self.in_force().workers.iter().all(|worker| !worker.alive || worker.serving >= generation)
+    }
+}
+
+impl Backend for Handle {
+    fn live(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) || self.in_force().workers.iter().all(|worker| worker.alive)
+    }
+
+    fn ready(&self) -> bool {
+        let in_force = self.in_force();
+        let generation = in_force.snapshot.generation;
+        !self.draining.load(Ordering::Relaxed)
+            && in_force.workers.iter().all(|worker| worker.alive && worker.serving == generation)
+    }
+
+    fn status(&self) -> Status {
+        let in_force = self.in_force();
+        let generation = in_force.snapshot.generation;
+        let ready = in_force.workers.iter().filter(|worker| worker.alive && worker.serving == generation);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_digest: in_force.snapshot.digest.clone(),
+            generation,
+            config_since_unix_seconds: u64::try_from(in_force.since_unix).unwrap_or(0),
+            started_unix_seconds: u64::try_from(self.started_unix).unwrap_or(0),
+            workers: u32::try_from(in_force.workers.len()).unwrap_or(u32::MAX),
+            workers_ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
+            draining: self.draining.load(Ordering::Relaxed),
+            io: self.io_description.clone(),
+            client_certificates: in_force
+                .snapshot
+                .certificate_expiries
+                .iter()
+                .map(|(name, not_after)| CertificateExpiry {
+                    name: name.clone(),
+                    not_after_unix_seconds: *not_after,
+                })
+                .collect(),
+        }
+    }
+
+    fn metrics(&self) -> MetricsSnapshot {
+        self.registry.snapshot()
+    }
+
+    fn reload(&self) -> Result<u64, Vec<String>> {
+        let generation = self.in_force().snapshot.generation + 1;
+        let prepared = prepare(&self.path, &self.environment, generation)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &prepared.config);
+        if !blockers.is_empty() {
+            return Err(blockers);
+        }
+        for warning in &prepared.warnings {
+            tracing::warn!(%warning, "config");
+        }
+        self.adopt(prepared);
+        let deadline = Instant::now() + ADOPT_TIMEOUT;
+        while !self.all_serve(generation) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(generation)
+    }
+
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, String> {
+        let described = explain::Described::from_json(&request)?;
+        let snapshot = self.snapshot();
+        let mut explainer = explain::Explainer::new(&snapshot)?;
+        Ok(explainer.explain(&described).to_json())
+    }
+
+    fn stop(&self, how: Stop) {
+        if how == Stop::Now || self.stops.fetch_add(1, Ordering::Relaxed) == 0 {
+            let _ = self.stopper.send((0, Notice::StopAsked));
+        }
+    }
+}

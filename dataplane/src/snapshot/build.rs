@@ -1,0 +1,355 @@
+//! Makes a snapshot from a config: policy, signatures, identities, trust. All errors are reported, not the
+//! first alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use weir_inspect::{Engine, EngineOptions, Pack};
+use weir_policy::LocationIndex;
+
+use super::policy_source::{error_in_files, policy_source, warning_in_files};
+use super::{
+    DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
+};
+use crate::config::{Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits, Where};
+use crate::http::HeadLimits;
+use crate::tls::{Identity, IdentityFiles, OriginTls, Trust};
+use crate::worker::TlsKey;
+
+/// A snapshot and what is odd about its config.
+pub struct Built {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Warnings of the compilers.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// Days before its expiry at which a client certificate is warned about.
+const EXPIRY_WARNING_DAYS: i64 = 30;
+
+/// Compiles `config` into generation `generation`.
+///
+/// `file` is the config file, for errors that have no closer place. `digest` names the files that the config was read from; `workers` share the caps of the whole process.
+///
+/// # Errors
+/// Everything that is wrong with certificates, policy and signatures, each with its place.
+pub fn build(
+    config: &Config,
+    file: &Path,
+    digest: &str,
+    generation: u64,
+    workers: usize,
+    now_unix: i64,
+) -> Result<Built, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let identities = load_identities(config, now_unix, &mut errors, &mut warnings);
+    let origins: Vec<Option<Origin>> =
+        config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
+    let policy = match weir_policy::compile(&policy_source(config)) {
+        Ok(compiled) => {
+            warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
+            Some(compiled.policy)
+        }
+        Err(found) => {
+            errors.extend(found.iter().map(|error| error_in_files(config, file, error)));
+            None
+        }
+    };
+    let engine = build_engine(config, file, &mut errors, &mut warnings);
+    let (Some(policy), Some(engine), true) = (policy, engine, errors.is_empty()) else {
+        return Err(errors);
+    };
+    let locations = location_settings(config, &policy);
+    let snapshot = Snapshot {
+        generation,
+        digest: digest.to_owned(),
+        policy,
+        engine,
+        http: http_settings(config, workers),
+        locations,
+        origins: origins.into_iter().flatten().collect(),
+        detection: DetectionSettings {
+            body_limit_bytes: usize::try_from(config.detection.body_limit_bytes).unwrap_or(usize::MAX),
+            over_body_limit: config.detection.over_body_limit,
+            over_time_limit: config.detection.over_time_limit,
+        },
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        real_ip_header: config.http.real_ip_header.clone(),
+        server_names: config.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
+        certificate_expiries: identities
+            .iter()
+            .flatten()
+            .map(|identity| (identity.name().to_owned(), identity.not_after()))
+            .collect(),
+    };
+    Ok(Built { snapshot, warnings })
+}
+
+fn load_identities(
+    config: &Config,
+    now_unix: i64,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Vec<Option<Identity>> {
+    let mut identities = Vec::new();
+    for certificate in &config.client_certificates {
+        let key = format!("client_certificate `{}`", certificate.name);
+        let files = IdentityFiles {
+            name: certificate.name.clone(),
+            certificate: certificate.certificate.clone(),
+            private_key: certificate.private_key.clone(),
+            ca_bundle: certificate.ca_bundle.clone(),
+        };
+        match Identity::load(&files, now_unix) {
+            Ok(identity) => {
+                let days = (identity.not_after() - now_unix) / 86_400;
+                if days < EXPIRY_WARNING_DAYS {
+                    warnings.push(ConfigWarning {
+                        place: Where::Text(certificate.place.clone()),
+                        key,
+                        message: format!(
+                            "expires in {days} days; after that, origins refuse it and `check` fails"
+                        ),
+                    });
+                }
+                identities.push(Some(identity));
+            }
+            Err(found) => {
+                errors.extend(found.iter().map(|error| {
+                    ConfigError::at(&certificate.place, &key, error.to_string(), String::new())
+                }));
+                identities.push(None);
+            }
+        }
+    }
+    identities
+}
+
+fn build_origin(
+    config: &OriginConfig,
+    identities: &[Option<Identity>],
+    errors: &mut Vec<ConfigError>,
+) -> Option<Origin> {
+    let tls = match &config.tls {
+        None => None,
+        Some(tls) => {
+            let identity = tls.client_certificate.and_then(|index| identities.get(index)?.as_ref());
+            if tls.client_certificate.is_some() && identity.is_none() {
+                return None; // reported with the certificate
+            }
+            let trust = match &tls.trust {
+                OriginTrust::SystemRoots => Trust::SystemRoots,
+                OriginTrust::Bundle(path) => Trust::Bundle(path.clone()),
+                OriginTrust::Unverified => Trust::Insecure,
+            };
+            match OriginTls::build(&tls.server_name, &trust, identity) {
+                Ok(settings) => Some(OriginTlsSettings {
+                    settings,
+                    key: TlsKey {
+                        server_name: tls.server_name.clone(),
+                        identity: identity.map(|identity| *identity.fingerprint_sha256()),
+                        trust: trust_digest(&trust),
+                    },
+                }),
+                Err(error) => {
+                    let key = format!("origin `{}`: tls", config.name);
+                    errors.push(ConfigError::at(&tls.place, &key, error.to_string(), String::new()));
+                    return None;
+                }
+            }
+        }
+    };
+    Some(Origin {
+        name: Arc::from(config.name.as_str()),
+        addresses: config.addresses.clone(),
+        balance: config.balance,
+        tls,
+        limits: origin_limits(config),
+    })
+}
+
+/// Tells apart what certificates are verified against, by content and not by file name.
+fn trust_digest(trust: &Trust) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    match trust {
+        Trust::SystemRoots => hash.update(b"system"),
+        Trust::Insecure => hash.update(b"insecure"),
+        Trust::Bundle(path) => {
+            hash.update(b"bundle");
+            // It was read a moment ago; if it's gone now, a digest of its own is the safe answer.
+            hash.update(std::fs::read(path).unwrap_or_default());
+        }
+    }
+    hash.finalize().into()
+}
+
+/// Caps count per worker and origin; a pool serves one address of it.
+fn origin_limits(config: &OriginConfig) -> OriginLimits {
+    let addresses = u32::try_from(config.addresses.len()).unwrap_or(u32::MAX).max(1);
+    let limits = &config.limits;
+    OriginLimits {
+        connect_timeout: limits.connect_timeout,
+        first_byte_timeout: limits.first_byte_timeout,
+        idle_timeout: limits.idle_timeout,
+        keep_alive_timeout: limits.keep_alive_timeout,
+        connections: limits.connections.div_ceil(addresses),
+        idle_connections: limits.idle_connections.div_ceil(addresses),
+        queue: limits.queue.div_ceil(addresses),
+        queue_timeout: limits.queue_timeout,
+        requests_per_connection: limits.requests_per_connection.unwrap_or(u32::MAX),
+    }
+}
+
+fn http_settings(config: &Config, workers: usize) -> HttpSettings {
+    let limits = &config.http.connection_limits;
+    let connections = config.node.max_connections as usize;
+    HttpSettings {
+        head: HeadLimits {
+            head_bytes: limits.head_bytes,
+            target_bytes: limits.target_bytes,
+            header_count: limits.header_count,
+            header_bytes: limits.head_bytes,
+            ..HeadLimits::default()
+        },
+        head_timeout: limits.head_timeout,
+        keep_alive_timeout: limits.keep_alive_timeout,
+        keep_alive_requests: limits.keep_alive_requests.unwrap_or(u32::MAX),
+        connection_age_max: limits.connection_age_max.unwrap_or(Duration::MAX),
+        send_timeout: config.http.limits.send_timeout,
+        parked_bytes: limits.parked_bytes as usize,
+        lingering_bytes: limits.lingering_bytes,
+        lingering_timeout: limits.lingering_timeout,
+        connections_per_worker: connections.div_ceil(workers.max(1)),
+        origin_connections_total: config.node.origin_connections_total,
+    }
+}
+
+/// Settings by the policy's location numbers.
+fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<LocationSettings> {
+    let settings = |origin: usize, limits: &RequestLimits| LocationSettings {
+        origin: u32::try_from(origin).unwrap_or(u32::MAX),
+        request_body_bytes: limits.request_body_bytes,
+        body_timeout: limits.body_timeout,
+        body_rate_min_bytes: limits.body_rate_min_bytes,
+        body_rate_grace: limits.body_rate_grace,
+        send_timeout: limits.send_timeout,
+    };
+    (0..policy.location_count())
+        .map(|number| {
+            let number = LocationIndex(u32::try_from(number).unwrap_or(u32::MAX));
+            // Every number below the count has its position.
+            let (server, location) = policy.location_position(number).unwrap_or((0, None));
+            let server = &config.servers[server];
+            match location {
+                Some(index) => {
+                    let location = &server.locations[index];
+                    settings(location.origin, &location.limits)
+                }
+                None => settings(server.origin, &server.limits),
+            }
+        })
+        .collect()
+}
+
+fn build_engine(
+    config: &Config,
+    file: &Path,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Option<Engine> {
+    let pack = if config.detection.signatures.is_empty() {
+        Pack::embedded()
+    } else {
+        match own_pack(&config.detection.signatures, errors) {
+            Some(pack) => pack,
+            None => return None,
+        }
+    };
+    let options = EngineOptions { min_score: config.detection.min_score, ..EngineOptions::default() };
+    let cache_file = config.detection.cache_dir.as_ref().map(|folder| {
+        let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
+        folder.join(format!("signatures-{digest}.hsdb"))
+    });
+    let cached = cache_file.as_ref().and_then(|path| std::fs::read(path).ok());
+    match Engine::compile_with_cache(pack, options, cached.as_deref()) {
+        Ok((engine, fresh)) => {
+            if let (Some(path), Some(bytes)) = (&cache_file, fresh)
+                && let Err(error) = store(path, &bytes)
+            {
+                warnings.push(ConfigWarning {
+                    place: Where::File(path.clone()),
+                    key: "detection.cache_dir".to_owned(),
+                    message: format!(
+                        "the compiled signatures can't be kept ({error}); every start compiles them anew"
+                    ),
+                });
+            }
+            Some(engine)
+        }
+        Err(error) => {
+            errors.push(ConfigError {
+                place: Where::File(file.to_owned()),
+                key: "detection".to_owned(),
+                message: error.to_string(),
+                advice: String::new(),
+            });
+            None
+        }
+    }
+}
+
+/// The built-in signatures and those of the configured folders.
+fn own_pack(folders: &[PathBuf], errors: &mut Vec<ConfigError>) -> Option<Pack> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for folder in folders {
+        if let Err(error) = read_signatures(folder, &mut files) {
+            errors.push(ConfigError {
+                place: Where::File(folder.clone()),
+                key: "detection.signatures".to_owned(),
+                message: format!("can't be read: {error}"),
+                advice: "name a folder of .toml files that this user may read".to_owned(),
+            });
+            return None;
+        }
+    }
+    let borrowed: Vec<(&str, &str)> =
+        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    match Pack::embedded_with(&borrowed) {
+        Ok(pack) => Some(pack),
+        Err(found) => {
+            errors.extend(found.iter().map(|error| ConfigError {
+                place: Where::File(PathBuf::from(&error.file)),
+                key: "detection.signatures".to_owned(),
+                message: error.to_string(),
+                advice: String::new(),
+            }));
+            None
+        }
+    }
+}
+
+fn read_signatures(folder: &Path, files: &mut Vec<(String, String)>) -> std::io::Result<()> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    for path in paths {
+        let text = std::fs::read_to_string(&path)?;
+        files.push((path.display().to_string(), text));
+    }
+    Ok(())
+}
+
+/// Writes a cache file so that no other process ever reads half of it.
+fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! One generation of everything that decides about a request: compiled, immutable, shared by all workers.
+//!
+//! A snapshot is made from a config that was read and checked; if any part can't be made, none is, and the
+//! generation in force stays.
+
+mod build;
+mod policy_source;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::{Balance, OverLimit};
+use crate::http::HeadLimits;
+use crate::tls::OriginTls;
+use crate::worker::TlsKey;
+
+pub use build::{Built, build};
+
+/// A compiled generation.
+pub struct Snapshot {
+    /// Counts up from 1 with every generation put in force.
+    pub generation: u64,
+    /// SHA-256 of the config files this was made from, as hex.
+    pub digest: String,
+    /// Modes, rules, lists.
+    pub policy: weir_policy::Policy,
+    /// Compiled signatures.
+    pub engine: weir_inspect::Engine,
+    /// Settings that hold before a server is known.
+    pub http: HttpSettings,
+    /// By `LocationIndex` of the policy.
+    pub locations: Vec<LocationSettings>,
+    /// By origin number.
+    pub origins: Vec<Origin>,
+    /// What inspection may cost and what happens beyond.
+    pub detection: DetectionSettings,
+    /// Whose forwarding header is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The forwarding header that trusted proxies set, in lower case.
+    pub real_ip_header: String,
+    /// Names of the servers, for labels.
+    pub server_names: Vec<Arc<str>>,
+    /// `(name, unix seconds of expiry)` of every client certificate.
+    pub certificate_expiries: Vec<(String, i64)>,
+}
+
+/// Limits and times that hold before a server is known, and for connections as such.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Limits of a request head.
+    pub head: HeadLimits,
+    /// For the whole head, from its first byte.
+    pub head_timeout: Duration,
+    /// Between two requests of a connection, and before the first.
+    pub keep_alive_timeout: Duration,
+    /// Requests per client connection.
+    pub keep_alive_requests: u32,
+    /// Age from which a client connection is closed after its answer.
+    pub connection_age_max: Duration,
+    /// For what is sent to a client whose server isn't known.
+    pub send_timeout: Duration,
+    /// Bytes that may wait for a slow peer before the other side isn't read any more.
+    pub parked_bytes: usize,
+    /// Input thrown away after an error answer, so that the answer arrives.
+    pub lingering_bytes: u64,
+    /// Time for the same.
+    pub lingering_timeout: Duration,
+    /// Client connections of one worker.
+    pub connections_per_worker: usize,
+    /// Connections to all origins together, of one worker.
+    pub origin_connections_total: u32,
+}
+
+/// What a location adds to its policy.
+#[derive(Clone, Debug)]
+pub struct LocationSettings {
+    /// Number of its origin.
+    pub origin: u32,
+    /// Longest body that is forwarded; none = no limit.
+    pub request_body_bytes: Option<u64>,
+    /// Longest pause between two reads of a body.
+    pub body_timeout: Duration,
+    /// Lowest mean rate of a body, in bytes a second; none = no limit.
+    pub body_rate_min_bytes: Option<u64>,
+    /// How long a body may be slower than that.
+    pub body_rate_grace: Duration,
+    /// For what is sent to be taken by the client's side.
+    pub send_timeout: Duration,
+}
+
+/// Where clean requests go.
+pub struct Origin {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// Its addresses; never empty.
+    pub addresses: Vec<SocketAddr>,
+    /// How an address is chosen.
+    pub balance: Balance,
+    /// Absent for plain TCP.
+    pub tls: Option<OriginTlsSettings>,
+    /// Times and caps.
+    pub limits: OriginLimits,
+}
+
+/// TLS towards an origin.
+pub struct OriginTlsSettings {
+    /// What the config compiled to.
+    pub settings: OriginTls,
+    /// The part of the pool key that it makes.
+    pub key: TlsKey,
+}
+
+/// Times and caps of the connections to one address of an origin, per worker.
+#[derive(Clone, Copy, Debug)]
+pub struct OriginLimits {
+    /// For the TCP connection and the TLS handshake together.
+    pub connect_timeout: Duration,
+    /// From the request sent to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// Between two reads of an answer.
+    pub idle_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub keep_alive_timeout: Duration,
+    /// Connections per address and worker.
+    pub connections: u32,
+    /// Unused connections kept per address and worker.
+    pub idle_connections: u32,
+    /// Requests that may wait for a connection.
+    pub queue: u32,
+    /// How long they wait.
+    pub queue_timeout: Duration,
+    /// Requests per connection before it is closed.
+    pub requests_per_connection: u32,
+}
+
+/// What inspection may cost.
+#[derive(Clone, Debug)]
+pub struct DetectionSettings {
+    /// Inspected bytes of one body.
+    pub body_limit_bytes: usize,
+    /// What happens to a request whose body is longer.
+    pub over_body_limit: OverLimit,
+    /// What happens to a request whose inspection was cut short.
+    pub over_time_limit: OverLimit,
+}
+
+/// Attack classes as metrics number them: those of inspection, then those that the dataplane itself records.
+const OWN_ATTACK_CLASSES: [&str; 2] = ["overlimit_res", "blocked_source"];
+
+/// The names of all attack classes, by their number.
+pub fn attack_class_names() -> Vec<String> {
+    let inspected = weir_inspect::AttackClass::ALL.iter().map(|class| class.as_str());
+    inspected.chain(OWN_ATTACK_CLASSES).map(str::to_owned).collect()
+}
+
+/// The number of an attack class.
+pub fn attack_class_number(name: &str) -> Option<u32> {
+    let inspected = weir_inspect::AttackClass::ALL.iter().map(|class| class.as_str());
+    let position = inspected.chain(OWN_ATTACK_CLASSES).position(|class| class == name)?;
+    u32::try_from(position).ok()
+}
+
+impl Snapshot {
+    /// The address that a request is judged by: the peer's, or the one that a trusted proxy forwarded.
+    ///
+    /// The header is read from the right: trusted hops are skipped, the first address that isn't trusted is
+    /// the client. Anything that isn't an address ends the walk at the last hop that was believed.
+    pub fn client_address(&self, peer: IpAddr, headers: &[(&[u8], &[u8])]) -> IpAddr {
+        if self.trusted_proxies.is_empty() || !self.is_trusted(peer) {
+            return peer;
+        }
+        let name = self.real_ip_header.as_bytes();
+        let mut client = peer;
+        for (_, value) in headers.iter().rev().filter(|(field, _)| field.eq_ignore_ascii_case(name)) {
+            for item in value.rsplit(|byte| *byte == b',') {
+                let Some(address) = parse_forwarded_address(item) else { return client };
+                client = address;
+                if !self.is_trusted(client) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+
+    /// Whether a peer is one of the trusted proxies.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// One element of a forwarding header: an address, perhaps with a port, perhaps in brackets.
+fn parse_forwarded_address(item: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(item).ok()?.trim_matches([' ', '\t']);
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    text.parse::<SocketAddr>()
+        .map(|address| address.ip())
+        .ok()
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+        .map(|address| address.to_canonical())
+}

@@ -1,0 +1,169 @@
+//! The config's words for the policy compiler, and the compiler's errors back at their places in the files.
+
+use std::path::Path;
+
+use weir_policy::{
+    CompileError, Condition, ContextSource, List, ListEntry, LocationSource, MatchKind, Mode, ModeByHeader,
+    Override, Place, Point, PolicySource, RuleKind, RuleMode, RuleSource, ServerSource, Test, Warning,
+};
+
+use crate::config::{self, Config, ConfigError, ConfigWarning, Where};
+
+/// What the policy compiler is given.
+pub(super) fn policy_source(config: &Config) -> PolicySource {
+    PolicySource {
+        http: context(&config.http.context),
+        servers: config.servers.iter().map(server).collect(),
+        general_mode: rule_mode(config.rules.general_mode),
+        rules: config.rules.rules.iter().map(rule).collect(),
+        lists: config.ip_lists.entries.iter().map(list_entry).collect(),
+        acl_access_phase: config.http.acl_access_phase,
+    }
+}
+
+fn mode(mode: config::Mode) -> Mode {
+    match mode {
+        config::Mode::Off => Mode::Off,
+        config::Mode::Monitoring => Mode::Monitoring,
+        config::Mode::SafeBlocking => Mode::SafeBlocking,
+        config::Mode::Block => Mode::Block,
+    }
+}
+
+fn rule_mode(setting: config::RuleMode) -> RuleMode {
+    match setting {
+        config::RuleMode::Default => RuleMode::Default,
+        config::RuleMode::Set(value) => RuleMode::Set(mode(value)),
+    }
+}
+
+fn context(context: &config::ContextConfig) -> ContextSource {
+    ContextSource {
+        mode: context.mode.map(mode),
+        mode_from_environment: context.mode_from_environment,
+        mode_allow_override: context.mode_allow_override.map(|value| match value {
+            config::ModeOverride::Off => Override::Off,
+            config::ModeOverride::Strict => Override::Strict,
+            config::ModeOverride::On => Override::On,
+        }),
+        mode_by_header: context.mode_by_header.as_ref().map(|map| ModeByHeader {
+            header: map.header.clone(),
+            contains: map.contains.iter().map(|(text, value)| (text.clone(), mode(*value))).collect(),
+        }),
+        application: context.application,
+        disable_acl: context.disable_acl,
+    }
+}
+
+fn server(server: &config::ServerConfig) -> ServerSource {
+    ServerSource {
+        name: server.name.clone(),
+        hosts: server.hosts.clone(),
+        default: server.default,
+        context: context(&server.context),
+        locations: server.locations.iter().map(location).collect(),
+    }
+}
+
+fn location(location: &config::LocationConfig) -> LocationSource {
+    LocationSource {
+        path: location.path.clone(),
+        kind: match location.match_kind {
+            config::MatchKind::Prefix => MatchKind::Prefix,
+            config::MatchKind::Exact => MatchKind::Exact,
+            config::MatchKind::PrefixFinal => MatchKind::PrefixFinal,
+            config::MatchKind::Regex => MatchKind::Regex,
+            config::MatchKind::RegexNocase => MatchKind::RegexNocase,
+        },
+        context: context(&location.context),
+    }
+}
+
+fn rule(rule: &config::RuleConfig) -> RuleSource {
+    RuleSource {
+        id: rule.id,
+        kind: match rule.kind {
+            config::RuleKind::Mode(value) => RuleKind::Mode(rule_mode(value)),
+        },
+        uri: rule.uri.clone(),
+        when: rule.when.iter().map(condition).collect(),
+    }
+}
+
+fn condition(condition: &config::ConditionConfig) -> Condition {
+    Condition {
+        point: match &condition.point {
+            config::Point::Method => Point::Method,
+            config::Point::Instance => Point::Instance,
+            config::Point::Scheme => Point::Scheme,
+            config::Point::Proto => Point::Proto,
+            config::Point::Uri => Point::Uri,
+            config::Point::Path(index) => Point::Path(u32::from(*index)),
+            config::Point::ActionName => Point::ActionName,
+            config::Point::ActionExt => Point::ActionExt,
+            config::Point::Query(name) => Point::Query(name.clone()),
+            config::Point::Header(name) => Point::Header(name.clone()),
+        },
+        is: match condition.is {
+            config::Test::Equal => Test::Equal,
+            config::Test::Iequal => Test::Iequal,
+            config::Test::Regex => Test::Regex,
+            config::Test::Absent => Test::Absent,
+        },
+        value: condition.value.clone(),
+    }
+}
+
+fn list_entry(entry: &config::ListEntryConfig) -> ListEntry {
+    ListEntry {
+        list: match entry.list {
+            config::ListKind::Allow => List::Allow,
+            config::ListKind::Deny => List::Deny,
+            config::ListKind::Gray => List::Gray,
+        },
+        address: entry.address,
+        applications: entry.applications.clone(),
+        expires: entry.expires,
+        reason: entry.reason.clone(),
+    }
+}
+
+/// Where in the files the compiler's place is.
+fn place_in_files<'a>(config: &'a Config, place: &Place) -> Option<&'a config::Place> {
+    match place {
+        Place::Policy | Place::Http => None,
+        Place::Server { server, .. } => config.servers.get(*server).map(|server| &server.place),
+        Place::Location { server, location, .. } => {
+            config.servers.get(*server)?.locations.get(*location).map(|location| &location.place)
+        }
+        Place::Rule { index, .. } => config.rules.rules.get(*index).map(|rule| &rule.place),
+        Place::Entry { index } => config.ip_lists.entries.get(*index).map(|entry| &entry.place),
+    }
+}
+
+/// A compiler's error as an error of the file that it comes from.
+pub(super) fn error_in_files(config: &Config, file: &Path, error: &CompileError) -> ConfigError {
+    let key = if error.key.is_empty() {
+        error.place.to_string()
+    } else {
+        format!("{}: {}", error.place, error.key)
+    };
+    match place_in_files(config, &error.place) {
+        Some(place) => ConfigError::at(place, &key, error.problem.clone(), error.expected.clone()),
+        None => ConfigError {
+            place: Where::File(file.to_owned()),
+            key,
+            message: error.problem.clone(),
+            advice: error.expected.clone(),
+        },
+    }
+}
+
+/// The same for a warning.
+pub(super) fn warning_in_files(config: &Config, file: &Path, warning: &Warning) -> ConfigWarning {
+    let place = match place_in_files(config, &warning.place) {
+        Some(place) => Where::Text(place.clone()),
+        None => Where::File(file.to_owned()),
+    };
+    ConfigWarning { place, key: warning.place.to_string(), message: warning.message.clone() }
+}

@@ -1,0 +1,320 @@
+//! From a parsed head to a verdict: policy, access lists, inspection, and what follows from them.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use weir_policy::{Finding, Reason, Stage, Verdict};
+
+use super::client::upload_of;
+use super::request::{Answer, Request, Sink, Upload};
+use super::{ClientId, Life, Worker};
+use crate::decision::{self, HeaderList};
+use crate::http::{self, BodyFraming};
+use crate::io::Io;
+use crate::snapshot::attack_class_number;
+use crate::telemetry::{BlockReason, Limit, VerdictLabel};
+
+/// The verdict on what was not looked at.
+const PASS: Verdict = Verdict { block: false, reason: Reason::None, record: false };
+
+/// A request that can't be served for a reason of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+}
+
+impl<I: Io> Worker<I> {
+    /// The head is complete: resolves the policy and starts what it says.
+    pub(super) fn request_begins(&mut self, id: ClientId, mut request: Box<Request>) {
+        let generation = Rc::clone(&self.current);
+        let snapshot = &generation.snapshot;
+        let Some(client) = self.clients.get(id) else { return self.put_request(request) };
+        request.id = self.request_ids.next();
+        request.started = self.io.now();
+        request.upload = upload_of(request.head.framing());
+        request.framing_to_origin = request.head.framing();
+        request.keep_alive = request.head.keep_alive()
+            && client.served < snapshot.http.keep_alive_requests
+            && self.io.now().since(client.opened) < snapshot.http.connection_age_max
+            && self.life == Life::Serving;
+
+        let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
+        let client_ip = snapshot.client_address(client.peer.ip(), &headers);
+        let facts = decision::facts(&request.head, &request.head_bytes, b"http", &headers);
+        let now = self.io.unix_nanos() / 1_000_000_000;
+        let resolution = snapshot.policy.resolve(&mut self.policy_scratch, &facts, client_ip, now);
+        drop(headers);
+        request.client_ip = Some(client_ip);
+        request.resolution = Some(resolution);
+
+        let body_limit = snapshot.locations[resolution.location.0 as usize].request_body_bytes;
+        let too_long =
+            matches!((&request.upload, body_limit), (Upload::Length(bytes), Some(limit)) if *bytes > limit);
+        request.generation = Some(generation);
+        if too_long {
+            self.client_put_request(id, request);
+            self.metrics.limit(Limit::RequestBodyBytes);
+            self.client_answer_and_close(id, 413, "request_body_too_long");
+            return;
+        }
+        match resolution.stage {
+            Stage::PassUninspected => {
+                request.verdict = Some(self.verdict(&request, Finding::None));
+                self.request_streams(id, request);
+            }
+            Stage::BlockNow(_) => {
+                let verdict = self.verdict(&request, Finding::None);
+                self.block(id, request, verdict);
+            }
+            Stage::Inspect { .. } if !request.is_uploading() => self.request_decides(id, request),
+            Stage::Inspect { hold: true } => {
+                request.sink = Sink::Hold;
+                request.inspect = true;
+                self.request_expects(id, request);
+            }
+            Stage::Inspect { hold: false } => {
+                request.inspect = true;
+                self.request_streams(id, request);
+            }
+        }
+    }
+
+    /// Puts a request whose body is still to come in place, and tells a client that waits for it to go on.
+    fn request_expects(&mut self, id: ClientId, request: Box<Request>) {
+        let expects = request.is_uploading() && request.head.expects_continue();
+        self.client_put_request(id, request);
+        if expects {
+            let mut out = self.buffers.take();
+            out.extend_from_slice(http::CONTINUE);
+            self.client_push(id, out, None);
+        }
+        self.client_body_progress(id);
+    }
+
+    /// Forwards at once; the body follows as it comes.
+    fn request_streams(&mut self, id: ClientId, mut request: Box<Request>) {
+        request.sink = Sink::Stream;
+        self.request_expects(id, request);
+        self.forward(id);
+    }
+
+    /// All that is to be inspected is here: inspects it and acts on the verdict.
+    fn request_decides(&mut self, id: ClientId, mut request: Box<Request>) {
+        let verdict = self.inspect(&mut request);
+        if verdict.block {
+            self.block(id, request, verdict);
+            return;
+        }
+        request.inspect = false;
+        request.sink = if request.is_uploading() { Sink::Stream } else { Sink::Discard };
+        self.client_put_request(id, request);
+        self.forward(id);
+    }
+
+    /// Takes body bytes that came in (framing removed) to where they belong.
+    pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
+        request.body_bytes += data.len() as u64;
+        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
+            return Ok(());
+        };
+        let snapshot = &generation.snapshot;
+        let limit = snapshot.locations[resolution.location.0 as usize].request_body_bytes;
+        if request.sink != Sink::Discard && limit.is_some_and(|limit| request.body_bytes > limit) {
+            self.metrics.limit(Limit::RequestBodyBytes);
+            return Err(Refusal { status: 413, code: "request_body_too_long" });
+        }
+        let inspected = snapshot.detection.body_limit_bytes;
+        match request.sink {
+            Sink::Discard => {}
+            Sink::Hold => {
+                // What goes beyond the limit isn't inspected, but it is kept: it may have to be forwarded.
+                request.body.extend_from_slice(data);
+                request.body_over_limit = request.body.len() > inspected;
+            }
+            Sink::Stream => {
+                if request.inspect {
+                    let room = inspected.saturating_sub(request.body.len()).min(data.len());
+                    request.body.extend_from_slice(&data[..room]);
+                    request.body_over_limit |= room < data.len();
+                }
+                request.streamed = true;
+                frame_body(request.framing_to_origin, data, &mut request.to_origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// A held body has outgrown what is inspected: decides on what is there.
+    pub(super) fn request_over_body_limit(&mut self, id: ClientId) {
+        let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
+            return;
+        };
+        let verdict = self.inspect(&mut request);
+        if verdict.block {
+            self.block(id, request, verdict);
+            return;
+        }
+        // From here on the rest streams behind what was held.
+        request.inspect = false;
+        request.sink = Sink::Stream;
+        self.client_put_request(id, request);
+        self.forward(id);
+    }
+
+    /// The last byte of the body came in.
+    pub(super) fn request_body_ended(&mut self, id: ClientId) {
+        let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
+            return;
+        };
+        match request.sink {
+            Sink::Hold => {
+                // All of it is here: its length is known, however it came.
+                request.framing_to_origin = BodyFraming::Length(request.body.len() as u64);
+                self.request_decides(id, request);
+            }
+            Sink::Stream => {
+                if matches!(request.framing_to_origin, BodyFraming::Chunked) {
+                    request.to_origin.extend_from_slice(http::LAST_CHUNK);
+                }
+                if request.inspect {
+                    // The origin has it already: what is found is recorded (spec S1.2, monitoring).
+                    self.inspect(&mut request);
+                    request.inspect = false;
+                }
+                self.client_put_request(id, request);
+                self.origin_flush(id);
+            }
+            Sink::Discard => {
+                let answered = request.answer == Answer::Done;
+                self.client_put_request(id, request);
+                if answered {
+                    self.client_finish(id, false);
+                }
+            }
+        }
+    }
+
+    /// Inspects what is there of the request, records what was found, and gives the verdict.
+    fn inspect(&mut self, request: &mut Request) -> Verdict {
+        let Some(generation) = request.generation.clone() else { return PASS };
+        let limit = generation.snapshot.detection.body_limit_bytes;
+        let started = Instant::now();
+        let mut inspector = generation.inspector.borrow_mut();
+        let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
+        let body = &request.body[..request.body.len().min(limit)];
+        let complete = !request.is_uploading() && !request.body_over_limit;
+        let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
+        let report = inspector.inspect(&generation.snapshot.engine, &view);
+        self.metrics.inspection_nanos(nanos(started.elapsed()));
+        let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
+        let finding = decision::finding(&report, shortened);
+        let Some(resolution) = &request.resolution else { return PASS };
+        let verdict = generation.snapshot.policy.verdict(resolution, finding);
+        request.verdict = Some(verdict);
+        if verdict.record {
+            let context = decision::EventContext {
+                request_id: &request.id,
+                unix_nanos: self.io.unix_nanos(),
+                client_ip: request.client_ip(),
+                snapshot: &generation.snapshot,
+                resolution,
+                head: &request.head,
+                bytes: &request.head_bytes,
+            };
+            decision::record(&context, &report, shortened, verdict, &mut request.events);
+        }
+        verdict
+    }
+
+    /// The verdict where nothing was inspected.
+    fn verdict(&self, request: &Request, finding: Finding) -> Verdict {
+        match (&request.generation, &request.resolution) {
+            (Some(generation), Some(resolution)) => generation.snapshot.policy.verdict(resolution, finding),
+            _ => PASS,
+        }
+    }
+
+    /// Answers 403. The connection lives on where the request's framing is sound and the rest of its body
+    /// is short enough to be thrown away.
+    fn block(&mut self, id: ClientId, mut request: Box<Request>, verdict: Verdict) {
+        request.verdict = Some(verdict);
+        if verdict.record && request.events.is_empty() {
+            self.record_access(&mut request, verdict);
+        }
+        request.sink = Sink::Discard;
+        let discards = self.current.snapshot.http.lingering_bytes;
+        let reads_on = match &request.upload {
+            Upload::Done => true,
+            // A client that waits for 100 may never send the body after a final answer.
+            Upload::Length(bytes) => *bytes <= discards && !request.waits_for_continue(),
+            Upload::Chunked(_) => false,
+        };
+        request.keep_alive &= reads_on;
+        let uploading = request.is_uploading();
+        self.client_put_request(id, request);
+        if !reads_on {
+            self.client_answer_and_close(id, 403, verdict.reason.as_str());
+            return;
+        }
+        self.client_write_answer(id, 403, verdict.reason.as_str());
+        if !uploading {
+            self.client_finish(id, false);
+        }
+    }
+
+    /// An event for a request that was refused for where it came from.
+    fn record_access(&self, request: &mut Request, verdict: Verdict) {
+        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else { return };
+        let context = decision::EventContext {
+            request_id: &request.id,
+            unix_nanos: self.io.unix_nanos(),
+            client_ip: request.client_ip(),
+            snapshot: &generation.snapshot,
+            resolution,
+            head: &request.head,
+            bytes: &request.head_bytes,
+        };
+        request.events.push(decision::access_event(&context, verdict));
+    }
+
+    /// The request is over: counts it and hands its events on.
+    pub(super) fn account(&mut self, request: &mut Request) {
+        let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
+        let verdict = request.verdict.unwrap_or(PASS);
+        let label = if verdict.block { VerdictLabel::Block } else { VerdictLabel::Pass };
+        // Server numbers are those of the request's own generation, and so are its counters.
+        generation.metrics.request(resolution.server.0, resolution.mode as u8, label);
+        self.metrics.request_nanos(nanos(self.io.now().since(request.started)));
+        if verdict.reason == Reason::AllowList {
+            self.metrics.allow_listed();
+        }
+        if verdict.block
+            && let Some(reason) = BlockReason::from_name(verdict.reason.as_str())
+        {
+            self.metrics.blocked(reason);
+        }
+        for mut event in request.events.drain(..) {
+            event.status = (request.status != 0).then_some(request.status);
+            if let (Some(attack), Some(action)) = (&event.attack, event.action)
+                && let Some(class) = attack_class_number(attack.class)
+            {
+                self.metrics.attack(class, action);
+            }
+            self.events.send(event);
+        }
+    }
+}
+
+fn nanos(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Body bytes as they go to the origin.
+pub(super) fn frame_body(framing: BodyFraming, data: &[u8], out: &mut Vec<u8>) {
+    match framing {
+        BodyFraming::Chunked if data.is_empty() => {}
+        BodyFraming::Chunked => http::write_chunk(data, out),
+        BodyFraming::None | BodyFraming::Length(_) => out.extend_from_slice(data),
+    }
+}

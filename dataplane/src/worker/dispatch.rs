@@ -1,0 +1,272 @@
+//! Finds a request its connection: address, pool, queue, and what to answer if there is none.
+
+use std::io::Write;
+
+use arrayvec::ArrayVec;
+
+use super::decide::frame_body;
+use super::pool::PoolIndex;
+use super::request::{Request, Sink};
+use super::upstream::{Download, OriginFailure, Stage};
+use super::{ClientId, UpstreamId, Worker};
+use crate::config::Balance;
+use crate::decision;
+use crate::http::{self, ForwardFacts};
+use crate::io::Io;
+use crate::telemetry::{Limit, UpstreamError};
+
+/// Addresses tried for one request before it is answered with the failure.
+const ATTEMPTS_MAX: u32 = 3;
+
+impl<I: Io> Worker<I> {
+    /// Writes the request for its origin and finds it a connection.
+    pub(super) fn forward(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let peer = client.peer.ip();
+        let Some(mut request) = client.request.take() else { return };
+        request.to_origin.clear();
+        self.write_request(&mut request, peer);
+        if !request.forwarded {
+            request.forwarded = true;
+            request.address = self.choose_address(&request);
+        }
+        self.client_put_request(id, request);
+        self.acquire(id);
+    }
+
+    fn write_request(&self, request: &mut Request, peer: std::net::IpAddr) {
+        let Some(generation) = &request.generation else { return };
+        let mut client_ip: ArrayVec<u8, 48> = ArrayVec::new();
+        // 48 bytes hold every address in text form, so this can't fail.
+        let _ = write!(client_ip, "{}", request.client_ip.unwrap_or(peer));
+        let facts = ForwardFacts {
+            client_ip: &client_ip,
+            peer_is_trusted: generation.snapshot.is_trusted(peer),
+            scheme: b"http",
+            request_id: &request.id,
+            body: request.framing_to_origin,
+        };
+        http::write_request_head(&request.head, &request.head_bytes, &facts, &mut request.to_origin);
+        // A body that was held goes with its head. One that streams follows later.
+        if request.sink != Sink::Stream || request.body_over_limit {
+            frame_body(request.framing_to_origin, &request.body, &mut request.to_origin);
+        }
+    }
+
+    fn choose_address(&mut self, request: &Request) -> usize {
+        let Some((generation, origin)) = self.origin_of(request) else { return 0 };
+        let pools = &generation.pools[origin];
+        if pools.len() < 2 {
+            return 0;
+        }
+        match generation.snapshot.origins[origin].balance {
+            Balance::RoundRobin => {
+                let position = &mut self.rotation[origin];
+                *position = position.wrapping_add(1);
+                *position % pools.len()
+            }
+            Balance::LeastRequests => {
+                let busy = |pool: &PoolIndex| {
+                    let pool = self.pools.peek(*pool);
+                    pool.open as usize - pool.idle.len() + pool.waiting.len()
+                };
+                // Ties go round, or the first address would get everything while the load is low.
+                let position = &mut self.rotation[origin];
+                *position = position.wrapping_add(1);
+                let start = *position;
+                (0..pools.len())
+                    .map(|step| (start.wrapping_add(step)) % pools.len())
+                    .min_by_key(|index| busy(&pools[*index]))
+                    .unwrap_or(0)
+            }
+            Balance::ClientIp => {
+                let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(request.client_ip);
+                (hash % pools.len() as u64) as usize
+            }
+        }
+    }
+
+    /// The request's generation and the number of its origin.
+    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<super::Generation>, usize)> {
+        let generation = request.generation.clone()?;
+        let location = request.resolution.as_ref()?.location.0 as usize;
+        let origin = generation.snapshot.locations[location].origin as usize;
+        Some((generation, origin))
+    }
+
+    /// Gives the request an idle connection, a new one, or a place in the queue.
+    fn acquire(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let Some(request) = &client.request else { return };
+        let Some((generation, origin)) = self.origin_of(request) else { return };
+        let index = generation.pools[origin][request.address];
+        let fresh_only = request.retried;
+        let total_max = generation.snapshot.http.origin_connections_total;
+        let may_open_more = self.pools.open_total < total_max;
+        let pool = self.pools.get(index);
+        if !fresh_only && let Some(upstream) = pool.idle.pop() {
+            let origin = pool.origin;
+            self.metrics.upstream_connection_reused(origin);
+            self.bind(upstream, id);
+        } else if pool.open < pool.limits.connections && may_open_more {
+            if let Err(failure) = self.upstream_open(index, id) {
+                self.try_next_address(id, failure);
+            }
+        } else if pool.waiting.len() < pool.limits.queue as usize {
+            let timeout = pool.limits.queue_timeout;
+            pool.waiting.push_back(id);
+            self.set_queued(id, true);
+            self.client_set_deadline(id, timeout);
+        } else {
+            self.metrics.limit(Limit::OriginQueue);
+            let detail = "all connections are busy and the queue is full";
+            self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueFull, detail));
+        }
+    }
+
+    fn set_queued(&mut self, id: ClientId, queued: bool) {
+        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+            request.queued = queued;
+        }
+    }
+
+    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+        self.set_queued(id, false);
+        self.metrics.limit(Limit::OriginQueueTimeout);
+        let detail = "no connection became free within queue_timeout";
+        self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));
+    }
+
+    /// The next request that waits for this pool and is still there.
+    pub(super) fn next_waiting(&mut self, index: PoolIndex) -> Option<ClientId> {
+        while let Some(id) = self.pools.get(index).waiting.pop_front() {
+            let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else {
+                continue;
+            };
+            let waits_here = self
+                .origin_of(request)
+                .is_some_and(|(generation, origin)| generation.pools[origin][request.address] == index);
+            if request.queued && waits_here {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// A place in the pool became free: the next waiting request gets a connection of its own.
+    pub(super) fn serve_waiting(&mut self, index: PoolIndex) {
+        let pool = self.pools.get(index);
+        if pool.waiting.is_empty() || pool.open >= pool.limits.connections {
+            return;
+        }
+        let Some(id) = self.next_waiting(index) else { return };
+        self.set_queued(id, false);
+        if let Err(failure) = self.upstream_open(index, id) {
+            self.try_next_address(id, failure);
+        }
+    }
+
+    /// Joins a ready connection and a request.
+    pub(super) fn bind(&mut self, id: UpstreamId, client_id: ClientId) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        upstream.client = Some(client_id);
+        upstream.download = Download::Head;
+        upstream.answering = false;
+        let Some(client) = self.clients.get_mut(client_id) else { return };
+        if let Some(request) = &mut client.request {
+            request.upstream = Some(id);
+            if request.queued {
+                request.queued = false;
+                client.deadline.clear();
+            }
+        }
+        self.origin_flush(client_id);
+    }
+
+    /// Sends what waits for the origin, if its connection is ready.
+    pub(super) fn origin_flush(&mut self, id: ClientId) {
+        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        if request.to_origin.is_empty() {
+            return;
+        }
+        let Some(upstream_id) = request.upstream else { return };
+        let Some(upstream) = self.upstreams.get_mut(upstream_id) else { return };
+        if upstream.stage != Stage::Ready {
+            return;
+        }
+        let mut out = self.buffers.take();
+        if let Some(engine) = &mut upstream.engine {
+            let sealed = engine.seal(&[&request.to_origin], &mut out);
+            request.to_origin.clear();
+            if let Err(failure) = sealed {
+                self.upstream_failed(upstream_id, failure.into());
+                return;
+            }
+        } else {
+            std::mem::swap(&mut out, &mut request.to_origin);
+        }
+        upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
+        if !upstream.answering {
+            let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
+            self.upstream_set_deadline(upstream_id, timeout);
+        }
+    }
+
+    /// Whether so much waits for the origin that the client is not to be read for now.
+    pub(super) fn origin_is_behind(&self, request: &Request) -> bool {
+        let Some(generation) = &request.generation else { return false };
+        let in_flight = request
+            .upstream
+            .and_then(|id| self.upstreams.get(id))
+            .map_or(0, |upstream| upstream.output.pending_bytes());
+        request.to_origin.len() + in_flight > generation.snapshot.http.parked_bytes
+    }
+
+    /// Nothing was sent yet, so another address may be tried whatever the method is.
+    pub(super) fn try_next_address(&mut self, id: ClientId, failure: OriginFailure) {
+        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        let Some(generation) = request.generation.clone() else { return };
+        let Some(resolution) = &request.resolution else { return };
+        let origin = generation.snapshot.locations[resolution.location.0 as usize].origin as usize;
+        let addresses = generation.pools[origin].len();
+        request.attempts += 1;
+        if request.attempts >= ATTEMPTS_MAX.min(u32::try_from(addresses).unwrap_or(u32::MAX)) {
+            self.origin_failed(id, failure);
+            return;
+        }
+        request.address = (request.address + 1) % addresses;
+        self.metrics.retry(u32::try_from(origin).unwrap_or(u32::MAX));
+        self.acquire(id);
+    }
+
+    /// No origin could serve the request: says so to the client and records why.
+    pub(super) fn origin_failed(&mut self, id: ClientId, failure: OriginFailure) {
+        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        if let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) {
+            let context = decision::EventContext {
+                request_id: &request.id,
+                unix_nanos: self.io.unix_nanos(),
+                client_ip: request.client_ip(),
+                snapshot: &generation.snapshot,
+                resolution,
+                head: &request.head,
+                bytes: &request.head_bytes,
+            };
+            let event = decision::origin_event(&context, failure.code, &failure.detail);
+            request.events.push(event);
+        }
+        if request.is_uploading() {
+            self.client_answer_and_close(id, failure.status, failure.code);
+            return;
+        }
+        self.client_write_answer(id, failure.status, failure.code);
+        self.client_finish(id, false);
+        self.client_later(id);
+    }
+}

@@ -1,0 +1,144 @@
+//! Pools of connections to origins: per worker, last in first out, with caps and a waiting queue.
+//!
+//! A pool is one address under one identity. Its key says everything that must be equal for two requests to
+//! share a connection; keys are compared whole, never by hash alone. Pools outlive a snapshot generation, so
+//! a reload keeps the connections whose key did not change.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+
+use super::{ClientId, UpstreamId};
+use crate::io::Monotonic;
+use crate::snapshot::{OriginLimits, Snapshot};
+
+/// A pool's place in the worker's table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PoolIndex(pub(crate) u32);
+
+/// What makes connections interchangeable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PoolKey {
+    pub(crate) address: SocketAddr,
+    /// Absent for plain TCP.
+    pub(crate) tls: Option<TlsKey>,
+}
+
+/// The TLS part of a pool's key. The protocol (ALPN) is always `http/1.1` and so is no part of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsKey {
+    /// The name asked for (SNI) and verified.
+    pub server_name: String,
+    /// SHA-256 of the client certificate presented; absent if none is.
+    pub identity: Option<[u8; 32]>,
+    /// SHA-256 of what the origin's certificate is verified against.
+    pub trust: [u8; 32],
+}
+
+/// TLS settings of a pool: one config, and so one session cache, per pool and worker.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolTls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) server_name: ServerName<'static>,
+}
+
+/// Connections to one address under one identity.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) key: PoolKey,
+    pub(crate) tls: Option<PoolTls>,
+    pub(crate) limits: OriginLimits,
+    /// The origin's place in the newest snapshot, for labels.
+    pub(crate) origin: u32,
+    /// Connections that exist, in whatever state.
+    pub(crate) open: u32,
+    /// Idle connections; the last one was used last and is used next.
+    pub(crate) idle: Vec<UpstreamId>,
+    /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
+    pub(crate) waiting: VecDeque<ClientId>,
+    /// The origin's name, for the log.
+    pub(crate) name: Arc<str>,
+    /// The last failure that was logged, and when.
+    pub(crate) logged: Option<(&'static str, Monotonic)>,
+}
+
+impl Pool {
+    /// Takes a connection off the idle list, wherever it stands there.
+    pub(crate) fn forget_idle(&mut self, upstream: UpstreamId) -> bool {
+        // The one that dies is most often the one that idled longest: look from the front.
+        match self.idle.iter().position(|id| *id == upstream) {
+            Some(position) => {
+                self.idle.remove(position);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// All pools of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    table: Vec<Pool>,
+    /// Connections of all pools, for the cap over all origins.
+    pub(crate) open_total: u32,
+}
+
+impl Pools {
+    pub(crate) fn get(&mut self, index: PoolIndex) -> &mut Pool {
+        &mut self.table[index.0 as usize]
+    }
+
+    pub(crate) fn peek(&self, index: PoolIndex) -> &Pool {
+        &self.table[index.0 as usize]
+    }
+
+    /// Makes sure that every address of every origin has its pool, and says which.
+    ///
+    /// Pools that the new snapshot doesn't name any more stay until their connections are gone; they get no
+    /// new requests because no origin points at them.
+    pub(crate) fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Vec<PoolIndex>> {
+        let mut by_origin = Vec::with_capacity(snapshot.origins.len());
+        for (number, origin) in snapshot.origins.iter().enumerate() {
+            let pools = origin.addresses.iter().map(|address| {
+                let key = PoolKey { address: *address, tls: origin.tls.as_ref().map(|tls| tls.key.clone()) };
+                let index = self.find_or_add(key, origin);
+                self.table[index.0 as usize].origin = u32::try_from(number).unwrap_or(u32::MAX);
+                self.table[index.0 as usize].limits = origin.limits;
+                index
+            });
+            by_origin.push(pools.collect());
+        }
+        by_origin
+    }
+
+    fn find_or_add(&mut self, key: PoolKey, origin: &crate::snapshot::Origin) -> PoolIndex {
+        if let Some(position) = self.table.iter().position(|pool| pool.key == key) {
+            return PoolIndex(u32::try_from(position).unwrap_or(u32::MAX));
+        }
+        let tls = origin.tls.as_ref().map(|tls| PoolTls {
+            config: tls.settings.for_worker(),
+            server_name: tls.settings.server_name.clone(),
+        });
+        self.table.push(Pool {
+            key,
+            tls,
+            limits: origin.limits,
+            origin: 0,
+            open: 0,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            name: Arc::clone(&origin.name),
+            logged: None,
+        });
+        PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Every idle connection, for a drain.
+    pub(crate) fn all_idle(&self) -> Vec<UpstreamId> {
+        self.table.iter().flat_map(|pool| pool.idle.iter().copied()).collect()
+    }
+}

@@ -1,0 +1,364 @@
+//! Carries the origin's answer to the client: head checked and written anew, body re-framed.
+
+use std::ops::Range;
+
+use super::request::Answer;
+use super::upstream::{Download, OriginFailure, Stage};
+use super::{ClientId, HANDED_OVER_MAX, UpstreamId, Worker};
+use crate::http::{self, Progress, ResponseFacts, ResponseFraming, Version};
+use crate::io::{Io, ReceiveBuffer};
+use crate::telemetry::{Limit, UpstreamError};
+
+/// Body parts of at least this size are passed on in the buffer they came in; smaller ones are copied, so that
+/// a few bytes never pin a whole receive buffer.
+const HAND_OVER_BYTES_MIN: usize = 16 * 1024;
+/// Interim answers (1xx) per request.
+const INTERIM_RESPONSES_MAX: u32 = 8;
+
+/// Bytes from an origin: a whole received buffer, or plaintext that belongs to the worker.
+pub(super) struct Incoming<'a, B> {
+    pub(super) buffer: Option<B>,
+    pub(super) plaintext: &'a [u8],
+}
+
+impl<B: ReceiveBuffer> Incoming<'_, B> {
+    fn bytes(&self) -> &[u8] {
+        match &self.buffer {
+            Some(buffer) => buffer.bytes(),
+            None => self.plaintext,
+        }
+    }
+}
+
+impl<I: Io> Worker<I> {
+    /// Takes bytes that an origin sent.
+    pub(super) fn relay(
+        &mut self,
+        id: UpstreamId,
+        incoming: Incoming<'_, I::Buffer>,
+        mut range: Range<usize>,
+    ) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        let Some(client_id) = upstream.client else {
+            // Nobody asked: whatever this is, the connection can't be trusted with a request.
+            let origin = self.pools.get(upstream.pool).origin;
+            self.metrics.upstream_error(origin, UpstreamError::BadResponse);
+            self.upstream_discard(id);
+            return;
+        };
+        if upstream.stage != Stage::Ready {
+            let failure =
+                OriginFailure::new(502, UpstreamError::BadResponse, "the origin spoke before it was asked");
+            self.upstream_failed(id, failure);
+            return;
+        }
+        upstream.answering = true;
+        let idle_timeout = self.pools.get(upstream.pool).limits.idle_timeout;
+        self.upstream_set_deadline(id, idle_timeout);
+        let mut out = self.buffers.take();
+        if matches!(self.download(id), Some(Download::Head)) {
+            match self.relay_head(id, client_id, incoming.bytes(), &mut range, &mut out) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.client_push(client_id, out, None);
+                    return;
+                }
+                Err(failure) => {
+                    self.buffers.put(out);
+                    self.upstream_failed(id, failure);
+                    return;
+                }
+            }
+        }
+        self.relay_body(id, client_id, incoming, range, out);
+    }
+
+    fn download(&self, id: UpstreamId) -> Option<&Download> {
+        self.upstreams.get(id).map(|upstream| &upstream.download)
+    }
+
+    /// Takes head bytes off the front of `range`. True once the final head was written to `out`.
+    fn relay_head(
+        &mut self,
+        id: UpstreamId,
+        client_id: ClientId,
+        bytes: &[u8],
+        range: &mut Range<usize>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, OriginFailure> {
+        let limits = self.current.snapshot.http.head;
+        loop {
+            let Some(client) = self.clients.get_mut(client_id) else { return Ok(false) };
+            let Some(request) = &mut client.request else { return Ok(false) };
+            let before = request.response_bytes.len();
+            let room = (limits.head_bytes as usize + 4).saturating_sub(before);
+            let new = &bytes[range.clone()];
+            let end = memchr::memmem::find(new, b"\r\n\r\n").map_or(new.len(), |at| at + 4);
+            let taken = end.min(room).min(new.len());
+            request.response_bytes.extend_from_slice(&new[..taken]);
+            let was_head = request.head.is_head();
+            let progress = request
+                .response
+                .parse(&request.response_bytes, was_head, &limits)
+                .map_err(|error| OriginFailure::new(502, UpstreamError::BadResponse, error.detail))?;
+            let Progress::Complete { consumed } = progress else {
+                range.start += taken;
+                if range.start >= range.end {
+                    return Ok(false);
+                }
+                continue;
+            };
+            range.start += consumed - before;
+            request.response_bytes.truncate(consumed);
+            if !request.response.is_interim() {
+                break;
+            }
+            self.relay_interim(client_id, out)?;
+        }
+        self.relay_final_head(id, client_id, out);
+        Ok(true)
+    }
+
+    /// An interim answer: 100 was given by us, 101 was never asked for, others go to clients that know them.
+    fn relay_interim(&mut self, client_id: ClientId, out: &mut Vec<u8>) -> Result<(), OriginFailure> {
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return Ok(());
+        };
+        request.interim_responses += 1;
+        let status = request.response.status();
+        if status == 101 || request.interim_responses > INTERIM_RESPONSES_MAX {
+            let detail = format!("interim answer {status} (number {})", request.interim_responses);
+            return Err(OriginFailure::new(502, UpstreamError::BadResponse, detail));
+        }
+        if status != 100 && request.head.version() == Version::Http11 {
+            let facts = ResponseFacts {
+                client_version: Version::Http11,
+                keep_alive: true,
+                framing: ResponseFraming::None,
+                request_id: &request.id,
+            };
+            http::write_response_head(&request.response, &request.response_bytes, &facts, out);
+        }
+        request.response_bytes.clear();
+        request.response.clear();
+        Ok(())
+    }
+
+    fn relay_final_head(&mut self, id: UpstreamId, client_id: ClientId, out: &mut Vec<u8>) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        let framing = request.response.framing();
+        upstream.download = match framing {
+            ResponseFraming::None | ResponseFraming::Length(0) => Download::Done,
+            ResponseFraming::Length(bytes) => Download::Length(bytes),
+            ResponseFraming::Chunked => {
+                Download::Chunked(http::ChunkedDecoder::new(http::ChunkLimits::default()))
+            }
+            ResponseFraming::UntilClose => Download::UntilClose,
+        };
+        let version = request.head.version();
+        let to_client = match (framing, version) {
+            (ResponseFraming::None | ResponseFraming::Length(_), _) => framing,
+            (ResponseFraming::Chunked | ResponseFraming::UntilClose, Version::Http11) => {
+                ResponseFraming::Chunked
+            }
+            (ResponseFraming::Chunked | ResponseFraming::UntilClose, Version::Http10) => {
+                ResponseFraming::UntilClose
+            }
+        };
+        request.chunk_to_client = to_client == ResponseFraming::Chunked;
+        // An answer before the body's end leaves bytes on the connection that nobody wants to read.
+        request.keep_alive &= to_client != ResponseFraming::UntilClose && !request.is_uploading();
+        request.answer = Answer::Relaying;
+        request.status = request.response.status();
+        let facts = ResponseFacts {
+            client_version: version,
+            keep_alive: request.keep_alive,
+            framing: to_client,
+            request_id: &request.id,
+        };
+        http::write_response_head(&request.response, &request.response_bytes, &facts, out);
+    }
+
+    /// Takes body bytes, writes them (re-framed) behind `out`, and ends the answer if they are the last.
+    fn relay_body(
+        &mut self,
+        id: UpstreamId,
+        client_id: ClientId,
+        incoming: Incoming<'_, I::Buffer>,
+        range: Range<usize>,
+        mut out: Vec<u8>,
+    ) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        let bytes = &incoming.bytes()[range.clone()];
+        let mut used = 0;
+        let mut body = None;
+        let mut failure = None;
+        match &mut upstream.download {
+            Download::Head | Download::Done => {}
+            Download::Length(left) => {
+                used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= used as u64;
+                if *left == 0 {
+                    upstream.download = Download::Done;
+                }
+                let hands_over = used >= HAND_OVER_BYTES_MIN && self.handed_over < HANDED_OVER_MAX;
+                if hands_over && incoming.buffer.is_some() {
+                    body = Some(range.start..range.start + used);
+                } else {
+                    out.extend_from_slice(&bytes[..used]);
+                }
+            }
+            Download::UntilClose => {
+                used = bytes.len();
+                if request.chunk_to_client && !bytes.is_empty() {
+                    http::write_chunk(bytes, &mut out);
+                } else {
+                    out.extend_from_slice(bytes);
+                }
+            }
+            Download::Chunked(decoder) => {
+                while used < bytes.len() {
+                    match decoder.decode(&bytes[used..]) {
+                        Ok(chunk) => {
+                            let data = &bytes[used..][chunk.data.clone()];
+                            if request.chunk_to_client && !data.is_empty() {
+                                http::write_chunk(data, &mut out);
+                            } else {
+                                out.extend_from_slice(data);
+                            }
+                            used += chunk.consumed;
+                            if chunk.finished {
+                                upstream.download = Download::Done;
+                                break;
+                            }
+                        }
+                        Err(error) => {
+                            failure = Some(error.detail);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        let finished = matches!(upstream.download, Download::Done);
+        let excess = used < bytes.len() && failure.is_none();
+        if finished && request.chunk_to_client {
+            out.extend_from_slice(http::LAST_CHUNK);
+        }
+        let body = match (body, incoming.buffer) {
+            (Some(range), Some(buffer)) => Some((buffer, range)),
+            _ => None,
+        };
+        self.client_push(client_id, out, body);
+        if let Some(code) = failure {
+            self.upstream_failed(id, OriginFailure::new(502, UpstreamError::BadResponse, code));
+        } else if finished {
+            self.relay_done(id, excess);
+        } else {
+            self.relay_pause(id, client_id);
+        }
+    }
+
+    /// A slow client must not make the worker park more than its share: the origin waits.
+    fn relay_pause(&mut self, id: UpstreamId, client_id: ClientId) {
+        let parked_max = self.current.snapshot.http.parked_bytes;
+        let Some(client) = self.clients.get(client_id) else { return };
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        if client.output.pending_bytes() > parked_max && !upstream.paused {
+            upstream.paused = true;
+            self.metrics.limit(Limit::ParkedBytes);
+            upstream.deadline.clear();
+            self.io.pause(upstream.socket);
+        }
+    }
+
+    /// The client took something: the origin may go on.
+    pub(super) fn relay_resume(&mut self, client_id: ClientId, pending_bytes: usize) {
+        let parked_max = self.current.snapshot.http.parked_bytes;
+        let Some(request) = self.clients.get(client_id).and_then(|client| client.request.as_ref()) else {
+            return;
+        };
+        let Some(id) = request.upstream else { return };
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        if upstream.paused && pending_bytes <= parked_max / 2 {
+            upstream.paused = false;
+            self.io.receive(upstream.socket);
+            let timeout = self.pools.get(upstream.pool).limits.idle_timeout;
+            self.upstream_set_deadline(id, timeout);
+        }
+    }
+
+    /// The answer ended with the connection, in order.
+    pub(super) fn relay_finished(&mut self, id: UpstreamId) {
+        let Some(client_id) = self.upstreams.get(id).and_then(|upstream| upstream.client) else { return };
+        let Some(request) = self.clients.get(client_id).and_then(|client| client.request.as_ref()) else {
+            return;
+        };
+        if request.chunk_to_client {
+            let mut out = self.buffers.take();
+            out.extend_from_slice(http::LAST_CHUNK);
+            self.client_push(client_id, out, None);
+        }
+        self.relay_done(id, true);
+    }
+
+    /// The answer is complete: the connection is pooled if nothing speaks against it, and the client goes on.
+    fn relay_done(&mut self, id: UpstreamId, close: bool) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        let Some(client_id) = upstream.client.take() else { return };
+        upstream.served += 1;
+        if upstream.paused {
+            // The end came with bytes that were on their way already.
+            upstream.paused = false;
+            self.io.receive(upstream.socket);
+        }
+        let requests_max = self.pools.get(upstream.pool).limits.requests_per_connection;
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        request.upstream = None;
+        request.answer = Answer::Done;
+        let uploading = request.is_uploading();
+        let reusable = !close
+            && !uploading
+            && request.to_origin.is_empty()
+            && request.response.keep_alive()
+            && upstream.output.is_empty()
+            && upstream.served < requests_max;
+        if reusable {
+            self.upstream_release(id);
+        } else {
+            self.upstream_discard(id);
+        }
+        if uploading {
+            // Never reuse a connection with half a request on it.
+            if let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut())
+            {
+                request.keep_alive = false;
+            }
+        }
+        self.client_finish(client_id, uploading);
+        self.client_later(client_id);
+    }
+
+    /// The origin broke off inside its answer. The client must be able to tell: the message isn't ended in
+    /// order, and where only the connection's end marks the message's, that end is a reset.
+    pub(super) fn relay_truncated(&mut self, client_id: ClientId) {
+        let Some(client) = self.clients.get_mut(client_id) else { return };
+        let Some(request) = &mut client.request else { return };
+        request.keep_alive = false;
+        let marks_end_by_close =
+            !request.chunk_to_client && !matches!(request.response.framing(), ResponseFraming::Length(_));
+        if marks_end_by_close {
+            self.client_close(client_id, true);
+        } else {
+            self.client_finish(client_id, false);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The life of one request: what is known about it from its first byte to the end of its answer.
+//!
+//! The struct is reused from request to request, so that its vectors are allocated once.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use weir_policy::{Resolution, Verdict};
+
+use super::{Generation, UpstreamId};
+use crate::http::{BodyFraming, ChunkedDecoder, RequestHead, ResponseHead};
+use crate::io::Monotonic;
+use crate::snapshot::LocationSettings;
+use crate::telemetry::Event;
+
+/// A request's identifier: 128 random bits as hex.
+pub(crate) type RequestId = [u8; 32];
+
+/// Makes request identifiers: a generator per worker, seeded by the system, not guessable from outside by
+/// anything less than its whole state.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    keys: RandomState,
+    counter: u64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        Self { keys: RandomState::new(), counter: 0 }
+    }
+
+    /// The next identifier.
+    pub(crate) fn next(&mut self) -> RequestId {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.counter += 1;
+        let high = self.keys.hash_one((self.counter, 0_u8));
+        let low = self.keys.hash_one((self.counter, 1_u8));
+        let mut id = [0; 32];
+        for (position, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+            id[2 * position] = DIGITS[usize::from(byte >> 4)];
+            id[2 * position + 1] = DIGITS[usize::from(byte & 15)];
+        }
+        id
+    }
+}
+
+/// What is left of the request's body.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Upload {
+    /// All of it came in (or there is none).
+    #[default]
+    Done,
+    /// So many bytes are missing.
+    Length(u64),
+    /// The last chunk is missing.
+    Chunked(ChunkedDecoder),
+}
+
+/// What happens to the bytes of the body as they come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Sink {
+    /// They are held until the verdict.
+    Hold,
+    /// They go to the origin while a copy is inspected.
+    Stream,
+    /// They go nowhere: the request was answered already.
+    #[default]
+    Discard,
+}
+
+/// How far the answer has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Answer {
+    /// Nothing was sent to the client.
+    #[default]
+    None,
+    /// The head of the origin's answer was relayed; its body is on the way.
+    Relaying,
+    /// All of it was handed to the client's output.
+    Done,
+}
+
+/// State of one request.
+#[derive(Default, Debug)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    /// The generation that it started with.
+    pub(crate) generation: Option<Rc<Generation>>,
+    pub(crate) head: RequestHead,
+    /// The bytes that `head` points into.
+    pub(crate) head_bytes: Vec<u8>,
+    /// When its head was complete.
+    pub(crate) started: Monotonic,
+    pub(crate) client_ip: Option<IpAddr>,
+    pub(crate) resolution: Option<Resolution>,
+
+    pub(crate) verdict: Option<Verdict>,
+
+    pub(crate) upload: Upload,
+    pub(crate) sink: Sink,
+    /// It is to be inspected when its body is complete.
+    pub(crate) inspect: bool,
+    /// Body bytes (framing removed) for inspection, and for the origin where the request is held.
+    pub(crate) body: Vec<u8>,
+    /// Body bytes seen, kept or not.
+    pub(crate) body_bytes: u64,
+    /// The body was longer than what is inspected.
+    pub(crate) body_over_limit: bool,
+    /// How the body goes to the origin.
+    pub(crate) framing_to_origin: BodyFraming,
+    /// Bytes for the origin, framed by us, that wait for its connection.
+    pub(crate) to_origin: Vec<u8>,
+    /// The head was written to `to_origin` (and maybe sent).
+    pub(crate) forwarded: bool,
+    /// Body bytes went out that can't be sent a second time.
+    pub(crate) streamed: bool,
+
+    pub(crate) upstream: Option<UpstreamId>,
+    /// Waits in the pool's queue for a connection.
+    pub(crate) queued: bool,
+    /// Connections tried.
+    pub(crate) attempts: u32,
+    /// Position of the address that is tried, in the origin's list.
+    pub(crate) address: usize,
+    /// The one retry on a fresh connection after a reused one died was used.
+    pub(crate) retried: bool,
+
+    pub(crate) answer: Answer,
+    pub(crate) response: ResponseHead,
+    /// Bytes of the response head so far; empty once it was relayed.
+    pub(crate) response_bytes: Vec<u8>,
+    pub(crate) interim_responses: u32,
+    /// Chunks are made by us on the way to the client.
+    pub(crate) chunk_to_client: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) status: u16,
+
+    /// Events that wait for the status of the answer.
+    pub(crate) events: Vec<Event>,
+}
+
+impl Request {
+    /// Makes it fresh, keeping the memory of its vectors (up to a limit).
+    pub(crate) fn clear(&mut self) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        let mut response = std::mem::take(&mut self.response);
+        response.clear();
+        *self = Self {
+            head,
+            response,
+            head_bytes: kept(std::mem::take(&mut self.head_bytes)),
+            body: kept(std::mem::take(&mut self.body)),
+            to_origin: kept(std::mem::take(&mut self.to_origin)),
+            response_bytes: kept(std::mem::take(&mut self.response_bytes)),
+            events: std::mem::take(&mut self.events),
+            ..Self::default()
+        };
+        self.events.clear();
+    }
+
+    /// Whether it may be sent a second time: RFC 9110 section 9.2.2 allows that for idempotent methods, and
+    /// it can be done only while we still have all of the body.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        let idempotent = matches!(
+            self.head.method(&self.head_bytes),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"
+        );
+        idempotent && !self.streamed && self.answer == Answer::None
+    }
+
+    /// The settings of its location, once the head was read.
+    pub(crate) fn settings(&self) -> Option<&LocationSettings> {
+        let location = self.resolution.as_ref()?.location.0 as usize;
+        self.generation.as_ref()?.snapshot.locations.get(location)
+    }
+
+    /// The client's address, once the head was read.
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        self.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Whether the head was read whole, so that what it says can be asked for.
+    fn has_head(&self) -> bool {
+        self.resolution.is_some()
+    }
+
+    /// What kind of answer the client would like to have.
+    pub(crate) fn accept(&self) -> Option<&[u8]> {
+        self.has_head().then(|| self.head.header(&self.head_bytes, b"accept"))?
+    }
+
+    /// Whether an answer must go without its body.
+    pub(crate) fn wants_head_only(&self) -> bool {
+        self.has_head() && self.head.is_head()
+    }
+
+    /// Whether the client may be waiting for `100 Continue` before it sends the body.
+    pub(crate) fn waits_for_continue(&self) -> bool {
+        self.has_head() && self.head.expects_continue() && self.body_bytes == 0
+    }
+
+    /// Whether the client still owes body bytes.
+    pub(crate) fn is_uploading(&self) -> bool {
+        !matches!(self.upload, Upload::Done)
+    }
+}
+
+/// Memory beyond this isn't kept between requests.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+fn kept(mut buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.capacity() > KEPT_BYTES_MAX {
+        return Vec::new();
+    }
+    buffer.clear();
+    buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_hex_and_differ() {
+        let mut ids = RequestIds::new();
+        let first = ids.next();
+        assert!(first.iter().all(|byte| byte.is_ascii_hexdigit()));
+        assert_ne!(first, ids.next());
+        assert_ne!(first, RequestIds::new().next());
+    }
+}

@@ -1,0 +1,405 @@
+//! Connections to origins: connect, handshake, requests out, bytes in, and what their end means.
+
+use super::output::Output;
+use super::pool::PoolIndex;
+use super::request::Answer;
+use super::timers::Deadline;
+use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
+use crate::http::ChunkedDecoder;
+use crate::io::{Errno, Io, ReceiveBuffer, ReceiveEnd, SocketId};
+use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
+use crate::tls::{ClientEngine, TlsFailure};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    Connecting,
+    Handshaking,
+    Ready,
+}
+
+/// Where in the origin's answer a connection is.
+#[derive(Clone, Debug)]
+pub(crate) enum Download {
+    /// The head (perhaps after interim ones) is awaited.
+    Head,
+    /// So many body bytes are missing.
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    /// The body ends with the connection.
+    UntilClose,
+    Done,
+}
+
+/// A connection to an origin.
+#[derive(Debug)]
+pub(crate) struct Upstream<B> {
+    pub(crate) socket: SocketId,
+    pub(crate) pool: PoolIndex,
+    pub(crate) engine: Option<Box<ClientEngine>>,
+    pub(crate) stage: Stage,
+    /// Whose request it serves; none while it idles.
+    pub(crate) client: Option<ClientId>,
+    pub(crate) output: Output<B>,
+    pub(crate) deadline: Deadline,
+    pub(crate) download: Download,
+    /// A byte of the answer to the running request came in.
+    pub(crate) answering: bool,
+    /// Requests that it has served to their end.
+    pub(crate) served: u32,
+    pub(crate) paused: bool,
+}
+
+/// Why an origin could not serve a request.
+#[derive(Clone, Debug)]
+pub(crate) struct OriginFailure {
+    pub(crate) status: u16,
+    /// Its kind, for the metric.
+    pub(crate) error: UpstreamError,
+    /// Stable and short, for the event and the answer: the kind, or what TLS says about it.
+    pub(crate) code: &'static str,
+    /// For the log.
+    pub(crate) detail: String,
+}
+
+impl OriginFailure {
+    pub(crate) fn new(status: u16, error: UpstreamError, detail: impl Into<String>) -> Self {
+        Self { status, error, code: error.as_str(), detail: detail.into() }
+    }
+
+    /// A connection that could not be made.
+    fn connect(error: Errno) -> Self {
+        let kind = match error.0 {
+            libc::ECONNREFUSED => UpstreamError::ConnectRefused,
+            _ => UpstreamError::ConnectFailed,
+        };
+        Self::new(502, kind, error.to_string())
+    }
+}
+
+impl From<TlsFailure> for OriginFailure {
+    fn from(failure: TlsFailure) -> Self {
+        Self { status: 502, error: UpstreamError::Tls, code: failure.code, detail: failure.detail }
+    }
+}
+
+impl<I: Io> Worker<I> {
+    /// Opens a connection for a client's request.
+    pub(super) fn upstream_open(
+        &mut self,
+        pool_index: PoolIndex,
+        client: ClientId,
+    ) -> Result<(), OriginFailure> {
+        let pool = self.pools.get(pool_index);
+        let address = pool.key.address;
+        let timeout = pool.limits.connect_timeout;
+        let socket = self.io.connect(address).map_err(OriginFailure::connect)?;
+        let pool = self.pools.get(pool_index);
+        pool.open += 1;
+        let origin = pool.origin;
+        self.pools.open_total += 1;
+        self.metrics.upstream_connection_opened(origin);
+        let id = self.upstreams.insert(Upstream {
+            socket,
+            pool: pool_index,
+            engine: None,
+            stage: Stage::Connecting,
+            client: Some(client),
+            output: Output::default(),
+            deadline: Deadline::default(),
+            download: Download::Head,
+            answering: false,
+            served: 0,
+            paused: false,
+        });
+        self.own(socket, Owner::Upstream(id));
+        self.upstream_set_deadline(id, timeout);
+        if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
+            request.upstream = Some(id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn upstream_connected(&mut self, id: UpstreamId, result: Result<(), Errno>) {
+        if let Err(error) = result {
+            self.upstream_failed(id, OriginFailure::connect(error));
+            return;
+        }
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        self.io.receive(upstream.socket);
+        let Some(tls) = &self.pools.get(upstream.pool).tls else {
+            self.upstream_ready(id);
+            return;
+        };
+        let mut out = self.buffers.take();
+        let started = ClientEngine::new(&tls.config, tls.server_name.clone()).and_then(|mut engine| {
+            engine.start(&mut out)?;
+            Ok(engine)
+        });
+        match started {
+            Ok(engine) => {
+                upstream.engine = Some(Box::new(engine));
+                upstream.stage = Stage::Handshaking;
+                upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
+            }
+            Err(failure) => self.upstream_failed(id, failure.into()),
+        }
+    }
+
+    fn upstream_ready(&mut self, id: UpstreamId) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        upstream.stage = Stage::Ready;
+        self.metrics.upstream_connection_ready(self.pools.get(upstream.pool).origin);
+        match upstream.client {
+            Some(client) => self.origin_flush(client),
+            None => self.upstream_release(id),
+        }
+    }
+
+    pub(super) fn upstream_received(&mut self, id: UpstreamId, mut buffer: I::Buffer) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        let Some(engine) = &mut upstream.engine else {
+            let length = buffer.bytes().len();
+            self.relay(id, super::relay::Incoming { buffer: Some(buffer), plaintext: &[] }, 0..length);
+            return;
+        };
+        let mut plaintext = std::mem::take(&mut self.plaintext);
+        plaintext.clear();
+        let mut out = self.buffers.take();
+        let result = engine.ingest(buffer.bytes_mut(), &mut plaintext, &mut out);
+        drop(buffer);
+        upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
+        match result {
+            Ok(ingested) => {
+                if ingested.handshake_finished_now {
+                    let origin = self.pools.get(upstream.pool).origin;
+                    let kind =
+                        if ingested.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
+                    self.metrics.handshake(origin, kind);
+                    self.upstream_ready(id);
+                }
+                if !plaintext.is_empty() {
+                    let incoming = super::relay::Incoming { buffer: None, plaintext: &plaintext };
+                    self.relay(id, incoming, 0..plaintext.len());
+                }
+                if ingested.peer_closed {
+                    self.upstream_ended(id, true, "the origin closed the connection");
+                }
+            }
+            Err(failure) => {
+                if let Some(upstream) = self.upstreams.get(id) {
+                    let origin = self.pools.get(upstream.pool).origin;
+                    self.metrics.handshake(origin, HandshakeResult::from_failure_code(failure.code));
+                }
+                self.upstream_failed(id, failure.into());
+            }
+        }
+        self.plaintext = plaintext;
+    }
+
+    pub(super) fn upstream_receive_ended(&mut self, id: UpstreamId, end: ReceiveEnd) {
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        match end {
+            // Under TLS only close_notify ends a message in order; a bare FIN may be an attacker's.
+            ReceiveEnd::Finished => {
+                let orderly = upstream.engine.is_none();
+                self.upstream_ended(id, orderly, "the origin closed the connection");
+            }
+            ReceiveEnd::Failed(error) => {
+                let detail = error.to_string();
+                self.upstream_ended(id, false, &detail);
+            }
+        }
+    }
+
+    /// Nothing more comes from the origin.
+    fn upstream_ended(&mut self, id: UpstreamId, orderly: bool, detail: &str) {
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        if upstream.client.is_none() {
+            self.upstream_discard(id);
+            return;
+        }
+        if orderly && matches!(upstream.download, Download::UntilClose) {
+            self.relay_finished(id);
+            return;
+        }
+        let error = match upstream.stage {
+            Stage::Connecting => UpstreamError::ConnectFailed,
+            Stage::Handshaking => {
+                let origin = self.pools.get(upstream.pool).origin;
+                self.metrics.handshake(origin, HandshakeResult::Closed);
+                UpstreamError::Tls
+            }
+            Stage::Ready if upstream.answering => UpstreamError::Truncated,
+            Stage::Ready => UpstreamError::Reset,
+        };
+        self.upstream_failed(id, OriginFailure::new(502, error, detail));
+    }
+
+    pub(super) fn upstream_sent(&mut self, id: UpstreamId, result: Result<(), Errno>) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        if result.is_err() {
+            // The origin may have answered before it stopped reading: what it sent says more than this error,
+            // and the receiving side is about to tell.
+            return;
+        }
+        upstream.output.sent(&mut self.io, upstream.socket);
+        let Some(client) = upstream.client else { return };
+        if upstream.stage == Stage::Ready {
+            if !upstream.answering {
+                let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
+                self.upstream_set_deadline(id, timeout);
+            }
+            self.origin_flush(client);
+            self.client_use_unread(client);
+        }
+    }
+
+    pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        if upstream.client.is_none() {
+            self.upstream_discard(id);
+            return;
+        }
+        let failure = match (upstream.stage, &upstream.download) {
+            (Stage::Connecting | Stage::Handshaking, _) => OriginFailure::new(
+                504,
+                UpstreamError::ConnectTimeout,
+                "the connection or its handshake took longer than connect_timeout",
+            ),
+            (Stage::Ready, Download::Head) => OriginFailure::new(
+                504,
+                UpstreamError::FirstByteTimeout,
+                "no answer came within first_byte_timeout",
+            ),
+            (Stage::Ready, _) => OriginFailure::new(
+                504,
+                UpstreamError::IdleTimeout,
+                "the answer paused for longer than idle_timeout",
+            ),
+        };
+        self.upstream_failed(id, failure);
+    }
+
+    pub(super) fn upstream_set_deadline(&mut self, id: UpstreamId, span: std::time::Duration) {
+        let at = until(self.io.now(), span);
+        if let Some(upstream) = self.upstreams.get_mut(id) {
+            self.timers.set(&mut upstream.deadline, TimerKey::Upstream(id), at);
+        }
+    }
+
+    /// Takes a connection out of everything and closes it. Says whose request it served.
+    pub(super) fn upstream_remove(&mut self, id: UpstreamId, reset: bool) -> Option<ClientId> {
+        let mut upstream = self.upstreams.remove(id)?;
+        if let Some(engine) = &mut upstream.engine
+            && !reset
+            && upstream.output.is_empty()
+        {
+            let mut out = self.buffers.take();
+            engine.close_notify(&mut out);
+            upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
+        }
+        let pool = self.pools.get(upstream.pool);
+        pool.open -= 1;
+        let was_idle = pool.forget_idle(id);
+        let state = match upstream.stage {
+            _ if was_idle => ConnectionState::Idle,
+            Stage::Ready => ConnectionState::Active,
+            Stage::Connecting | Stage::Handshaking => ConnectionState::Connecting,
+        };
+        let origin = pool.origin;
+        self.pools.open_total -= 1;
+        self.metrics.upstream_connection_closed(origin, state);
+        self.close_socket(upstream.socket, reset);
+        upstream.client
+    }
+
+    /// Closes a connection that serves nobody.
+    pub(super) fn upstream_discard(&mut self, id: UpstreamId) {
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        let pool = upstream.pool;
+        self.upstream_remove(id, false);
+        self.serve_waiting(pool);
+    }
+
+    /// The client's request needs its connection no more: whatever state it's in, it can't be used again.
+    pub(super) fn upstream_abandon(&mut self, client: ClientId) {
+        let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        request.queued = false;
+        let Some(id) = request.upstream.take() else { return };
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        let pool = upstream.pool;
+        self.upstream_remove(id, true);
+        self.serve_waiting(pool);
+    }
+
+    /// An answer was relayed to its end: the connection serves the next request, idles, or is closed.
+    pub(super) fn upstream_release(&mut self, id: UpstreamId) {
+        let Some(upstream) = self.upstreams.get_mut(id) else { return };
+        upstream.client = None;
+        upstream.answering = false;
+        upstream.download = Download::Head;
+        let pool_index = upstream.pool;
+        if let Some(client) = self.next_waiting(pool_index) {
+            self.bind(id, client);
+            return;
+        }
+        let pool = self.pools.get(pool_index);
+        if self.life != Life::Serving || pool.idle.len() >= pool.limits.idle_connections as usize {
+            self.upstream_discard(id);
+            return;
+        }
+        pool.idle.push(id);
+        let (origin, timeout) = (pool.origin, pool.limits.keep_alive_timeout);
+        self.metrics.upstream_connection_idle(origin);
+        self.upstream_set_deadline(id, timeout);
+    }
+
+    /// A connection failed: its request is tried elsewhere where that is safe, or answered with the reason.
+    pub(super) fn upstream_failed(&mut self, id: UpstreamId, failure: OriginFailure) {
+        let Some(upstream) = self.upstreams.get(id) else { return };
+        let (pool, stage, served, answering) =
+            (upstream.pool, upstream.stage, upstream.served, upstream.answering);
+        let client = self.upstream_remove(id, false);
+        self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
+        if let Some(client) = client {
+            self.log_origin_failure(pool, &failure);
+            if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
+                request.upstream = None;
+                if request.answer == Answer::Relaying {
+                    self.relay_truncated(client);
+                } else if stage != Stage::Ready {
+                    self.try_next_address(client, failure);
+                } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
+                    // The origin may have closed a connection that it took for idle while the request was on
+                    // its way. Once, and on a fresh connection only.
+                    request.retried = true;
+                    self.metrics.retry(self.pools.get(pool).origin);
+                    self.forward(client);
+                } else {
+                    self.origin_failed(client, failure);
+                }
+            }
+        }
+        self.serve_waiting(pool);
+    }
+
+    /// One line per pool and reason each second at most: a dead origin must not flood the log.
+    fn log_origin_failure(&mut self, pool: PoolIndex, failure: &OriginFailure) {
+        let now = self.io.now();
+        let pool = self.pools.get(pool);
+        if pool.logged.is_some_and(|(code, at)| code == failure.code && now.since(at).as_secs() < 1) {
+            return;
+        }
+        pool.logged = Some((failure.code, now));
+        tracing::warn!(
+            origin = &*pool.name,
+            address = %pool.key.address,
+            reason = failure.code,
+            detail = failure.detail.as_str(),
+            "an origin connection failed"
+        );
+    }
+}
