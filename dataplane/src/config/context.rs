@@ -7,12 +7,15 @@ use super::read::{Refusal, TableReader, read_choice};
 use super::schema::{Default, Key, Kind, Section};
 
 /// The names of the modes.
-pub(super) const MODES: [(&str, Mode); 4] = [
-    ("off", Mode::Off),
-    ("monitoring", Mode::Monitoring),
-    ("safe_blocking", Mode::SafeBlocking),
-    ("block", Mode::Block),
-];
+pub(super) const MODES: [(&str, Mode); 4] = {
+    let [off, monitoring, safe_blocking, block] = Mode::ALL;
+    [
+        (off.as_str(), off),
+        (monitoring.as_str(), monitoring),
+        (safe_blocking.as_str(), safe_blocking),
+        (block.as_str(), block),
+    ]
+};
 
 const OVERRIDES: [(&str, ModeOverride); 3] =
     [("off", ModeOverride::Off), ("strict", ModeOverride::Strict), ("on", ModeOverride::On)];
@@ -74,7 +77,8 @@ pub(super) static MODE_BY_HEADER: Section = Section {
             name: "contains",
             kind: Kind::Table("{ \"TEXT\" = \"MODE\" }"),
             default: Default::Required("{ \"Googlebot\" = \"off\" }"),
-            meaning: "Texts and the modes that they give. Case counts; of several texts that the value contains the strictest mode holds.",
+            meaning: "Texts and the modes that they give. Case counts; of several texts that the value contains the \
+                      strictest mode holds.",
         },
     ]],
 };

@@ -72,7 +72,7 @@ const CONNECTION_KEYS: &[Key] = &[
     },
 ];
 
-/// The default of a request limit is what http has, which in turn is in the first of these.
+/// The same keys twice: in http they have defaults, below it they are inherited.
 macro_rules! request_keys {
     ($($name:literal, $kind:expr, $default:literal, $meaning:literal;)*) => {
         const HTTP_REQUEST_KEYS: &[Key] = &[

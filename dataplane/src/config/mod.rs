@@ -1,8 +1,9 @@
 //! The config file: what is written, what it means, what is wrong with it.
 //!
-//! [`load`] reads a file and the rules and lists files that it names, and gives a [`Config`]: plain data that knows no
-//! TOML, with defaults filled in, names resolved and every cross check passed; or all errors at once, each with its
-//! place. The tables in the files beside this one say what keys there are; `docs/configuration.md` is made from them.
+//! [`load`] reads a file and the rules and lists files that it names, and gives a [`Config`]: plain data that
+//! knows no TOML, with defaults filled in, names resolved and every cross check passed; or all errors at
+//! once, each with its place. The tables in the files beside this one say what keys there are;
+//! `docs/configuration.md` is made from them.
 
 mod context;
 mod detection;

@@ -1,7 +1,8 @@
-//! What a config file means: plain data that knows no TOML, with every default filled in and every name resolved.
+//! What a config file means: plain data that knows no TOML, with every default filled in and every name
+//! resolved.
 //!
-//! Times are [`Duration`]s, sizes are bytes, paths are joined to the folder of the file that names them. Where `0`
-//! switches a limit off in the file, the field here is an `Option` and `None` means "no limit".
+//! Times are [`Duration`]s, sizes are bytes, paths are joined to the folder of the file that names them.
+//! Where `0` switches a limit off in the file, the field here is an `Option` and `None` means "no limit".
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// A position in a config file, for errors that are found after reading (by the policy compiler, by certificate checks).
+/// A position in a config file, for errors that are found after reading (by the policy compiler, by
+/// certificate checks).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The file as it was named on the command line, or joined from the config's folder.
@@ -169,7 +171,8 @@ pub struct ModeByHeaderConfig {
     pub place: Place,
     /// Header name, as written.
     pub header: String,
-    /// Text to look for and the mode it gives, in file order; at least one, and no text is empty or there twice.
+    /// Text to look for and the mode it gives, in file order; at least one, and no text is empty or there
+    /// twice.
     pub contains: Vec<(String, Mode)>,
 }
 
@@ -182,7 +185,8 @@ pub struct ConnectionLimits {
     pub target_bytes: u32,
     /// Header fields of a request. More is 431.
     pub header_count: u16,
-    /// From a request's first byte (for the first request: from accept) to the end of its head; 408 after that.
+    /// From a request's first byte (for the first request: from accept) to the end of its head; 408 after
+    /// that.
     pub head_timeout: Duration,
     /// How long a connection may stay idle between two requests.
     pub keep_alive_timeout: Duration,
@@ -205,7 +209,8 @@ pub struct RequestLimits {
     pub request_body_bytes: Option<u64>,
     /// Between two reads of a request body; 408 after that.
     pub body_timeout: Duration,
-    /// Lowest mean rate of a request body, in bytes a second, once `body_rate_grace` is over; `None` = no limit.
+    /// Lowest mean rate of a request body, in bytes a second, once `body_rate_grace` is over; `None` = no
+    /// limit.
     pub body_rate_min_bytes: Option<u64>,
     /// How long a body may be slower than `body_rate_min_bytes`.
     pub body_rate_grace: Duration,
@@ -339,7 +344,8 @@ pub struct OriginTlsConfig {
     pub trust: OriginTrust,
     /// Whether the origin is known to demand a client certificate.
     pub require_mtls: bool,
-    /// Index into [`Config::client_certificates`]: the identity that is shown. Always set with `require_mtls`.
+    /// Index into [`Config::client_certificates`]: the identity that is shown. Always set with
+    /// `require_mtls`.
     pub client_certificate: Option<usize>,
 }
 
@@ -372,7 +378,8 @@ pub struct ClientCertificateConfig {
 /// `[detection]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetectionConfig {
-    /// Folder of compiled databases; `None` when neither the file nor the environment names one: nothing is cached.
+    /// Folder of compiled databases; `None` when neither the file nor the environment names one: nothing is
+    /// cached.
     pub cache_dir: Option<PathBuf>,
     /// Inspected bytes of one body; 0 = bodies aren't inspected.
     pub body_limit_bytes: u64,

@@ -47,8 +47,8 @@ impl Names {
         }
     }
 
-    /// The index of the name that `key` of `table` holds. An unknown one is an error, unless there are none at all,
-    /// which has an error of its own, or some may have been lost with lines that are no TOML.
+    /// The index of the name that `key` of `table` holds. An unknown one is an error, unless it may have been
+    /// lost with lines that are no TOML.
     pub(super) fn find(&self, table: &TableReader<'_>, key: &str) -> Option<usize> {
         let name = table.text(key)?;
         if let Some((index, _)) = self.first.get(&name) {

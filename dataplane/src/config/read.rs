@@ -1,5 +1,5 @@
-//! Typed values out of a TOML table. Every mistake is reported with its place and reading goes on with the default, so
-//! that one run shows them all; a config that had an error is never used.
+//! Typed values out of a TOML table. Every mistake is reported with its place and reading goes on with the
+//! default, so that one run shows them all; a config that had an error is never used.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +20,8 @@ use super::units::{UnitError, parse_size, parse_time};
 pub(super) struct FileReader<'a> {
     pub source: &'a Source,
     pub problems: &'a Problems,
-    /// Lines that are no TOML, ascending: what was read from them, and what is missing, is an echo of that error.
+    /// Lines that are no TOML, ascending: what was read from them, and what is missing, is an echo of that
+    /// error.
     pub broken_lines: Vec<u32>,
 }
 

@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::context::{MODES, is_token_byte};
-use super::model::{ConditionConfig, Mode, Point, RuleConfig, RuleKind, RuleMode, RulesConfig, Test};
+use super::model::{ConditionConfig, Point, RuleConfig, RuleKind, RuleMode, RulesConfig, Test};
 use super::names::Names;
 use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section, range};
@@ -16,10 +16,10 @@ const RULE_MODES: [(&str, RuleMode); 5] = {
     let [off, monitoring, safe_blocking, block] = MODES;
     [
         ("default", RuleMode::Default),
-        (off.0, RuleMode::Set(Mode::Off)),
-        (monitoring.0, RuleMode::Set(Mode::Monitoring)),
-        (safe_blocking.0, RuleMode::Set(Mode::SafeBlocking)),
-        (block.0, RuleMode::Set(Mode::Block)),
+        (off.0, RuleMode::Set(off.1)),
+        (monitoring.0, RuleMode::Set(monitoring.1)),
+        (safe_blocking.0, RuleMode::Set(safe_blocking.1)),
+        (block.0, RuleMode::Set(block.1)),
     ]
 };
 
@@ -132,7 +132,9 @@ pub(super) static WHEN: Section = Section {
             default: Default::Required("[\"path\", 0]"),
             meaning: "What is looked at: `[\"method\"]`, `[\"instance\"]` (the application id as text), `[\"scheme\"]`, \
                       `[\"proto\"]`, `[\"uri\"]`, `[\"path\", n]` (components but the last, from 0 to 255), \
-                      `[\"action_name\"]` (the last one, up to its first dot), `[\"action_ext\"]` (from its last dot on), `[\"query\", \"KEY\"]`, `[\"header\", \"NAME\"]`.",
+                      `[\"action_name\"]` (the last one, up to its first dot), \
+                      `[\"action_ext\"]` (from its last dot on), \
+                      `[\"query\", \"KEY\"]`, `[\"header\", \"NAME\"]`.",
         },
         Key {
             name: "is",

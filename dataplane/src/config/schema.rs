@@ -1,5 +1,5 @@
-//! What keys there are. The readers take types, ranges and defaults from these tables, and `docs/configuration.md` is
-//! written from them, so that the two can't disagree.
+//! What keys there are. The readers take types, ranges and defaults from these tables, and
+//! `docs/configuration.md` is written from them, so that the two can't disagree.
 
 use super::units::{format_size, format_time};
 use super::{context, detection, http, ip_lists, limits, listener, node, origin, rules, server};

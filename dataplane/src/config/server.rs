@@ -196,8 +196,8 @@ fn read_locations(
     locations
 }
 
-/// What can't be there twice for one path. `prefix` and `prefix_final` are two ways to treat one prefix, so that both at
-/// once contradict each other.
+/// What can't be there twice for one path. `prefix` and `prefix_final` are two ways to treat one prefix, so
+/// that both at once contradict each other.
 fn compared_as(match_kind: MatchKind) -> &'static str {
     match match_kind {
         MatchKind::Prefix | MatchKind::PrefixFinal => "prefix",

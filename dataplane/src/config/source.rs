@@ -94,8 +94,8 @@ impl Source {
         Place { file: Arc::clone(&self.file), line: count(line), column: count(column) }
     }
 
-    /// Characters between a line's start and an offset in it. Places are mostly asked for in ascending order; counting on
-    /// from the last one keeps a long file in one line from taking quadratic time.
+    /// Characters between a line's start and an offset in it. Places are mostly asked for in ascending order;
+    /// counting on from the last one keeps a long file in one line from taking quadratic time.
     fn column_index(&self, start: usize, offset: usize) -> usize {
         let (last_start, last_offset, last_column) = self.last_column.get();
         let (from, counted) = if last_start == start && last_offset <= offset {
@@ -109,8 +109,9 @@ impl Source {
         column
     }
 
-    /// The tree, and the lines that are no TOML, whose errors are reported here: one a line, as what follows the first
-    /// on a line is rarely more than its echo. Of a file above [`MAX_RECOVERED_BYTES`] the first such line alone.
+    /// The tree, and the lines that are no TOML, whose errors are reported here: one a line, as what follows
+    /// the first on a line is rarely more than its echo. Of a file above [`MAX_RECOVERED_BYTES`] the first
+    /// such line alone.
     pub(super) fn parse(&self, problems: &Problems) -> (Spanned<DeTable<'_>>, Vec<u32>) {
         let (tree, mut errors) = if self.text.len() > MAX_RECOVERED_BYTES {
             match DeTable::parse(&self.text) {
@@ -150,7 +151,8 @@ impl Source {
         ConfigError::at(place, &self.key_of_line(place.line), message, advice.to_owned())
     }
 
-    /// The key that a line which is no TOML seems to be about: the last `[table]` above it and what is before its `=`.
+    /// The key that a line which is no TOML seems to be about: the last `[table]` above it and what is before
+    /// its `=`.
     fn key_of_line(&self, line: u32) -> String {
         const LINES_BACK: usize = 1000;
         let is_key = |key: &str| {
