@@ -99,29 +99,28 @@ impl FieldId {
     #[inline]
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
-        let (candidate, id): (&[u8], Self) = match (name.len(), first | 0x20) {
-            (2, b't') => (b"te", Self::Te),
-            (4, b'h') => (b"host", Self::Host),
-            (6, b'a') => (b"accept", Self::Accept),
-            (6, b'c') => (b"cookie", Self::Cookie),
-            (6, b'e') => (b"expect", Self::Expect),
-            (7, b't') => (b"trailer", Self::Trailer),
-            (7, b'u') => (b"upgrade", Self::Upgrade),
-            (9, b'f') => (b"forwarded", Self::Forwarded),
-            (10, b'c') => (b"connection", Self::Connection),
-            (10, b'k') => (b"keep-alive", Self::KeepAlive),
-            (10, b'u') => (b"user-agent", Self::UserAgent),
-            (12, b'c') => (b"content-type", Self::ContentType),
-            (13, b'a') => (b"authorization", Self::Authorization),
-            (14, b'c') => (b"content-length", Self::ContentLength),
-            (14, b'h') => (b"http2-settings", Self::Http2Settings),
-            (16, b'c') => (b"content-encoding", Self::ContentEncoding),
-            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
-            (_, b'x') => return Self::of_x_name(name),
-            (_, b'p') => return Self::of_p_name(name),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(candidate) { id } else { Self::Other }
+        match (name.len(), first | 0x20) {
+            (2, b't') if same(name, b"te") => Self::Te,
+            (4, b'h') if same(name, b"host") => Self::Host,
+            (6, b'a') if same(name, b"accept") => Self::Accept,
+            (6, b'c') if same(name, b"cookie") => Self::Cookie,
+            (6, b'e') if same(name, b"expect") => Self::Expect,
+            (7, b't') if same(name, b"trailer") => Self::Trailer,
+            (7, b'u') if same(name, b"upgrade") => Self::Upgrade,
+            (9, b'f') if same(name, b"forwarded") => Self::Forwarded,
+            (10, b'c') if same(name, b"connection") => Self::Connection,
+            (10, b'k') if same(name, b"keep-alive") => Self::KeepAlive,
+            (10, b'u') if same(name, b"user-agent") => Self::UserAgent,
+            (12, b'c') if same(name, b"content-type") => Self::ContentType,
+            (13, b'a') if same(name, b"authorization") => Self::Authorization,
+            (14, b'c') if same(name, b"content-length") => Self::ContentLength,
+            (14, b'h') if same(name, b"http2-settings") => Self::Http2Settings,
+            (16, b'c') if same(name, b"content-encoding") => Self::ContentEncoding,
+            (17, b't') if same(name, b"transfer-encoding") => Self::TransferEncoding,
+            (_, b'x') => Self::of_x_name(name),
+            (_, b'p') => Self::of_p_name(name),
+            _ => Self::Other,
+        }
     }
 
     /// Names with `X-`. Origins of the CGI kind read `_` as `-`, so what claims a client's identity is recognised in
@@ -166,6 +165,19 @@ impl FieldId {
                 | Self::Upgrade
         )
     }
+}
+
+/// Compares a name with a lower-case one in any case. The length is a constant, so this becomes a few wide compares.
+#[inline(always)]
+fn same<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
+    let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
+    let mut difference = 0;
+    for index in 0..LENGTH {
+        // Setting this bit makes a letter lower-case, and turns no other byte into one.
+        let case_bit = if lower[index].is_ascii_lowercase() { 0x20 } else { 0 };
+        difference |= (name[index] | case_bit) ^ lower[index];
+    }
+    difference == 0
 }
 
 /// Compares a name with a lower-case one as a CGI-like origin would: any case, `_` as `-`.
