@@ -344,19 +344,22 @@ pub(super) fn resets_are_reported<I: Io>(io: I, address: SocketAddr) {
 
 /// Closing with a send in flight brings no event, and the peer learns of it.
 pub(super) fn close_abandons_a_send<I: Io>(io: I, address: SocketAddr) {
+    // Far more than the buffers of both ends hold.
+    const LENGTH: usize = 32 << 20;
     let mut driver = Driver::new(io);
     for reset in [false, true] {
         let (client, server) = driver.pair(address);
-        // Far more than the buffers of both ends hold, and nobody reads.
-        driver.send(client, &vec![7; 32 << 20]);
+        driver.send(client, &vec![7; LENGTH]);
         assert!(driver.during(Duration::from_millis(20)).is_empty());
         driver.io.close(client, reset);
         assert!(driver.during(Duration::from_millis(20)).is_empty());
         driver.io.receive(server);
+        let mut received = 0;
         let end = loop {
             match driver.next() {
                 Event::Received { socket, buffer } => {
                     assert_eq!(socket, server);
+                    received += buffer.bytes().len();
                     assert!(buffer.bytes().iter().all(|&byte| byte == 7));
                 }
                 Event::ReceiveEnded { socket, end } => {
@@ -367,6 +370,7 @@ pub(super) fn close_abandons_a_send<I: Io>(io: I, address: SocketAddr) {
             }
         };
         assert_eq!(end == ReceiveEnd::Finished, !reset, "{end:?}");
+        assert!(received < LENGTH, "the send went on after the close");
         driver.io.close(server, false);
     }
 }
