@@ -233,7 +233,7 @@ const UPPER_VALUES: usize = 1 << 16;
 
 impl<N: Number> Ranges<N> {
     fn new(ranges: Vec<(u128, u32)>, narrow: fn(u128) -> N) -> Self {
-        if ranges.len() <= 1 {
+        if ranges.iter().all(|&(_, network)| network == NONE) {
             return Self { starts: Vec::new(), networks: Vec::new(), by_upper_bits: Vec::new() };
         }
         let starts: Vec<N> = ranges.iter().map(|&(start, _)| narrow(start)).collect();
@@ -311,6 +311,15 @@ mod tests {
         for (address, expected) in table {
             assert_eq!(find(&lists, address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn a_network_may_be_all_addresses() {
+        let lists = Lists::new(&[entry(List::Deny, "0.0.0.0/0"), entry(List::Gray, "10.0.0.1")]);
+        for address in ["0.0.0.0", "10.0.0.1", "255.255.255.255"] {
+            assert_eq!(find(&lists, address), Some(List::Deny), "{address}");
+        }
+        assert_eq!(find(&lists, "::1"), None, "of its family");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path;
 use crate::rules::{Facts, MatchScratch, Rules};
-use crate::source::{List, MatchKind, ModeByHeader, PolicySource};
+use crate::source::{List, ModeByHeader, PolicySource};
 use crate::verdict::{self, Finding, Reason, Verdict};
 
 /// A server, counted from 0 in the order of the source.
@@ -128,7 +128,6 @@ pub(crate) struct Location {
     pub(crate) server: u32,
     /// Among the server's; none is the one for all other paths.
     pub(crate) index: Option<u32>,
-    pub(crate) kind: MatchKind,
     pub(crate) application: i64,
     /// The application as conditions see it.
     pub(crate) instance: Box<str>,
