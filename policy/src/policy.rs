@@ -236,7 +236,7 @@ impl Policy {
         let row = location
             .mapped_mode(facts.request.headers)
             .map_or(index, |(mode, _)| location.map_rows + mode as u32);
-        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.mode.column())];
+        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.column)];
         let mode = Mode::from_low_bits(byte);
         let list = self.list(location, mode, client, now_unix_seconds);
         Resolution {
@@ -244,7 +244,7 @@ impl Policy {
             location: LocationIndex(index),
             application: location.application,
             mode,
-            mode_source: if byte & FROM_RULE != 0 { rule.mode_source() } else { ModeSource::Local },
+            mode_source: if byte & FROM_RULE != 0 { self.rules.mode_source(rule) } else { ModeSource::Local },
             list,
             stage: self.stage(mode, list),
         }

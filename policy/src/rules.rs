@@ -19,17 +19,17 @@ pub(crate) use check::is_header_name;
 use check::{Check, Difference, Kind, PointKey, difference};
 pub(crate) use facts::Facts;
 use tree::Tree;
-pub(crate) use walk::MatchScratch;
+pub(crate) use walk::{First, MatchScratch};
 
 /// The most conditions that a rule may have.
 const MAX_CONDITIONS: usize = 300;
 
 /// A compiled mode rule, or the general mode.
 #[derive(Debug)]
-pub(crate) struct Rule {
+struct Rule {
     /// None is the general mode.
-    pub(crate) id: Option<u64>,
-    pub(crate) mode: RuleMode,
+    id: Option<u64>,
+    mode: RuleMode,
     /// In the order of their points.
     checks: Box<[Check]>,
     /// Index in the source.
@@ -37,10 +37,6 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    pub(crate) fn mode_source(&self) -> ModeSource {
-        self.id.map_or(ModeSource::General, ModeSource::Rule)
-    }
-
     /// The total order of rules (spec S3.4): `Less` wins. The first point at which they differ decides, then the stricter
     /// mode, then the lower id, that of the general mode being the lowest.
     fn order(&self, other: &Self) -> Ordering {
@@ -91,6 +87,8 @@ fn values_at(point: &PointKey, facts: &Facts<'_>, slashes: &[u32]) -> Vec<Vec<u8
 #[derive(Debug)]
 pub(crate) struct Rules {
     rules: Box<[Rule]>,
+    /// The ids of `rules`, close together for the hot path.
+    ids: Box<[Option<u64>]>,
     tree: Tree,
 }
 
@@ -126,14 +124,18 @@ impl Rules {
             }
         };
         let tree = tree::build(&rules, &mut hidden);
-        Self { rules, tree }
+        let ids = rules.iter().map(|rule| rule.id).collect();
+        Self { rules, ids, tree }
     }
 
     /// The rule that counts; the general mode if no other matches.
-    pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>) -> &Rule {
-        let first = walk::first_match(&self.tree, scratch, facts) as usize;
-        // the last rule has no conditions, so that there is always one
-        &self.rules[first.min(self.rules.len() - 1)]
+    pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
+        walk::first_match(&self.tree, scratch, facts)
+    }
+
+    /// Where a mode comes from that this rule sets.
+    pub(crate) fn mode_source(&self, winner: First) -> ModeSource {
+        self.ids.get(winner.rule as usize).copied().flatten().map_or(ModeSource::General, ModeSource::Rule)
     }
 
     /// Every rule that matches, in order, with the reasons.

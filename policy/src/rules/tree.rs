@@ -4,7 +4,8 @@
 //! rules that match wins. A rule's checks are sorted by point. Rules whose checks begin alike share a path from the root;
 //! each node asks for one point (or one query key or header of many) and holds one table entry per value that some rule
 //! names, so that the cost hangs on what a request matches, not on how many rules there are. Each node knows the least
-//! number below it: what can't win any more is not walked. Where one rule is left, its remaining checks stand in a row.
+//! number below it: what can't win any more is not walked. Checks that all rules below have in common, and those that are left where
+//! one rule is left, stand in a row.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -54,7 +55,7 @@ pub(super) enum Slot {
     Named(GroupKind, u32),
 }
 
-/// A remaining check of a single rule.
+/// A check in a row of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TailCheck {
     pub(super) slot: Slot,
@@ -74,8 +75,10 @@ pub(super) struct Branches {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Node {
-    /// One rule is left, with these checks.
-    Tail { rule: u32, start: u32, end: u32 },
+    /// One rule is left, with these checks; its column in the table of modes is at hand.
+    Tail { rule: u32, start: u32, end: u32, column: u8 },
+    /// These checks are common to all rules that follow.
+    Common { best: u32, start: u32, end: u32, next: u32 },
     /// Asks for a point with one value.
     Single { best: u32, slot: u32, branches: Branches, absent: u32, otherwise: u32 },
     /// Asks for all names of a group: edges by name lead to `Name` nodes; then the range of names that are to be absent.
@@ -167,6 +170,9 @@ pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree 
     builder.tree
 }
 
+/// Keeps a node's place while its children are built.
+const PLACE: Node = Node::Tail { rule: NONE, start: 0, end: 0, column: 0 };
+
 struct Builder<'a> {
     tree: Tree,
     rules: &'a [Rule],
@@ -215,15 +221,32 @@ impl<'a> Builder<'a> {
     }
 
     fn tail(&mut self, rule: u32, position: usize) -> u32 {
-        let rules = self.rules;
+        let compiled = &self.rules[rule as usize];
+        let (start, end) = self.row(&compiled.checks[position..]);
+        self.push(Node::Tail { rule, start, end, column: compiled.mode.column() })
+    }
+
+    /// Writes checks in a row.
+    fn row(&mut self, checks: &'a [Check]) -> (u32, u32) {
         let start = self.tree.tails.len() as u32;
-        for check in &rules[rule as usize].checks[position..] {
+        for check in checks {
             let slot = self.slot(&check.point);
             let value = self.tree.number(slot, check);
             self.tree.tails.push(TailCheck { slot, kind: check.kind, value });
         }
-        let end = self.tree.tails.len() as u32;
-        self.push(Node::Tail { rule, start, end })
+        (start, self.tree.tails.len() as u32)
+    }
+
+    /// How many checks from `position` on all rules have in common.
+    fn common(&self, rules: &[u32], position: usize) -> usize {
+        let Some((first, others)) = rules.split_first() else { return 0 };
+        let mut alike = &self.rules[*first as usize].checks[position..];
+        for &other in others {
+            let checks = &self.rules[other as usize].checks[position..];
+            let length = alike.iter().zip(checks).take_while(|(a, b)| a == b).count();
+            alike = &alike[..length];
+        }
+        alike.len()
     }
 
     /// The node for these rules (in their order, at least one), whose checks before `position` are the same.
@@ -238,6 +261,14 @@ impl<'a> Builder<'a> {
             }
             return self.tail(rules[0], position);
         };
+        let common = self.common(rules, position);
+        if common > 0 {
+            let (start, end) = self.row(&self.rules[rules[0] as usize].checks[position..position + common]);
+            let index = self.push(PLACE);
+            let next = self.node(rules, position + common);
+            self.tree.nodes[index as usize] = Node::Common { best: rules[0], start, end, next };
+            return index;
+        }
         let is_asked: fn(&PointKey, &PointKey) -> bool = match point {
             PointKey::Query(_) => |_, next| matches!(next, PointKey::Query(_)),
             PointKey::Header(_) => |_, next| matches!(next, PointKey::Header(_)),
@@ -248,7 +279,7 @@ impl<'a> Builder<'a> {
         });
         let slot = self.slot(point);
         // the node stands before its children, so that a walk goes through memory in one direction
-        let index = self.push(Node::Tail { rule: NONE, start: 0, end: 0 });
+        let index = self.push(PLACE);
         let best = rules[0];
         self.tree.nodes[index as usize] = match slot {
             Slot::Single(slot) => {
@@ -315,7 +346,7 @@ impl<'a> Builder<'a> {
         for (point, rules) in by_name {
             let slot = self.slot(point);
             let Slot::Named(_, name) = slot else { continue };
-            let child = self.push(Node::Tail { rule: NONE, start: 0, end: 0 });
+            let child = self.push(PLACE);
             let parted = self.part(&rules, position);
             let (branches, absent) = self.branches(child, Slot::Named(group, name), parted, position);
             self.tree.nodes[child as usize] = Node::Name { best: rules[0], branches };

@@ -56,8 +56,16 @@ impl MatchScratch {
     }
 }
 
-/// The first of the rules that match, `NONE` if there is none.
-pub(super) fn first_match(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts<'_>) -> u32 {
+/// The first of the rules that match, with its column in the table of modes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct First {
+    /// Its place in the order of rules.
+    pub(crate) rule: u32,
+    pub(crate) column: u8,
+}
+
+/// Walks the tree. The general mode matches every request, so that there is always a rule.
+pub(super) fn first_match(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
     scratch.facts.clear();
     scratch.facts.resize(tree.singles.len(), Fact::NotLookedAt);
     scratch.query_is_read = false;
@@ -66,7 +74,7 @@ pub(super) fn first_match(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts
     if tree.slashes > 0 && facts.path.first() == Some(&b'/') {
         scratch.slashes.extend(memchr::memchr_iter(b'/', facts.path).take(tree.slashes).map(|at| at as u32));
     }
-    let mut walk = Walk { tree, scratch, facts, first: NONE };
+    let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 } };
     walk.node(tree.root);
     walk.first
 }
@@ -76,22 +84,27 @@ struct Walk<'a> {
     scratch: &'a mut MatchScratch,
     facts: &'a Facts<'a>,
     /// The first rule that was found to match so far.
-    first: u32,
+    first: First,
 }
 
 impl Walk<'_> {
     fn node(&mut self, mut index: u32) {
         while let Some(&node) = self.tree.nodes.get(index as usize) {
             index = match node {
-                Node::Tail { rule, start, end } => {
-                    let tails = &self.tree.tails[start as usize..end as usize];
-                    if rule < self.first && tails.iter().all(|check| self.holds(*check)) {
-                        self.first = rule;
+                Node::Tail { rule, start, end, column } => {
+                    if rule < self.first.rule && self.all_hold(start, end) {
+                        self.first = First { rule, column };
                     }
                     return;
                 }
+                Node::Common { best, start, end, next } => {
+                    if best >= self.first.rule || !self.all_hold(start, end) {
+                        return;
+                    }
+                    next
+                }
                 Node::Single { best, .. } | Node::Group { best, .. } | Node::Name { best, .. }
-                    if best >= self.first =>
+                    if best >= self.first.rule =>
                 {
                     return;
                 }
@@ -136,7 +149,7 @@ impl Walk<'_> {
             next += 1;
             if let Some(child) = self.tree.edge(node, occurrence.name)
                 && let Node::Name { best, branches } = self.tree.nodes[child as usize]
-                && best < self.first
+                && best < self.first.rule
             {
                 self.branches(child, branches, occurrence.value);
             }
@@ -154,6 +167,11 @@ impl Walk<'_> {
         let start = all.partition_point(|occurrence| occurrence.name < name);
         let count = all[start..].partition_point(|occurrence| occurrence.name == name);
         &all[start..start + count]
+    }
+
+    fn all_hold(&mut self, start: u32, end: u32) -> bool {
+        let tree = self.tree;
+        tree.tails[start as usize..end as usize].iter().all(|check| self.holds(*check))
     }
 
     fn holds(&mut self, check: TailCheck) -> bool {
