@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ipnet::IpNet;
 use weir_policy::{
-    Condition, ContextSource, Finding, List, ListEntry, LocationSource, MatchKind, Mode, Override, Point, Policy,
-    PolicySource, RequestFacts, RuleKind, RuleMode, RuleSource, Scratch, ServerSource, Test, compile,
+    Condition, ContextSource, Finding, List, ListEntry, LocationSource, MatchKind, Mode, Override, Point,
+    Policy, PolicySource, RequestFacts, RuleKind, RuleMode, RuleSource, Scratch, ServerSource, Test, compile,
 };
 
 const SERVERS: usize = 20;
@@ -160,7 +160,8 @@ fn resolve(criterion: &mut Criterion) {
                     query: Some(b"page=2&sort=name"),
                     headers: &HEADERS,
                 };
-                let resolution = policy.resolve(&mut scratch, black_box(&facts), request.client, 1_800_000_000);
+                let resolution =
+                    policy.resolve(&mut scratch, black_box(&facts), request.client, 1_800_000_000);
                 black_box(policy.verdict(&resolution, Finding::None))
             });
         });
