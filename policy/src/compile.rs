@@ -9,7 +9,7 @@ use crate::locations::{Entry, Locations};
 use crate::mode::{Mode, Override};
 use crate::path;
 use crate::policy::{HeaderMap, Location, Policy, SetBy};
-use crate::rules::Rules;
+use crate::rules::{Rules, is_header_name};
 use crate::source::{ContextSource, MatchKind, PolicySource, ServerSource};
 
 /// A policy, and what is odd about its source.
@@ -198,8 +198,7 @@ fn check_path(path: &str, place: &Place, remarks: &mut Remarks) {
 
 fn check_map(context: &ContextSource, place: &Place, remarks: &mut Remarks) {
     let Some(map) = &context.mode_by_header else { return };
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if map.header.is_empty() || !map.header.bytes().all(is_token) {
+    if !is_header_name(&map.header) {
         remarks.error(
             place,
             "mode_by_header.header",
@@ -250,7 +249,6 @@ fn location(source: &PolicySource, server: usize, index: Option<usize>) -> Locat
     Location {
         server: server as u32,
         index: index.map(|index| index as u32),
-        kind: within.map_or(MatchKind::Prefix, |location| location.kind),
         application,
         instance: application.to_string().into(),
         disable_acl: contexts.iter().find_map(|(_, context)| context.disable_acl).unwrap_or(false),

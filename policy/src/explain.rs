@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::mode::{Mode, Override};
 use crate::policy::{ModeSource, Policy, RequestFacts, Resolution, Scratch, SetBy};
+use crate::rules::Facts;
 use crate::source::List;
 
 /// A value, and who set it: `environment`, `http`, `server NAME`, `location PATH` or `default`.
@@ -100,7 +101,11 @@ impl Policy {
             application: resolution.application,
             local_mode: Sourced { value: local, from: name(set_by) },
             mode_allow_override: Sourced { value: policy, from: name(policy_set_by) },
-            rules: self.rules.explain(facts, path, location, policy, local),
+            rules: self.rules.explain(
+                &Facts { request: facts, path, instance: location.instance.as_bytes() },
+                policy,
+                local,
+            ),
             mode: resolution.mode,
             mode_from: resolution.mode_source,
             list: resolution.list,

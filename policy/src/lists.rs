@@ -205,61 +205,29 @@ fn start_range(ranges: &mut Vec<(u128, u32)>, start: u128, network: u32) {
 /// Adjoining ranges that cover all addresses, found by their starts.
 #[derive(Debug, Default)]
 struct Ranges<N> {
-    starts: Vec<N>,
-    networks: Vec<u32>,
-    /// By the upper 16 bits of an address: the range of the first address with these bits, so that the search begins
-    /// among few. Has one more element than there are such bits.
-    by_upper_bits: Vec<u32>,
+    /// Start and innermost network.
+    ranges: Vec<(N, u32)>,
+    /// The start of every block of `BLOCK` ranges: few enough to stay in the cache.
+    block_starts: Vec<N>,
 }
 
-/// Numbers that addresses are searched by.
-trait Number: Copy + Ord {
-    fn upper_bits(self) -> usize;
-}
+/// Ranges in a block: a few cache lines.
+const BLOCK: usize = 16;
 
-impl Number for u32 {
-    fn upper_bits(self) -> usize {
-        (self >> 16) as usize
-    }
-}
-
-impl Number for u128 {
-    fn upper_bits(self) -> usize {
-        (self >> 112) as usize
-    }
-}
-
-const UPPER_VALUES: usize = 1 << 16;
-
-impl<N: Number> Ranges<N> {
+impl<N: Copy + Ord> Ranges<N> {
     fn new(ranges: Vec<(u128, u32)>, narrow: fn(u128) -> N) -> Self {
-        if ranges.len() <= 1 {
-            return Self { starts: Vec::new(), networks: Vec::new(), by_upper_bits: Vec::new() };
-        }
-        let starts: Vec<N> = ranges.iter().map(|&(start, _)| narrow(start)).collect();
-        let networks = ranges.into_iter().map(|(_, network)| network).collect();
-        let mut by_upper_bits = Vec::with_capacity(UPPER_VALUES + 1);
-        let mut range = 0;
-        for upper in 0..UPPER_VALUES {
-            // the last range that starts before any address with these bits, or at an earlier value of them
-            while range + 1 < starts.len() && starts[range + 1].upper_bits() < upper {
-                range += 1;
-            }
-            by_upper_bits.push(range as u32);
-        }
-        by_upper_bits.push(starts.len() as u32 - 1);
-        Self { starts, networks, by_upper_bits }
+        let ranges: Vec<(N, u32)> =
+            ranges.into_iter().map(|(start, network)| (narrow(start), network)).collect();
+        let block_starts = ranges.iter().step_by(BLOCK).map(|&(start, _)| start).collect();
+        Self { ranges, block_starts }
     }
 
     fn find(&self, address: N) -> u32 {
-        if self.starts.is_empty() {
-            return NONE;
-        }
-        let upper = address.upper_bits();
-        let first = self.by_upper_bits[upper] as usize;
-        let last = self.by_upper_bits[upper + 1] as usize;
-        let within = self.starts[first..=last].partition_point(|&start| start <= address);
-        self.networks[first + within - 1]
+        // the first range starts at the lowest address, so that neither search comes out at 0 (but in an empty table)
+        let block = self.block_starts.partition_point(|&start| start <= address).saturating_sub(1) * BLOCK;
+        let ranges = &self.ranges[block..self.ranges.len().min(block + BLOCK)];
+        let within = ranges.partition_point(|&(start, _)| start <= address);
+        ranges.get(within.wrapping_sub(1)).map_or(NONE, |&(_, network)| network)
     }
 }
 
@@ -311,6 +279,15 @@ mod tests {
         for (address, expected) in table {
             assert_eq!(find(&lists, address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn a_network_may_be_all_addresses() {
+        let lists = Lists::new(&[entry(List::Deny, "0.0.0.0/0"), entry(List::Gray, "10.0.0.1")]);
+        for address in ["0.0.0.0", "10.0.0.1", "255.255.255.255"] {
+            assert_eq!(find(&lists, address), Some(List::Deny), "{address}");
+        }
+        assert_eq!(find(&lists, "::1"), None, "of its family");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path;
 use crate::rules::{Facts, MatchScratch, Rules};
-use crate::source::{List, MatchKind, ModeByHeader, PolicySource};
+use crate::source::{List, ModeByHeader, PolicySource};
 use crate::verdict::{self, Finding, Reason, Verdict};
 
 /// A server, counted from 0 in the order of the source.
@@ -128,7 +128,6 @@ pub(crate) struct Location {
     pub(crate) server: u32,
     /// Among the server's; none is the one for all other paths.
     pub(crate) index: Option<u32>,
-    pub(crate) kind: MatchKind,
     pub(crate) application: i64,
     /// The application as conditions see it.
     pub(crate) instance: Box<str>,
@@ -237,7 +236,7 @@ impl Policy {
         let row = location
             .mapped_mode(facts.request.headers)
             .map_or(index, |(mode, _)| location.map_rows + mode as u32);
-        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.mode.column())];
+        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.column)];
         let mode = Mode::from_low_bits(byte);
         let list = self.list(location, mode, client, now_unix_seconds);
         Resolution {
@@ -245,7 +244,7 @@ impl Policy {
             location: LocationIndex(index),
             application: location.application,
             mode,
-            mode_source: if byte & FROM_RULE != 0 { rule.mode_source() } else { ModeSource::Local },
+            mode_source: if byte & FROM_RULE != 0 { self.rules.mode_source(rule) } else { ModeSource::Local },
             list,
             stage: self.stage(mode, list),
         }

@@ -1,60 +1,210 @@
-//! Rules: their order, and which one wins for a request.
+//! Mode rules: their conditions, their order, and which one wins for a request.
 
-use crate::mode::RuleMode;
-use crate::policy::{ModeSource, RequestFacts};
+mod check;
+mod constructor;
+mod facts;
+mod tree;
+mod walk;
 
-/// A request as conditions see it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    pub(crate) request: &'a RequestFacts<'a>,
-    /// The normalised path.
-    pub(crate) path: &'a [u8],
-    /// The application.
-    pub(crate) instance: &'a [u8],
-}
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use crate::compile::Remarks;
+use crate::error::Place;
+use crate::explain::RuleMatch;
+use crate::mode::{Mode, Override, RuleMode};
+use crate::policy::ModeSource;
+use crate::source::{PolicySource, RuleKind, RuleSource};
+pub(crate) use check::is_header_name;
+use check::{Check, Difference, Kind, PointKey, difference};
+pub(crate) use facts::Facts;
+use tree::Tree;
+pub(crate) use walk::{First, MatchScratch};
+
+/// The most conditions that a rule may have.
+const MAX_CONDITIONS: usize = 300;
 
 /// A compiled mode rule, or the general mode.
-#[derive(Debug, Clone)]
-pub(crate) struct Rule {
+#[derive(Debug)]
+struct Rule {
     /// None is the general mode.
-    pub(crate) id: Option<u64>,
-    pub(crate) mode: RuleMode,
+    id: Option<u64>,
+    mode: RuleMode,
+    /// In the order of their points.
+    checks: Box<[Check]>,
+    /// Index in the source.
+    index: usize,
 }
 
 impl Rule {
-    pub(crate) fn mode_source(&self) -> ModeSource {
-        self.id.map_or(ModeSource::General, ModeSource::Rule)
+    /// The total order of rules (spec S3.4): `Less` wins. The first point at which they differ decides, then the stricter
+    /// mode, then the lower id, that of the general mode being the lowest.
+    fn order(&self, other: &Self) -> Ordering {
+        let (order, _) = difference(&self.checks, &other.checks);
+        order.then_with(|| other.mode.cmp(&self.mode)).then_with(|| self.id.cmp(&other.id))
+    }
+
+    fn name(&self) -> String {
+        self.id.map_or_else(|| "the general mode".to_owned(), |id| format!("rule {id}"))
+    }
+
+    /// Whether all conditions hold, asked one by one.
+    fn matches(&self, facts: &Facts<'_>, slashes: &[u32]) -> bool {
+        self.checks.iter().all(|check| {
+            let values = values_at(&check.point, facts, slashes);
+            match check.kind {
+                Kind::Absent => values.is_empty(),
+                Kind::Equal => values.iter().any(|value| **value == *check.value),
+                Kind::Iequal => values.iter().any(|value| value.eq_ignore_ascii_case(&check.value)),
+                Kind::Present => values.iter().any(|value| !value.is_empty()),
+            }
+        })
     }
 }
 
-/// Buffers of the rule match.
-#[derive(Debug, Default)]
-pub(crate) struct MatchScratch {}
+/// All values of a point.
+fn values_at(point: &PointKey, facts: &Facts<'_>, slashes: &[u32]) -> Vec<Vec<u8>> {
+    match point {
+        PointKey::Query(name) => {
+            let decode = |text| facts::decoded(text, &mut Vec::new()).to_vec();
+            let named = facts.parameters().filter(|(key, _)| decode(key) == **name);
+            named.map(|(_, value)| decode(value)).collect()
+        }
+        PointKey::Header(name) => {
+            let named = facts.request.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            named.map(|(_, value)| value.to_vec()).collect()
+        }
+        PointKey::Uri => {
+            let mut uri = Vec::new();
+            facts.write_uri(&mut uri);
+            vec![uri]
+        }
+        _ => facts.single(point, slashes).map(<[u8]>::to_vec).into_iter().collect(),
+    }
+}
 
-/// All rules, most specific first; the last one has no conditions.
+/// All rules and the general mode, most specific first; the last one has no conditions.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) rules: Vec<Rule>,
+    rules: Box<[Rule]>,
+    /// The ids of `rules`, close together for the hot path.
+    ids: Box<[Option<u64>]>,
+    tree: Tree,
 }
 
 impl Rules {
-    pub(crate) fn winner(&self, _scratch: &mut MatchScratch, _facts: &Facts<'_>) -> &Rule {
-        &self.rules[self.rules.len() - 1]
+    pub(crate) fn compile(source: &PolicySource, remarks: &mut Remarks) -> Self {
+        let general = Rule { id: None, mode: source.general_mode, checks: Box::default(), index: 0 };
+        let mut rules = vec![general];
+        let mut ids = HashMap::new();
+        for (index, rule) in source.rules.iter().enumerate() {
+            let place = Place::Rule { index, id: rule.id };
+            if ids.insert(rule.id, index).is_some() {
+                remarks.error(
+                    &place,
+                    "id",
+                    format!("{} is taken by another rule", rule.id),
+                    "a unique number",
+                );
+            }
+            let checks = compile_checks(rule, &place, remarks);
+            let RuleKind::Mode(mode) = rule.kind;
+            rules.push(Rule { id: Some(rule.id), mode, checks, index });
+        }
+        rules.sort_unstable_by(Rule::order);
+        let rules: Box<[Rule]> = rules.into();
+        let mut hidden = |hidden: u32, by: u32| {
+            let (hidden, by) = (&rules[hidden as usize], &rules[by as usize]);
+            if let Some(id) = hidden.id {
+                let place = Place::Rule { index: hidden.index, id };
+                remarks.warn(
+                    &place,
+                    format!("it never wins: {} has the same conditions and goes before it", by.name()),
+                );
+            }
+        };
+        let tree = tree::build(&rules, &mut hidden);
+        let ids = rules.iter().map(|rule| rule.id).collect();
+        Self { rules, ids, tree }
+    }
+
+    /// The rule that counts; the general mode if no other matches.
+    pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
+        walk::first_match(&self.tree, scratch, facts)
+    }
+
+    /// Where a mode comes from that this rule sets.
+    pub(crate) fn mode_source(&self, winner: First) -> ModeSource {
+        self.ids.get(winner.rule as usize).copied().flatten().map_or(ModeSource::General, ModeSource::Rule)
+    }
+
+    /// Every rule that matches, in order, with the reasons.
+    pub(crate) fn explain(&self, facts: &Facts<'_>, policy: Override, local: Mode) -> Vec<RuleMatch> {
+        let slashes: Vec<u32> = if facts.path.first() == Some(&b'/') {
+            memchr::memchr_iter(b'/', facts.path).map(|at| at as u32).collect()
+        } else {
+            Vec::new()
+        };
+        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| rule.matches(facts, &slashes)).collect();
+        let Some(&winner) = matching.first() else { return Vec::new() };
+        let explained = matching.iter().enumerate().filter_map(|(place, rule)| {
+            let wins = place == 0;
+            let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, winner) };
+            Some(RuleMatch { id: rule.id?, kind: "mode", mode: rule.mode.to_string(), wins, why })
+        });
+        explained.collect()
     }
 }
 
-impl Rules {
-    pub(crate) fn compile(source: &crate::PolicySource, _remarks: &mut crate::compile::Remarks) -> Self {
-        Self { rules: vec![Rule { id: None, mode: source.general_mode }] }
+fn compile_checks(rule: &RuleSource, place: &Place, remarks: &mut Remarks) -> Box<[Check]> {
+    let mut checks = Vec::new();
+    if let Some(uri) = &rule.uri {
+        match constructor::parse(uri) {
+            Ok(parsed) => checks = parsed,
+            Err(refusal) => {
+                remarks.error(place, "uri", format!("`{uri}`: {}", refusal.problem), refusal.expected)
+            }
+        }
     }
-    pub(crate) fn explain(
-        &self,
-        _facts: &RequestFacts<'_>,
-        _path: &[u8],
-        _location: &crate::policy::Location,
-        _policy: crate::Override,
-        _local: crate::Mode,
-    ) -> Vec<crate::RuleMatch> {
-        Vec::new()
+    for (position, condition) in rule.when.iter().enumerate() {
+        checks.extend(Check::from_condition(condition, &format!("when[{position}]"), place, remarks));
+    }
+    if checks.len() > MAX_CONDITIONS {
+        let problem = format!("{} conditions are too many", checks.len());
+        remarks.error(place, "when", problem, format!("at most {MAX_CONDITIONS}, those of `uri` included"));
+        checks.clear();
+    }
+    check::normalise(&mut checks);
+    check::warn_of_contradictions(&checks, place, remarks);
+    checks.into()
+}
+
+fn why_it_wins(rule: &Rule, policy: Override, local: Mode) -> String {
+    let counts = match (policy, rule.mode) {
+        (Override::Off, _) => "but mode_allow_override is off, so the local mode counts".to_owned(),
+        (_, RuleMode::Default) => "and leaves the mode to the local one".to_owned(),
+        (Override::Strict, RuleMode::Set(mode)) if mode <= local => {
+            format!("but mode_allow_override is strict and {mode} is not stricter than the local {local}")
+        }
+        (Override::Strict, _) => {
+            format!("and stricter than the local {local}, as mode_allow_override strict asks for")
+        }
+        (Override::On, _) => "and mode_allow_override is on".to_owned(),
+    };
+    format!("it is the most specific rule that matches, {counts}")
+}
+
+fn why_it_loses(rule: &Rule, winner: &Rule) -> String {
+    let name = winner.name();
+    match difference(&winner.checks, &rule.checks).1 {
+        Some(difference @ Difference::Point(_)) => {
+            format!("{name} is more specific: {difference}, which this one leaves open")
+        }
+        Some(difference @ Difference::Rank(..)) => format!("{name} is more specific: {difference}"),
+        None if winner.mode != rule.mode => format!("{name} is as specific and its mode is stricter"),
+        None => format!("{name} is as specific and its id is lower"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Conditions in the form that rules are ordered and matched by, and that order (spec S3.4).
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::compile::Remarks;
+use crate::error::Place;
+use crate::point::{Condition, Point, Test};
+
+/// The deepest path segment that a condition may look at.
+pub(crate) const MAX_PATH_INDEX: u32 = 255;
+
+/// A point, in the order in which rules are compared.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum PointKey {
+    Instance,
+    Host,
+    Path(u32),
+    ActionName,
+    ActionExt,
+    Method,
+    Scheme,
+    Proto,
+    Query(Box<[u8]>),
+    /// By lower-case name.
+    Header(Box<[u8]>),
+    Uri,
+}
+
+impl fmt::Display for PointKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance => f.write_str("instance"),
+            Self::Host => f.write_str("header HOST"),
+            Self::Path(index) => write!(f, "path {index}"),
+            Self::ActionName => f.write_str("action_name"),
+            Self::ActionExt => f.write_str("action_ext"),
+            Self::Method => f.write_str("method"),
+            Self::Scheme => f.write_str("scheme"),
+            Self::Proto => f.write_str("proto"),
+            Self::Query(name) => write!(f, "query {}", String::from_utf8_lossy(name)),
+            Self::Header(name) => write!(f, "header {}", String::from_utf8_lossy(name).to_uppercase()),
+            Self::Uri => f.write_str("uri"),
+        }
+    }
+}
+
+/// How a point is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Equal,
+    Absent,
+    /// The value is in lower case.
+    Iequal,
+    /// There and not empty: the constructor's `*`.
+    Present,
+}
+
+impl Kind {
+    /// Less is more specific.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Equal | Self::Absent => 0,
+            Self::Iequal => 1,
+            Self::Present => 3,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Absent => "absent",
+            Self::Iequal => "iequal",
+            Self::Present => "`*`",
+        }
+    }
+}
+
+/// A condition of a compiled rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Check {
+    pub(crate) point: PointKey,
+    pub(crate) kind: Kind,
+    /// Empty where nothing is compared.
+    pub(crate) value: Box<[u8]>,
+}
+
+impl Check {
+    pub(crate) fn new(point: PointKey, kind: Kind, value: &[u8]) -> Self {
+        Self { point, kind, value: value.into() }
+    }
+
+    /// The check that a rule's condition stands for; reports a condition that can't be one.
+    pub(crate) fn from_condition(
+        condition: &Condition,
+        key: &str,
+        place: &Place,
+        remarks: &mut Remarks,
+    ) -> Option<Self> {
+        let point = point_key(&condition.point, key, place, remarks)?;
+        let value = condition.value.as_bytes();
+        let value = if point == PointKey::Proto { without_protocol_name(value) } else { value };
+        let check = match condition.is {
+            Test::Equal if point == PointKey::Host => {
+                Self::new(point, Kind::Iequal, &value.to_ascii_lowercase())
+            }
+            Test::Equal => Self::new(point, Kind::Equal, value),
+            Test::Iequal => Self::new(point, Kind::Iequal, &value.to_ascii_lowercase()),
+            Test::Absent => Self::new(point, Kind::Absent, b""),
+            Test::Regex => {
+                let expected = "equal, iequal or absent";
+                remarks.error(place, format!("{key}.is"), "regex conditions are not supported yet", expected);
+                return None;
+            }
+        };
+        Some(check)
+    }
+}
+
+fn point_key(point: &Point, key: &str, place: &Place, remarks: &mut Remarks) -> Option<PointKey> {
+    Some(match point {
+        Point::Instance => PointKey::Instance,
+        Point::ActionName => PointKey::ActionName,
+        Point::ActionExt => PointKey::ActionExt,
+        Point::Method => PointKey::Method,
+        Point::Scheme => PointKey::Scheme,
+        Point::Proto => PointKey::Proto,
+        Point::Uri => PointKey::Uri,
+        Point::Query(name) => PointKey::Query(name.as_bytes().into()),
+        Point::Path(index) if *index <= MAX_PATH_INDEX => PointKey::Path(*index),
+        Point::Path(index) => {
+            let expected = format!("a path segment from 0 to {MAX_PATH_INDEX}");
+            remarks.error(place, format!("{key}.point"), format!("segment {index} is too deep"), expected);
+            return None;
+        }
+        Point::Header(name) if name.eq_ignore_ascii_case("host") => PointKey::Host,
+        Point::Header(name) if is_header_name(name) => {
+            PointKey::Header(name.to_ascii_lowercase().into_bytes().into())
+        }
+        Point::Header(name) => {
+            let problem = format!("`{name}` is no header name");
+            remarks.error(place, format!("{key}.point"), problem, "a header name like `X-REQUESTED-WITH`");
+            return None;
+        }
+    })
+}
+
+/// Whether it is a token of RFC 9110 section 5.6.2.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token)
+}
+
+/// `1.1` of `HTTP/1.1`.
+pub(crate) fn without_protocol_name(proto: &[u8]) -> &[u8] {
+    match proto.split_at_checked(5) {
+        Some((name, version)) if name.eq_ignore_ascii_case(b"HTTP/") => version,
+        _ => proto,
+    }
+}
+
+/// Brings a rule's checks into the order in which rules are compared, each once.
+pub(crate) fn normalise(checks: &mut Vec<Check>) {
+    let order = |a: &Check, b: &Check| {
+        let key = |check: &Check| (check.kind.rank(), check.kind);
+        a.point.cmp(&b.point).then_with(|| key(a).cmp(&key(b))).then_with(|| a.value.cmp(&b.value))
+    };
+    checks.sort_unstable_by(order);
+    checks.dedup();
+}
+
+/// Where two rules' checks (normalised) first differ in what counts for the order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Difference<'a> {
+    /// One constrains a point more than the other does.
+    Point(&'a Check),
+    /// Both constrain the point, in different ways.
+    Rank(&'a Check, &'a Check),
+}
+
+/// The first difference, and which side it favours: `Less` is the first one.
+pub(crate) fn difference<'a>(a: &'a [Check], b: &'a [Check]) -> (Ordering, Option<Difference<'a>>) {
+    for (x, y) in a.iter().zip(b) {
+        match x.point.cmp(&y.point) {
+            Ordering::Less => return (Ordering::Less, Some(Difference::Point(x))),
+            Ordering::Greater => return (Ordering::Greater, Some(Difference::Point(y))),
+            Ordering::Equal => {}
+        }
+        let order = x.kind.rank().cmp(&y.kind.rank());
+        if order.is_ne() {
+            return (order, Some(Difference::Rank(x, y)));
+        }
+    }
+    match a.len().cmp(&b.len()) {
+        Ordering::Greater => (Ordering::Less, Some(Difference::Point(&a[b.len()]))),
+        Ordering::Less => (Ordering::Greater, Some(Difference::Point(&b[a.len()]))),
+        Ordering::Equal => (Ordering::Equal, None),
+    }
+}
+
+impl fmt::Display for Difference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Point(check) => write!(f, "it constrains {}", check.point),
+            Self::Rank(better, worse) => {
+                let (better, worse, by_rank) = if better.kind.rank() < worse.kind.rank() {
+                    (better, worse.kind, "beats")
+                } else {
+                    (worse, better.kind, "beats")
+                };
+                write!(f, "at {}, {} {by_rank} {}", better.point, better.kind.as_str(), worse.as_str())
+            }
+        }
+    }
+}
+
+/// Warns of checks that no request can meet.
+pub(crate) fn warn_of_contradictions(checks: &[Check], place: &Place, remarks: &mut Remarks) {
+    for check in checks {
+        let always_there = matches!(
+            check.point,
+            PointKey::Instance | PointKey::ActionName | PointKey::Method | PointKey::Scheme | PointKey::Proto
+        ) || check.point == PointKey::Uri;
+        if always_there && check.kind == Kind::Absent {
+            remarks.warn(place, format!("it matches nothing: {} is never absent", check.point));
+        }
+        if matches!(check.point, PointKey::Path(_)) && check.value.contains(&b'/') {
+            remarks.warn(place, format!("it matches nothing: {} never holds a `/`", check.point));
+        }
+    }
+    for group in checks.chunk_by(|a, b| a.point == b.point) {
+        let repeats = matches!(group[0].point, PointKey::Query(_) | PointKey::Header(_));
+        let absent = group.iter().any(|check| check.kind == Kind::Absent) && group.len() > 1;
+        let differing = group.iter().flat_map(|a| group.iter().map(move |b| (a, b))).any(|(a, b)| {
+            let valued = |check: &Check| matches!(check.kind, Kind::Equal | Kind::Iequal);
+            valued(a)
+                && valued(b)
+                && if a.kind == b.kind { a.value != b.value } else { !a.value.eq_ignore_ascii_case(&b.value) }
+        });
+        if absent || (differing && !repeats) {
+            remarks.warn(
+                place,
+                format!("it matches nothing: its conditions on {} exclude each other", group[0].point),
+            );
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The URI constructor: one string for the host, path and query of a rule (spec S3.2).
+
+use super::check::{Check, Kind, MAX_PATH_INDEX, PointKey};
+use crate::path;
+
+/// What is wrong with a constructor, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) problem: String,
+    pub(crate) expected: &'static str,
+}
+
+fn refuse<T>(problem: impl Into<String>, expected: &'static str) -> Result<T, Refusal> {
+    Err(Refusal { problem: problem.into(), expected })
+}
+
+/// The conditions that a constructor stands for.
+///
+/// Without a path (`host` or `host?q=1`) the path isn't constrained. The scheme isn't looked at.
+pub(crate) fn parse(uri: &str) -> Result<Vec<Check>, Refusal> {
+    if uri.contains("{{") {
+        return refuse("`{{regex}}` is not supported yet", "components without `{{`");
+    }
+    if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return refuse("it holds a space or a control character", "percent-encoding, as in requests");
+    }
+    if uri.contains('#') {
+        return refuse("it holds a `#`, but requests carry no fragment", "a URI without fragment");
+    }
+    let rest = uri.split_once("://").map_or(uri, |(scheme, rest)| {
+        let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if is_scheme { rest } else { uri }
+    });
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (host, path) =
+        rest.find('/').map_or((rest, None), |slash| (&rest[..slash], Some(&rest[slash + 1..])));
+    let mut checks = Vec::new();
+    parse_host(host, &mut checks)?;
+    if let Some(path) = path {
+        parse_path(path, &mut checks)?;
+    }
+    for parameter in query.into_iter().flat_map(|query| query.split('&')).filter(|text| !text.is_empty()) {
+        parse_parameter(parameter, &mut checks);
+    }
+    Ok(checks)
+}
+
+fn parse_host(host: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
+    if host == "*" {
+        checks.push(Check::new(PointKey::Host, Kind::Present, b""));
+    } else if host.contains('*') {
+        return refuse(
+            format!("`{host}` has a `*` inside a host name"),
+            "a whole host name, or a path from `/` on",
+        );
+    } else if !host.is_empty() {
+        checks.push(Check::new(PointKey::Host, Kind::Iequal, &host.to_ascii_lowercase().into_bytes()));
+    }
+    Ok(())
+}
+
+/// The path behind its first slash.
+fn parse_path(path: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
+    let (directories, action) =
+        path.rsplit_once('/').map_or((None, path), |(before, last)| (Some(before), last));
+    let mut any_depth = false;
+    let mut index = 0;
+    for component in directories.into_iter().flat_map(|directories| directories.split('/')) {
+        if any_depth {
+            return refuse(
+                "`**` is followed by more than the last component",
+                "`**` as the last directory only",
+            );
+        }
+        if component == "**" {
+            any_depth = true;
+            continue;
+        }
+        checks.push(component_check(PointKey::Path(index), component)?);
+        index += 1;
+    }
+    if index > MAX_PATH_INDEX {
+        return refuse(format!("it has {index} directories"), "a path of at most 256 directories");
+    }
+    if action == "**" {
+        return if any_depth { refuse("it has more than one `**`", "one `**`") } else { Ok(()) };
+    }
+    if !any_depth {
+        checks.push(Check::new(PointKey::Path(index), Kind::Absent, b""));
+    }
+    parse_action(action, checks)
+}
+
+/// The last component: name and extension.
+fn parse_action(action: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
+    if action == "." || action == ".." {
+        return refuse("it ends in a dot segment, which requests are seen without", "the path without it");
+    }
+    let (name, extension) = match (action.find('.'), action.rfind('.')) {
+        (Some(first), Some(last)) => (&action[..first], Some(&action[last + 1..])),
+        _ => (action, None),
+    };
+    checks.push(value_check(PointKey::ActionName, name)?);
+    checks.push(match extension {
+        Some(extension) => value_check(PointKey::ActionExt, extension)?,
+        None => Check::new(PointKey::ActionExt, Kind::Absent, b""),
+    });
+    Ok(())
+}
+
+fn component_check(point: PointKey, component: &str) -> Result<Check, Refusal> {
+    match component {
+        "" => {
+            refuse("it holds `//`, but requests are seen with one slash", "a path without empty components")
+        }
+        "." | ".." => {
+            refuse("it holds a dot segment, which requests are seen without", "the path without it")
+        }
+        _ => value_check(point, component),
+    }
+}
+
+/// A literal or `*`.
+fn value_check(point: PointKey, text: &str) -> Result<Check, Refusal> {
+    if text == "*" {
+        return Ok(Check::new(point, Kind::Present, b""));
+    }
+    if text.contains('*') {
+        return refuse(format!("`{text}` has a `*` inside a component"), "`*` as a whole component");
+    }
+    let mut value = Vec::with_capacity(text.len());
+    path::decode_unreserved(text.as_bytes(), &mut value);
+    Ok(Check::new(point, Kind::Equal, &value))
+}
+
+fn parse_parameter(parameter: &str, checks: &mut Vec<Check>) {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let decode = |text: &str| {
+        let mut decoded = Vec::new();
+        super::facts::decode_form(text.as_bytes(), &mut decoded);
+        decoded
+    };
+    let point = PointKey::Query(decode(name).into());
+    checks.push(match value {
+        "*" => Check::new(point, Kind::Present, b""),
+        value => Check::new(point, Kind::Equal, &decode(value)),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checks of a constructor in a form that reads like spec S3.2's table.
+    fn checks(uri: &str) -> String {
+        let show = |check: Check| {
+            let value = String::from_utf8(check.value.into()).unwrap();
+            let point = check.point;
+            match check.kind {
+                Kind::Equal => format!("{point}={value}"),
+                Kind::Iequal => format!("{point}~{value}"),
+                Kind::Absent => format!("!{point}"),
+                Kind::Present => format!("{point}*"),
+            }
+        };
+        parse(uri).unwrap().into_iter().map(show).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn forms_of_s3_2() {
+        let table = [
+            ("", ""),
+            ("/", "!path 0; action_name=; !action_ext"),
+            (
+                "https://Host:8080/a/u.php?q=1",
+                "header HOST~host:8080; path 0=a; !path 1; action_name=u; action_ext=php; query q=1",
+            ),
+            ("host/a/u", "header HOST~host; path 0=a; !path 1; action_name=u; !action_ext"),
+            ("/a/u", "path 0=a; !path 1; action_name=u; !action_ext"),
+            ("/a/u/", "path 0=a; path 1=u; !path 2; action_name=; !action_ext"),
+            ("/a/*", "path 0=a; !path 1; action_name*; !action_ext"),
+            ("/*/b", "path 0*; !path 1; action_name=b; !action_ext"),
+            ("/*.*", "!path 0; action_name*; action_ext*"),
+            ("/u.*", "!path 0; action_name=u; action_ext*"),
+            ("/**", ""),
+            ("/main/**", "path 0=main"),
+            ("host/**", "header HOST~host"),
+            ("/**/user", "action_name=user; !action_ext"),
+            ("/api/**/*.*", "path 0=api; action_name*; action_ext*"),
+            ("host", "header HOST~host"),
+            ("host?x", "header HOST~host; query x="),
+            ("/?a=1&b=*&c=%41+b", "!path 0; action_name=; !action_ext; query a=1; query b*; query c=A b"),
+            ("/%61%2Fb/c.tar.gz", "path 0=a%2Fb; !path 1; action_name=c; action_ext=gz"),
+        ];
+        for (uri, expected) in table {
+            assert_eq!(checks(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_refused() {
+        let refused = [
+            "*.example.com/a",
+            "/a*/b",
+            "/a/b*",
+            "/a//b",
+            "/a/../b",
+            "/a/.",
+            "/**/a/b",
+            "/**/**",
+            "/a b",
+            "/a#b",
+            "/{{[0-9]}}",
+        ];
+        for uri in refused {
+            assert!(parse(uri).is_err(), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Order of rules (spec S3.4).
+
+use super::*;
+use crate::mode::Mode::{Block, Monitoring, Off};
+use crate::point::{Condition, Point, Test};
+
+fn rule(id: u64, mode: RuleMode, uri: &str, when: &[(Point, Test, &str)]) -> Rule {
+    let condition = |(point, is, value): &(Point, Test, &str)| Condition {
+        point: point.clone(),
+        is: *is,
+        value: (*value).to_owned(),
+    };
+    let when = when.iter().map(condition).collect();
+    let source = RuleSource { id, kind: RuleKind::Mode(mode), uri: Some(uri.to_owned()), when };
+    let mut remarks = Remarks::default();
+    let checks = compile_checks(&source, &Place::Rule { index: 0, id }, &mut remarks);
+    assert!(remarks.errors.is_empty(), "{:?}", remarks.errors);
+    Rule { id: Some(id), mode, checks, index: 0 }
+}
+
+fn plain(id: u64, when: &[(Point, Test, &str)]) -> Rule {
+    rule(id, RuleMode::Set(Block), "", when)
+}
+
+/// The rules are in their order.
+fn assert_ordered(rules: &[Rule]) {
+    for (place, earlier) in rules.iter().enumerate() {
+        for later in &rules[place + 1..] {
+            let order = (earlier.order(later), later.order(earlier));
+            assert_eq!(order, (Ordering::Less, Ordering::Greater), "{earlier:?} and {later:?}");
+        }
+    }
+}
+
+#[test]
+fn points_count_in_their_order() {
+    let header = |name: &str| Point::Header(name.into());
+    assert_ordered(&[
+        plain(20, &[(Point::Instance, Test::Equal, "1")]),
+        plain(19, &[(header("Host"), Test::Equal, "h")]),
+        plain(18, &[(Point::Path(0), Test::Equal, "a")]),
+        plain(17, &[(Point::Path(1), Test::Equal, "a")]),
+        plain(16, &[(Point::ActionName, Test::Equal, "a")]),
+        plain(15, &[(Point::ActionExt, Test::Equal, "a")]),
+        plain(14, &[(Point::Method, Test::Equal, "GET")]),
+        plain(13, &[(Point::Scheme, Test::Equal, "http")]),
+        plain(12, &[(Point::Proto, Test::Equal, "1.1")]),
+        plain(11, &[(Point::Query("a".into()), Test::Equal, "1")]),
+        plain(10, &[(Point::Query("b".into()), Test::Equal, "1")]),
+        plain(9, &[(header("A"), Test::Equal, "1")]),
+        plain(8, &[(header("b"), Test::Equal, "1")]),
+        plain(7, &[(Point::Uri, Test::Equal, "/")]),
+        plain(6, &[]),
+    ]);
+}
+
+#[test]
+fn at_a_point_equal_and_absent_beat_iequal_beats_the_wildcard_beats_nothing() {
+    assert_ordered(&[
+        plain(9, &[(Point::Path(0), Test::Equal, "a"), (Point::Uri, Test::Equal, "/a/")]),
+        plain(8, &[(Point::Path(0), Test::Absent, ""), (Point::Uri, Test::Iequal, "/a/")]),
+        plain(7, &[(Point::Path(0), Test::Iequal, "a"), (Point::Path(1), Test::Equal, "b")]),
+        plain(6, &[(Point::Path(0), Test::Iequal, "a")]),
+        rule(5, RuleMode::Set(Block), "/*/**", &[]),
+        plain(4, &[(Point::ActionName, Test::Equal, "a")]),
+    ]);
+}
+
+#[test]
+fn a_superset_of_conditions_beats_its_subset() {
+    let conditions = [
+        (Point::Header("HOST".into()), Test::Equal, "h"),
+        (Point::Path(0), Test::Iequal, "a"),
+        (Point::Path(0), Test::Equal, "A"),
+        (Point::Method, Test::Equal, "GET"),
+        (Point::Query("q".into()), Test::Absent, ""),
+    ];
+    for left_out in 0..conditions.len() {
+        let mut fewer = conditions.to_vec();
+        fewer.remove(left_out);
+        assert_ordered(&[plain(2, &conditions), plain(1, &fewer)]);
+    }
+}
+
+#[test]
+fn ties_go_to_the_stricter_mode_and_then_to_the_lower_id() {
+    let with = |id, mode| rule(id, mode, "/a/**", &[]);
+    assert_ordered(&[
+        with(5, RuleMode::Set(Block)),
+        with(4, RuleMode::Set(Monitoring)),
+        with(3, RuleMode::Set(Off)),
+        with(1, RuleMode::Default),
+        with(2, RuleMode::Default),
+    ]);
+}
+
+#[test]
+fn equal_on_the_host_ranks_as_iequal() {
+    let host = |id, is, value| plain(id, &[(Point::Header("hOsT".into()), is, value)]);
+    let (equal, iequal) = (host(1, Test::Equal, "A.example"), host(1, Test::Iequal, "a.EXAMPLE"));
+    assert_eq!(equal.order(&iequal), Ordering::Equal);
+    assert_eq!(equal.checks, iequal.checks);
+}
+
+#[test]
+fn a_name_of_the_protocol_is_left_out() {
+    let proto = |value| plain(1, &[(Point::Proto, Test::Equal, value)]).checks;
+    assert_eq!(proto("HTTP/1.1"), proto("1.1"));
+}

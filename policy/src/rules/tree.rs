@@ -1,0 +1,360 @@
+//! Rules as a decision tree: a request walks only through what it matches.
+//!
+//! The rules are sorted, most specific first; a rule's number is its place in that order, and the least number among the
+//! rules that match wins. A rule's checks are sorted by point. Rules whose checks begin alike share a path from the root;
+//! each node asks for one point (or one query key or header of many) and holds one table entry per value that some rule
+//! names, so that the cost hangs on what a request matches, not on how many rules there are. Each node knows the least
+//! number below it: what can't win any more is not walked. Checks that all rules below have in common, and those that are left where
+//! one rule is left, stand in a row.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::Rule;
+use super::check::{Check, Kind, PointKey};
+use super::walk::NONE;
+
+/// Values that some rule names, by number. The numbers are unique over all points and kinds.
+type Numbers = HashMap<Box<[u8]>, u32, ahash::RandomState>;
+
+/// The values of a point that rules compare it with.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    pub(super) equal: Numbers,
+    /// In lower case.
+    pub(super) iequal: Numbers,
+}
+
+/// Query keys or headers: points of which a request has many.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Name to index in `values`.
+    pub(super) names: Numbers,
+    pub(super) values: Vec<Values>,
+    /// Bit n: a name of n bytes exists; bit 63 stands for all longer ones.
+    pub(super) name_lengths: u64,
+}
+
+impl Group {
+    pub(super) fn length_bit(name: &[u8]) -> u64 {
+        1 << name.len().min(63)
+    }
+}
+
+/// Which of the two groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupKind {
+    Query,
+    Header,
+}
+
+/// A point in the tree: of those with one value, or a named one of a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Slot {
+    Single(u32),
+    Named(GroupKind, u32),
+}
+
+/// A check in a row of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TailCheck {
+    pub(super) slot: Slot,
+    pub(super) kind: Kind,
+    pub(super) value: u32,
+}
+
+/// What follows from the value of a point.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Branches {
+    /// Some edges are by equal, some by iequal.
+    pub(super) equal: bool,
+    pub(super) iequal: bool,
+    /// For every value that isn't empty.
+    pub(super) present: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Node {
+    /// One rule is left, with these checks; its column in the table of modes is at hand.
+    Tail { rule: u32, start: u32, end: u32, column: u8 },
+    /// These checks are common to all rules that follow.
+    Common { best: u32, start: u32, end: u32, next: u32 },
+    /// Asks for a point with one value.
+    Single { best: u32, slot: u32, branches: Branches, absent: u32, otherwise: u32 },
+    /// Asks for all names of a group: edges by name lead to `Name` nodes; then the range of names that are to be absent.
+    Group { best: u32, group: GroupKind, absent_start: u32, absent_end: u32, otherwise: u32 },
+    /// Asks for one value of a name.
+    Name { best: u32, branches: Branches },
+}
+
+/// Edges are looked up by (node, number), which are ours, so that no client can choose colliding ones.
+#[derive(Debug, Default)]
+pub(super) struct EdgeHasher(u64);
+
+impl Hasher for EdgeHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let product = u128::from(self.0 ^ key) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The compiled tree.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+    pub(super) root: u32,
+    edges: HashMap<u64, u32, BuildHasherDefault<EdgeHasher>>,
+    pub(super) tails: Vec<TailCheck>,
+    /// Name and child, by the ranges in `Group` nodes.
+    pub(super) absent_names: Vec<(u32, u32)>,
+    pub(super) singles: Vec<(PointKey, Values)>,
+    pub(super) query: Group,
+    pub(super) headers: Group,
+    /// How many of the path's slashes path points need.
+    pub(super) slashes: usize,
+    numbers: u32,
+}
+
+impl Tree {
+    pub(super) fn edge(&self, node: u32, number: u32) -> Option<u32> {
+        self.edges.get(&edge_key(node, number)).copied()
+    }
+
+    pub(super) fn group(&self, group: GroupKind) -> &Group {
+        match group {
+            GroupKind::Query => &self.query,
+            GroupKind::Header => &self.headers,
+        }
+    }
+
+    fn number(&mut self, slot: Slot, check: &Check) -> u32 {
+        let values = match slot {
+            Slot::Single(slot) => &mut self.singles[slot as usize].1,
+            Slot::Named(GroupKind::Query, name) => &mut self.query.values[name as usize],
+            Slot::Named(GroupKind::Header, name) => &mut self.headers.values[name as usize],
+        };
+        let numbers = match check.kind {
+            Kind::Equal => &mut values.equal,
+            Kind::Iequal => &mut values.iequal,
+            Kind::Absent | Kind::Present => return NONE,
+        };
+        if let Some(&number) = numbers.get(&check.value) {
+            return number;
+        }
+        numbers.insert(check.value.clone(), self.numbers);
+        self.numbers += 1;
+        self.numbers - 1
+    }
+}
+
+fn edge_key(node: u32, number: u32) -> u64 {
+    u64::from(node) << 32 | u64::from(number)
+}
+
+/// Builds the tree over rules that stand in their order; `shadowed` is told of each rule that another one with the same
+/// conditions hides, and of that one.
+pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree {
+    let mut builder = Builder { tree: Tree::default(), rules, slots: HashMap::new(), shadowed };
+    let all: Vec<u32> = (0..rules.len() as u32).collect();
+    builder.tree.root = builder.node(&all, 0);
+    builder.tree
+}
+
+/// Keeps a node's place while its children are built.
+const PLACE: Node = Node::Tail { rule: NONE, start: 0, end: 0, column: 0 };
+
+struct Builder<'a> {
+    tree: Tree,
+    rules: &'a [Rule],
+    slots: HashMap<&'a PointKey, Slot>,
+    shadowed: &'a mut dyn FnMut(u32, u32),
+}
+
+/// Rules by the check that leads to them.
+type Parted<'a> = BTreeMap<(Kind, &'a [u8]), (&'a Check, Vec<u32>)>;
+
+impl<'a> Builder<'a> {
+    fn check(&self, rule: u32, position: usize) -> Option<&'a Check> {
+        self.rules[rule as usize].checks.get(position)
+    }
+
+    fn slot(&mut self, point: &'a PointKey) -> Slot {
+        if let Some(&slot) = self.slots.get(point) {
+            return slot;
+        }
+        let tree = &mut self.tree;
+        let named = |group: &mut Group, name: &[u8]| {
+            let index = group.values.len() as u32;
+            group.values.push(Values::default());
+            group.names.insert(name.into(), index);
+            group.name_lengths |= Group::length_bit(name);
+            index
+        };
+        let slot = match point {
+            PointKey::Query(name) => Slot::Named(GroupKind::Query, named(&mut tree.query, name)),
+            PointKey::Header(name) => Slot::Named(GroupKind::Header, named(&mut tree.headers, name)),
+            _ => {
+                if let PointKey::Path(index) = point {
+                    tree.slashes = tree.slashes.max(*index as usize + 2);
+                }
+                tree.singles.push((point.clone(), Values::default()));
+                Slot::Single(tree.singles.len() as u32 - 1)
+            }
+        };
+        self.slots.insert(point, slot);
+        slot
+    }
+
+    fn push(&mut self, node: Node) -> u32 {
+        self.tree.nodes.push(node);
+        self.tree.nodes.len() as u32 - 1
+    }
+
+    fn tail(&mut self, rule: u32, position: usize) -> u32 {
+        let compiled = &self.rules[rule as usize];
+        let (start, end) = self.row(&compiled.checks[position..]);
+        self.push(Node::Tail { rule, start, end, column: compiled.mode.column() })
+    }
+
+    /// Writes checks in a row.
+    fn row(&mut self, checks: &'a [Check]) -> (u32, u32) {
+        let start = self.tree.tails.len() as u32;
+        for check in checks {
+            let slot = self.slot(&check.point);
+            let value = self.tree.number(slot, check);
+            self.tree.tails.push(TailCheck { slot, kind: check.kind, value });
+        }
+        (start, self.tree.tails.len() as u32)
+    }
+
+    /// How many checks from `position` on all rules have in common.
+    fn common(&self, rules: &[u32], position: usize) -> usize {
+        let Some((first, others)) = rules.split_first() else { return 0 };
+        let mut alike = &self.rules[*first as usize].checks[position..];
+        for &other in others {
+            let checks = &self.rules[other as usize].checks[position..];
+            let length = alike.iter().zip(checks).take_while(|(a, b)| a == b).count();
+            alike = &alike[..length];
+        }
+        alike.len()
+    }
+
+    /// The node for these rules (in their order, at least one), whose checks before `position` are the same.
+    fn node(&mut self, rules: &[u32], position: usize) -> u32 {
+        if let [rule] = rules {
+            return self.tail(*rule, position);
+        }
+        let Some(point) = rules.iter().filter_map(|&rule| Some(&self.check(rule, position)?.point)).min()
+        else {
+            for &hidden in &rules[1..] {
+                (self.shadowed)(hidden, rules[0]);
+            }
+            return self.tail(rules[0], position);
+        };
+        let common = self.common(rules, position);
+        if common > 0 {
+            let (start, end) = self.row(&self.rules[rules[0] as usize].checks[position..position + common]);
+            let index = self.push(PLACE);
+            let next = self.node(rules, position + common);
+            self.tree.nodes[index as usize] = Node::Common { best: rules[0], start, end, next };
+            return index;
+        }
+        let is_asked: fn(&PointKey, &PointKey) -> bool = match point {
+            PointKey::Query(_) => |_, next| matches!(next, PointKey::Query(_)),
+            PointKey::Header(_) => |_, next| matches!(next, PointKey::Header(_)),
+            _ => |asked, next| asked == next,
+        };
+        let (asked, others): (Vec<u32>, Vec<u32>) = rules.iter().partition(|&&rule| {
+            self.check(rule, position).is_some_and(|check| is_asked(point, &check.point))
+        });
+        let slot = self.slot(point);
+        // the node stands before its children, so that a walk goes through memory in one direction
+        let index = self.push(PLACE);
+        let best = rules[0];
+        self.tree.nodes[index as usize] = match slot {
+            Slot::Single(slot) => {
+                let parted = self.part(&asked, position);
+                let (branches, absent) = self.branches(index, Slot::Single(slot), parted, position);
+                Node::Single { best, slot, branches, absent, otherwise: self.others(&others, position) }
+            }
+            Slot::Named(group, _) => {
+                let absent = self.names(index, group, &asked, position);
+                let absent_start = self.tree.absent_names.len() as u32;
+                self.tree.absent_names.extend(absent);
+                let absent_end = self.tree.absent_names.len() as u32;
+                let otherwise = self.others(&others, position);
+                Node::Group { best, group, absent_start, absent_end, otherwise }
+            }
+        };
+        index
+    }
+
+    fn others(&mut self, rules: &[u32], position: usize) -> u32 {
+        if rules.is_empty() { NONE } else { self.node(rules, position) }
+    }
+
+    fn part(&self, rules: &[u32], position: usize) -> Parted<'a> {
+        let mut parted = Parted::new();
+        for &rule in rules {
+            if let Some(check) = self.check(rule, position) {
+                let entry = parted.entry((check.kind, &*check.value)).or_insert_with(|| (check, Vec::new()));
+                entry.1.push(rule);
+            }
+        }
+        parted
+    }
+
+    /// Builds what follows from a point's values; gives the child for its absence apart.
+    fn branches(&mut self, node: u32, slot: Slot, parted: Parted<'a>, position: usize) -> (Branches, u32) {
+        let mut branches = Branches { equal: false, iequal: false, present: NONE };
+        let mut absent = NONE;
+        for (check, rules) in parted.into_values() {
+            let number = self.tree.number(slot, check);
+            let child = self.node(&rules, position + 1);
+            match check.kind {
+                Kind::Equal => branches.equal = true,
+                Kind::Iequal => branches.iequal = true,
+                Kind::Present => branches.present = child,
+                Kind::Absent => absent = child,
+            }
+            if number != NONE {
+                self.tree.edges.insert(edge_key(node, number), child);
+            }
+        }
+        (branches, absent)
+    }
+
+    /// Builds the children of a group's node; gives the names that are to be absent, with what follows.
+    fn names(&mut self, node: u32, group: GroupKind, rules: &[u32], position: usize) -> Vec<(u32, u32)> {
+        let mut by_name: BTreeMap<&'a PointKey, Vec<u32>> = BTreeMap::new();
+        for &rule in rules {
+            if let Some(check) = self.check(rule, position) {
+                by_name.entry(&check.point).or_default().push(rule);
+            }
+        }
+        let mut absent_names = Vec::new();
+        for (point, rules) in by_name {
+            let slot = self.slot(point);
+            let Slot::Named(_, name) = slot else { continue };
+            let child = self.push(PLACE);
+            let parted = self.part(&rules, position);
+            let (branches, absent) = self.branches(child, Slot::Named(group, name), parted, position);
+            self.tree.nodes[child as usize] = Node::Name { best: rules[0], branches };
+            self.tree.edges.insert(edge_key(node, name), child);
+            if absent != NONE {
+                absent_names.push((name, absent));
+            }
+        }
+        absent_names
+    }
+}

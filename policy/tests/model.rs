@@ -1,0 +1,604 @@
+//! The compiled policy against a literal interpreter of spec S1 to S3, on random sources and requests.
+//!
+//! The interpreter shares no code with the compiler: it reads the source anew for each request.
+
+mod common;
+
+use std::cmp::Ordering;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+use weir_policy::*;
+
+/// The interpreter.
+mod literal {
+    use super::*;
+
+    pub(super) struct Answer {
+        pub(super) server: usize,
+        pub(super) location: Option<usize>,
+        pub(super) application: i64,
+        pub(super) mode: Mode,
+        pub(super) source: ModeSource,
+        pub(super) list: Option<List>,
+        /// Every rule that matches, the winner first.
+        pub(super) rules: Vec<u64>,
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn server(source: &PolicySource, host: &str) -> usize {
+        let host = host.split(':').next().unwrap().trim_end_matches('.').to_lowercase();
+        let mut best: Option<(usize, usize)> = None;
+        for (index, server) in source.servers.iter().enumerate() {
+            for pattern in &server.hosts {
+                let length = match pattern.strip_prefix('*') {
+                    Some(suffix) if host.ends_with(suffix) && host.len() >= suffix.len() => suffix.len(),
+                    None if *pattern == host => usize::MAX,
+                    _ => continue,
+                };
+                if best.is_none_or(|(longest, _)| length > longest) {
+                    best = Some((length, index));
+                }
+            }
+        }
+        let default = source.servers.iter().position(|server| server.default).unwrap_or(0);
+        best.map_or(default, |(_, index)| index)
+    }
+
+    /// Percent-encoded unreserved characters, then slashes, then dot segments.
+    pub(super) fn normalise(path: &str) -> String {
+        let mut decoded = path.to_owned();
+        for character in ('0'..='9').chain('A'..='Z').chain('a'..='z').chain("-._~".chars()) {
+            let code = character as u32;
+            decoded = decoded.replace(&format!("%{code:02x}"), &format!("\0{character}"));
+            decoded = decoded.replace(&format!("%{code:02X}"), &format!("\0{character}"));
+        }
+        let decoded = decoded.replace('\0', "");
+        let mut kept: Vec<&str> = Vec::new();
+        let segments: Vec<&str> = decoded.split('/').skip(1).collect();
+        for segment in &segments {
+            match *segment {
+                "" | "." => {}
+                ".." => drop(kept.pop()),
+                segment => kept.push(segment),
+            }
+        }
+        let directory = matches!(segments.last(), None | Some(&("" | "." | "..")));
+        let joined = format!("/{}", kept.join("/"));
+        if directory && joined != "/" { joined + "/" } else { joined }
+    }
+
+    fn location(server: &ServerSource, path: &str) -> Option<usize> {
+        let all = || server.locations.iter().enumerate();
+        let exact = all().find(|(_, location)| location.kind == MatchKind::Exact && location.path == path);
+        let prefixes = all()
+            .filter(|(_, location)| location.kind != MatchKind::Exact && path.starts_with(&location.path));
+        exact.or_else(|| prefixes.max_by_key(|(_, location)| location.path.len())).map(|(index, _)| index)
+    }
+
+    /// A condition with the constructor's `*` among the tests.
+    #[derive(Debug, Clone, PartialEq)]
+    enum Is {
+        Equal(String),
+        Iequal(String),
+        Absent,
+        Wildcard,
+    }
+
+    type Conditions = Vec<(Point, Is)>;
+
+    fn constructor(uri: &str) -> Conditions {
+        let mut conditions = Vec::new();
+        let (rest, query) = uri.split_once('?').map_or((uri, ""), |(rest, query)| (rest, query));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let is = |text: &str| if text == "*" { Is::Wildcard } else { Is::Equal(text.to_owned()) };
+        if !host.is_empty() {
+            conditions.push((Point::Header("HOST".into()), Is::Iequal(host.to_owned())));
+        }
+        if !path.is_empty() {
+            let mut components: Vec<&str> = path[1..].split('/').collect();
+            let last = components.pop().unwrap();
+            let stars = components.iter().position(|component| *component == "**");
+            for (index, component) in components.iter().take(stars.unwrap_or(usize::MAX)).enumerate() {
+                conditions.push((Point::Path(index as u32), is(component)));
+            }
+            if last != "**" {
+                if stars.is_none() {
+                    conditions.push((Point::Path(components.len() as u32), Is::Absent));
+                }
+                let (name, extension) = action(last);
+                conditions.push((Point::ActionName, is(&name)));
+                conditions.push((Point::ActionExt, extension.map_or(Is::Absent, |extension| is(&extension))));
+            }
+        }
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            conditions.push((Point::Query(name.into()), is(value)));
+        }
+        conditions
+    }
+
+    fn action(last: &str) -> (String, Option<String>) {
+        let parts: Vec<&str> = last.split('.').collect();
+        let extension = (parts.len() > 1).then(|| parts[parts.len() - 1].to_owned());
+        (parts[0].to_owned(), extension)
+    }
+
+    fn conditions(rule: &RuleSource) -> Conditions {
+        let mut conditions = constructor(rule.uri.as_deref().unwrap_or(""));
+        for Condition { point, is, value } in &rule.when {
+            let is_host = matches!(point, Point::Header(name) if name.eq_ignore_ascii_case("host"));
+            let is = match is {
+                Test::Equal if !is_host => Is::Equal(value.clone()),
+                Test::Equal | Test::Iequal => Is::Iequal(value.clone()),
+                Test::Absent => Is::Absent,
+                Test::Regex => unreachable!("not generated"),
+            };
+            conditions.push((point.clone(), is));
+        }
+        conditions
+    }
+
+    fn values(point: &Point, facts: &RequestFacts<'_>, path: &str, application: i64) -> Vec<String> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let (last, directories) = segments.split_last().unwrap();
+        let query = facts.query.map(text);
+        let one = |value: String| vec![value];
+        match point {
+            Point::Instance => one(application.to_string()),
+            Point::Header(name) if name.eq_ignore_ascii_case("host") => {
+                Some(text(facts.host)).filter(|host| !host.is_empty()).into_iter().collect()
+            }
+            Point::Header(name) => facts
+                .headers
+                .iter()
+                .filter(|(key, _)| text(key).to_lowercase() == name.to_lowercase())
+                .map(|(_, value)| text(value))
+                .collect(),
+            Point::Path(index) => {
+                directories.get(*index as usize).map(ToString::to_string).into_iter().collect()
+            }
+            Point::ActionName => one(action(last).0),
+            Point::ActionExt => action(last).1.into_iter().collect(),
+            Point::Method => one(text(facts.method)),
+            Point::Scheme => one(text(facts.scheme)),
+            Point::Proto => one(text(facts.proto).replace("HTTP/", "")),
+            Point::Query(name) => query
+                .unwrap_or_default()
+                .split('&')
+                .filter(|parameter| !parameter.is_empty())
+                .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
+                .filter(|(key, _)| key == name)
+                .map(|(_, value)| value.replace("%61", "a").replace('+', " "))
+                .collect(),
+            Point::Uri => one(query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))),
+        }
+    }
+
+    fn holds(is: &Is, values: &[String]) -> bool {
+        match is {
+            Is::Absent => values.is_empty(),
+            Is::Equal(wanted) => values.contains(wanted),
+            Is::Iequal(wanted) => values.iter().any(|value| value.to_lowercase() == wanted.to_lowercase()),
+            Is::Wildcard => values.iter().any(|value| !value.is_empty()),
+        }
+    }
+
+    /// The point's place in the order of comparison.
+    fn place(point: &Point) -> (u32, u32, String) {
+        let plain = |place| (place, 0, String::new());
+        match point {
+            Point::Instance => plain(0),
+            Point::Header(name) if name.eq_ignore_ascii_case("host") => plain(1),
+            Point::Path(index) => (2, *index, String::new()),
+            Point::ActionName => plain(3),
+            Point::ActionExt => plain(4),
+            Point::Method => plain(5),
+            Point::Scheme => plain(6),
+            Point::Proto => plain(7),
+            Point::Query(name) => (8, 0, name.clone()),
+            Point::Header(name) => (9, 0, name.to_lowercase()),
+            Point::Uri => plain(10),
+        }
+    }
+
+    /// How the conditions constrain a place: the ranks of its different conditions, best first.
+    fn ranks(conditions: &Conditions, at: &(u32, u32, String)) -> Vec<u32> {
+        let mut different: Vec<Is> = Vec::new();
+        for (point, is) in conditions {
+            let is = if let Is::Iequal(value) = is { Is::Iequal(value.to_lowercase()) } else { is.clone() };
+            if place(point) == *at && !different.contains(&is) {
+                different.push(is);
+            }
+        }
+        let mut ranks: Vec<u32> = different
+            .iter()
+            .map(|is| match is {
+                Is::Equal(_) | Is::Absent => 0,
+                Is::Iequal(_) => 1,
+                Is::Wildcard => 3,
+            })
+            .collect();
+        ranks.sort_unstable();
+        ranks
+    }
+
+    /// `Less` is the more specific one.
+    fn compare(a: &Conditions, b: &Conditions) -> Ordering {
+        let mut places: Vec<_> = a.iter().chain(b).map(|(point, _)| place(point)).collect();
+        places.sort();
+        for at in places {
+            // an end of the ranks is an unconstrained point: worse than any rank
+            let with_end = |conditions| ranks(conditions, &at).into_iter().chain([9]);
+            let order = with_end(a).cmp(with_end(b));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        Ordering::Equal
+    }
+
+    fn strictness(mode: RuleMode) -> i32 {
+        match mode {
+            RuleMode::Default => -1,
+            RuleMode::Set(mode) => mode as i32,
+        }
+    }
+
+    fn local_mode(contexts: &[&ContextSource], headers: &[(&[u8], &[u8])]) -> Mode {
+        for context in contexts {
+            if let Some(map) = &context.mode_by_header {
+                let mut modes = Vec::new();
+                for (name, value) in headers {
+                    for (needle, mode) in &map.contains {
+                        if text(name).to_lowercase() == map.header.to_lowercase()
+                            && text(value).contains(needle)
+                        {
+                            modes.push(*mode);
+                        }
+                    }
+                }
+                if let Some(strictest) = modes.into_iter().max() {
+                    return strictest;
+                }
+            }
+            if let Some(mode) = context.mode {
+                return mode;
+            }
+        }
+        Mode::Monitoring
+    }
+
+    fn list(source: &PolicySource, client: IpAddr, application: i64, mode: Mode, now: u64) -> Option<List> {
+        let read: &[List] = match mode {
+            Mode::Off => &[],
+            Mode::SafeBlocking => &[List::Allow, List::Deny, List::Gray],
+            Mode::Monitoring | Mode::Block => &[List::Allow, List::Deny],
+        };
+        let holds = |entry: &ListEntry| {
+            entry.address.contains(&client)
+                && entry.expires.is_none_or(|expires| expires > now)
+                && (entry.applications.is_empty() || entry.applications.contains(&application))
+        };
+        let on = |list: &&List| source.lists.iter().any(|entry| entry.list == **list && holds(entry));
+        read.iter().find(on).copied()
+    }
+
+    pub(super) fn resolve(
+        source: &PolicySource,
+        facts: &RequestFacts<'_>,
+        client: IpAddr,
+        now: u64,
+    ) -> Answer {
+        let server_index = server(source, &text(facts.host));
+        let server = &source.servers[server_index];
+        let path = normalise(&text(facts.path));
+        let location = location(server, &path);
+        let mut contexts = vec![&server.context, &source.http];
+        if let Some(index) = location {
+            contexts.insert(0, &server.locations[index].context);
+        }
+        let application = contexts.iter().find_map(|context| context.application).unwrap_or(-1);
+        let local = local_mode(&contexts, facts.headers);
+        let allow = contexts.iter().find_map(|context| context.mode_allow_override).unwrap_or(Override::On);
+        let mut matching: Vec<(Conditions, RuleMode, Option<u64>)> =
+            vec![(vec![], source.general_mode, None)];
+        for rule in &source.rules {
+            let conditions = conditions(rule);
+            if conditions.iter().all(|(point, is)| holds(is, &values(point, facts, &path, application))) {
+                let RuleKind::Mode(mode) = rule.kind;
+                matching.push((conditions, mode, Some(rule.id)));
+            }
+        }
+        matching.sort_by(|a, b| {
+            compare(&a.0, &b.0).then(strictness(b.1).cmp(&strictness(a.1))).then(a.2.cmp(&b.2))
+        });
+        let (_, cloud, id) = &matching[0];
+        let from_rule = id.map_or(ModeSource::General, ModeSource::Rule);
+        let (mode, source_of_mode) = match (allow, cloud) {
+            (Override::On, RuleMode::Set(mode)) => (*mode, from_rule),
+            (Override::Strict, RuleMode::Set(mode)) if *mode > local => (*mode, from_rule),
+            _ => (local, ModeSource::Local),
+        };
+        let disable_acl = contexts.iter().find_map(|context| context.disable_acl).unwrap_or(false);
+        Answer {
+            server: server_index,
+            location,
+            application,
+            mode,
+            source: source_of_mode,
+            list: if disable_acl { None } else { list(source, client, application, mode, now) },
+            rules: matching.iter().filter_map(|(_, _, id)| *id).collect(),
+        }
+    }
+
+    /// Spec S1.8, line by line, for the findings of built-in detectors.
+    pub(super) fn blocks(mode: Mode, list: Option<List>, access_phase: bool, attack: bool) -> bool {
+        if mode == Mode::Off {
+            return false;
+        }
+        let mut deny_pending = false;
+        match list {
+            Some(List::Allow) => return false,
+            Some(List::Deny) if access_phase => return true,
+            Some(List::Deny) if mode >= Mode::SafeBlocking => deny_pending = true,
+            _ => {}
+        }
+        let gray = list == Some(List::Gray);
+        deny_pending || (attack && (mode == Mode::Block || (mode == Mode::SafeBlocking && gray)))
+    }
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(Mode::ALL.to_vec())
+}
+
+fn rule_mode() -> impl Strategy<Value = RuleMode> {
+    prop_oneof![Just(RuleMode::Default), mode().prop_map(RuleMode::Set)]
+}
+
+fn context() -> impl Strategy<Value = ContextSource> {
+    let policy = prop::sample::select(vec![Override::Off, Override::Strict, Override::On]);
+    let contains = prop::collection::btree_map(prop::sample::select(vec!["a", "b", "ab"]), mode(), 1..3);
+    let map = (prop::sample::select(vec!["x-one", "X-TWO"]), contains).prop_map(|(header, contains)| {
+        ModeByHeader {
+            header: header.into(),
+            contains: contains.into_iter().map(|(text, mode)| (text.to_owned(), mode)).collect(),
+        }
+    });
+    (
+        prop::option::of(mode()),
+        prop::option::of(policy),
+        prop::option::weighted(0.2, map),
+        prop::option::of(-1..3_i64),
+        prop::option::weighted(0.2, any::<bool>()),
+    )
+        .prop_map(|(mode, mode_allow_override, mode_by_header, application, disable_acl)| {
+            ContextSource {
+                mode,
+                mode_from_environment: false,
+                mode_allow_override,
+                mode_by_header,
+                application,
+                disable_acl,
+            }
+        })
+}
+
+const HOSTS: [&str; 7] = ["a", "b.a", "c.b.a", "*.a", "*.b.a", "x", "*.x"];
+const PATHS: [&str; 8] = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/a", "/b", "/a.b"];
+
+fn server() -> impl Strategy<Value = ServerSource> {
+    let kind = prop::sample::select(vec![MatchKind::Prefix, MatchKind::Exact, MatchKind::PrefixFinal]);
+    let location = (prop::sample::select(PATHS.to_vec()), kind, context());
+    (context(), prop::collection::vec(location, 0..6)).prop_map(|(context, locations)| {
+        let mut taken = Vec::new();
+        let locations = locations.into_iter().filter_map(|(path, kind, context)| {
+            let key = (path, kind == MatchKind::Exact);
+            let new = !taken.contains(&key);
+            taken.push(key);
+            new.then(|| LocationSource { path: path.into(), kind, context })
+        });
+        ServerSource { locations: locations.collect(), context, ..ServerSource::default() }
+    })
+}
+
+fn servers() -> impl Strategy<Value = Vec<ServerSource>> {
+    let owners = prop::collection::vec(prop::option::of(0..3_usize), HOSTS.len());
+    (prop::collection::vec(server(), 1..4), owners, prop::option::of(0..3_usize)).prop_map(
+        |(mut servers, owners, default)| {
+            let count = servers.len();
+            for (index, server) in servers.iter_mut().enumerate() {
+                server.name = format!("server{index}");
+                server.default = default.is_some_and(|default| default % count == index);
+            }
+            for (host, owner) in HOSTS.iter().zip(owners) {
+                if let Some(owner) = owner {
+                    servers[owner % count].hosts.push((*host).to_owned());
+                }
+            }
+            servers
+        },
+    )
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let word = || prop::sample::select(vec!["a", "A", "b", "", "a b"]);
+    let point = prop_oneof![
+        prop::sample::select(vec!["-1", "1", "2"]).prop_map(|value| (Point::Instance, value)),
+        prop::sample::select(vec!["a", "B.a", "a:80"])
+            .prop_map(|value| (Point::Header("Host".into()), value)),
+        (0..3_u32, word()).prop_map(|(index, value)| (Point::Path(index), value)),
+        word().prop_map(|value| (Point::ActionName, value)),
+        word().prop_map(|value| (Point::ActionExt, value)),
+        prop::sample::select(vec!["GET", "post"]).prop_map(|value| (Point::Method, value)),
+        prop::sample::select(vec!["http", "HTTPS"]).prop_map(|value| (Point::Scheme, value)),
+        prop::sample::select(vec!["1.1", "HTTP/1.0"]).prop_map(|value| (Point::Proto, value)),
+        (prop::sample::select(vec!["a", "b"]), word())
+            .prop_map(|(name, value)| (Point::Query(name.into()), value)),
+        (prop::sample::select(vec!["X-One", "x-two"]), word())
+            .prop_map(|(name, value)| (Point::Header(name.into()), value)),
+        prop::sample::select(vec!["/a", "/A/b?a=a", "/"]).prop_map(|value| (Point::Uri, value)),
+    ];
+    let test = prop::sample::select(vec![Test::Equal, Test::Equal, Test::Iequal, Test::Absent]);
+    (point, test).prop_map(|((point, value), is)| {
+        let value = if point == Point::Proto { value.replace("HTTP/", "") } else { value.to_owned() };
+        Condition { point, is, value }
+    })
+}
+
+fn constructor() -> impl Strategy<Value = String> {
+    let host = prop::sample::select(vec!["", "", "", "a", "B.a"]);
+    let directories = prop::collection::vec(prop::sample::select(vec!["a", "b", "*"]), 0..3);
+    let tail =
+        prop::sample::select(vec!["", "a", "*", "*.*", "a.b", "*.a", "**", "**/a", "**/*", "**/a.*", "**/"]);
+    let query = prop::sample::select(vec!["", "", "", "?a=a", "?b=*", "?a&b=b"]);
+    (host, directories, tail, query).prop_map(|(host, directories, tail, query)| {
+        let directories: String = directories.iter().map(|directory| format!("{directory}/")).collect();
+        format!("{host}/{directories}{tail}{query}")
+    })
+}
+
+fn rules() -> impl Strategy<Value = Vec<RuleSource>> {
+    let rule = (rule_mode(), prop::option::of(constructor()), prop::collection::vec(condition(), 0..4));
+    prop::collection::vec(rule, 0..12).prop_map(|rules| {
+        let numbered = (1..).zip(rules);
+        numbered
+            .map(|(id, (mode, uri, when))| RuleSource { id, kind: RuleKind::Mode(mode), uri, when })
+            .collect()
+    })
+}
+
+/// Addresses and networks that often meet.
+fn address() -> impl Strategy<Value = IpAddr> {
+    let ipv4 = (0..2_u8, 0..3_u8).prop_map(|(high, low)| IpAddr::V4(Ipv4Addr::new(10, high, 255, 253 + low)));
+    let ipv6 = (0..2_u16, 0..3_u16)
+        .prop_map(|(high, low)| IpAddr::V6(Ipv6Addr::new(0x2001, high, 0, 0, 0, 0, u16::MAX, 0xfffd + low)));
+    prop_oneof![3 => ipv4, 1 => ipv6]
+}
+
+fn lists() -> impl Strategy<Value = Vec<ListEntry>> {
+    let list = prop::sample::select(List::ALL.to_vec());
+    let shorter = prop::sample::select(vec![0, 1, 2, 8, 16, 24, 32]);
+    let entry = (
+        list,
+        address(),
+        shorter,
+        prop::collection::vec(-1..3_i64, 0..2),
+        prop::option::of(prop::sample::select(vec![99_u64, 100, 101])),
+    );
+    let entry = entry.prop_map(|(list, address, shorter, applications, expires)| {
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        ListEntry {
+            list,
+            address: IpNet::new(address, longest - shorter).unwrap().trunc(),
+            applications,
+            expires,
+            reason: None,
+        }
+    });
+    prop::collection::vec(entry, 0..8)
+}
+
+fn source() -> impl Strategy<Value = PolicySource> {
+    (context(), servers(), rule_mode(), rules(), lists(), any::<bool>()).prop_map(
+        |(http, servers, general_mode, rules, lists, acl_access_phase)| PolicySource {
+            http,
+            servers,
+            general_mode,
+            rules,
+            lists,
+            acl_access_phase,
+        },
+    )
+}
+
+#[derive(Debug, Clone)]
+struct Request {
+    method: &'static str,
+    scheme: &'static str,
+    proto: &'static str,
+    host: &'static str,
+    path: String,
+    query: Option<String>,
+    headers: Vec<(&'static str, &'static str)>,
+    client: IpAddr,
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let select = |values: &[&'static str]| prop::sample::select(values.to_vec());
+    let segment =
+        select(&["a", "b", "A", "a", "b", "", ".", "..", "%61", "%2e", "a.b", "a.", "a.b.A", "%2F", "%2561"]);
+    let path = prop::collection::vec(segment, 1..5)
+        .prop_map(|segments| segments.into_iter().map(|segment| format!("/{segment}")).collect());
+    let parameter = select(&["a=a", "a=b", "b=", "a", "b=b", "a=%61", "a=a+b", "", "c=a", "a=A"]);
+    let query = prop::collection::vec(parameter, 0..4).prop_map(|parameters| parameters.join("&"));
+    let header = (select(&["x-one", "X-Two", "x-three"]), select(&["a", "b", "ab", "", "A"]));
+    (
+        select(&["GET", "POST", "post"]),
+        select(&["http", "https"]),
+        select(&["HTTP/1.0", "HTTP/1.1"]),
+        select(&["a", "A:80", "b.a", "B.A.", "c.b.a", "d.c.b.a", "e.a", "x", "y.x", "z", "", "a:80", "ba"]),
+        path,
+        prop::option::of(query),
+        prop::collection::vec(header, 0..4),
+        address(),
+    )
+        .prop_map(|(method, scheme, proto, host, path, query, headers, client)| Request {
+            method,
+            scheme,
+            proto,
+            host,
+            path,
+            query,
+            headers,
+            client,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn the_compiled_policy_is_the_literal_one(
+        source in source(),
+        requests in prop::collection::vec(request(), 12),
+    ) {
+        let policy = compile(&source).unwrap().policy;
+        let mut scratch = Scratch::default();
+        for request in requests {
+            let headers: Vec<(&[u8], &[u8])> =
+                request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            let facts = RequestFacts {
+                method: request.method.as_bytes(),
+                scheme: request.scheme.as_bytes(),
+                proto: request.proto.as_bytes(),
+                host: request.host.as_bytes(),
+                path: request.path.as_bytes(),
+                query: request.query.as_deref().map(str::as_bytes),
+                headers: &headers,
+            };
+            let found = policy.resolve(&mut scratch, &facts, request.client, 100);
+            let expected = literal::resolve(&source, &facts, request.client, 100);
+            let position = Some((expected.server, expected.location));
+            prop_assert_eq!(policy.location_position(found.location), position, "{:?}", &request);
+            prop_assert_eq!(found.server, ServerIndex(expected.server as u32));
+            prop_assert_eq!(found.application, expected.application);
+            prop_assert_eq!((found.mode, found.mode_source), (expected.mode, expected.source), "{:?}", &request);
+            prop_assert_eq!(found.list, expected.list, "{:?}", &request);
+            for (finding, attack) in [(Finding::None, false), (Finding::Attack, true)] {
+                let blocks = literal::blocks(expected.mode, expected.list, source.acl_access_phase, attack);
+                prop_assert_eq!(policy.verdict(&found, finding).block, blocks);
+            }
+            let explained = policy.explain(&facts, request.client, 100);
+            prop_assert_eq!(explained.resolution, found);
+            let rules: Vec<u64> = explained.rules.iter().map(|rule| rule.id).collect();
+            prop_assert_eq!(rules, expected.rules, "{:?}", &request);
+            prop_assert_eq!(explained.normalised_path, literal::normalise(&request.path));
+        }
+    }
+}
