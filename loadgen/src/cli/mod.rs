@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 failed or not valid, 2 wrong usage.
 
 mod origin;
+mod run;
 
 use std::{fmt, process::ExitCode};
 
@@ -19,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Serve fixed answers, for use behind a proxy under test
     Origin(Box<origin::OriginArguments>),
+    /// Send requests to one URL and measure the answers
+    Run(Box<run::RunArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -43,6 +46,7 @@ pub(crate) fn main() -> ExitCode {
     // clap prints its own errors and exits with 2.
     let result = match Arguments::parse().command {
         Command::Origin(arguments) => origin::run(*arguments),
+        Command::Run(arguments) => run::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
