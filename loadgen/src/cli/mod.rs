@@ -8,6 +8,7 @@ mod run;
 use std::{fmt, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 #[derive(Parser)]
 #[command(name = "weir-loadgen", version, about = "Load generator and origin stub for HTTP/1.1 proxies")]
@@ -44,7 +45,9 @@ impl Failure {
 
 pub(crate) fn main() -> ExitCode {
     // clap prints its own errors and exits with 2.
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    raise_descriptor_limit();
+    let result = match arguments.command {
         Command::Origin(arguments) => origin::run(*arguments),
         Command::Run(arguments) => run::run(*arguments),
     };
@@ -55,6 +58,14 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Allows this process as many open connections as it may have at all: the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it a run with many connections reports the ones that fail.
+    let _kept = setrlimit(Resource::Nofile, limit);
 }
 
 /// Splits `Name: value`.

@@ -48,6 +48,9 @@ pub(super) async fn drive(worker: Rc<Worker>) {
     };
     // The set-up belongs before the first request, not into its time.
     let mut connected = client.connect().await;
+    while !worker.schedule.until_start().is_zero() {
+        monoio::time::sleep(worker.schedule.until_start()).await;
+    }
     while let Some(start) = worker.schedule.next().await {
         if client.transport.is_none() && connected.is_ok() {
             connected = client.connect().await;

@@ -32,8 +32,11 @@ use crate::net::{self, Identity, TlsError};
 
 /// How often the coordinating thread looks whether the run is over.
 const POLL: Duration = Duration::from_millis(20);
-/// Requests are due from this long after the start, when all threads are up.
+/// Requests are due from this long after the start, so that threads and connections are up: this, for each connection
+/// so much more, and in all at most so much.
 const LEAD: Duration = Duration::from_millis(20);
+const LEAD_PER_CONNECTION: Duration = Duration::from_micros(500);
+const LONGEST_LEAD: Duration = Duration::from_secs(2);
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,7 +158,8 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
     let threads = options.threads.clamp(1, options.connections);
-    let start = Instant::now() + LEAD;
+    let per_connection = LEAD_PER_CONNECTION * u32::try_from(options.connections).unwrap_or(u32::MAX);
+    let start = Instant::now() + LEAD + per_connection.min(LONGEST_LEAD);
     let mut workers = Vec::new();
     for index in 0..threads {
         let (signal, stop) = net::stop_pair().map_err(RunError::Thread)?;

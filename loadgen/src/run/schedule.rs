@@ -16,6 +16,7 @@ pub(super) struct Schedule {
     measured_from: Instant,
     /// No request is sent or due from here on.
     end: Cell<Option<Instant>>,
+    stopped: Cell<bool>,
     /// Time between two requests of this thread, and of its first one after the start; `None` in a closed loop.
     pace: Option<Pace>,
     next: Cell<u64>,
@@ -70,6 +71,7 @@ impl Schedule {
             start,
             measured_from,
             end: Cell::new(end),
+            stopped: Cell::new(false),
             pace,
             next: Cell::new(0),
             left: Cell::new(left),
@@ -85,6 +87,16 @@ impl Schedule {
         self.pace.is_some()
     }
 
+    /// How long it is until the first request may be sent.
+    pub(super) fn until_start(&self) -> Duration {
+        self.start.saturating_duration_since(Instant::now())
+    }
+
+    /// It was ended before its time.
+    pub(super) const fn was_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// The time of the end, if it is known.
     pub(super) const fn end(&self) -> Option<Instant> {
         self.end.get()
@@ -93,6 +105,7 @@ impl Schedule {
     /// Ends the schedule now, if it hasn't ended before.
     pub(super) fn stop(&self, now: Instant) {
         self.end.set(Some(self.end.get().map_or(now, |end| end.min(now))));
+        self.stopped.set(true);
         self.wake(usize::MAX);
     }
 
@@ -114,7 +127,7 @@ impl Schedule {
                 self.next_due()
             } else {
                 let over = self.left.get() == 0 || self.end.get().is_some_and(|end| now >= end);
-                (!over).then_some(now.max(self.start))
+                (!over).then_some(now)
             };
             match due {
                 None => Poll::Ready(None),

@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(5);
 const PACE_LIMIT: Duration = Duration::from_millis(50);
 /// How often the pacing task looks again while requests are overdue.
 const PACE_STEP: Duration = Duration::from_millis(1);
-/// How long ended connections get to go away.
+/// How long requests under way get after an interruption, and ended connections to go away.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// What a thread is told to do.
@@ -165,9 +165,11 @@ async fn meter(worker: &Worker) -> io::Result<(Reading, Reading)> {
     Ok((first, Reading::now()?))
 }
 
-/// Lets requests that were sent in time have their answers, within the timeout, and ends what is left.
+/// Lets requests that were sent in time have their answers, within the timeout (or shortly, where a person waits), and
+/// ends what is left.
 async fn finish(worker: &Worker) {
-    let deadline = Instant::now() + worker.timeout;
+    let patience = if worker.schedule.was_stopped() { STOP_GRACE } else { worker.timeout };
+    let deadline = Instant::now() + patience;
     while worker.live.get() > 0 && Instant::now() < deadline {
         monoio::time::sleep(POLL).await;
     }
