@@ -220,7 +220,7 @@ fn mutual_tls_demands_a_certificate_and_logs_its_subject() {
             json!([line["tls"]["version"], line["tls"]["client_subject"], line["tls"]["server_name"]])
         })
         .collect();
-    let (new, old) = (json!(["TLSv1_3", "edge", "localhost"]), json!(["TLSv1_2", "edge", "localhost"]));
+    let (new, old) = (json!(["TLSv1.3", "edge", "localhost"]), json!(["TLSv1.2", "edge", "localhost"]));
     assert_eq!(facts, [new.clone(), new, old.clone(), old]);
     assert_eq!(lines.len() - requests.len(), 2, "refused handshakes are logged");
 }
