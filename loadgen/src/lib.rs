@@ -1,12 +1,13 @@
 //! Load generator and origin stub for HTTP/1.1 proxies and web application firewalls.
 //!
 //! [`origin`] is the far end of a test: a server that answers as it is told and writes down what reached it.
-//! Its near end, which sends requests and measures the answers, is `run`. Both use one thread per core on io_uring (on
+//! [`run`] is the near end: it sends requests and measures the answers. Both use one thread per core on io_uring (on
 //! epoll where the kernel refuses io_uring) and speak TLS with client certificates on either side.
 
 mod http;
 mod net;
 pub mod origin;
+pub mod run;
 pub mod units;
 
 pub use net::{Identity, TlsError, default_threads};

@@ -3,10 +3,12 @@
 //! Exit codes: 0 fine, 1 failed or not valid, 2 wrong usage.
 
 mod origin;
+mod run;
 
 use std::{fmt, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 #[derive(Parser)]
 #[command(name = "weir-loadgen", version, about = "Load generator and origin stub for HTTP/1.1 proxies")]
@@ -19,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Serve fixed answers, for use behind a proxy under test
     Origin(Box<origin::OriginArguments>),
+    /// Send requests to one URL and measure the answers
+    Run(Box<run::RunArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -41,8 +45,11 @@ impl Failure {
 
 pub(crate) fn main() -> ExitCode {
     // clap prints its own errors and exits with 2.
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    raise_descriptor_limit();
+    let result = match arguments.command {
         Command::Origin(arguments) => origin::run(*arguments),
+        Command::Run(arguments) => run::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +58,14 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Allows this process as many open connections as it may have at all: the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it a run with many connections reports the ones that fail.
+    let _kept = setrlimit(Resource::Nofile, limit);
 }
 
 /// Splits `Name: value`.

@@ -87,7 +87,8 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
     })?;
     if let Some(path) = ready_file {
         // Renamed into place, so that who sees the file sees all of it.
-        let part = path.with_added_extension("part");
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
         fs::write(&part, format!("{}\n", origin.address()))
             .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;

@@ -3,8 +3,8 @@
 mod body;
 mod head;
 
-pub(crate) use body::{BodyDecoder, BodyError, append_chunk, append_last_chunk};
-pub(crate) use head::{Framing, HeadError, MAX_HEADERS, parse_request, parse_response};
+pub(crate) use body::{BodyDecoder, append_chunk, append_last_chunk};
+pub(crate) use head::{Framing, MAX_HEADERS, ResponseHead, parse_request, parse_response};
 
 /// The most bytes that a request or response head may have, its final empty line included.
 pub(crate) const HEAD_LIMIT_BYTES: usize = 64 * 1024;

@@ -1,15 +1,17 @@
 //! Sockets, TLS and the threads that own them: everything between this crate and the kernel.
 
 mod buffer;
+mod timer;
 mod tls;
 mod transport;
 mod watch;
 mod worker;
 
 pub(crate) use buffer::ReceiveBuffer;
+pub(crate) use timer::Timer;
 pub(crate) use tls::{ClientTlsFiles, ServerTlsFiles, client_config, server_config, subject_common_name};
 pub use tls::{Identity, TlsError};
-pub(crate) use transport::{Side, Transport};
+pub(crate) use transport::Transport;
 pub(crate) use watch::{Watch, Watcher};
 pub use worker::default_threads;
-pub(crate) use worker::{cpu_time, listen_socket, run_on_ring, stop_pair, wait_for_stop};
+pub(crate) use worker::{CpuUse, cpu_use, listen_socket, run_on_ring, stop_pair, wait_for_stop};

@@ -18,7 +18,7 @@ use super::{ReceiveBuffer, Watch};
 const CIPHERTEXT_BYTES: usize = 17 * 1024;
 
 /// A TLS connection before its handshake, or none for plain TCP.
-pub(crate) type Side = Option<Connection>;
+type Side = Option<Connection>;
 
 /// One connection.
 pub(crate) struct Transport {

@@ -82,16 +82,28 @@ pub(crate) async fn wait_for_stop(end: UnixStream) {
     }
 }
 
-/// CPU time that the calling thread has used, user and system together.
+/// What the scheduler has given to a thread, and made it wait for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CpuUse {
+    /// Time on a CPU, user and system together.
+    pub(crate) running: Duration,
+    /// Time in which it could have run, but others had the CPU.
+    pub(crate) waiting: Duration,
+}
+
+/// What the calling thread has used so far.
 ///
 /// # Errors
 ///
 /// `/proc` isn't mounted, or the kernel has no scheduler statistics.
-pub(crate) fn cpu_time() -> io::Result<Duration> {
+pub(crate) fn cpu_use() -> io::Result<CpuUse> {
     let mut text = String::new();
     std::fs::File::open("/proc/thread-self/schedstat")?.read_to_string(&mut text)?;
-    let nanoseconds = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
-    nanoseconds.map(Duration::from_nanos).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/schedstat has an unknown form")
-    })
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().map(Duration::from_nanos));
+    match (fields.next(), fields.next()) {
+        (Some(Ok(running)), Some(Ok(waiting))) => Ok(CpuUse { running, waiting }),
+        _ => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/thread-self/schedstat has an unknown form"))
+        }
+    }
 }

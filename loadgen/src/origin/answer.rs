@@ -70,7 +70,6 @@ pub(super) struct Answers {
     fields: Vec<u8>,
     body: Arc<[u8]>,
     block: Arc<[u8]>,
-    body_size: u64,
     /// The whole answer to a plain request on a connection that stays open; `None` if it is too large to keep.
     prebuilt: Option<Vec<u8>>,
 }
@@ -99,7 +98,6 @@ impl Answers {
             fields: header_fields(&options.headers)?,
             body,
             block,
-            body_size,
             prebuilt: None,
         };
         if !options.echo && body_size <= BLOCK_BYTES as u64 {
@@ -172,12 +170,6 @@ impl Answers {
         }
         out.extend_from_slice(&self.fields);
         out.extend_from_slice(b"\r\n");
-    }
-
-    /// Size of the configured body in bytes.
-    #[cfg(test)]
-    const fn body_size(&self) -> u64 {
-        self.body_size
     }
 }
 
@@ -285,7 +277,6 @@ mod tests {
     fn content_comes_in_pieces_that_add_up() {
         let size = 3 * BLOCK_BYTES as u64 + 17;
         let answers = answers(&Options { body: Body::Size(size), ..Options::default() });
-        assert_eq!(answers.body_size(), size);
         assert!(answers.prebuilt().is_none());
         let content = answers.content(answers.default_plan());
         let mut offset = 0;

@@ -30,6 +30,8 @@ use crate::net::{self, Identity, ServerTlsFiles, TlsError, Transport, Watcher};
 
 /// How long connections get to end after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// The most connections that a thread holds; more are closed as they come.
+const CONNECTIONS_PER_THREAD: usize = 100_000;
 /// How long a thread waits before it accepts again after the kernel refused (no descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -273,6 +275,7 @@ async fn accept(worker: Rc<Worker>, listener: monoio::net::TcpListener, cancel: 
     const ECANCELED: i32 = 125;
     loop {
         match listener.cancelable_accept(cancel.clone()).await {
+            Ok(_) if worker.watcher.len() >= CONNECTIONS_PER_THREAD => {}
             Ok((stream, peer)) => {
                 let number = worker.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
                 // Small answers go out at once. Where this fails the peer is gone, as the next receive will say.

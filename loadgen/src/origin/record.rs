@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rustls::{Connection, HandshakeKind};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use serde::Serialize;
 
 use super::{LogTarget, StartError};
@@ -74,7 +74,11 @@ impl TlsFacts {
         };
         let certificate = connection.peer_certificates().and_then(|chain| chain.first());
         Self {
-            version: connection.protocol_version().and_then(|version| version.as_str()),
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
+                Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),
+                other => other.and_then(|version| version.as_str()),
+            },
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             server_name,
             client_subject: certificate.and_then(net::subject_common_name),

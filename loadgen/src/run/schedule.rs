@@ -1,0 +1,254 @@
+//! When one thread's requests are due.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::poll_fn,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{Limit, Load};
+
+/// One thread's share of the requests, handed out to its connections.
+pub(super) struct Schedule {
+    start: Instant,
+    measured_from: Instant,
+    /// No request is sent or due from here on.
+    end: Cell<Option<Instant>>,
+    stopped: Cell<bool>,
+    /// Time between two requests of this thread, and of its first one after the start; `None` in a closed loop.
+    pace: Option<Pace>,
+    next: Cell<u64>,
+    /// Measured requests that may still be started.
+    left: Cell<u64>,
+    /// Connections that wait for a request to become due, longest wait first.
+    idle: RefCell<VecDeque<Waker>>,
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
+    interval_seconds: f64,
+    first_seconds: f64,
+}
+
+/// A request to send now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// When it was due; in a closed loop, when it was handed out.
+    pub(super) due: Instant,
+    /// It counts: the warm-up is over.
+    pub(super) measured: bool,
+    /// A connection had to become free first.
+    pub(super) waited_for_connection: bool,
+}
+
+impl Schedule {
+    /// The share of thread `index` of `threads`.
+    pub(super) fn new(
+        load: Load,
+        limit: Limit,
+        start: Instant,
+        warm_up: Duration,
+        index: usize,
+        threads: usize,
+    ) -> Self {
+        let measured_from = start + warm_up;
+        let (end, left) = match limit {
+            Limit::Duration(duration) => (Some(measured_from + duration), u64::MAX),
+            Limit::Requests(all) => {
+                let (threads, index) = (threads as u64, index as u64);
+                (None, all / threads + u64::from(index < all % threads))
+            }
+        };
+        let pace = match load {
+            Load::Closed => None,
+            Load::Rate(rate) => {
+                Some(Pace { interval_seconds: threads as f64 / rate, first_seconds: index as f64 / rate })
+            }
+        };
+        Self {
+            start,
+            measured_from,
+            end: Cell::new(end),
+            stopped: Cell::new(false),
+            pace,
+            next: Cell::new(0),
+            left: Cell::new(left),
+            idle: RefCell::new(VecDeque::new()),
+        }
+    }
+
+    pub(super) const fn measured_from(&self) -> Instant {
+        self.measured_from
+    }
+
+    pub(super) const fn is_open_loop(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// How long it is until the first request may be sent.
+    pub(super) fn until_start(&self) -> Duration {
+        self.start.saturating_duration_since(Instant::now())
+    }
+
+    /// It was ended before its time.
+    pub(super) const fn was_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    /// The time of the end, if it is known.
+    pub(super) const fn end(&self) -> Option<Instant> {
+        self.end.get()
+    }
+
+    /// Ends the schedule now, if it hasn't ended before.
+    pub(super) fn stop(&self, now: Instant) {
+        self.end.set(Some(self.end.get().map_or(now, |end| end.min(now))));
+        self.stopped.set(true);
+        self.wake(usize::MAX);
+    }
+
+    /// The time of the next request; `None` after the last.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let pace = self.pace?;
+        let due = self.start
+            + Duration::from_secs_f64(pace.first_seconds + self.next.get() as f64 * pace.interval_seconds);
+        let over = self.left.get() == 0 || self.end.get().is_some_and(|end| due >= end);
+        (!over).then_some(due)
+    }
+
+    /// Waits until a request is due and a connection is here to send it: this one. `None` after the last request.
+    pub(super) async fn next(&self) -> Option<Start> {
+        let mut waited = false;
+        poll_fn(|context| {
+            let now = Instant::now();
+            let due = if self.is_open_loop() {
+                self.next_due()
+            } else {
+                let over = self.left.get() == 0 || self.end.get().is_some_and(|end| now >= end);
+                (!over).then_some(now)
+            };
+            match due {
+                None => Poll::Ready(None),
+                // What is due but not sent at the end was missed.
+                Some(_) if self.end.get().is_some_and(|end| now >= end) => Poll::Ready(None),
+                Some(due) if due <= now || !self.is_open_loop() => {
+                    Poll::Ready(Some(self.hand_out(due, !waited)))
+                }
+                Some(_) => {
+                    waited = true;
+                    self.idle.borrow_mut().push_back(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn hand_out(&self, due: Instant, at_once: bool) -> Start {
+        self.next.set(self.next.get() + 1);
+        let measured = due >= self.measured_from;
+        if measured && self.left.get() != u64::MAX {
+            self.left.set(self.left.get() - 1);
+            if self.left.get() == 0 {
+                self.wake(usize::MAX);
+            }
+        }
+        // With idle connections about, a late request is the generator's own lateness.
+        let waited_for_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
+        Start { due, measured, waited_for_connection }
+    }
+
+    /// Wakes as many waiting connections as requests are due at `now`.
+    pub(super) fn wake_due(&self, now: Instant) {
+        let (Some(pace), Some(due)) = (self.pace, self.next_due()) else {
+            self.wake(usize::MAX);
+            return;
+        };
+        if due <= now {
+            let late = (now - due).as_secs_f64() / pace.interval_seconds;
+            self.wake((late as usize).saturating_add(1));
+        }
+    }
+
+    /// Measured requests that were due before the end and never sent.
+    pub(super) fn missed(&self) -> u64 {
+        let mut missed = 0;
+        while let Some(due) = self.next_due() {
+            if self.end.get().is_none() {
+                // Without an end there is no time by which they should have been sent.
+                return 0;
+            }
+            missed += u64::from(due >= self.measured_from);
+            self.next.set(self.next.get() + 1);
+        }
+        missed
+    }
+
+    /// Wakes all waiting connections, to see that nothing more is due.
+    pub(super) fn release(&self) {
+        self.wake(usize::MAX);
+    }
+
+    fn wake(&self, at_most: usize) {
+        for _ in 0..at_most {
+            let Some(waker) = self.idle.borrow_mut().pop_front() else { return };
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due_times(threads: usize, limit: Limit) -> Vec<u64> {
+        let start = Instant::now();
+        let mut all = Vec::new();
+        for index in 0..threads {
+            let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::ZERO, index, threads);
+            while let Some(due) = schedule.next_due() {
+                all.push((due - start).as_micros() as u64);
+                schedule.hand_out(due, true);
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn threads_share_one_even_stream_of_due_times() {
+        let expected: Vec<u64> = (0..20).map(|number| number * 1000).collect();
+        for threads in [1, 2, 3] {
+            assert_eq!(due_times(threads, Limit::Requests(20)), expected, "{threads} threads");
+            assert_eq!(
+                due_times(threads, Limit::Duration(Duration::from_millis(20))),
+                expected,
+                "{threads} threads"
+            );
+        }
+    }
+
+    #[test]
+    fn warm_up_requests_do_not_count() {
+        let start = Instant::now();
+        let limit = Limit::Requests(5);
+        let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
+        let mut measured = 0;
+        let mut all = 0;
+        while let Some(due) = schedule.next_due() {
+            measured += u64::from(schedule.hand_out(due, true).measured);
+            all += 1;
+        }
+        assert_eq!((measured, all), (5, 15));
+    }
+
+    #[test]
+    fn due_requests_that_were_never_sent_are_missed() {
+        let start = Instant::now();
+        let limit = Limit::Duration(Duration::from_millis(20));
+        let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
+        assert_eq!(schedule.missed(), 20);
+    }
+}

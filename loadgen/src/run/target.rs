@@ -1,0 +1,200 @@
+//! Where requests go and what they say, worked out once.
+
+use std::{
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::ServerName;
+
+use super::{Options, RunError};
+use crate::net::{self, ClientTlsFiles};
+
+/// One kind of request to one address.
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    /// The request's bytes.
+    pub(super) request: Vec<u8>,
+    pub(super) is_head: bool,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    host: String,
+}
+
+/// The parts of a URL.
+#[derive(Debug, PartialEq, Eq)]
+struct Url<'a> {
+    tls: bool,
+    /// Host and port as in the URL: the value of `Host`.
+    authority: &'a str,
+    /// Without the brackets of an IPv6 address.
+    host: &'a str,
+    port: u16,
+    /// Path and query, at least `/`.
+    target: String,
+}
+
+impl Target {
+    pub(super) fn new(options: &Options) -> Result<Self, RunError> {
+        let url = parse_url(&options.url).map_err(|why| {
+            RunError::Request(format!(
+                "`{}` is no URL for this: {why}; expected http://HOST:PORT/PATH",
+                options.url
+            ))
+        })?;
+        let tls = if url.tls { Some(client_tls(options, url.host)?) } else { None };
+        let resolve_error = |error| RunError::Resolve(url.host.to_owned(), error);
+        let mut addresses = (url.host, url.port).to_socket_addrs().map_err(resolve_error)?;
+        let address = addresses
+            .next()
+            .ok_or_else(|| RunError::Resolve(url.host.to_owned(), std::io::ErrorKind::NotFound.into()))?;
+        Ok(Self {
+            address,
+            request: request_bytes(options, &url).map_err(RunError::Request)?,
+            is_head: options.method == "HEAD",
+            tls,
+            host: url.host.to_owned(),
+        })
+    }
+
+    /// Connects once, so that a wrong address or certificate is one clear error and not a run full of failures.
+    pub(super) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
+        let mut stream = TcpStream::connect_timeout(&self.address, timeout.max(Duration::from_millis(1)))
+            .map_err(|error| RunError::Unreachable(self.address, error))?;
+        let Some(mut connection) = self.tls_connection().transpose() else { return Ok(()) };
+        let failed = |error| RunError::Handshake(self.host.clone(), error);
+        let connection = connection.as_mut().map_err(|error| failed(std::io::Error::other(error.clone())))?;
+        stream.set_read_timeout(Some(timeout)).map_err(failed)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).map_err(failed)?;
+        }
+        connection.send_close_notify();
+        // The handshake is what was asked about; the farewell is a courtesy.
+        let _gone = connection.write_tls(&mut stream);
+        Ok(())
+    }
+
+    /// The TLS side of a new connection, if the target speaks TLS.
+    pub(super) fn tls_connection(&self) -> Result<Option<ClientConnection>, rustls::Error> {
+        let Some((config, name)) = &self.tls else { return Ok(None) };
+        ClientConnection::new(Arc::clone(config), name.clone()).map(Some)
+    }
+}
+
+fn client_tls(options: &Options, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), RunError> {
+    let config = net::client_config(&ClientTlsFiles {
+        ca: options.ca.as_deref(),
+        identity: options.identity.as_ref().map(|identity| (&*identity.certificate, &*identity.private_key)),
+        verify: !options.insecure,
+        resume: options.resume,
+    })
+    .map_err(RunError::Tls)?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| RunError::Request(format!("`{host}` is neither a host name nor an address")))?;
+    Ok((config, name))
+}
+
+fn parse_url(url: &str) -> Result<Url<'_>, String> {
+    let (tls, rest) = if let Some(rest) = url.strip_prefix("http://") {
+        (false, rest)
+    } else if let Some(rest) = url.strip_prefix("https://") {
+        (true, rest)
+    } else {
+        return Err("it starts with neither http:// nor https://".to_owned());
+    };
+    if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("spaces and characters beyond ASCII must be percent-encoded".to_owned());
+    }
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    if authority.contains('@') {
+        return Err("a user name in a URL is not supported".to_owned());
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or("the bracket of its address is open")?;
+            (host, after.strip_prefix(':'))
+        }
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err("it has no host".to_owned());
+    }
+    let port = match port {
+        None if tls => 443,
+        None => 80,
+        Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
+    };
+    Ok(Url { tls, authority, host, port, target })
+}
+
+fn request_bytes(options: &Options, url: &Url<'_>) -> Result<Vec<u8>, String> {
+    let method = &options.method;
+    if method.is_empty()
+        || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    {
+        return Err(format!("`{method}` is not a method"));
+    }
+    let named = |wanted: &str| options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let mut text = format!("{method} {} HTTP/1.1\r\n", url.target);
+    if !named("host") {
+        text += &format!("Host: {}\r\n", url.authority);
+    }
+    for (name, value) in &options.headers {
+        crate::check_header(name, value)?;
+        if ["content-length", "transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
+            return Err(format!("`{name}` is written from the body"));
+        }
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !options.body.is_empty() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+        text += &format!("Content-Length: {}\r\n", options.body.len());
+    }
+    text += "\r\n";
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(&options.body);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let url = parse_url("https://[::1]:8443?a=b#part").unwrap();
+        let expected =
+            Url { tls: true, authority: "[::1]:8443", host: "::1", port: 8443, target: "/?a=b".to_owned() };
+        assert_eq!(url, expected);
+        assert_eq!(parse_url("http://a").unwrap().port, 80);
+        for bad in [
+            "a/b",
+            "ftp://a/",
+            "http:///x",
+            "http://a:b/",
+            "http://u@a/",
+            "http://a/ b",
+            "http://[::1/",
+            "http://a/\r\nX:",
+        ] {
+            assert!(parse_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn requests_carry_what_was_asked_for() {
+        let mut options = Options::new("http://a:1/p?q");
+        options.method = "POST".to_owned();
+        options.headers = vec![("host".to_owned(), "b".to_owned())];
+        options.body = b"xyz".to_vec();
+        let url = parse_url(&options.url).unwrap();
+        let bytes = request_bytes(&options, &url).unwrap();
+        assert_eq!(bytes, b"POST /p?q HTTP/1.1\r\nhost: b\r\nContent-Length: 3\r\n\r\nxyz");
+        options.headers = vec![("Content-Length".to_owned(), "9".to_owned())];
+        assert!(request_bytes(&options, &url).is_err());
+        options.headers = vec![("A".to_owned(), "b\r\nC: d".to_owned())];
+        assert!(request_bytes(&options, &url).is_err());
+    }
+}

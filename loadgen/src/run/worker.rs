@@ -1,0 +1,194 @@
+//! One thread of a run: its connections, its schedule and its counts.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    os::unix::net::UnixStream,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Options, connection, schedule::Schedule, statistics::Statistics, target::Target};
+use crate::net::{self, CpuUse, Timer, Watcher};
+
+/// How often a thread looks whether its connections are done.
+const POLL: Duration = Duration::from_millis(5);
+/// The longest single wait of the pacing task, so that it notices a stop.
+const PACE_LIMIT: Duration = Duration::from_millis(50);
+/// How often the pacing task looks again while requests are overdue.
+const PACE_STEP: Duration = Duration::from_millis(1);
+/// How long requests under way get after an interruption, and ended connections to go away.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// What a thread is told to do.
+pub(super) struct Assignment {
+    target: Arc<Target>,
+    options: Options,
+    start: Instant,
+    connections: usize,
+    index: usize,
+    threads: usize,
+}
+
+impl Assignment {
+    pub(super) fn new(
+        options: &Options,
+        target: Arc<Target>,
+        start: Instant,
+        index: usize,
+        threads: usize,
+    ) -> Self {
+        let connections = options.connections / threads + usize::from(index < options.connections % threads);
+        Self { target, options: options.clone(), start, connections, index, threads }
+    }
+}
+
+/// What the connections of a thread share.
+pub(super) struct Worker {
+    pub(super) target: Arc<Target>,
+    pub(super) watcher: Rc<Watcher>,
+    pub(super) schedule: Schedule,
+    pub(super) statistics: RefCell<Statistics>,
+    pub(super) timeout: Duration,
+    /// When the last measured request was answered or failed.
+    pub(super) last_answer: Cell<Instant>,
+    live: Cell<usize>,
+}
+
+/// What a thread, or all of them together, measured.
+pub(super) struct Outcome {
+    pub(super) statistics: Statistics,
+    /// The measured time: of the thread that took longest.
+    pub(super) elapsed: Duration,
+    /// CPU use in the measured time, added up over threads.
+    pub(super) cpu: CpuUse,
+    /// Length of the measured CPU time's window, added up over threads.
+    pub(super) cpu_window: Duration,
+    pub(super) on_epoll: bool,
+}
+
+impl Outcome {
+    pub(super) fn new() -> Self {
+        Self {
+            statistics: Statistics::new(),
+            elapsed: Duration::ZERO,
+            cpu: CpuUse::default(),
+            cpu_window: Duration::ZERO,
+            on_epoll: false,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.statistics.add(&other.statistics);
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.cpu.running += other.cpu.running;
+        self.cpu.waiting += other.cpu.waiting;
+        self.cpu_window += other.cpu_window;
+        self.on_epoll |= other.on_epoll;
+    }
+}
+
+/// The CPU use at a moment.
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
+    cpu: CpuUse,
+}
+
+impl Reading {
+    fn now() -> io::Result<Self> {
+        Ok(Self { at: Instant::now(), cpu: net::cpu_use()? })
+    }
+}
+
+/// Runs one thread's share to its end, or until the other end of `stop` is dropped.
+pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Result<Outcome> {
+    let Assignment { target, options, start, connections, index, threads } = assignment;
+    let schedule = Schedule::new(options.load, options.limit, start, options.warm_up, index, threads);
+    let measured_from = schedule.measured_from();
+    let worker = Rc::new(Worker {
+        target,
+        watcher: Watcher::new(),
+        schedule,
+        statistics: RefCell::new(Statistics::new()),
+        timeout: options.timeout,
+        last_answer: Cell::new(measured_from),
+        live: Cell::new(connections),
+    });
+    monoio::spawn(Rc::clone(&worker.watcher).run());
+    let stopper = Rc::clone(&worker);
+    monoio::spawn(async move {
+        net::wait_for_stop(stop).await;
+        stopper.schedule.stop(Instant::now());
+    });
+    let pacing = worker.schedule.is_open_loop().then(|| monoio::spawn(pace(Rc::clone(&worker))));
+    for _ in 0..connections {
+        let worker = Rc::clone(&worker);
+        monoio::spawn(async move {
+            connection::drive(Rc::clone(&worker)).await;
+            worker.live.set(worker.live.get() - 1);
+        });
+    }
+    let (first, last) = meter(&worker).await?;
+    if let Some(pacing) = pacing {
+        pacing.await?;
+    }
+    finish(&worker).await;
+    let end = worker.schedule.end().unwrap_or_else(|| worker.last_answer.get());
+    let missed = worker.schedule.missed();
+    let mut statistics = std::mem::replace(&mut *worker.statistics.borrow_mut(), Statistics::new());
+    statistics.missed = missed;
+    Ok(Outcome {
+        statistics,
+        elapsed: end.saturating_duration_since(measured_from),
+        cpu: CpuUse {
+            running: last.cpu.running.saturating_sub(first.cpu.running),
+            waiting: last.cpu.waiting.saturating_sub(first.cpu.waiting),
+        },
+        cpu_window: last.at - first.at,
+        on_epoll: monoio::utils::is_legacy(),
+    })
+}
+
+/// Reads the CPU use when the measuring begins and when it ends.
+async fn meter(worker: &Worker) -> io::Result<(Reading, Reading)> {
+    let over = |now: Instant| worker.live.get() == 0 || worker.schedule.end().is_some_and(|end| now >= end);
+    let mut first = Reading::now()?;
+    while !over(Instant::now()) {
+        let before = Instant::now() < worker.schedule.measured_from();
+        monoio::time::sleep(POLL).await;
+        if before {
+            first = Reading::now()?;
+        }
+    }
+    Ok((first, Reading::now()?))
+}
+
+/// Lets requests that were sent in time have their answers, within the timeout (or shortly, where a person waits), and
+/// ends what is left.
+async fn finish(worker: &Worker) {
+    let patience = if worker.schedule.was_stopped() { STOP_GRACE } else { worker.timeout };
+    let deadline = Instant::now() + patience;
+    while worker.live.get() > 0 && Instant::now() < deadline {
+        monoio::time::sleep(POLL).await;
+    }
+    worker.watcher.stop(STOP_GRACE).await;
+}
+
+/// Wakes waiting connections when requests become due.
+async fn pace(worker: Rc<Worker>) -> io::Result<()> {
+    let timer = Timer::new()?;
+    while let Some(due) = worker.schedule.next_due() {
+        let now = Instant::now();
+        if worker.schedule.end().is_some_and(|end| now >= end) {
+            break;
+        }
+        // What is due already waits for a connection, which looks for itself when it is free.
+        let wait = if due > now { due - now } else { PACE_STEP };
+        timer.wait(wait.min(PACE_LIMIT)).await?;
+        worker.schedule.wake_due(Instant::now());
+    }
+    worker.schedule.release();
+    Ok(())
+}

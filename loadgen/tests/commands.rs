@@ -1,0 +1,133 @@
+//! The commands as users run them: output, exit codes and signals.
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use common::json_lines;
+use serde_json::Value;
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"));
+    command.args(arguments);
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// Ends a running command by SIGTERM.
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+}
+
+fn start_origin(arguments: &[&str]) -> (Child, BufReader<ChildStdout>, String) {
+    let mut child = command(&[&["origin"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let address = line.strip_prefix("listening ").unwrap().trim_end().to_owned();
+    (child, lines, address)
+}
+
+#[test]
+fn origin_and_run_work_together_and_end_on_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (log, ready, body, json) = (path("log"), path("ready"), path("body"), path("report"));
+    std::fs::write(&body, "from a file").unwrap();
+    let (mut origin, _lines, address) = start_origin(&[
+        "--request-log",
+        &log,
+        "--ready-file",
+        &ready,
+        "--body-file",
+        &body,
+        "--header",
+        "X-Weir: yes",
+        "--threads",
+        "1",
+    ]);
+    assert_eq!(std::fs::read_to_string(&ready).unwrap().trim_end(), address);
+    let url = format!("http://{address}/");
+
+    let answer = Command::new("curl").args(["-si", &url]).output().unwrap();
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.contains("X-Weir: yes\r\n") && answer.ends_with("\r\n\r\nfrom a file"), "{answer}");
+
+    let text = output(&[
+        "run",
+        "--url",
+        &url,
+        "--closed",
+        "--requests",
+        "30",
+        "--connections",
+        "2",
+        "--json",
+        &json,
+    ]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("status  200: 30\n"), "{text:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!((&report["requests"], &report["mode"]), (&30.into(), &"closed".into()));
+
+    let mut endless = command(&["run", "--url", &url, "--rate", "200", "--duration", "1h", "--json", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It counts from here on, so there is something to report.
+    while json_lines(&folder.path().join("log")).len() < 40 {
+        std::thread::yield_now();
+    }
+    terminate(&endless);
+    let report: Value = serde_json::from_reader(endless.stdout.take().unwrap()).unwrap();
+    endless.wait().unwrap();
+    assert_eq!(report["interrupted"], true);
+    assert!(report["requests"].as_u64().unwrap() > 0);
+
+    terminate(&origin);
+    assert_eq!(origin.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_request_log_can_go_to_standard_output() {
+    let (mut origin, mut lines, address) = start_origin(&["--request-log", "-", "--echo", "--threads", "1"]);
+    Command::new("curl").args(["-s", &format!("http://{address}/logged")]).output().unwrap();
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["target"], "/logged");
+    terminate(&origin);
+    assert_eq!(origin.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn exit_codes_tell_usage_from_failure() {
+    let cases: [(&[&str], i32, &str); 10] = [
+        (&[], 2, "Usage"),
+        (&["origin", "--listen", "nowhere"], 2, "expected ADDRESS:PORT"),
+        (&["origin", "--delay", "10"], 2, "write a number and one of ns, us, ms"),
+        (&["origin", "--body-file", "/does/not/exist"], 2, "can't read /does/not/exist"),
+        (&["origin", "--tls-certificate", "a.pem"], 2, "--tls-key"),
+        (&["origin", "--tls-certificate", "/no.pem", "--tls-key", "/no.pem"], 2, "/no.pem: can't read"),
+        (&["run", "--url", "http://127.0.0.1:1/"], 2, "--rate"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--closed", "--rate", "5"], 2, "cannot be used with"),
+        (&["run", "--url", "gopher://a/", "--closed"], 2, "expected http://HOST:PORT/PATH"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--closed"], 1, "can't connect to 127.0.0.1:1"),
+    ];
+    for (arguments, code, text) in cases {
+        let output = output(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(text), "{arguments:?}: {error}");
+    }
+}
