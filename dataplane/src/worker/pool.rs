@@ -137,6 +137,12 @@ impl Pools {
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
     }
 
+    /// Every pool with its place.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PoolIndex, &Pool)> {
+        (0..).map(PoolIndex).zip(&self.table)
+    }
+
     /// Every idle connection, for a drain.
     pub(crate) fn all_idle(&self) -> Vec<UpstreamId> {
         self.table.iter().flat_map(|pool| pool.idle.iter().copied()).collect()
