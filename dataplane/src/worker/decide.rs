@@ -258,7 +258,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.client_write_answer(id, 403, verdict.reason.as_str());
-        if !uploading {
+        if uploading {
+            self.client_body_progress(id);
+        } else {
             self.client_finish(id, false);
         }
     }
@@ -280,6 +282,11 @@ impl<I: Io> Worker<I> {
 
     /// The request is over: counts it and hands its events on.
     pub(super) fn account(&mut self, request: &mut Request) {
+        if request.inspect {
+            // It ended before its body did. What there was of it may have been at the origin.
+            request.inspect = false;
+            self.inspect(request);
+        }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
         let verdict = request.verdict.unwrap_or(PASS);
         let label = if verdict.block { VerdictLabel::Block } else { VerdictLabel::Pass };
