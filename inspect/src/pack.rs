@@ -14,11 +14,12 @@ use crate::confirm::ConfirmerKind;
 use crate::place::{Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 5] = [
     ("sqli.toml", include_str!("../signatures/sqli.toml")),
     ("xss.toml", include_str!("../signatures/xss.toml")),
     ("rce.toml", include_str!("../signatures/rce.toml")),
     ("ptrav.toml", include_str!("../signatures/ptrav.toml")),
+    ("xxe.toml", include_str!("../signatures/xxe.toml")),
 ];
 
 /// The highest score that one signature may give.
