@@ -2,6 +2,7 @@
 
 mod body;
 mod form;
+mod multipart;
 
 use crate::arena::{Arena, ROOT, Step};
 use crate::decode::Expander;

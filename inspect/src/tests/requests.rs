@@ -60,6 +60,15 @@ fn bodies_are_read_as_their_type_or_their_looks_say() {
     for content_type in ["application/x-www-form-urlencoded", "text/plain", "application/json", ""] {
         assert_eq!(body(content_type.as_bytes(), form), ["body.id"], "{content_type}");
     }
+    let multipart =
+        b"--x\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n1' union select 1,2--\r\n--x--\r\n";
+    for content_type in ["multipart/form-data; boundary=x", "text/plain", ""] {
+        assert_eq!(body(content_type.as_bytes(), multipart), ["body.id"], "{content_type}");
+    }
+    let broken = b"{\"a\":&id=1%27+union+select+1%2C2%2C3--+";
+    assert!(body(b"application/x-www-form-urlencoded", broken).contains(&"body.id".to_owned()));
+    let upload = b"--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"../../a.php\"\r\n\r\n<?php eval($_POST[1]);";
+    assert_eq!(body(b"multipart/form-data; boundary=x", upload), ["body.f.filename", "body.f"]);
     assert_eq!(body(b"text/plain", b"say <script>alert(1)</script>"), ["body"]);
     assert_eq!(body(b"application/json", br#"{"a":"b", <script>alert(1)</script>"#), ["body"]);
     assert_eq!(body(b"application/json", br#"{"a":"\u003cscript\u003ealert(1)"#), ["body.json.a"]);
