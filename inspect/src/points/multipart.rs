@@ -98,7 +98,7 @@ fn parameter<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = field;
     while let Some(position) = memchr::memchr2(b';', b',', rest) {
         rest = rest[position + 1..].trim_ascii_start();
-        let Some(equals) = memchr::memchr(b'=', rest) else { return None };
+        let equals = memchr::memchr(b'=', rest)?;
         let found = rest[..equals].trim_ascii().eq_ignore_ascii_case(name);
         let value = rest[equals + 1..].trim_ascii_start();
         let (value, after) = match value.strip_prefix(b"\"") {
