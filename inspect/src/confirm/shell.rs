@@ -44,11 +44,18 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let operator = &text[..operator_length];
+    if operator.contains(&b'`') && is_markup(value, start)
+        || operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && is_prose(&value[..start])
+    {
+        return false;
+    }
     let (word, rest) = command_word(&text[operator_length..]);
     let word = word.as_slice();
     let follows = what_follows(rest);
     if is_one_of(COMMANDS, word) {
+        let between_bars = operator == b"|" && rest.starts_with(b"|");
         return follows != Follows::Other
+            && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
     if is_one_of(COMMON_WORDS, word) {
@@ -77,6 +84,23 @@ fn is_one_of(commands: &str, word: &[u8]) -> bool {
         command.len() == word.len()
             && command.bytes().zip(word).all(|(expected, byte)| *byte == expected || *byte == b'?')
     })
+}
+
+/// Whether the backtick at `start` is one of text markup: it closes a pair, or opens one as the first of a word in a
+/// longer text.
+fn is_markup(value: &[u8], start: usize) -> bool {
+    let before = &value[..start];
+    let opens = memchr::memchr_iter(b'`', before).count().is_multiple_of(2);
+    let starts_word =
+        before.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['));
+    let whole = before.trim_ascii().is_empty() && value.trim_ascii_end().ends_with(b"`");
+    !opens || starts_word && !whole
+}
+
+/// Whether a text before a line end consists of several words: a line end in prose starts no command.
+fn is_prose(before: &[u8]) -> bool {
+    let before = before.trim_ascii();
+    before.len() > READ_BYTES_MAX || before.iter().any(u8::is_ascii_whitespace)
 }
 
 fn is_operator(byte: u8) -> bool {
