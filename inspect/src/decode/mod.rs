@@ -1,7 +1,7 @@
 //! Decoders: from bytes as they travel to bytes as an application sees them.
 
 mod base64;
-mod entities;
+pub(crate) mod entities;
 mod escapes;
 pub(crate) mod json;
 pub(crate) mod percent;

@@ -6,7 +6,7 @@ use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
 use crate::place::Place;
 use crate::points::form::Pairs;
-use crate::points::multipart;
+use crate::points::{multipart, xml};
 use crate::request::RequestView;
 
 /// What a body is read as.
@@ -14,6 +14,7 @@ use crate::request::RequestView;
 enum Kind {
     Form,
     Json,
+    Xml,
     Text,
     Binary,
 }
@@ -50,6 +51,11 @@ pub(super) fn add(
                 form(body, node, arena);
             }
         }
+        Kind::Xml => {
+            whole(body, node, Place::Body, arena);
+            let node = arena.node(node, Step::Part("xml"));
+            xml::add(body, node, arena);
+        }
         Kind::Text => whole(body, node, Place::Body, arena),
         Kind::Binary => whole(body, node, Place::File, arena),
     }
@@ -68,6 +74,9 @@ fn kind(says_form: bool, body: &[u8]) -> Kind {
     if says_form {
         return Kind::Form;
     }
+    if looks_like_xml(body) {
+        return Kind::Xml;
+    }
     if is_binary(body) {
         return Kind::Binary;
     }
@@ -83,6 +92,12 @@ fn multipart_boundary<'a>(content_type: &'a [u8], body: &'a [u8]) -> Option<&'a 
 
 fn starts_as_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// A tag, declaration or comment at the start, after a byte order mark perhaps.
+fn looks_like_xml(body: &[u8]) -> bool {
+    let start = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    matches!(start, [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z' | b'_', ..])
 }
 
 /// A name of ordinary characters, then `=`, and no white space at the start: what a form looks like.

@@ -47,6 +47,8 @@ const PIECES: &[&str] = &[
     "--boundary\r\n",
     "Content-Disposition: form-data; name=\"a\"",
     "\r\n\r\n",
+    "<a b=\"",
+    "<![CDATA[",
     "sleep(",
     ")",
     "0",

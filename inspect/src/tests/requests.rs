@@ -67,6 +67,8 @@ fn bodies_are_read_as_their_type_or_their_looks_say() {
     }
     let broken = b"{\"a\":&id=1%27+union+select+1%2C2%2C3--+";
     assert!(body(b"application/x-www-form-urlencoded", broken).contains(&"body.id".to_owned()));
+    let xml = b"<?xml version='1.0'?><a><b c='1'>1 and 1=1</b></a>";
+    assert_eq!(body(b"text/xml", xml), ["body.xml.b"]);
     let upload = b"--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"../../a.php\"\r\n\r\n<?php eval($_POST[1]);";
     assert_eq!(body(b"multipart/form-data; boundary=x", upload), ["body.f.filename", "body.f"]);
     assert_eq!(body(b"text/plain", b"say <script>alert(1)</script>"), ["body"]);
