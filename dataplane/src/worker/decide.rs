@@ -113,7 +113,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Takes body bytes that came in (framing removed) to where they belong.
-    pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn body_data(&self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
         request.body_bytes += data.len() as u64;
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return Ok(());
@@ -196,7 +196,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Inspects what is there of the request, records what was found, and gives the verdict.
-    fn inspect(&mut self, request: &mut Request) -> Verdict {
+    fn inspect(&self, request: &mut Request) -> Verdict {
         let Some(generation) = request.generation.clone() else { return PASS };
         let limit = generation.snapshot.detection.body_limit_bytes;
         let started = Instant::now();
