@@ -250,22 +250,8 @@ impl<I: Io> Worker<I> {
 
     /// No origin could serve the request: says so to the client and records why.
     pub(super) fn origin_failed(&mut self, id: ClientId, failure: OriginFailure) {
-        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
-            return;
-        };
-        if let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) {
-            let context = decision::EventContext {
-                request_id: &request.id,
-                unix_nanos: self.io.unix_nanos(),
-                client_ip: request.client_ip(),
-                snapshot: &generation.snapshot,
-                resolution,
-                head: &request.head,
-                bytes: &request.head_bytes,
-            };
-            let event = decision::origin_event(&context, failure.code, &failure.detail);
-            request.events.push(event);
-        }
+        self.record_origin_failure(id, &failure);
+        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
         if request.is_uploading() {
             self.client_answer_and_close(id, failure.status, failure.code);
             return;
@@ -273,5 +259,24 @@ impl<I: Io> Worker<I> {
         self.client_write_answer(id, failure.status, failure.code);
         self.client_finish(id, false);
         self.client_later(id);
+    }
+
+    /// An event that tells why an origin could not serve a request.
+    pub(super) fn record_origin_failure(&mut self, id: ClientId, failure: &OriginFailure) {
+        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else { return };
+        let context = decision::EventContext {
+            request_id: &request.id,
+            unix_nanos: self.io.unix_nanos(),
+            client_ip: request.client_ip(),
+            snapshot: &generation.snapshot,
+            resolution,
+            head: &request.head,
+            bytes: &request.head_bytes,
+        };
+        let event = decision::origin_event(&context, failure.code, &failure.detail);
+        request.events.push(event);
     }
 }
