@@ -261,6 +261,10 @@ impl<I: Io> Worker<I> {
             self.upstream_discard(id);
             return;
         }
+        if upstream.stage == Stage::Handshaking {
+            let origin = self.pools.get(upstream.pool).origin;
+            self.metrics.handshake(origin, HandshakeResult::TimedOut);
+        }
         let failure = match (upstream.stage, &upstream.download) {
             (Stage::Connecting | Stage::Handshaking, _) => OriginFailure::new(
                 504,
