@@ -146,6 +146,15 @@ impl Pack {
         }
     }
 
+    /// The signatures that are part of this crate, and those of further files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pack::parse`]; an id of the crate's own signatures is taken.
+    pub fn embedded_with(files: &[(&str, &str)]) -> Result<Self, Vec<PackError>> {
+        Self::parse(&[&EMBEDDED, files].concat())
+    }
+
     /// Parses and checks signature files, given as name and text. The names appear in messages only.
     ///
     /// # Errors
