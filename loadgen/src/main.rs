@@ -1,2 +1,2 @@
-//! Load generator.
+//! Load generator. 
 fn main() {}
