@@ -212,7 +212,9 @@ impl<I: Io> Worker<I> {
         let body = &request.body[..request.body.len().min(limit)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
-        let report = inspector.inspect(&generation.snapshot.engine, &view);
+        let time_limit = generation.snapshot.detection.time_limit;
+        let mut time_is_up = || started.elapsed() >= time_limit;
+        let report = inspector.inspect_within(&generation.snapshot.engine, &view, &mut time_is_up);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
         let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
         let finding = decision::finding(&report, shortened);
