@@ -2,6 +2,7 @@
 //! it with what was expected.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -92,9 +93,16 @@ fn events_of(stage: &Stage, cases: &[Case], observed: &[Observed]) -> Result<Vec
 struct Differences(Vec<String>);
 
 impl Differences {
-    fn compare<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, expected: T, found: T) {
+    fn compare<T: PartialEq + Display>(
+        &mut self,
+        what: &str,
+        expected: impl Into<Option<T>>,
+        found: impl Into<Option<T>>,
+    ) {
+        let (expected, found) = (expected.into(), found.into());
         if expected != found {
-            self.0.push(format!("{what}: expected {expected:?}, found {found:?}"));
+            let shown = |value: Option<T>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+            self.0.push(format!("{what}: expected {}, found {}", shown(expected), shown(found)));
         }
     }
 }
@@ -118,21 +126,18 @@ pub(super) fn differences(case: &Case, observed: &Observed) -> Vec<String> {
 }
 
 fn compare_explanation(expected: &Expected, explained: &Value, differences: &mut Differences) {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let blocks = expected.status != 200 && expected.status != 502;
-    let verdict = if blocks { "block" } else { "pass" };
-    differences.compare("verdict", Some(verdict.to_owned()), text(&explained["verdict"]));
-    let Some(resolution) = &expected.resolution else {
-        return differences.compare("mode", None, text(&explained["mode"]));
-    };
-    let local = &explained["local_mode"];
-    differences.compare("local mode", Some(resolution.local.to_owned()), text(&local["value"]));
-    differences.compare("local mode from", Some(resolution.local_from.to_owned()), text(&local["from"]));
-    let winner = winning_rule(explained).and_then(|rule| rule["id"].as_u64());
-    differences.compare("winning rule", resolution.rule, winner);
-    differences.compare("effective mode", Some(resolution.mode.to_owned()), text(&explained["mode"]));
+    let passes = matches!(expected.status, 200 | 502);
+    differences.compare("verdict", if passes { "pass" } else { "block" }, explained["verdict"].as_str());
+    let mode = expected.resolution.map(|resolution| resolution.mode);
+    differences.compare::<&str>("effective mode", mode, explained["mode"].as_str());
     let recorded = expected.event.is_some_and(|event| event.origin_error.is_none());
-    differences.compare("to be recorded", Some(recorded), explained["recorded"].as_bool());
+    differences.compare("to be recorded", recorded, explained["recorded"].as_bool());
+    let Some(resolution) = &expected.resolution else { return };
+    let local = &explained["local_mode"];
+    differences.compare("local mode", resolution.local, local["value"].as_str());
+    differences.compare("local mode from", resolution.local_from, local["from"].as_str());
+    let winner = winning_rule(explained).and_then(|rule| rule["id"].as_u64());
+    differences.compare::<u64>("winning rule", resolution.rule, winner);
 }
 
 /// The rule that wins, applied or not; none is the general mode.
@@ -146,10 +151,10 @@ fn compare_origin(case: &Case, reached: &[Value], differences: &mut Differences)
     };
     differences.compare("requests that reached the origin", 1, reached.len());
     let Some(line) = reached.first() else { return };
-    differences.compare("identity at the origin", Some(identity), line["client_certificate"].as_str());
+    differences.compare("identity at the origin", identity, line["client_certificate"].as_str());
     let client = case.client.address().to_string();
-    differences.compare("X-Forwarded-For", Some(client.as_str()), line["x_forwarded_for"].as_str());
-    differences.compare("bytes of the body", Some(case.expected.body_bytes), line["body_bytes"].as_u64());
+    differences.compare("X-Forwarded-For", client.as_str(), line["x_forwarded_for"].as_str());
+    differences.compare("bytes of the body", case.expected.body_bytes, line["body_bytes"].as_u64());
 }
 
 fn compare_events(case: &Case, events: &[Value], differences: &mut Differences) {
@@ -159,15 +164,15 @@ fn compare_events(case: &Case, events: &[Value], differences: &mut Differences) 
     };
     differences.compare("events", 1, events.len());
     let Some(line) = events.first() else { return };
-    differences.compare("action in the event", event.action, line["action"].as_str());
-    differences.compare("reason in the event", Some(event.reason), line["reason"].as_str());
-    differences.compare("attack class in the event", event.class, line["attack_class"].as_str());
-    differences.compare("origin error in the event", event.origin_error, line["origin_error"].as_str());
+    differences.compare::<&str>("action in the event", event.action, line["action"].as_str());
+    differences.compare("reason in the event", event.reason, line["reason"].as_str());
+    differences.compare::<&str>("attack class in the event", event.class, line["attack_class"].as_str());
+    differences.compare::<&str>("origin error in the event", event.origin_error, line["origin_error"].as_str());
     let mode = expected.resolution.map(|resolution| resolution.mode);
-    differences.compare("mode in the event", mode, line["mode"].as_str());
-    differences.compare("status in the event", Some(u64::from(expected.status)), line["status"].as_u64());
+    differences.compare::<&str>("mode in the event", mode, line["mode"].as_str());
+    differences.compare("status in the event", u64::from(expected.status), line["status"].as_u64());
     let client = case.client.address().to_string();
-    differences.compare("client in the event", Some(client.as_str()), line["client_ip"].as_str());
+    differences.compare("client in the event", client.as_str(), line["client_ip"].as_str());
 }
 
 /// What came of a request, in short: status, the identity that the origin saw, and what the event says.
@@ -192,4 +197,104 @@ fn outcome(status: u16, identity: Option<&str>, event: Option<&str>) -> String {
     let identity = identity.map_or_else(String::new, |name| format!(" as {name}"));
     let event = event.map_or_else(String::new, |event| format!(", {event}"));
     format!("{status}{identity}{event}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases;
+    use super::*;
+
+    /// The graylisted attack that safe_blocking blocks, and all as it should be.
+    fn blocked() -> (Case, Observed) {
+        let is_it = |case: &Case| {
+            case.client == client::Client::Gray && case.title == "GET /main/feedback SQL in query"
+        };
+        let case = cases::all().into_iter().find(is_it).unwrap();
+        let observed = Observed {
+            answer: Ok(Answer { status: 403, request_id: "1".to_owned(), closed: false }),
+            explained: json!({
+                "verdict": "block", "recorded": true, "mode": "safe_blocking",
+                "local_mode": { "value": "safe_blocking", "from": "location /main/feedback" },
+                "rules": [{ "id": 2, "wins": true }],
+            }),
+            reached: Vec::new(),
+            events: vec![json!({
+                "action": "blocked", "reason": "attack", "attack_class": "sqli", "mode": "safe_blocking",
+                "status": 403, "client_ip": "127.0.0.2",
+            })],
+        };
+        (case, observed)
+    }
+
+    /// A clean request that passes, and all as it should be.
+    fn passed() -> (Case, Observed) {
+        let case = cases::all().into_iter().find(|case| case.title == "POST /main/login clean JSON").unwrap();
+        let observed = Observed {
+            answer: Ok(Answer { status: 200, request_id: "2".to_owned(), closed: false }),
+            explained: json!({
+                "verdict": "pass", "recorded": false, "mode": "block",
+                "local_mode": { "value": "block", "from": "location /main/login" },
+                "rules": [{ "id": 2, "wins": false }, { "id": 3, "wins": true }],
+            }),
+            reached: vec![json!({
+                "client_certificate": "edge", "x_forwarded_for": "127.0.0.1",
+                "body_bytes": case.expected.body_bytes,
+            })],
+            events: Vec::new(),
+        };
+        (case, observed)
+    }
+
+    #[test]
+    fn what_is_as_expected_has_no_differences() {
+        for (case, observed) in [blocked(), passed()] {
+            assert_eq!(differences(&case, &observed), Vec::<String>::new());
+            assert_eq!(outcome_found(&observed), outcome_expected(&case.expected));
+        }
+    }
+
+    #[test]
+    fn every_fact_of_an_explanation_and_an_event_is_compared() {
+        let facts =
+            ["/verdict", "/recorded", "/mode", "/local_mode/value", "/local_mode/from", "/rules/0/id"];
+        for fact in facts {
+            let (case, mut observed) = blocked();
+            *observed.explained.pointer_mut(fact).unwrap() = json!("other");
+            assert_eq!(differences(&case, &observed).len(), 1, "{fact}");
+        }
+        for fact in ["action", "reason", "attack_class", "mode", "status", "client_ip", "origin_error"] {
+            let (case, mut observed) = blocked();
+            observed.events[0][fact] = json!("other");
+            assert_eq!(differences(&case, &observed).len(), 1, "{fact}");
+        }
+        for fact in ["client_certificate", "x_forwarded_for", "body_bytes"] {
+            let (case, mut observed) = passed();
+            observed.reached[0][fact] = json!("other");
+            assert_eq!(differences(&case, &observed).len(), 1, "{fact}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_needless_answer_event_or_forwarding_is_a_difference() {
+        let changes: [fn(&mut Observed); 5] = [
+            |observed| observed.answer = Err("reset".to_owned()),
+            |observed| observed.answer.as_mut().unwrap().status = 200,
+            |observed| observed.answer.as_mut().unwrap().closed = true,
+            |observed| observed.events.clear(),
+            |observed| observed.reached.push(json!({})),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let (case, mut observed) = blocked();
+            change(&mut observed);
+            assert_eq!(differences(&case, &observed).len(), 1, "change {number}");
+        }
+        let (case, mut observed) = passed();
+        observed.events.push(json!({}));
+        observed.reached.clear();
+        let found = differences(&case, &observed);
+        assert_eq!(
+            found,
+            ["requests that reached the origin: expected 1, found 0", "events: expected 0, found 1"]
+        );
+    }
 }

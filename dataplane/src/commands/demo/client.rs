@@ -115,3 +115,24 @@ fn parse(received: &[u8]) -> io::Result<Option<Head>> {
         closes: header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_there_once_its_body_is() {
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\nx-request-id: 7\r\nConnection: close\r\n\r\nno\n";
+        for end in 0..answer.len() {
+            assert!(parse(&answer[..end]).unwrap().is_none(), "{end}");
+        }
+        let head = parse(answer).unwrap().unwrap();
+        assert_eq!((head.status, head.request_id.as_str(), head.closes), (403, "7", true));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        assert!(parse(b"SSH-2.0-x\r\n").is_err());
+        assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "its end can't be told");
+    }
+}

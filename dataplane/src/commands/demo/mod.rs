@@ -79,6 +79,7 @@ fn summary(rows: usize, failures: &[String], metrics: &MetricsSnapshot) -> Strin
     }
     let handshakes = |result| metrics.total_where(Family::UpstreamHandshakes, "result", result);
     let (full, resumed) = (handshakes("full"), handshakes("resumed"));
+    let failed = metrics.total(Family::UpstreamHandshakes) - full - resumed;
     let micros = |share: f64| {
         metrics
             .inspection
@@ -86,7 +87,7 @@ fn summary(rows: usize, failures: &[String], metrics: &MetricsSnapshot) -> Strin
             .map_or_else(|| "-".to_owned(), |nanos| format!("{:.1} us", nanos as f64 / 1_000.0))
     };
     // Writing to a string doesn't fail.
-    let _ = writeln!(text, "handshakes with origins: {full} full, {resumed} resumed");
+    let _ = writeln!(text, "handshakes with origins: {full} full, {resumed} resumed, {failed} failed");
     let _ = writeln!(
         text,
         "inspection: p50 {}, p99 {} over {} requests",

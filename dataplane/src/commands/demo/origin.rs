@@ -308,3 +308,37 @@ fn answer(origin: &str, peer: &Peer, request: &Received, out: &mut impl Write) -
     out.write_all(text.as_bytes())?;
     out.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Option<Received>> {
+        // Small pieces, as they may come from a socket.
+        read_request(&mut BufReader::with_capacity(3, bytes))
+    }
+
+    #[test]
+    fn a_whole_request_is_read_with_its_body() {
+        let plain = read(b"POST /a?b HTTP/1.1\r\nHost: x\r\ncontent-length: 4\r\n\r\nabcd").unwrap().unwrap();
+        assert_eq!((plain.method.as_str(), plain.target.as_str(), plain.body_bytes), ("POST", "/a?b", 4));
+        assert_eq!(plain.header("host"), Some("x"));
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        let chunked = [head, b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec()].concat();
+        assert_eq!(read(&chunked).unwrap().unwrap().body_bytes, 5);
+        assert!(read(b"").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_request_that_breaks_off_is_no_request() {
+        let bodies: [&[u8]; 4] = [
+            b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-4\r\nabcd\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n",
+        ];
+        for bytes in bodies {
+            assert!(read(bytes).is_err(), "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+}
