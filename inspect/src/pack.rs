@@ -14,11 +14,20 @@ use crate::confirm::ConfirmerKind;
 use crate::place::{Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 13] = [
     ("sqli.toml", include_str!("../signatures/sqli.toml")),
     ("xss.toml", include_str!("../signatures/xss.toml")),
     ("rce.toml", include_str!("../signatures/rce.toml")),
     ("ptrav.toml", include_str!("../signatures/ptrav.toml")),
+    ("xxe.toml", include_str!("../signatures/xxe.toml")),
+    ("ssti.toml", include_str!("../signatures/ssti.toml")),
+    ("nosqli.toml", include_str!("../signatures/nosqli.toml")),
+    ("crlf.toml", include_str!("../signatures/crlf.toml")),
+    ("ldapi.toml", include_str!("../signatures/ldapi.toml")),
+    ("ssi.toml", include_str!("../signatures/ssi.toml")),
+    ("scanner.toml", include_str!("../signatures/scanner.toml")),
+    ("ssrf.toml", include_str!("../signatures/ssrf.toml")),
+    ("mass_assignment.toml", include_str!("../signatures/mass_assignment.toml")),
 ];
 
 /// The highest score that one signature may give.

@@ -113,7 +113,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Takes body bytes that came in (framing removed) to where they belong.
-    pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn body_data(&self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
         request.body_bytes += data.len() as u64;
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return Ok(());
@@ -196,7 +196,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Inspects what is there of the request, records what was found, and gives the verdict.
-    fn inspect(&mut self, request: &mut Request) -> Verdict {
+    fn inspect(&self, request: &mut Request) -> Verdict {
         let Some(generation) = request.generation.clone() else { return PASS };
         let limit = generation.snapshot.detection.body_limit_bytes;
         let started = Instant::now();
@@ -258,7 +258,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.client_write_answer(id, 403, verdict.reason.as_str());
-        if !uploading {
+        if uploading {
+            self.client_body_progress(id);
+        } else {
             self.client_finish(id, false);
         }
     }
@@ -280,6 +282,11 @@ impl<I: Io> Worker<I> {
 
     /// The request is over: counts it and hands its events on.
     pub(super) fn account(&mut self, request: &mut Request) {
+        if request.inspect {
+            // It ended before its body did. What there was of it may have been at the origin.
+            request.inspect = false;
+            self.inspect(request);
+        }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
         let verdict = request.verdict.unwrap_or(PASS);
         let label = if verdict.block { VerdictLabel::Block } else { VerdictLabel::Pass };

@@ -125,8 +125,12 @@ impl<I: Io> Worker<I> {
     }
 
     fn set_queued(&mut self, id: ClientId, queued: bool) {
-        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if let Some(request) = &mut client.request {
             request.queued = queued;
+        }
+        if !queued {
+            client.deadline.clear();
         }
     }
 
@@ -161,6 +165,7 @@ impl<I: Io> Worker<I> {
         }
         let Some(id) = self.next_waiting(index) else { return };
         self.set_queued(id, false);
+        self.client_body_progress(id);
         if let Err(failure) = self.upstream_open(index, id) {
             self.try_next_address(id, failure);
         }
@@ -172,13 +177,13 @@ impl<I: Io> Worker<I> {
         upstream.client = Some(client_id);
         upstream.download = Download::Head;
         upstream.answering = false;
-        let Some(client) = self.clients.get_mut(client_id) else { return };
-        if let Some(request) = &mut client.request {
-            request.upstream = Some(id);
-            if request.queued {
-                request.queued = false;
-                client.deadline.clear();
-            }
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        request.upstream = Some(id);
+        if request.queued {
+            self.set_queued(client_id, false);
+            self.client_body_progress(client_id);
         }
         self.origin_flush(client_id);
     }

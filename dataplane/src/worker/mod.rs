@@ -144,6 +144,8 @@ pub struct Worker<I: Io> {
     rotation: Vec<usize>,
     timers: TimerWheel<TimerKey>,
     buffers: BufferPool,
+    /// Boxed, because they move in and out of clients all the time.
+    #[expect(clippy::vec_box)]
     free_requests: Vec<Box<Request>>,
     request_ids: RequestIds,
     policy_scratch: weir_policy::Scratch,

@@ -12,7 +12,6 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::{ClientId, UpstreamId};
-use crate::io::Monotonic;
 use crate::snapshot::{OriginLimits, Snapshot};
 
 /// A pool's place in the worker's table.
@@ -59,10 +58,6 @@ pub(crate) struct Pool {
     pub(crate) idle: Vec<UpstreamId>,
     /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
     pub(crate) waiting: VecDeque<ClientId>,
-    /// The origin's name, for the log.
-    pub(crate) name: Arc<str>,
-    /// The last failure that was logged, and when.
-    pub(crate) logged: Option<(&'static str, Monotonic)>,
 }
 
 impl Pool {
@@ -131,8 +126,6 @@ impl Pools {
             open: 0,
             idle: Vec::new(),
             waiting: VecDeque::new(),
-            name: Arc::clone(&origin.name),
-            logged: None,
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
     }

@@ -365,7 +365,6 @@ impl<I: Io> Worker<I> {
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
         if let Some(client) = client {
-            self.log_origin_failure(pool, &failure);
             if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
                 request.upstream = None;
                 if request.answer == Answer::Relaying {
@@ -384,22 +383,5 @@ impl<I: Io> Worker<I> {
             }
         }
         self.serve_waiting(pool);
-    }
-
-    /// One line per pool and reason each second at most: a dead origin must not flood the log.
-    fn log_origin_failure(&mut self, pool: PoolIndex, failure: &OriginFailure) {
-        let now = self.io.now();
-        let pool = self.pools.get(pool);
-        if pool.logged.is_some_and(|(code, at)| code == failure.code && now.since(at).as_secs() < 1) {
-            return;
-        }
-        pool.logged = Some((failure.code, now));
-        tracing::warn!(
-            origin = &*pool.name,
-            address = %pool.key.address,
-            reason = failure.code,
-            detail = failure.detail.as_str(),
-            "an origin connection failed"
-        );
     }
 }
