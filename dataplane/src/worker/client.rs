@@ -430,7 +430,6 @@ impl<I: Io> Worker<I> {
                 self.client_close(id, false);
             }
             Phase::Head => {
-                self.metrics.limit(Limit::HeadTimeout);
                 self.client_refuse(id, &HEAD_TIMEOUT);
             }
             Phase::Active => self.client_active_timed_out(id),
@@ -467,6 +466,9 @@ impl<I: Io> Worker<I> {
     /// Refuses a bad head: an answer, and the end of the connection.
     fn client_refuse(&mut self, id: ClientId, error: &HeadError) {
         self.metrics.protocol_error(error.status, error.code);
+        if let Some(limit) = limit_of(error) {
+            self.metrics.limit(limit);
+        }
         let request_id = self.request_ids.next();
         if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
             request.id = request_id;
@@ -514,6 +516,7 @@ impl<I: Io> Worker<I> {
             head_only: request.wants_head_only(),
         };
         http::write_answer(&answer, &mut out);
+        request.answer_bytes = out.len() as u64;
         self.client_push(id, out, None);
     }
 
@@ -569,6 +572,17 @@ impl<I: Io> Worker<I> {
         }
         self.buffers.put(client.unread);
         self.close_socket(client.socket, reset);
+    }
+}
+
+/// The limit that a head was refused for, if it was one.
+fn limit_of(error: &HeadError) -> Option<Limit> {
+    match error.code {
+        "head_too_large" | "header_too_large" => Some(Limit::HeadBytes),
+        "target_too_long" => Some(Limit::TargetBytes),
+        "too_many_headers" => Some(Limit::HeaderCount),
+        "head_timeout" => Some(Limit::HeadTimeout),
+        _ => None,
     }
 }
 

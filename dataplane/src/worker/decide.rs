@@ -34,10 +34,17 @@ impl<I: Io> Worker<I> {
         request.started = self.io.now();
         request.upload = upload_of(request.head.framing());
         request.framing_to_origin = request.head.framing();
-        request.keep_alive = request.head.keep_alive()
-            && client.served < snapshot.http.keep_alive_requests
-            && self.io.now().since(client.opened) < snapshot.http.connection_age_max
-            && self.life == Life::Serving;
+        let worn_out = if client.served >= snapshot.http.keep_alive_requests {
+            Some(Limit::KeepAliveRequests)
+        } else if self.io.now().since(client.opened) >= snapshot.http.connection_age_max {
+            Some(Limit::ConnectionAge)
+        } else {
+            None
+        };
+        request.keep_alive = request.head.keep_alive() && worn_out.is_none() && self.life == Life::Serving;
+        if let (true, Some(limit)) = (request.head.keep_alive(), worn_out) {
+            self.metrics.limit(limit);
+        }
 
         let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
@@ -209,6 +216,9 @@ impl<I: Io> Worker<I> {
         self.metrics.inspection_nanos(nanos(started.elapsed()));
         let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
         let finding = decision::finding(&report, shortened);
+        if let Some(shortened) = shortened {
+            self.metrics.limit(shortened.counted_as());
+        }
         let Some(resolution) = &request.resolution else { return PASS };
         let verdict = generation.snapshot.policy.verdict(resolution, finding);
         request.verdict = Some(verdict);
@@ -300,6 +310,8 @@ impl<I: Io> Worker<I> {
             && let Some(reason) = BlockReason::from_name(verdict.reason.as_str())
         {
             self.metrics.blocked(reason);
+            let received = request.head_bytes.len() as u64 + request.body_bytes;
+            self.metrics.blocked_bytes(received, request.answer_bytes);
         }
         for mut event in request.events.drain(..) {
             event.status = (request.status != 0).then_some(request.status);

@@ -37,7 +37,7 @@ use self::timers::{Fired, TICK, TimerWheel};
 use self::upstream::Upstream;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{EventSender, WorkerMetrics};
+use crate::telemetry::{EventSender, Limit, WorkerMetrics};
 
 pub use self::pool::TlsKey;
 
@@ -307,6 +307,9 @@ impl<I: Io> Worker<I> {
                 Ok(Message::Drain) => self.drain(),
                 // Without a control thread there is nobody to serve for.
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
+                    for _ in &self.clients {
+                        self.metrics.limit(Limit::DrainTimeout);
+                    }
                     self.life = Life::Stopped;
                     return;
                 }

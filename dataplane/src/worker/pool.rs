@@ -80,6 +80,8 @@ pub(crate) struct Pools {
     table: Vec<Pool>,
     /// Connections of all pools, for the cap over all origins.
     pub(crate) open_total: u32,
+    /// A request waits because of that cap, whatever its own pool would allow.
+    pub(crate) total_is_short: bool,
 }
 
 impl Pools {
@@ -128,6 +130,17 @@ impl Pools {
             waiting: VecDeque::new(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The connection that idled longest in some pool that has idle ones.
+    pub(crate) fn any_idle(&self) -> Option<UpstreamId> {
+        self.table.iter().find_map(|pool| pool.idle.first().copied())
+    }
+
+    /// Pools in which requests wait.
+    pub(crate) fn with_waiting(&self) -> Vec<PoolIndex> {
+        let numbers = self.table.iter().enumerate().filter(|(_, pool)| !pool.waiting.is_empty());
+        numbers.map(|(number, _)| PoolIndex(u32::try_from(number).unwrap_or(u32::MAX))).collect()
     }
 
     /// Every idle connection, for a drain.

@@ -133,6 +133,8 @@ pub(crate) struct Request {
     pub(crate) chunk_to_client: bool,
     pub(crate) keep_alive: bool,
     pub(crate) status: u16,
+    /// Length of an answer of our own.
+    pub(crate) answer_bytes: u64,
 
     /// Events that wait for the status of the answer.
     pub(crate) events: Vec<Event>,
@@ -173,6 +175,7 @@ impl Request {
             chunk_to_client,
             keep_alive,
             status,
+            answer_bytes,
             events,
         } = self;
         head.clear();
@@ -184,6 +187,7 @@ impl Request {
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
+        *answer_bytes = 0;
         (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);
         for flag in
             [inspect, body_over_limit, forwarded, streamed, queued, retried, chunk_to_client, keep_alive]
