@@ -146,14 +146,13 @@ impl Pack {
         }
     }
 
-    /// The signatures of this crate and those of more files, given as name and text.
+    /// The signatures that are part of this crate, and those of further files.
     ///
     /// # Errors
     ///
-    /// As [`Pack::parse`]; an id that this crate uses already is one.
+    /// As [`Pack::parse`]; an id of the crate's own signatures is taken.
     pub fn embedded_with(files: &[(&str, &str)]) -> Result<Self, Vec<PackError>> {
-        let all: Vec<(&str, &str)> = EMBEDDED.iter().chain(files).copied().collect();
-        Self::parse(&all)
+        Self::parse(&[&EMBEDDED, files].concat())
     }
 
     /// Parses and checks signature files, given as name and text. The names appear in messages only.

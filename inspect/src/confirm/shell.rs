@@ -58,7 +58,9 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
             && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
-    if is_one_of(COMMON_WORDS, word) {
+    // `&id>` is a reference in source code.
+    let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
+    if separated && is_one_of(COMMON_WORDS, word) {
         return match follows {
             Follows::Argument => true,
             // `| type |` is the head of a table.
@@ -87,14 +89,15 @@ fn is_one_of(commands: &str, word: &[u8]) -> bool {
 }
 
 /// Whether the backtick at `start` is one of text markup: it closes a pair, or opens one as the first of a word in a
-/// longer text.
+/// longer text, or several stand together.
 fn is_markup(value: &[u8], start: usize) -> bool {
     let before = &value[..start];
     let opens = memchr::memchr_iter(b'`', before).count().is_multiple_of(2);
     let starts_word =
         before.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['));
     let whole = before.trim_ascii().is_empty() && value.trim_ascii_end().ends_with(b"`");
-    !opens || starts_word && !whole
+    let fence = value[start..].starts_with(b"``");
+    !opens || fence || starts_word && !whole
 }
 
 /// Whether a text before a line end consists of several words: a line end in prose starts no command.
@@ -252,6 +255,8 @@ mod tests {
             "a && b",
             "price is $ (about",
             "u;q=0.9",
+            "Into<Option<&Id>>",
+            "```sh\nls -l\n```",
             "| Type  | Null |",
             "one; curl is a tool",
             "fish & date",

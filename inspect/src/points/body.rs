@@ -29,7 +29,8 @@ pub(super) fn add(
     expander: &mut Expander,
     arena: &mut Arena,
 ) {
-    let body = request.body;
+    // A byte order mark is no part of any format.
+    let body = request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(request.body);
     if body.is_empty() {
         return;
     }
@@ -94,10 +95,9 @@ fn starts_as_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// A tag, declaration or comment at the start, after a byte order mark perhaps.
+/// A tag, declaration or comment at the start.
 fn looks_like_xml(body: &[u8]) -> bool {
-    let start = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
-    matches!(start, [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z' | b'_', ..])
+    matches!(body.trim_ascii_start(), [b'<', b'?' | b'!' | b'a'..=b'z' | b'A'..=b'Z' | b'_', ..])
 }
 
 /// A name of ordinary characters, then `=`, and no white space at the start: what a form looks like.

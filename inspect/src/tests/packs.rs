@@ -74,6 +74,16 @@ fn what_the_matcher_refuses_is_named_too() {
 }
 
 #[test]
+fn own_files_come_on_top() {
+    let embedded = Pack::embedded();
+    let both = Pack::embedded_with(&[("mine.toml", GOOD)]).unwrap();
+    assert_eq!(both.signature_count(), embedded.signature_count() + 1);
+    assert_ne!(both.digest(), embedded.digest());
+    let taken = GOOD.replace("\"one\"", "\"xss-script-tag\"");
+    assert_eq!(Pack::embedded_with(&[("mine.toml", &taken)]).unwrap_err()[0].file, "mine.toml");
+}
+
+#[test]
 fn the_digest_tells_packs_apart() {
     let digest = |text: &str| Pack::parse(&[("a.toml", text)]).unwrap().digest();
     assert_eq!(digest(GOOD), digest(GOOD));

@@ -56,6 +56,7 @@ fn bodies_are_read_as_their_type_or_their_looks_say() {
     ] {
         assert_eq!(body(content_type.as_bytes(), json), ["body.json.user.names.1"], "{content_type}");
     }
+    assert_eq!(body(b"", &[b"\xef\xbb\xbf", &json[..]].concat()), ["body.json.user.names.1"]);
     let form = b"a=b&id=1%27+union+select+1%2C2%2C3--+";
     for content_type in ["application/x-www-form-urlencoded", "text/plain", "application/json", ""] {
         assert_eq!(body(content_type.as_bytes(), form), ["body.id"], "{content_type}");
