@@ -263,10 +263,7 @@ fn build_engine(
     let pack = if config.detection.signatures.is_empty() {
         Pack::embedded()
     } else {
-        match own_pack(&config.detection.signatures, errors) {
-            Some(pack) => pack,
-            None => return None,
-        }
+        own_pack(&config.detection.signatures, errors)?
     };
     let options = EngineOptions { min_score: config.detection.min_score, ..EngineOptions::default() };
     let cache_file = config.detection.cache_dir.as_ref().map(|folder| {
