@@ -12,7 +12,7 @@ use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, Verdict
 use crate::config::OverLimit;
 use crate::http::{MAX_HEADER_COUNT, RequestHead, Version};
 use crate::snapshot::{DetectionSettings, Snapshot};
-use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, OriginFailure};
+use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure};
 
 /// Names and values of a head, borrowed from its bytes.
 pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize }>;
@@ -65,6 +65,21 @@ pub struct Shortened {
     pub then: OverLimit,
 }
 
+impl Shortened {
+    /// The metric that counts it.
+    pub fn counted_as(self) -> Limit {
+        match self.limit {
+            BODY_LIMIT => Limit::InspectedBodyBytes,
+            TIME_LIMIT => Limit::InspectionTime,
+            _ => Limit::InspectionSize,
+        }
+    }
+}
+
+/// The names of the limits that aren't inspection's own.
+const BODY_LIMIT: &str = "body_limit";
+const TIME_LIMIT: &str = "time";
+
 /// Whether inspection saw all there was.
 pub fn shortened(
     report: &Report<'_>,
@@ -74,7 +89,7 @@ pub fn shortened(
     if let Some(limit) = report.over_limit {
         return Some(Shortened { limit: limit.as_str(), then: settings.over_time_limit });
     }
-    body_over_limit.then_some(Shortened { limit: "body_limit", then: settings.over_body_limit })
+    body_over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit })
 }
 
 /// What the verdict table is asked with.

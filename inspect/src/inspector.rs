@@ -90,6 +90,17 @@ impl Inspector {
     /// Inspects one request. No allocation happens for a request without nominations once the buffers have grown to the
     /// size of such requests.
     pub fn inspect<'s>(&'s mut self, engine: &Engine, request: &RequestView<'_>) -> Report<'s> {
+        self.inspect_within(engine, request, &mut || false)
+    }
+
+    /// As [`Inspector::inspect`], but stops early once `time_is_up` says so, and reports [`OverLimit::Time`]. It is asked
+    /// between the stages and then before every closer look, so the rest of one stage is the most that is overrun.
+    pub fn inspect_within<'s>(
+        &'s mut self,
+        engine: &Engine,
+        request: &RequestView<'_>,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Report<'s> {
         if self.database != engine.database.identity() {
             self.fit(engine);
         }
@@ -99,8 +110,12 @@ impl Inspector {
         self.work = Work::default();
         points::decompose(request, &mut self.expander, &mut self.arena);
         self.expander.expand(&mut self.arena);
-        self.scan(engine);
-        let attack = !self.nominations.is_empty() && self.confirm_all(engine, request);
+        if time_is_up() {
+            self.arena.hit_limit(OverLimit::Time);
+        } else {
+            self.scan(engine);
+        }
+        let attack = !self.nominations.is_empty() && self.confirm_all(engine, request, time_is_up);
         Report { findings: &self.findings, attack, over_limit: self.arena.over_limit() }
     }
 
@@ -152,7 +167,12 @@ impl Inspector {
     }
 
     /// Confirms all nominations and returns whether a class reaches the score of an attack.
-    fn confirm_all(&mut self, engine: &Engine, request: &RequestView<'_>) -> bool {
+    fn confirm_all(
+        &mut self,
+        engine: &Engine,
+        request: &RequestView<'_>,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> bool {
         let mut scores = [0_u32; AttackClass::ALL.len()];
         let nominations = std::mem::take(&mut self.nominations);
         for nomination in &nominations {
@@ -162,6 +182,10 @@ impl Inspector {
             self.work.confirmed_bytes += value.span.len();
             if self.work.confirmed_bytes > engine.options.limits.confirmed_bytes {
                 self.arena.hit_limit(OverLimit::Confirmations);
+                break;
+            }
+            if time_is_up() {
+                self.arena.hit_limit(OverLimit::Time);
                 break;
             }
             let state = &mut self.rules[nomination.rule as usize];

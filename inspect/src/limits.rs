@@ -15,7 +15,7 @@ pub struct Limits {
     pub decoded_bytes: usize,
     /// The most pairs of a value and a signature that are looked at closely. Default 4,096.
     pub confirmations: usize,
-    /// The most bytes that all close looks together may read. Default 32 MiB.
+    /// The most bytes that all close looks together may read. Default 2 MiB.
     pub confirmed_bytes: usize,
     /// The most findings that are reported; more are dropped, as they cannot change the verdict's class much.
     /// Default 32.
@@ -30,7 +30,7 @@ impl Default for Limits {
             decoder_depth: 5,
             decoded_bytes: 8 << 20,
             confirmations: 4_096,
-            confirmed_bytes: 32 << 20,
+            confirmed_bytes: 2 << 20,
             findings: 32,
         }
     }
@@ -61,6 +61,8 @@ pub enum OverLimit {
     Confirmations,
     /// The matcher could not get its working memory.
     Memory,
+    /// The caller's time was up, see [`crate::Inspector::inspect_within`].
+    Time,
 }
 
 impl OverLimit {
@@ -73,6 +75,7 @@ impl OverLimit {
             Self::DecodedBytes => "decoded_bytes",
             Self::Confirmations => "confirmations",
             Self::Memory => "memory",
+            Self::Time => "time",
         }
     }
 }

@@ -14,11 +14,20 @@ use crate::confirm::ConfirmerKind;
 use crate::place::{Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 13] = [
     ("sqli.toml", include_str!("../signatures/sqli.toml")),
     ("xss.toml", include_str!("../signatures/xss.toml")),
     ("rce.toml", include_str!("../signatures/rce.toml")),
     ("ptrav.toml", include_str!("../signatures/ptrav.toml")),
+    ("xxe.toml", include_str!("../signatures/xxe.toml")),
+    ("ssti.toml", include_str!("../signatures/ssti.toml")),
+    ("nosqli.toml", include_str!("../signatures/nosqli.toml")),
+    ("crlf.toml", include_str!("../signatures/crlf.toml")),
+    ("ldapi.toml", include_str!("../signatures/ldapi.toml")),
+    ("ssi.toml", include_str!("../signatures/ssi.toml")),
+    ("scanner.toml", include_str!("../signatures/scanner.toml")),
+    ("ssrf.toml", include_str!("../signatures/ssrf.toml")),
+    ("mass_assignment.toml", include_str!("../signatures/mass_assignment.toml")),
 ];
 
 /// The highest score that one signature may give.
@@ -137,14 +146,13 @@ impl Pack {
         }
     }
 
-    /// The signatures of this crate and those of more files, given as name and text.
+    /// The signatures that are part of this crate, and those of further files.
     ///
     /// # Errors
     ///
-    /// As [`Pack::parse`]; an id that this crate uses already is one.
+    /// As [`Pack::parse`]; an id of the crate's own signatures is taken.
     pub fn embedded_with(files: &[(&str, &str)]) -> Result<Self, Vec<PackError>> {
-        let all: Vec<(&str, &str)> = EMBEDDED.iter().chain(files).copied().collect();
-        Self::parse(&all)
+        Self::parse(&[&EMBEDDED, files].concat())
     }
 
     /// Parses and checks signature files, given as name and text. The names appear in messages only.

@@ -74,6 +74,7 @@ pub fn build(
         detection: DetectionSettings {
             body_limit_bytes: usize::try_from(config.detection.body_limit_bytes).unwrap_or(usize::MAX),
             over_body_limit: config.detection.over_body_limit,
+            time_limit: config.detection.time_limit,
             over_time_limit: config.detection.over_time_limit,
         },
         trusted_proxies: config.http.trusted_proxies.clone(),
@@ -263,10 +264,7 @@ fn build_engine(
     let pack = if config.detection.signatures.is_empty() {
         Pack::embedded()
     } else {
-        match own_pack(&config.detection.signatures, errors) {
-            Some(pack) => pack,
-            None => return None,
-        }
+        own_pack(&config.detection.signatures, errors)?
     };
     let options = EngineOptions { min_score: config.detection.min_score, ..EngineOptions::default() };
     let cache_file = config.detection.cache_dir.as_ref().map(|folder| {

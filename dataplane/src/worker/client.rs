@@ -86,7 +86,9 @@ impl<I: Io> Worker<I> {
         self.own(socket, Owner::Client(id));
         self.metrics.connection_opened();
         self.io.receive(socket);
-        self.client_set_deadline(id, self.current.snapshot.http.keep_alive_timeout);
+        // The first request's head is due from here on, so that an idle connection isn't kept for longer than a
+        // slow one.
+        self.client_set_deadline(id, self.current.snapshot.http.head_timeout);
     }
 
     pub(super) fn client_received(&mut self, id: ClientId, buffer: &I::Buffer) {
@@ -98,6 +100,7 @@ impl<I: Io> Worker<I> {
                 let discarded = discarded + bytes.len() as u64;
                 client.phase = Phase::Lingering { discarded };
                 if discarded > self.current.snapshot.http.lingering_bytes {
+                    self.metrics.limit(Limit::LingeringBytes);
                     self.client_close(id, false);
                 }
                 return;
@@ -195,8 +198,12 @@ impl<I: Io> Worker<I> {
         match result {
             Ok(Progress::Incomplete) => {
                 client.request = Some(request);
+                let first = client.served == 0;
                 if client.phase == Phase::Idle {
                     client.phase = Phase::Head;
+                    if first {
+                        return taken;
+                    }
                     self.timers.set(&mut client.deadline, TimerKey::Client(id), until(now, head_timeout));
                 }
                 taken
@@ -294,8 +301,11 @@ impl<I: Io> Worker<I> {
         let now = self.io.now();
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(request) = &client.request else { return };
+        if request.queued {
+            return; // its place in the queue has a time-out of its own, and that runs
+        }
         let Some(settings) = request.settings().filter(|_| request.is_uploading()) else {
-            client.deadline.clear();
+            self.client_refresh_send_deadline(id);
             return;
         };
         let elapsed = now.since(request.started);
@@ -414,13 +424,19 @@ impl<I: Io> Worker<I> {
     pub(super) fn client_timed_out(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
-            Phase::Idle => self.client_close(id, false),
+            Phase::Idle => {
+                let limit = if client.served == 0 { Limit::HeadTimeout } else { Limit::KeepAliveTimeout };
+                self.metrics.limit(limit);
+                self.client_close(id, false);
+            }
             Phase::Head => {
-                self.metrics.limit(Limit::HeadTimeout);
                 self.client_refuse(id, &HEAD_TIMEOUT);
             }
             Phase::Active => self.client_active_timed_out(id),
-            Phase::Lingering { .. } => self.client_close(id, false),
+            Phase::Lingering { .. } => {
+                self.metrics.limit(Limit::LingeringTimeout);
+                self.client_close(id, false);
+            }
             Phase::Flushing { .. } => {
                 self.metrics.limit(Limit::SendTimeout);
                 self.client_close(id, true);
@@ -433,20 +449,26 @@ impl<I: Io> Worker<I> {
         let Some(request) = &client.request else { return };
         if request.queued {
             self.queue_timed_out(id);
-        } else if !client.output.is_empty() {
+        } else if !client.output.is_empty() && request.answer != Answer::None {
             self.metrics.limit(Limit::SendTimeout);
             self.client_close(id, true);
-        } else if request.is_uploading() && request.answer == Answer::None {
+        } else if !request.is_uploading() {
+            // The origin's time-outs run.
+        } else if request.sink == Sink::Stream && self.origin_is_behind(request) {
+            // It isn't the client that is slow.
+            self.client_body_progress(id);
+        } else {
             self.metrics.limit(Limit::BodyTimeout);
             self.client_answer_and_close(id, 408, "body_timeout");
-        } else {
-            self.client_close(id, true);
         }
     }
 
     /// Refuses a bad head: an answer, and the end of the connection.
     fn client_refuse(&mut self, id: ClientId, error: &HeadError) {
         self.metrics.protocol_error(error.status, error.code);
+        if let Some(limit) = limit_of(error) {
+            self.metrics.limit(limit);
+        }
         let request_id = self.request_ids.next();
         if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
             request.id = request_id;
@@ -494,6 +516,7 @@ impl<I: Io> Worker<I> {
             head_only: request.wants_head_only(),
         };
         http::write_answer(&answer, &mut out);
+        request.answer_bytes = out.len() as u64;
         self.client_push(id, out, None);
     }
 
@@ -549,6 +572,17 @@ impl<I: Io> Worker<I> {
         }
         self.buffers.put(client.unread);
         self.close_socket(client.socket, reset);
+    }
+}
+
+/// The limit that a head was refused for, if it was one.
+fn limit_of(error: &HeadError) -> Option<Limit> {
+    match error.code {
+        "head_too_large" | "header_too_large" => Some(Limit::HeadBytes),
+        "target_too_long" => Some(Limit::TargetBytes),
+        "too_many_headers" => Some(Limit::HeaderCount),
+        "head_timeout" => Some(Limit::HeadTimeout),
+        _ => None,
     }
 }
 

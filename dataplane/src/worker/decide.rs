@@ -34,10 +34,17 @@ impl<I: Io> Worker<I> {
         request.started = self.io.now();
         request.upload = upload_of(request.head.framing());
         request.framing_to_origin = request.head.framing();
-        request.keep_alive = request.head.keep_alive()
-            && client.served < snapshot.http.keep_alive_requests
-            && self.io.now().since(client.opened) < snapshot.http.connection_age_max
-            && self.life == Life::Serving;
+        let worn_out = if client.served >= snapshot.http.keep_alive_requests {
+            Some(Limit::KeepAliveRequests)
+        } else if self.io.now().since(client.opened) >= snapshot.http.connection_age_max {
+            Some(Limit::ConnectionAge)
+        } else {
+            None
+        };
+        request.keep_alive = request.head.keep_alive() && worn_out.is_none() && self.life == Life::Serving;
+        if let (true, Some(limit)) = (request.head.keep_alive(), worn_out) {
+            self.metrics.limit(limit);
+        }
 
         let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
@@ -106,14 +113,13 @@ impl<I: Io> Worker<I> {
             self.block(id, request, verdict);
             return;
         }
-        request.inspect = false;
         request.sink = if request.is_uploading() { Sink::Stream } else { Sink::Discard };
         self.client_put_request(id, request);
         self.forward(id);
     }
 
     /// Takes body bytes that came in (framing removed) to where they belong.
-    pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn body_data(&self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
         request.body_bytes += data.len() as u64;
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return Ok(());
@@ -156,7 +162,6 @@ impl<I: Io> Worker<I> {
             return;
         }
         // From here on the rest streams behind what was held.
-        request.inspect = false;
         request.sink = Sink::Stream;
         self.client_put_request(id, request);
         self.forward(id);
@@ -180,7 +185,6 @@ impl<I: Io> Worker<I> {
                 if request.inspect {
                     // The origin has it already: what is found is recorded (spec S1.2, monitoring).
                     self.inspect(&mut request);
-                    request.inspect = false;
                 }
                 self.client_put_request(id, request);
                 self.origin_flush(id);
@@ -196,7 +200,8 @@ impl<I: Io> Worker<I> {
     }
 
     /// Inspects what is there of the request, records what was found, and gives the verdict.
-    fn inspect(&mut self, request: &mut Request) -> Verdict {
+    fn inspect(&self, request: &mut Request) -> Verdict {
+        request.inspect = false;
         let Some(generation) = request.generation.clone() else { return PASS };
         let limit = generation.snapshot.detection.body_limit_bytes;
         let started = Instant::now();
@@ -205,10 +210,15 @@ impl<I: Io> Worker<I> {
         let body = &request.body[..request.body.len().min(limit)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
-        let report = inspector.inspect(&generation.snapshot.engine, &view);
+        let time_limit = generation.snapshot.detection.time_limit;
+        let mut time_is_up = || started.elapsed() >= time_limit;
+        let report = inspector.inspect_within(&generation.snapshot.engine, &view, &mut time_is_up);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
         let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
         let finding = decision::finding(&report, shortened);
+        if let Some(shortened) = shortened {
+            self.metrics.limit(shortened.counted_as());
+        }
         let Some(resolution) = &request.resolution else { return PASS };
         let verdict = generation.snapshot.policy.verdict(resolution, finding);
         request.verdict = Some(verdict);
@@ -258,7 +268,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.client_write_answer(id, 403, verdict.reason.as_str());
-        if !uploading {
+        if uploading {
+            self.client_body_progress(id);
+        } else {
             self.client_finish(id, false);
         }
     }
@@ -280,6 +292,10 @@ impl<I: Io> Worker<I> {
 
     /// The request is over: counts it and hands its events on.
     pub(super) fn account(&mut self, request: &mut Request) {
+        if request.inspect {
+            // It ended before its body did. What there was of it may have been at the origin.
+            self.inspect(request);
+        }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
         let verdict = request.verdict.unwrap_or(PASS);
         let label = if verdict.block { VerdictLabel::Block } else { VerdictLabel::Pass };
@@ -293,6 +309,8 @@ impl<I: Io> Worker<I> {
             && let Some(reason) = BlockReason::from_name(verdict.reason.as_str())
         {
             self.metrics.blocked(reason);
+            let received = request.head_bytes.len() as u64 + request.body_bytes;
+            self.metrics.blocked_bytes(received, request.answer_bytes);
         }
         for mut event in request.events.drain(..) {
             event.status = (request.status != 0).then_some(request.status);

@@ -101,18 +101,42 @@ impl<I: Io> Worker<I> {
         let Some((generation, origin)) = self.origin_of(request) else { return };
         let index = generation.pools[origin][request.address];
         let fresh_only = request.retried;
-        let total_max = generation.snapshot.http.origin_connections_total;
-        let may_open_more = self.pools.open_total < total_max;
         let pool = self.pools.get(index);
         if !fresh_only && let Some(upstream) = pool.idle.pop() {
             let origin = pool.origin;
             self.metrics.upstream_connection_reused(origin);
             self.bind(upstream, id);
-        } else if pool.open < pool.limits.connections && may_open_more {
-            if let Err(failure) = self.upstream_open(index, id) {
-                self.try_next_address(id, failure);
-            }
-        } else if pool.waiting.len() < pool.limits.queue as usize {
+            return;
+        }
+        if let Some(full) = self.make_room(index, generation.snapshot.http.origin_connections_total) {
+            self.metrics.limit(full);
+            self.wait_for_connection(id, index);
+        } else if let Err(failure) = self.upstream_open(index, id) {
+            self.try_next_address(id, failure);
+        }
+    }
+
+    /// Makes sure that one more connection may be opened, at the cost of idle ones if need be. Says which limit
+    /// stands against it.
+    fn make_room(&mut self, index: PoolIndex, total_max: u32) -> Option<Limit> {
+        let pool = self.pools.peek(index);
+        if pool.open >= pool.limits.connections {
+            let Some(oldest) = pool.idle.first().copied() else { return Some(Limit::OriginConnections) };
+            self.upstream_discard(oldest);
+        }
+        if self.pools.open_total >= total_max {
+            let Some(oldest) = self.pools.any_idle() else {
+                self.pools.total_is_short = true;
+                return Some(Limit::OriginConnectionsTotal);
+            };
+            self.upstream_discard(oldest);
+        }
+        None
+    }
+
+    fn wait_for_connection(&mut self, id: ClientId, index: PoolIndex) {
+        let pool = self.pools.get(index);
+        if pool.waiting.len() < pool.limits.queue as usize {
             let timeout = pool.limits.queue_timeout;
             pool.waiting.push_back(id);
             self.set_queued(id, true);
@@ -125,8 +149,12 @@ impl<I: Io> Worker<I> {
     }
 
     fn set_queued(&mut self, id: ClientId, queued: bool) {
-        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if let Some(request) = &mut client.request {
             request.queued = queued;
+        }
+        if !queued {
+            client.deadline.clear();
         }
     }
 
@@ -153,14 +181,31 @@ impl<I: Io> Worker<I> {
         None
     }
 
-    /// A place in the pool became free: the next waiting request gets a connection of its own.
+    /// A connection of the pool is gone: a request that waits gets one of its own. Where the total over all
+    /// origins was short, it may be one that waits for another pool.
     pub(super) fn serve_waiting(&mut self, index: PoolIndex) {
-        let pool = self.pools.get(index);
+        self.serve_one_waiting(index);
+        if self.pools.total_is_short {
+            self.pools.total_is_short = false;
+            for other in self.pools.with_waiting() {
+                self.serve_one_waiting(other);
+            }
+        }
+    }
+
+    fn serve_one_waiting(&mut self, index: PoolIndex) {
+        let total_max = self.current.snapshot.http.origin_connections_total;
+        let pool = self.pools.peek(index);
         if pool.waiting.is_empty() || pool.open >= pool.limits.connections {
+            return;
+        }
+        if self.pools.open_total >= total_max {
+            self.pools.total_is_short = true;
             return;
         }
         let Some(id) = self.next_waiting(index) else { return };
         self.set_queued(id, false);
+        self.client_body_progress(id);
         if let Err(failure) = self.upstream_open(index, id) {
             self.try_next_address(id, failure);
         }
@@ -172,13 +217,13 @@ impl<I: Io> Worker<I> {
         upstream.client = Some(client_id);
         upstream.download = Download::Head;
         upstream.answering = false;
-        let Some(client) = self.clients.get_mut(client_id) else { return };
-        if let Some(request) = &mut client.request {
-            request.upstream = Some(id);
-            if request.queued {
-                request.queued = false;
-                client.deadline.clear();
-            }
+        let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        request.upstream = Some(id);
+        if request.queued {
+            self.set_queued(client_id, false);
+            self.client_body_progress(client_id);
         }
         self.origin_flush(client_id);
     }
@@ -245,22 +290,8 @@ impl<I: Io> Worker<I> {
 
     /// No origin could serve the request: says so to the client and records why.
     pub(super) fn origin_failed(&mut self, id: ClientId, failure: OriginFailure) {
-        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
-            return;
-        };
-        if let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) {
-            let context = decision::EventContext {
-                request_id: &request.id,
-                unix_nanos: self.io.unix_nanos(),
-                client_ip: request.client_ip(),
-                snapshot: &generation.snapshot,
-                resolution,
-                head: &request.head,
-                bytes: &request.head_bytes,
-            };
-            let event = decision::origin_event(&context, failure.code, &failure.detail);
-            request.events.push(event);
-        }
+        self.record_origin_failure(id, &failure);
+        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
         if request.is_uploading() {
             self.client_answer_and_close(id, failure.status, failure.code);
             return;
@@ -268,5 +299,24 @@ impl<I: Io> Worker<I> {
         self.client_write_answer(id, failure.status, failure.code);
         self.client_finish(id, false);
         self.client_later(id);
+    }
+
+    /// An event that tells why an origin could not serve a request.
+    pub(super) fn record_origin_failure(&mut self, id: ClientId, failure: &OriginFailure) {
+        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else { return };
+        let context = decision::EventContext {
+            request_id: &request.id,
+            unix_nanos: self.io.unix_nanos(),
+            client_ip: request.client_ip(),
+            snapshot: &generation.snapshot,
+            resolution,
+            head: &request.head,
+            bytes: &request.head_bytes,
+        };
+        let event = decision::origin_event(&context, failure.code, &failure.detail);
+        request.events.push(event);
     }
 }

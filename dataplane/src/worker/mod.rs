@@ -39,7 +39,7 @@ use self::timers::{Fired, TICK, TimerWheel};
 use self::upstream::Upstream;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{EventSender, WorkerMetrics};
+use crate::telemetry::{EventSender, Limit, WorkerMetrics};
 
 pub use self::pool::TlsKey;
 
@@ -146,6 +146,8 @@ pub struct Worker<I: Io> {
     rotation: Vec<usize>,
     timers: TimerWheel<TimerKey>,
     buffers: BufferPool,
+    /// Boxed, because they move in and out of clients all the time.
+    #[expect(clippy::vec_box)]
     free_requests: Vec<Box<Request>>,
     request_ids: RequestIds,
     policy_scratch: weir_policy::Scratch,
@@ -307,6 +309,9 @@ impl<I: Io> Worker<I> {
                 Ok(Message::Drain) => self.drain(),
                 // Without a control thread there is nobody to serve for.
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
+                    for _ in &self.clients {
+                        self.metrics.limit(Limit::DrainTimeout);
+                    }
                     self.life = Life::Stopped;
                     return;
                 }

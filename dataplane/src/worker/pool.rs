@@ -12,7 +12,6 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::{ClientId, UpstreamId};
-use crate::io::Monotonic;
 use crate::snapshot::{OriginLimits, Snapshot};
 
 /// A pool's place in the worker's table.
@@ -59,10 +58,6 @@ pub(crate) struct Pool {
     pub(crate) idle: Vec<UpstreamId>,
     /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
     pub(crate) waiting: VecDeque<ClientId>,
-    /// The origin's name, for the log.
-    pub(crate) name: Arc<str>,
-    /// The last failure that was logged, and when.
-    pub(crate) logged: Option<(&'static str, Monotonic)>,
 }
 
 impl Pool {
@@ -85,6 +80,8 @@ pub(crate) struct Pools {
     table: Vec<Pool>,
     /// Connections of all pools, for the cap over all origins.
     pub(crate) open_total: u32,
+    /// A request waits because of that cap, whatever its own pool would allow.
+    pub(crate) total_is_short: bool,
 }
 
 impl Pools {
@@ -131,8 +128,6 @@ impl Pools {
             open: 0,
             idle: Vec::new(),
             waiting: VecDeque::new(),
-            name: Arc::clone(&origin.name),
-            logged: None,
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
     }
@@ -141,6 +136,17 @@ impl Pools {
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PoolIndex, &Pool)> {
         (0..).map(PoolIndex).zip(&self.table)
+    }
+
+    /// The connection that idled longest in some pool that has idle ones.
+    pub(crate) fn any_idle(&self) -> Option<UpstreamId> {
+        self.table.iter().find_map(|pool| pool.idle.first().copied())
+    }
+
+    /// Pools in which requests wait.
+    pub(crate) fn with_waiting(&self) -> Vec<PoolIndex> {
+        let numbers = self.table.iter().enumerate().filter(|(_, pool)| !pool.waiting.is_empty());
+        numbers.map(|(number, _)| PoolIndex(u32::try_from(number).unwrap_or(u32::MAX))).collect()
     }
 
     /// Every idle connection, for a drain.

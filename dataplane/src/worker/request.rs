@@ -2,7 +2,6 @@
 //!
 //! The struct is reused from request to request, so that its vectors are allocated once.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -17,25 +16,24 @@ use crate::telemetry::Event;
 /// A request's identifier: 128 random bits as hex.
 pub(crate) type RequestId = [u8; 32];
 
-/// Makes request identifiers: a generator per worker, seeded by the system, not guessable from outside by
-/// anything less than its whole state.
+/// Makes request identifiers: a counter under a keyed hash, with keys of the system's randomness for each
+/// worker. They are unique for all practical purposes; they are no secrets.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
-    keys: RandomState,
+    keys: [ahash::RandomState; 2],
     counter: u64,
 }
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        Self { keys: RandomState::new(), counter: 0 }
+        Self { keys: [ahash::RandomState::new(), ahash::RandomState::new()], counter: 0 }
     }
 
     /// The next identifier.
     pub(crate) fn next(&mut self) -> RequestId {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.counter += 1;
-        let high = self.keys.hash_one((self.counter, 0_u8));
-        let low = self.keys.hash_one((self.counter, 1_u8));
+        let [high, low] = [self.keys[0].hash_one(self.counter), self.keys[1].hash_one(self.counter)];
         let mut id = [0; 32];
         for (position, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
             id[2 * position] = DIGITS[usize::from(byte >> 4)];
@@ -135,6 +133,8 @@ pub(crate) struct Request {
     pub(crate) chunk_to_client: bool,
     pub(crate) keep_alive: bool,
     pub(crate) status: u16,
+    /// Length of an answer of our own.
+    pub(crate) answer_bytes: u64,
 
     /// Events that wait for the status of the answer.
     pub(crate) events: Vec<Event>,
@@ -143,21 +143,57 @@ pub(crate) struct Request {
 impl Request {
     /// Makes it fresh, keeping the memory of its vectors (up to a limit).
     pub(crate) fn clear(&mut self) {
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        let mut response = std::mem::take(&mut self.response);
-        response.clear();
-        *self = Self {
+        // Destructured, so that a field can't be forgotten here.
+        let Self {
+            id: _,
+            generation,
             head,
+            head_bytes,
+            started: _,
+            client_ip,
+            resolution,
+            verdict,
+            upload,
+            sink,
+            inspect,
+            body,
+            body_bytes,
+            body_over_limit,
+            framing_to_origin,
+            to_origin,
+            forwarded,
+            streamed,
+            upstream,
+            queued,
+            attempts,
+            address,
+            retried,
+            answer,
             response,
-            head_bytes: kept(std::mem::take(&mut self.head_bytes)),
-            body: kept(std::mem::take(&mut self.body)),
-            to_origin: kept(std::mem::take(&mut self.to_origin)),
-            response_bytes: kept(std::mem::take(&mut self.response_bytes)),
-            events: std::mem::take(&mut self.events),
-            ..Self::default()
-        };
-        self.events.clear();
+            response_bytes,
+            interim_responses,
+            chunk_to_client,
+            keep_alive,
+            status,
+            answer_bytes,
+            events,
+        } = self;
+        head.clear();
+        response.clear();
+        for buffer in [head_bytes, body, to_origin, response_bytes] {
+            forget(buffer);
+        }
+        events.clear();
+        (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
+        (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
+        *framing_to_origin = BodyFraming::None;
+        *answer_bytes = 0;
+        (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);
+        for flag in
+            [inspect, body_over_limit, forwarded, streamed, queued, retried, chunk_to_client, keep_alive]
+        {
+            *flag = false;
+        }
     }
 
     /// Whether it may be sent a second time: RFC 9110 section 9.2.2 allows that for idempotent methods, and
@@ -210,12 +246,12 @@ impl Request {
 /// Memory beyond this isn't kept between requests.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-fn kept(mut buffer: Vec<u8>) -> Vec<u8> {
+fn forget(buffer: &mut Vec<u8>) {
     if buffer.capacity() > KEPT_BYTES_MAX {
-        return Vec::new();
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
     }
-    buffer.clear();
-    buffer
 }
 
 #[cfg(test)]

@@ -261,6 +261,10 @@ impl<I: Io> Worker<I> {
             self.upstream_discard(id);
             return;
         }
+        if upstream.stage == Stage::Handshaking {
+            let origin = self.pools.get(upstream.pool).origin;
+            self.metrics.handshake(origin, HandshakeResult::TimedOut);
+        }
         let failure = match (upstream.stage, &upstream.download) {
             (Stage::Connecting | Stage::Handshaking, _) => OriginFailure::new(
                 504,
@@ -364,42 +368,25 @@ impl<I: Io> Worker<I> {
             (upstream.pool, upstream.stage, upstream.served, upstream.answering);
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
-        if let Some(client) = client {
-            self.log_origin_failure(pool, &failure);
-            if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
-                request.upstream = None;
-                if request.answer == Answer::Relaying {
-                    self.relay_truncated(client);
-                } else if stage != Stage::Ready {
-                    self.try_next_address(client, failure);
-                } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
-                    // The origin may have closed a connection that it took for idle while the request was on
-                    // its way. Once, and on a fresh connection only.
-                    request.retried = true;
-                    self.metrics.retry(self.pools.get(pool).origin);
-                    self.forward(client);
-                } else {
-                    self.origin_failed(client, failure);
-                }
+        if let Some(client) = client
+            && let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut())
+        {
+            request.upstream = None;
+            if request.answer == Answer::Relaying {
+                self.record_origin_failure(client, &failure);
+                self.relay_truncated(client);
+            } else if stage != Stage::Ready {
+                self.try_next_address(client, failure);
+            } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
+                // The origin may have closed a connection that it took for idle while the request was on its way.
+                // Once, and on a fresh connection only.
+                request.retried = true;
+                self.metrics.retry(self.pools.get(pool).origin);
+                self.forward(client);
+            } else {
+                self.origin_failed(client, failure);
             }
         }
         self.serve_waiting(pool);
-    }
-
-    /// One line per pool and reason each second at most: a dead origin must not flood the log.
-    fn log_origin_failure(&mut self, pool: PoolIndex, failure: &OriginFailure) {
-        let now = self.io.now();
-        let pool = self.pools.get(pool);
-        if pool.logged.is_some_and(|(code, at)| code == failure.code && now.since(at).as_secs() < 1) {
-            return;
-        }
-        pool.logged = Some((failure.code, now));
-        tracing::warn!(
-            origin = &*pool.name,
-            address = %pool.key.address,
-            reason = failure.code,
-            detail = failure.detail.as_str(),
-            "an origin connection failed"
-        );
     }
 }

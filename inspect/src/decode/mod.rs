@@ -1,5 +1,8 @@
 //! Decoders: from bytes as they travel to bytes as an application sees them.
 
+mod base64;
+pub(crate) mod entities;
+mod escapes;
 pub(crate) mod json;
 pub(crate) mod percent;
 
@@ -8,7 +11,7 @@ use crate::limits::OverLimit;
 use json::{JsonReader, Target};
 use percent::Plus;
 
-/// How often percent-encoding is undone in all, the first time being part of taking a query or path apart.
+/// At most this many decoders lie before a value whose percent-encoding is still undone.
 const PERCENT_ROUNDS: u8 = 3;
 
 /// Decodes what is encoded inside values, again and again within the limits. Reused.
@@ -19,16 +22,26 @@ pub(crate) struct Expander {
     json: JsonReader,
 }
 
+/// What can be undone in a value that is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Percent,
+    Base64,
+    Entities,
+    Escapes,
+}
+
 impl Expander {
-    /// Adds to the arena what decoders make of its values, until nothing new comes or a limit is hit.
+    /// Adds to the arena what decoders make of its values, until nothing new comes or a limit is hit. One decoder at a
+    /// time is applied to a value and the next to what it made, so that work is linear in the input.
     pub(crate) fn expand(&mut self, arena: &mut Arena) {
         let mut index = 0;
         while let Some(value) = arena.values().get(index).copied() {
             index += 1;
             let bytes = arena.slice(value.span);
-            let percent = has_percent_escape(bytes);
             let json = looks_like_json(bytes);
-            if !percent && !json {
+            let encoding = encoding(bytes, value.depth);
+            if !json && encoding.is_none() {
                 continue;
             }
             if value.depth >= arena.limits().decoder_depth {
@@ -37,29 +50,57 @@ impl Expander {
             }
             self.input.clear();
             self.input.extend_from_slice(bytes);
-            if json {
-                self.expand_json(value, arena);
-            } else if value.depth < PERCENT_ROUNDS {
-                self.expand_percent(value, arena);
+            if json && self.expand_json(value, arena) {
+                continue;
+            }
+            if let Some(encoding) = encoding {
+                self.undo(encoding, value, arena);
             }
         }
     }
 
-    fn expand_percent(&self, value: Value, arena: &mut Arena) {
-        let node = arena.node(value.node, Step::Decoder("percent"));
-        let span = arena.write(|bytes| percent::decode(&self.input, Plus::Literal, bytes));
-        arena.add(span, node, value.place, value.depth + 1);
+    fn undo(&self, encoding: Encoding, value: Value, arena: &mut Arena) {
+        let input = &self.input;
+        let (name, span) = match encoding {
+            Encoding::Percent => {
+                ("percent", arena.write(|bytes| percent::decode(input, Plus::Literal, bytes)))
+            }
+            Encoding::Base64 => ("base64", arena.write(|bytes| _ = base64::decode_text(input, bytes))),
+            Encoding::Entities => ("html", arena.write(|bytes| entities::decode(input, bytes))),
+            Encoding::Escapes => ("escapes", arena.write(|bytes| escapes::decode(input, bytes))),
+        };
+        if span.len() > 0 {
+            let node = arena.node(value.node, Step::Decoder(name));
+            arena.add(span, node, value.place, value.depth + 1);
+        }
     }
 
-    fn expand_json(&mut self, value: Value, arena: &mut Arena) {
+    /// Reads a value as JSON and says whether it is that to its end.
+    fn expand_json(&mut self, value: Value, arena: &mut Arena) -> bool {
         let node = arena.node(value.node, Step::Part("json"));
         let target = Target { node, place: value.place, depth: value.depth + 1 };
-        self.json.read(&self.input, target, arena);
+        self.json.read(&self.input, target, arena) == json::Ending::Complete
     }
 
     /// Reads a JSON body; see [`JsonReader::read`].
     pub(crate) fn read_json(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> json::Ending {
         self.json.read(input, target, arena)
+    }
+}
+
+/// What to undo in a value next.
+fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
+    if memchr::memchr3(b'%', b'&', b'\\', bytes).is_none() {
+        return base64::may_be_text(bytes).then_some(Encoding::Base64);
+    }
+    if depth < PERCENT_ROUNDS && has_percent_escape(bytes) {
+        Some(Encoding::Percent)
+    } else if entities::are_hidden_in(bytes) {
+        Some(Encoding::Entities)
+    } else if escapes::are_in(bytes) {
+        Some(Encoding::Escapes)
+    } else {
+        None
     }
 }
 

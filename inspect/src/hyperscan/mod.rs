@@ -158,9 +158,10 @@ impl Database {
     pub(crate) fn deserialize(bytes: &[u8]) -> Result<Self, HyperscanError> {
         let mut handle = ptr::null_mut();
         // SAFETY: the pointer and length describe a live slice, and `handle` is a live local that the call writes.
-        let code =
-            unsafe { ffi::hs_deserialize_database(bytes.as_ptr().cast(), bytes.len(), &raw mut handle) };
-        check(code, "restore the database")?;
+        unsafe {
+            let code = ffi::hs_deserialize_database(bytes.as_ptr().cast(), bytes.len(), &raw mut handle);
+            check(code, "restore the database")?;
+        }
         Self::own(handle, "restore the database")
     }
 
@@ -225,10 +226,8 @@ impl Scratch {
     pub(crate) fn new(database: &Database) -> Result<Self, HyperscanError> {
         let mut handle = ptr::null_mut();
         // SAFETY: the database is live, and a null scratch asks the call to allocate a new one.
-        check(
-            unsafe { ffi::hs_alloc_scratch(database.handle.as_ptr(), &raw mut handle) },
-            "allocate scratch",
-        )?;
+        let code = unsafe { ffi::hs_alloc_scratch(database.handle.as_ptr(), &raw mut handle) };
+        check(code, "allocate scratch")?;
         let handle =
             NonNull::new(handle).ok_or(HyperscanError::Code { action: "allocate scratch", code: 0 })?;
         Ok(Self { handle, identity: database.identity })

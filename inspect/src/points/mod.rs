@@ -2,6 +2,8 @@
 
 mod body;
 mod form;
+mod multipart;
+mod xml;
 
 use crate::arena::{Arena, ROOT, Step};
 use crate::decode::Expander;

@@ -378,9 +378,9 @@ impl World {
         assert!(worker.pools.open_total <= cap, "{} open of {cap}", worker.pools.open_total);
         for (index, pool) in worker.pools.iter() {
             let of_pool = || worker.upstreams.iter().filter(|(_, upstream)| upstream.pool == index);
-            assert_eq!(pool.open as usize, of_pool().count(), "open connections of {}", pool.name);
-            assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.name);
-            assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.name);
+            assert_eq!(pool.open as usize, of_pool().count(), "open connections of {}", pool.key.address);
+            assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.key.address);
+            assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
             for (id, upstream) in of_pool() {
                 let idle = pool.idle.contains(&id);
                 match upstream.client {

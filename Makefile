@@ -1,0 +1,108 @@
+# Weir's commands. `make` alone lists them.
+#
+# `make demo` and `make test` do all of their set-up on Debian 12. They expect a Rust toolchain and explain its absence.
+
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help deps toolchain build demo test lint bench
+
+CARGO ?= cargo
+# Where rustup puts cargo; a shell that was not opened anew since doesn't know it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# The oldest Rust that the workspace declares.
+export RUST_MIN := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
+PACKAGES := libhyperscan-dev gcc g++ ca-certificates
+# What the tests talk to, and /bin/kill.
+PACKAGES += nginx-light curl openssl procps
+
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps: toolchain ## Install the Debian packages that are missing (with sudo when not root)
+	@sh -c "$$INSTALL_MISSING" deps $(PACKAGES)
+
+build: deps ## Build target/release/weir and target/release/weir-loadgen
+	$(CARGO) build --release --locked -p weir -p weir-loadgen
+
+demo: deps ## Run the main job on this machine: origins, certificates, the node, requests, a table
+	$(CARGO) run --release --locked -p weir -- demo
+
+test: deps lint ## Run the format check, the lints and all tests
+	$(CARGO) test --workspace --locked
+
+lint: toolchain ## Run the format check and the lints
+	@sh -c "$$ADD_COMPONENTS"
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: deps ## Measure the parts of the hot path (criterion)
+	$(CARGO) bench --locked -p weir-benches
+
+toolchain:
+	@sh -c "$$CHECK_TOOLCHAIN"
+
+# The recipes that are longer than one command. `$$` is make's way to write `$`.
+
+export CHECK_TOOLCHAIN
+define CHECK_TOOLCHAIN
+found=$$($(CARGO) --version 2>/dev/null | cut -d ' ' -f 2)
+if [ -n "$$found" ] && printf '%s\n' "$$RUST_MIN" "$$found" | sort -C -V; then
+    exit 0
+fi
+echo "Weir needs Rust $$RUST_MIN or newer; \`$(CARGO) --version\` said: $${found:-nothing}." >&2
+echo "Debian 12's own packages are older. Install or update it as https://rustup.rs says:" >&2
+echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+echo "or, where rustup is there already: rustup update stable" >&2
+exit 1
+endef
+
+export ADD_COMPONENTS
+define ADD_COMPONENTS
+for component in fmt clippy; do
+    $(CARGO) $$component --version >/dev/null 2>&1 && continue
+    echo "\`$(CARGO) $$component\` is missing: adding rustfmt and clippy to the toolchain" >&2
+    rustup component add rustfmt clippy && exit 0
+    echo "Install rustfmt and clippy for this toolchain; \`make test\` needs both." >&2
+    exit 1
+done
+endef
+
+# Installs those of its arguments that are missing, and touches nothing if none is. No service is started: a
+# policy-rc.d that says so is there while packages are unpacked, unless the system has its own.
+export INSTALL_MISSING
+define INSTALL_MISSING
+set -eu
+command -v dpkg-query >/dev/null || {
+    echo "This is no Debian: what these packages hold is needed and not installed for you: $$*" >&2
+    exit 0
+}
+missing=
+for package; do
+    state=$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null) || state=none
+    [ "$$state" = installed ] || missing="$$missing $$package"
+done
+[ -n "$$missing" ] || exit 0
+as_root=
+if [ "$$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "Run as root: apt-get install$$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+echo "installing$$missing"
+$$as_root sh -eu -c '
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $$policy ]; then
+        trap "rm -f $$policy" EXIT
+        trap "exit 1" INT TERM
+        printf "#!/bin/sh\nexit 101\n" > $$policy
+        chmod 755 $$policy
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$$@"
+' sh $$missing
+endef

@@ -1,0 +1,91 @@
+//! Base64 (RFC 4648 sections 4 and 5) that holds text.
+
+/// Shorter values are words and identifiers that happen to have base64's letters.
+const ENCODED_BYTES_MIN: usize = 12;
+
+/// A cheap look at whether [`decode_text`] is worth a try: the length fits and the first letters encode text.
+pub(crate) fn may_be_text(input: &[u8]) -> bool {
+    input.len() >= ENCODED_BYTES_MIN
+        && decode_chunk(&input[..4]).is_some_and(|bytes| bytes.iter().all(is_text_byte))
+}
+
+/// Appends what `input` encodes, if all of it is base64 in either alphabet and encodes text: printable characters and
+/// white space in UTF-8. Otherwise `out` stays as it is and the answer is false.
+pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
+    let stripped = input.strip_suffix(b"==").or_else(|| input.strip_suffix(b"=")).unwrap_or(input);
+    if stripped.len() < ENCODED_BYTES_MIN || stripped.len() % 4 == 1 {
+        return false;
+    }
+    let start = out.len();
+    let whole = stripped.chunks(4).all(|chunk| {
+        let Some(bytes) = decode_chunk(chunk) else { return false };
+        let decoded = &bytes[..chunk.len() - 1];
+        out.extend_from_slice(decoded);
+        decoded.iter().all(is_text_byte)
+    });
+    if whole && std::str::from_utf8(&out[start..]).is_ok() {
+        return true;
+    }
+    out.truncate(start);
+    false
+}
+
+/// Decodes up to four letters, as if zeros followed.
+fn decode_chunk(chunk: &[u8]) -> Option<[u8; 3]> {
+    let mut bits = 0_u32;
+    for position in 0..4 {
+        let sextet = match chunk.get(position) {
+            Some(&letter) => sextet(letter)?,
+            None => 0,
+        };
+        bits = bits << 6 | u32::from(sextet);
+    }
+    let [_, first, second, third] = bits.to_be_bytes();
+    Some([first, second, third])
+}
+
+/// Text has no control characters but white space.
+fn is_text_byte(byte: &u8) -> bool {
+    !byte.is_ascii_control() || byte.is_ascii_whitespace()
+}
+
+const fn sextet(letter: u8) -> Option<u8> {
+    match letter {
+        b'A'..=b'Z' => Some(letter - b'A'),
+        b'a'..=b'z' => Some(letter - b'a' + 26),
+        b'0'..=b'9' => Some(letter - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode_text;
+
+    fn decoded(input: &str) -> Option<String> {
+        let mut out = b"before ".to_vec();
+        let is_text = decode_text(input.as_bytes(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(is_text || text == "before ");
+        is_text.then(|| text["before ".len()..].to_owned())
+    }
+
+    #[test]
+    fn text_is_decoded() {
+        assert_eq!(decoded("PHNjcmlwdD5hPC9zY3JpcHQ+").as_deref(), Some("<script>a</script>"));
+        assert_eq!(decoded("MSBvciAxPTEgLS0=").as_deref(), Some("1 or 1=1 --"));
+        assert_eq!(decoded("MSBvciAxPTEgLS0").as_deref(), Some("1 or 1=1 --"));
+        assert_eq!(decoded("w6nDqcOpw6nDqQ==").as_deref(), Some("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"));
+    }
+
+    #[test]
+    fn what_is_no_text_stays() {
+        for input in
+            ["", "YWJj", "8f14e45fceea167a5a36", "AAAAAAAAAAAAAAAA", "MSBvciAx PTEgLS0=", "MSBvciAxPTEgL"]
+        {
+            assert_eq!(decoded(input), None, "{input}");
+        }
+    }
+}
