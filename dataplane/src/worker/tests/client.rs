@@ -132,7 +132,11 @@ impl Client {
                     network.send(peer, &bytes);
                 }
                 Some(Step::Sleep(span)) => self.wakes = now + nanos(span),
-                Some(Step::Reading(reading)) => network.set_reading(peer, reading),
+                Some(Step::Reading(reading)) => {
+                    network.set_reading(peer, reading);
+                    // To look at what came in meanwhile.
+                    return Some(now);
+                }
                 Some(Step::Finish) => {
                     self.gone = true;
                     network.finish(peer);
@@ -189,7 +193,9 @@ impl Client {
             assert!(request.outcome.ours.contains(&status) || failure, "unexpected answer: {context}");
         } else {
             assert_eq!(head.one("x-answer-to"), Some(request.tag.as_str()), "mixed up: {context}");
-            assert!(request.outcome.origin, "the origin must not answer: {context}");
+            // Where connections break, places become free, and a request finds one after all.
+            let possible = request.outcome.origin || (breaks && request.outcome.reaches);
+            assert!(possible, "the origin must not answer: {context}");
             assert_eq!(status, request.reply.status, "{context}");
         }
         let request_id = head.one("x-request-id").unwrap_or_default();

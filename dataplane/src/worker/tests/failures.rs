@@ -154,7 +154,7 @@ fn origins_that_do_not_answer() {
         let late =
             Request::get(HASTY).fails(&[504]).replied(|reply| reply.delay = Duration::from_millis(1500));
         world.client(vec![silent, late, Request::get(HASTY)], sequential);
-        let paused = Request::get(HASTY).fails(&[504]).or_cut().replied(|reply| {
+        let paused = Request::get(HASTY).or_cut().replied(|reply| {
             reply.piece = 250;
             reply.pace = Duration::from_secs(2);
         });

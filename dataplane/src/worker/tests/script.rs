@@ -24,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) ours: Vec<u16>,
     /// No answer, or a part of it and then the end of the connection.
     pub(super) cut: bool,
+    /// An origin may see it.
+    pub(super) reaches: bool,
 }
 
 /// A request, the answer that its origin gives, and what may become of it.
@@ -55,7 +57,7 @@ impl Request {
             body,
             expects_continue: false,
             reply: Reply::default(),
-            outcome: Outcome { origin: true, ours: Vec::new(), cut: false },
+            outcome: Outcome { origin: true, ours: Vec::new(), cut: false, reaches: true },
             held: host == super::setup::BLOCK,
         }
     }
@@ -90,7 +92,8 @@ impl Request {
 
     /// It must be answered by the worker, with one of these, and never reach an origin.
     pub(super) fn refused(self, statuses: &[u16]) -> Self {
-        self.with(|request| request.outcome = Outcome { origin: false, ours: statuses.to_vec(), cut: false })
+        let outcome = Outcome { origin: false, ours: statuses.to_vec(), cut: false, reaches: false };
+        self.with(|request| request.outcome = outcome)
     }
 
     /// It may also be answered with one of these by the worker.
@@ -103,7 +106,7 @@ impl Request {
         self.with(|request| request.outcome.cut = true)
     }
 
-    /// The answer is the worker's: the origin fails.
+    /// The answer is the worker's: the origin fails, or the client does on the way.
     pub(super) fn fails(self, statuses: &[u16]) -> Self {
         self.with(|request| request.outcome.origin = false).or_ours(statuses)
     }
@@ -111,11 +114,6 @@ impl Request {
     /// Whether it may be sent twice.
     pub(super) fn is_idempotent(&self) -> bool {
         matches!(self.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS")
-    }
-
-    /// Whether an origin may see any of it.
-    pub(super) fn may_reach_origin(&self) -> bool {
-        self.outcome.origin || self.outcome.ours.iter().any(|status| *status >= 500) || self.outcome.cut
     }
 
     pub(super) fn target(&self) -> String {

@@ -300,13 +300,20 @@ impl World {
             let next = self.act();
             let busy = !self.network.is_idle();
             let timers = self.worker.timers.next().is_some();
-            if self.worker.life == Life::Stopped || (quiet && !busy && next.is_none() && !timers) {
+            let stopped = self.worker.life == Life::Stopped;
+            if quiet && !busy && next.is_none() && (stopped || !timers) {
                 return self.at_rest();
             }
             let now = self.network.now().0;
             let limit = [next, busy.then_some(now + self.quantum)].into_iter().flatten().min();
             self.probe.limit.set(limit.map(Monotonic));
-            self.worker.turn(&mut self.events, &mut self.fired).unwrap();
+            if stopped {
+                // What is on its way still arrives, although nobody turns the worker any more.
+                self.worker.io.wait(limit.map(Monotonic), &mut self.events).unwrap();
+                self.events.clear();
+            } else {
+                self.worker.turn(&mut self.events, &mut self.fired).unwrap();
+            }
             quiet = self.probe.events.get() == 0;
             self.check();
         }
@@ -322,6 +329,9 @@ impl World {
             std::mem::take(&mut self.commands).into_iter().partition(|(at, _)| nanos(*at) <= now);
         next.extend(later.iter().map(|(at, _)| nanos(*at)));
         self.commands = later;
+        if !due.is_empty() {
+            next.push(now);
+        }
         due.into_iter().for_each(|(_, command)| self.command(command));
         for address in setup::backs() {
             while let Some(peer) = self.network.accept_origin(address) {
@@ -400,11 +410,11 @@ impl World {
         let stopped = self.worker.life == Life::Stopped;
         let left: Vec<_> = self.worker.clients.values().collect();
         assert!(stopped || left.is_empty(), "clients are left, and no timer will end them: {left:?}");
-        for client in &self.clients {
-            assert!(client.over || !client.is_waiting(), "a client waits for ever");
-        }
         if stopped && !left.is_empty() {
             return; // it was told to leave them
+        }
+        for client in &self.clients {
+            assert!(client.over || !client.is_waiting(), "a client waits for ever");
         }
         assert_eq!(self.worker.upstreams.len(), 0, "origin connections are left");
         assert_eq!(self.network.open_sockets(), 0, "sockets are left");
