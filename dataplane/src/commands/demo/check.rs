@@ -167,7 +167,11 @@ fn compare_events(case: &Case, events: &[Value], differences: &mut Differences) 
     differences.compare::<&str>("action in the event", event.action, line["action"].as_str());
     differences.compare("reason in the event", event.reason, line["reason"].as_str());
     differences.compare::<&str>("attack class in the event", event.class, line["attack_class"].as_str());
-    differences.compare::<&str>("origin error in the event", event.origin_error, line["origin_error"].as_str());
+    differences.compare::<&str>(
+        "origin error in the event",
+        event.origin_error,
+        line["origin_error"].as_str(),
+    );
     let mode = expected.resolution.map(|resolution| resolution.mode);
     differences.compare::<&str>("mode in the event", mode, line["mode"].as_str());
     differences.compare("status in the event", u64::from(expected.status), line["status"].as_u64());
