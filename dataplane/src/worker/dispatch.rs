@@ -116,14 +116,15 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.peek(index);
         if pool.open >= pool.limits.connections {
             let Some(oldest) = pool.idle.first().copied() else { return Some(Limit::OriginConnections) };
-            self.upstream_discard(oldest);
+            // Removed and not discarded: the place is taken already, nobody who waits may have it.
+            self.upstream_remove(oldest, false);
         }
         if self.pools.open_total >= total_max {
             let Some(oldest) = self.pools.any_idle() else {
                 self.pools.total_is_short = true;
                 return Some(Limit::OriginConnectionsTotal);
             };
-            self.upstream_discard(oldest);
+            self.upstream_remove(oldest, false);
         }
         None
     }

@@ -350,8 +350,11 @@ impl<I: Io> Worker<I> {
             self.bind(id, client);
             return;
         }
+        // Under the cap over all origins, an idle connection here may keep a request for another one waiting.
+        let wanted_elsewhere = self.pools.total_is_short;
         let pool = self.pools.get(pool_index);
-        if self.life != Life::Serving || pool.idle.len() >= pool.limits.idle_connections as usize {
+        let full = pool.idle.len() >= pool.limits.idle_connections as usize;
+        if self.life != Life::Serving || full || wanted_elsewhere {
             self.upstream_discard(id);
             return;
         }
