@@ -153,8 +153,17 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+    /// A request waits no longer, and gives its place in the queue to others.
+    pub(super) fn leave_queue(&mut self, id: ClientId) {
+        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
+        let Some((generation, origin)) = self.origin_of(request).filter(|_| request.queued) else { return };
+        let index = generation.pools[origin][request.address];
+        self.pools.get(index).waiting.retain(|waiting| *waiting != id);
         self.set_queued(id, false);
+    }
+
+    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+        self.leave_queue(id);
         self.metrics.limit(Limit::OriginQueueTimeout);
         let detail = "no connection became free within queue_timeout";
         self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));

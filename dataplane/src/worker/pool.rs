@@ -56,7 +56,7 @@ pub(crate) struct Pool {
     pub(crate) open: u32,
     /// Idle connections; the last one was used last and is used next.
     pub(crate) idle: Vec<UpstreamId>,
-    /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
+    /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
 }
 

@@ -328,10 +328,10 @@ impl<I: Io> Worker<I> {
 
     /// The client's request needs its connection no more: whatever state it's in, it can't be used again.
     pub(super) fn upstream_abandon(&mut self, client: ClientId) {
+        self.leave_queue(client);
         let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
             return;
         };
-        request.queued = false;
         let Some(id) = request.upstream.take() else { return };
         let Some(upstream) = self.upstreams.get(id) else { return };
         let pool = upstream.pool;
