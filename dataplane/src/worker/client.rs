@@ -369,12 +369,22 @@ impl<I: Io> Worker<I> {
         let pending = client.output.pending_bytes();
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
+            Phase::Idle if pending == 0 && self.life != Life::Serving => self.client_flushed(id, true),
+            Phase::Idle => self.client_idles(id),
             Phase::Active => {
                 self.client_refresh_send_deadline(id);
                 self.relay_resume(id, pending);
             }
             _ => {}
         }
+    }
+
+    /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.
+    fn client_idles(&mut self, id: ClientId) {
+        let http = &self.current.snapshot.http;
+        let Some(client) = self.clients.get(id) else { return };
+        let span = if client.output.is_empty() { http.keep_alive_timeout } else { http.send_timeout };
+        self.client_set_deadline(id, span);
     }
 
     /// All was sent and the connection is to end.
@@ -424,6 +434,10 @@ impl<I: Io> Worker<I> {
     pub(super) fn client_timed_out(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
+            Phase::Idle if !client.output.is_empty() => {
+                self.metrics.limit(Limit::SendTimeout);
+                self.client_close(id, true);
+            }
             Phase::Idle => {
                 let limit = if client.served == 0 { Limit::HeadTimeout } else { Limit::KeepAliveTimeout };
                 self.metrics.limit(limit);
@@ -545,8 +559,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         if keep_alive {
             client.phase = Phase::Idle;
-            let span = self.current.snapshot.http.keep_alive_timeout;
-            self.client_set_deadline(id, span);
+            self.client_idles(id);
             return;
         }
         client.phase = Phase::Flushing { linger };
