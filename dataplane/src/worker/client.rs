@@ -167,6 +167,8 @@ impl<I: Io> Worker<I> {
         while used < bytes.len() {
             let Some(client) = self.clients.get(id) else { return bytes.len() };
             let step = match client.phase {
+                // Who doesn't take answers gets no more of them: the next request waits.
+                Phase::Idle | Phase::Head if self.client_is_behind(client) => 0,
                 Phase::Idle | Phase::Head => self.client_feed_head(id, &bytes[used..]),
                 Phase::Active => self.client_feed_body(id, &bytes[used..]),
                 Phase::Lingering { .. } | Phase::Flushing { .. } => return bytes.len(),
@@ -177,6 +179,11 @@ impl<I: Io> Worker<I> {
             used += step;
         }
         used
+    }
+
+    /// Whether so much waits for the client that it has to take some of it first.
+    fn client_is_behind(&self, client: &Client<I::Buffer>) -> bool {
+        client.output.pending_bytes() > self.current.snapshot.http.parked_bytes
     }
 
     fn client_feed_head(&mut self, id: ClientId, bytes: &[u8]) -> usize {
@@ -370,7 +377,11 @@ impl<I: Io> Worker<I> {
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
             Phase::Idle if pending == 0 && self.life != Life::Serving => self.client_flushed(id, true),
-            Phase::Idle => self.client_idles(id),
+            Phase::Idle => {
+                self.client_idles(id);
+                self.client_later(id);
+            }
+            Phase::Head => self.client_later(id),
             Phase::Active => {
                 self.client_refresh_send_deadline(id);
                 self.relay_resume(id, pending);
