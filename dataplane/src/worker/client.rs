@@ -565,6 +565,8 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut request) = client.request.take() else { return };
         let keep_alive = request.keep_alive && self.life == Life::Serving;
+        // A client that was not to know may have sent its next request already.
+        let linger = linger || request.may_be_followed() || !client.unread.is_empty();
         self.account(&mut request);
         self.put_request(request);
         let Some(client) = self.clients.get_mut(id) else { return };
