@@ -257,10 +257,7 @@ impl<I: Io> Worker<I> {
             std::mem::swap(&mut out, &mut request.to_origin);
         }
         upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
-        if !upstream.answering {
-            let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
-            self.upstream_set_deadline(upstream_id, timeout);
-        }
+        self.upstream_awaits(upstream_id);
     }
 
     /// Whether so much waits for the origin that the client is not to be read for now.
