@@ -162,7 +162,13 @@ pub(super) struct Weather {
 
 impl Weather {
     pub(super) fn calm(seed: u64) -> Self {
-        let options = SimOptions { seed, ..SimOptions::default() };
+        let options = SimOptions {
+            seed,
+            buffer_count: 64,
+            buffer_bytes: 32 * 1024,
+            window_bytes: 64 * 1024,
+            ..SimOptions::default()
+        };
         Self { seed, faults: Faults::default(), config: setup::MAIN, options }
     }
 
