@@ -1,0 +1,7 @@
+//! End-to-end tests: the binary as an operator runs it, over real sockets, between clients and origins that share no
+//! code with it. One file per subject.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod proxying;
