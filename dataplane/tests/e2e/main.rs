@@ -5,4 +5,6 @@
 mod support;
 
 mod bad_requests;
+mod limits;
+mod origin_failures;
 mod proxying;
