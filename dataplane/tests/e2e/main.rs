@@ -6,5 +6,7 @@ mod support;
 
 mod bad_requests;
 mod limits;
+mod modes;
+mod mutual_tls;
 mod origin_failures;
 mod proxying;
