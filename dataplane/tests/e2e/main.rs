@@ -5,6 +5,9 @@
 mod support;
 
 mod bad_requests;
+mod commands;
+mod explain;
+mod lifecycle;
 mod limits;
 mod modes;
 mod mutual_tls;
