@@ -304,6 +304,21 @@ fn a_broken_body_that_is_held_never_reaches_the_origin() {
 }
 
 #[test]
+fn a_held_request_that_is_refused_for_its_body_counts_as_blocked() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).mode("block").start();
+    let answer = node.connect().ask(chunked_post("/broken") + "xyz\r\n");
+    assert_eq!(answer.status(), 400);
+    assert_eq!(
+        node.metric("weir_requests_total", &[("verdict", "pass")]),
+        0,
+        "nothing went on to the origin"
+    );
+    assert_eq!(node.metric("weir_requests_total", &[("verdict", "block")]), 1);
+    assert_eq!(node.metric("weir_blocked_total", &[("reason", "protocol")]), 1);
+}
+
+#[test]
 fn a_held_body_that_breaks_off_never_reaches_the_origin() {
     let origin = Origin::echoing_targets();
     let node = Setup::new(origin.address).mode("block").start();

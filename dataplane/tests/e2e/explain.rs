@@ -1,11 +1,16 @@
 //! `explain`: what it says, in single questions and in batches, and that it is what happens.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::client::get;
 use crate::support::command::{run, run_with_input};
+use crate::support::node::weir;
 use crate::support::origin::Origin;
 use crate::support::setup::{Setup, somewhere};
 
@@ -212,6 +217,33 @@ fn an_empty_line_of_a_batch_is_a_line() {
         done.stdout
     );
     assert_eq!(answers[1]["reason"], "protocol");
+}
+
+#[test]
+fn a_batch_answers_while_its_input_stays_open() {
+    let setup = explained();
+    let mut process = weir()
+        .args(["explain", "--config"])
+        .arg(setup.write_config())
+        .args(["--batch", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = process.stdin.take().unwrap();
+    let output = BufReader::new(process.stdout.take().unwrap());
+    let (sender, answers) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+    });
+    for _ in 0..3 {
+        input.write_all(b"{\"url\":\"/\"}\n").unwrap();
+        let answer = answers.recv_timeout(PATIENCE).expect("an answer before the next line is written");
+        assert!(answer.contains("\"verdict\":\"pass\""), "{answer}");
+    }
+    drop(input);
+    assert!(process.wait().unwrap().success());
+    reader.join().unwrap();
 }
 
 #[test]

@@ -61,6 +61,24 @@ fn a_stop_lets_running_requests_finish() {
 }
 
 #[test]
+fn the_last_answer_of_a_draining_node_ends_the_connection() {
+    let (origin, gate) = gated();
+    let node = Setup::new(origin.address).start();
+    let mut running = node.connect();
+    running.send(get("/slow"));
+    await_slow_request(&origin);
+    node.signal("TERM");
+    eventually("the drain", || (node.admin_get("/ready").status() == 503).then_some(()));
+    eventually("new connections to be refused", || {
+        std::net::TcpStream::connect(node.address).err().map(drop)
+    });
+    gate.open();
+    let answer = running.answer();
+    assert_eq!((answer.text().as_str(), answer.field("connection")), ("/slow", Some("close")));
+    running.expect_close();
+}
+
+#[test]
 fn a_stop_waits_no_longer_than_drain_timeout() {
     let (origin, _gate) = gated();
     let mut node = Setup::new(origin.address).node("drain_timeout = \"200ms\"").start();
