@@ -8,7 +8,7 @@ use super::decide::frame_body;
 use super::pool::PoolIndex;
 use super::request::{Request, Sink};
 use super::upstream::{Download, OriginFailure, Stage};
-use super::{ClientId, UpstreamId, Worker};
+use super::{ClientId, Generation, UpstreamId, Worker};
 use crate::config::Balance;
 use crate::decision;
 use crate::http::{self, ForwardFacts};
@@ -53,27 +53,21 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn choose_address(&mut self, request: &Request) -> usize {
+    fn choose_address(&self, request: &Request) -> usize {
         let Some((generation, origin)) = self.origin_of(request) else { return 0 };
         let pools = &generation.pools[origin];
         if pools.len() < 2 {
             return 0;
         }
         match generation.snapshot.origins[origin].balance {
-            Balance::RoundRobin => {
-                let position = &mut self.rotation[origin];
-                *position = position.wrapping_add(1);
-                *position % pools.len()
-            }
+            Balance::RoundRobin => next_turn(&generation, origin) % pools.len(),
             Balance::LeastRequests => {
                 let busy = |pool: &PoolIndex| {
                     let pool = self.pools.peek(*pool);
                     pool.open as usize - pool.idle.len() + pool.waiting.len()
                 };
                 // Ties go round, or the first address would get everything while the load is low.
-                let position = &mut self.rotation[origin];
-                *position = position.wrapping_add(1);
-                let start = *position;
+                let start = next_turn(&generation, origin);
                 (0..pools.len())
                     .map(|step| (start.wrapping_add(step)) % pools.len())
                     .min_by_key(|index| busy(&pools[*index]))
@@ -87,7 +81,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// The request's generation and the number of its origin.
-    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<super::Generation>, usize)> {
+    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<Generation>, usize)> {
         let generation = request.generation.clone()?;
         let location = request.resolution.as_ref()?.location.0 as usize;
         let origin = generation.snapshot.locations[location].origin as usize;
@@ -319,4 +313,10 @@ impl<I: Io> Worker<I> {
         let event = decision::origin_event(&context, failure.code, &failure.detail);
         request.events.push(event);
     }
+}
+
+fn next_turn(generation: &Generation, origin: usize) -> usize {
+    let turn = &mut generation.rotation.borrow_mut()[origin];
+    *turn = turn.wrapping_add(1);
+    *turn
 }

@@ -74,6 +74,9 @@ impl Pool {
     }
 }
 
+/// The label of a pool that no origin of the newest snapshot uses.
+const NO_ORIGIN: u32 = u32::MAX;
+
 /// All pools of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -98,6 +101,9 @@ impl Pools {
     /// Pools that the new snapshot doesn't name any more stay until their connections are gone; they get no
     /// new requests because no origin points at them.
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Vec<PoolIndex>> {
+        for pool in &mut self.table {
+            pool.origin = NO_ORIGIN;
+        }
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, origin) in snapshot.origins.iter().enumerate() {
             let pools = origin.addresses.iter().map(|address| {
