@@ -172,6 +172,8 @@ impl<I: Io> Worker<I> {
         while used < bytes.len() {
             let Some(client) = self.clients.get(id) else { return bytes.len() };
             let step = match client.phase {
+                // Who doesn't take answers gets no more of them: the next request waits.
+                Phase::Idle | Phase::Head if self.client_is_behind(client) => 0,
                 Phase::Idle | Phase::Head => self.client_feed_head(id, &bytes[used..]),
                 Phase::Active => self.client_feed_body(id, &bytes[used..]),
                 Phase::Lingering { .. } | Phase::Flushing { .. } => return bytes.len(),
@@ -182,6 +184,11 @@ impl<I: Io> Worker<I> {
             used += step;
         }
         used
+    }
+
+    /// Whether so much waits for the client that it has to take some of it first.
+    fn client_is_behind(&self, client: &Client<I::Buffer>) -> bool {
+        client.output.pending_bytes() > self.current.snapshot.http.parked_bytes
     }
 
     fn client_feed_head(&mut self, id: ClientId, bytes: &[u8]) -> usize {
@@ -374,12 +381,26 @@ impl<I: Io> Worker<I> {
         let pending = client.output.pending_bytes();
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
+            Phase::Idle if pending == 0 && self.life != Life::Serving => self.client_flushed(id, true),
+            Phase::Idle => {
+                self.client_idles(id);
+                self.client_later(id);
+            }
+            Phase::Head => self.client_later(id),
             Phase::Active => {
                 self.client_refresh_send_deadline(id);
                 self.relay_resume(id, pending);
             }
             _ => {}
         }
+    }
+
+    /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.
+    fn client_idles(&mut self, id: ClientId) {
+        let http = &self.current.snapshot.http;
+        let Some(client) = self.clients.get(id) else { return };
+        let span = if client.output.is_empty() { http.keep_alive_timeout } else { http.send_timeout };
+        self.client_set_deadline(id, span);
     }
 
     /// All was sent and the connection is to end.
@@ -429,6 +450,10 @@ impl<I: Io> Worker<I> {
     pub(super) fn client_timed_out(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
+            Phase::Idle if !client.output.is_empty() => {
+                self.metrics.limit(Limit::SendTimeout);
+                self.client_close(id, true);
+            }
             Phase::Idle => {
                 let limit = if client.served == 0 { Limit::HeadTimeout } else { Limit::KeepAliveTimeout };
                 self.metrics.limit(limit);
@@ -550,13 +575,14 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut request) = client.request.take() else { return };
         let keep_alive = request.keep_alive && self.life == Life::Serving;
+        // A client that was not to know may have sent its next request already.
+        let linger = linger || request.may_be_followed() || !client.unread.is_empty();
         self.account(&mut request);
         self.put_request(request);
         let Some(client) = self.clients.get_mut(id) else { return };
         if keep_alive {
             client.phase = Phase::Idle;
-            let span = self.current.snapshot.http.keep_alive_timeout;
-            self.client_set_deadline(id, span);
+            self.client_idles(id);
             return;
         }
         client.phase = Phase::Flushing { linger };

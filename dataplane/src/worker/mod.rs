@@ -19,6 +19,8 @@ mod output;
 mod pool;
 mod relay;
 mod request;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod upstream;
 

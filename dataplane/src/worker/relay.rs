@@ -53,8 +53,11 @@ impl<I: Io> Worker<I> {
             return;
         }
         upstream.answering = true;
-        let idle_timeout = self.pools.get(upstream.pool).limits.idle_timeout;
-        self.upstream_set_deadline(id, idle_timeout);
+        // What still comes in on a paused connection was under way; the client is the slow one.
+        if !upstream.paused {
+            let idle_timeout = self.pools.get(upstream.pool).limits.idle_timeout;
+            self.upstream_set_deadline(id, idle_timeout);
+        }
         let mut out = self.buffers.take();
         if matches!(self.download(id), Some(Download::Head)) {
             match self.relay_head(id, client_id, incoming.bytes(), &mut range, &mut out) {
