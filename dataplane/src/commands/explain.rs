@@ -138,9 +138,6 @@ fn explain_lines(
         if line.len() == LINE_BYTES_MAX {
             return Err(std::io::Error::other(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
         }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
         let answer = explain_line(explainer, &line);
         serde_json::to_writer(&mut *output, &answer)?;
         output.write_all(b"\n")?;

@@ -5,7 +5,7 @@ mod described;
 mod text;
 
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
@@ -109,7 +109,9 @@ impl<'s> Explainer<'s> {
             let over_limit = body.len() > limit;
             let seen = &body[..body.len().min(limit)];
             let view = decision::view(&self.head, bytes, &headers, seen, !over_limit);
-            let report = self.inspector.inspect(&snapshot.engine, &view);
+            let started = Instant::now();
+            let mut time_is_up = || started.elapsed() >= snapshot.detection.time_limit;
+            let report = self.inspector.inspect_within(&snapshot.engine, &view, &mut time_is_up);
             shortened = decision::shortened(&report, over_limit, &snapshot.detection);
             finding = decision::finding(&report, shortened);
             findings = report.findings.to_vec();

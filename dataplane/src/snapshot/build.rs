@@ -74,6 +74,7 @@ pub fn build(
         detection: DetectionSettings {
             body_limit_bytes: usize::try_from(config.detection.body_limit_bytes).unwrap_or(usize::MAX),
             over_body_limit: config.detection.over_body_limit,
+            time_limit: config.detection.time_limit,
             over_time_limit: config.detection.over_time_limit,
         },
         trusted_proxies: config.http.trusted_proxies.clone(),

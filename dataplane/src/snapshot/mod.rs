@@ -143,6 +143,8 @@ pub struct DetectionSettings {
     pub body_limit_bytes: usize,
     /// What happens to a request whose body is longer.
     pub over_body_limit: OverLimit,
+    /// Time for the inspection of one request.
+    pub time_limit: Duration,
     /// What happens to a request whose inspection was cut short.
     pub over_time_limit: OverLimit,
 }

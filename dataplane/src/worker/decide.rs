@@ -113,7 +113,6 @@ impl<I: Io> Worker<I> {
             self.block(id, request, verdict);
             return;
         }
-        request.inspect = false;
         request.sink = if request.is_uploading() { Sink::Stream } else { Sink::Discard };
         self.client_put_request(id, request);
         self.forward(id);
@@ -163,7 +162,6 @@ impl<I: Io> Worker<I> {
             return;
         }
         // From here on the rest streams behind what was held.
-        request.inspect = false;
         request.sink = Sink::Stream;
         self.client_put_request(id, request);
         self.forward(id);
@@ -187,7 +185,6 @@ impl<I: Io> Worker<I> {
                 if request.inspect {
                     // The origin has it already: what is found is recorded (spec S1.2, monitoring).
                     self.inspect(&mut request);
-                    request.inspect = false;
                 }
                 self.client_put_request(id, request);
                 self.origin_flush(id);
@@ -204,6 +201,7 @@ impl<I: Io> Worker<I> {
 
     /// Inspects what is there of the request, records what was found, and gives the verdict.
     fn inspect(&self, request: &mut Request) -> Verdict {
+        request.inspect = false;
         let Some(generation) = request.generation.clone() else { return PASS };
         let limit = generation.snapshot.detection.body_limit_bytes;
         let started = Instant::now();
@@ -212,7 +210,9 @@ impl<I: Io> Worker<I> {
         let body = &request.body[..request.body.len().min(limit)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
-        let report = inspector.inspect(&generation.snapshot.engine, &view);
+        let time_limit = generation.snapshot.detection.time_limit;
+        let mut time_is_up = || started.elapsed() >= time_limit;
+        let report = inspector.inspect_within(&generation.snapshot.engine, &view, &mut time_is_up);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
         let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
         let finding = decision::finding(&report, shortened);
@@ -294,7 +294,6 @@ impl<I: Io> Worker<I> {
     pub(super) fn account(&mut self, request: &mut Request) {
         if request.inspect {
             // It ended before its body did. What there was of it may have been at the origin.
-            request.inspect = false;
             self.inspect(request);
         }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };

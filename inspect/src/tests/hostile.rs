@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{EMPTY, engine};
-use crate::{Inspector, RequestView};
+use crate::{Inspector, OverLimit, RequestView};
 
 /// Pieces that decoders and patterns react to.
 const PIECES: &[&str] = &[
@@ -126,4 +126,31 @@ fn work_grows_with_the_input_and_not_faster() {
         );
         assert!(decoded_8 <= 16 * decoded.max(1_000), "{piece:?}: {decoded} bytes decoded, then {decoded_8}");
     }
+}
+
+#[test]
+fn a_caller_whose_time_is_up_gets_what_was_found_so_far_and_is_told() {
+    let engine = engine();
+    let mut inspector = engine.inspector().unwrap();
+    let query = b"a=1%27%20UNION%20SELECT%20password%20FROM%20users--&b=%3Cscript%3Ealert(1)%3C/script%3E";
+    let request = RequestView { query: Some(query), ..EMPTY };
+    let whole = inspector.inspect_within(engine, &request, &mut || false);
+    assert_eq!(whole.over_limit, None);
+    let all = whole.findings.len();
+    assert!(all >= 2);
+
+    let at_once = inspector.inspect_within(engine, &request, &mut || true);
+    assert_eq!((at_once.findings.len(), at_once.over_limit), (0, Some(OverLimit::Time)));
+
+    // Asked once before the scan and once before each closer look: time for exactly one of these.
+    let mut asked = 0;
+    let part = inspector.inspect_within(engine, &request, &mut || {
+        asked += 1;
+        asked > 2
+    });
+    assert_eq!(part.over_limit, Some(OverLimit::Time));
+    assert!(part.findings.len() < all);
+    // Nothing of the cut request sticks to the next one.
+    let again = inspector.inspect(engine, &request);
+    assert_eq!((again.findings.len(), again.over_limit), (all, None));
 }
