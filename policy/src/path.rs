@@ -1,6 +1,8 @@
 //! The path as locations and conditions see it: percent-encoded unreserved characters decoded, repeated slashes merged,
 //! dot segments removed. What is forwarded isn't touched.
 
+use crate::bytes::{self, matching};
+
 /// Whether RFC 3986 section 2.3 calls the character unreserved.
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -40,17 +42,105 @@ pub(crate) fn decode_unreserved(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The normalised path: `raw` itself where nothing is to be done, otherwise `buffer`, which is overwritten.
-///
-/// An empty path is `/`. Dot segments that lead above the root are dropped. A path that doesn't start with a slash (the
-/// `*` of OPTIONS) stays as it is.
-pub(crate) fn normalise<'a>(raw: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    if raw.is_empty() {
-        return b"/";
+/// Buffers for a path, reused from request to request.
+#[derive(Debug, Default)]
+pub(crate) struct PathScratch {
+    buffer: Vec<u8>,
+    slashes: Vec<u32>,
+}
+
+/// A normalised path and its parts (spec S3.1).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Where its slashes are; none if it doesn't start with one.
+    slashes: &'a [u32],
+    marks: Marks,
+}
+
+/// What one pass over a path finds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    /// It holds `%`, `//` or `/.`, so that it may not be normalised.
+    needs_work: bool,
+    /// Where the last segment starts.
+    action_start: usize,
+    /// The first and the last dot of the last segment.
+    dots: Option<(usize, usize)>,
+}
+
+impl<'a> Path<'a> {
+    /// Normalises a path as received.
+    ///
+    /// An empty path is `/`. Dot segments that lead above the root are dropped. A path that doesn't start with a slash
+    /// (the `*` of OPTIONS) stays as it is.
+    #[inline]
+    pub(crate) fn normalise(raw: &'a [u8], scratch: &'a mut PathScratch) -> Self {
+        let PathScratch { buffer, slashes } = scratch;
+        let mut bytes = if raw.is_empty() { b"/" } else { raw };
+        let mut marks = mark(bytes, slashes);
+        if bytes[0] != b'/' {
+            slashes.clear();
+        } else if marks.needs_work {
+            rewrite(raw, buffer);
+            bytes = buffer;
+            marks = mark(bytes, slashes);
+        }
+        Self { bytes, slashes, marks }
     }
-    if raw[0] != b'/' || !needs_work(raw) {
-        return raw;
+
+    /// A segment before the last one, counted from 0.
+    pub(crate) fn segment(&self, index: u32) -> Option<&'a [u8]> {
+        let start = *self.slashes.get(index as usize)? as usize + 1;
+        let end = *self.slashes.get(index as usize + 1)? as usize;
+        self.bytes.get(start..end)
     }
+
+    /// The last segment up to its first dot.
+    pub(crate) fn action_name(&self) -> &'a [u8] {
+        let end = self.marks.dots.map_or(self.bytes.len(), |(first, _)| first);
+        self.bytes.get(self.marks.action_start..end).unwrap_or_default()
+    }
+
+    /// The last segment from its last dot on.
+    pub(crate) fn action_ext(&self) -> Option<&'a [u8]> {
+        let (_, last) = self.marks.dots?;
+        self.bytes.get(last + 1..)
+    }
+}
+
+/// Goes over a path once and writes down where its slashes are.
+fn mark(path: &[u8], slashes: &mut Vec<u32>) -> Marks {
+    slashes.clear();
+    let mut marks = Marks::default();
+    // the high bit of the lowest byte: the word before ended in a slash
+    let mut slash_before = 0;
+    for start in (0..path.len()).step_by(8) {
+        let word = bytes::word(path, start);
+        let mut slash = matching(word, b'/');
+        let mut dot = matching(word, b'.');
+        let behind_slash = slash << 8 | slash_before;
+        slash_before = slash >> 56;
+        marks.needs_work |= (behind_slash & (slash | dot)) | matching(word, b'%') != 0;
+        while slash != 0 {
+            let at = bytes::first(slash);
+            slashes.push((start + at) as u32);
+            marks.action_start = start + at + 1;
+            marks.dots = None;
+            // dots of earlier segments don't count
+            dot &= u64::MAX << (8 * at);
+            slash &= slash - 1;
+        }
+        if dot != 0 {
+            let first = marks.dots.map_or(start + bytes::first(dot), |(first, _)| first);
+            marks.dots = Some((first, start + bytes::last(dot)));
+        }
+    }
+    marks
+}
+
+/// Writes the normalised form of a path that starts with a slash.
+fn rewrite(raw: &[u8], buffer: &mut Vec<u8>) {
     buffer.clear();
     let mut at = 0;
     while at < raw.len() {
@@ -69,18 +159,6 @@ pub(crate) fn normalise<'a>(raw: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] 
     if let Some(kept) = without_dot_segment(buffer) {
         buffer.truncate(kept);
     }
-    buffer
-}
-
-fn needs_work(raw: &[u8]) -> bool {
-    let mut previous = 0;
-    for &byte in raw {
-        if byte == b'%' || (previous == b'/' && (byte == b'/' || byte == b'.')) {
-            return true;
-        }
-        previous = byte;
-    }
-    false
 }
 
 /// Appends the slash that ends the last segment of `buffer`, unless that segment is empty or a dot segment.
@@ -99,13 +177,6 @@ fn without_dot_segment(path: &[u8]) -> Option<usize> {
     }
     let parent = path.strip_suffix(b"/..")?;
     Some(parent.iter().rposition(|&byte| byte == b'/').map_or(1, |slash| slash + 1))
-}
-
-/// The last segment's name (to its first dot) and extension (after its last dot), spec S3.1.
-pub(crate) fn split_action(segment: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let Some(first) = memchr::memchr(b'.', segment) else { return (segment, None) };
-    let last = memchr::memrchr(b'.', segment).unwrap_or(first);
-    (&segment[..first], Some(&segment[last + 1..]))
 }
 
 #[cfg(test)]
@@ -141,8 +212,9 @@ mod tests {
             ("/a/%2E", "/a/"),
         ];
         for (raw, expected) in table {
-            let mut buffer = b"left over".to_vec();
-            assert_eq!(normalise(raw.as_bytes(), &mut buffer), expected.as_bytes(), "{raw}");
+            let mut scratch = PathScratch { buffer: b"left over".to_vec(), slashes: vec![7] };
+            let path = Path::normalise(raw.as_bytes(), &mut scratch);
+            assert_eq!(path.bytes, expected.as_bytes(), "{raw}");
         }
     }
 
@@ -157,9 +229,45 @@ mod tests {
             ("a.", "a", Some("")),
             (".", "", Some("")),
         ];
-        for (segment, name, extension) in table {
+        for (action, name, extension) in table {
             let expected = (name.as_bytes(), extension.map(str::as_bytes));
-            assert_eq!(split_action(segment.as_bytes()), expected, "{segment}");
+            let split = |before: &str| {
+                let mut slashes = Vec::new();
+                let text = format!("{before}{action}");
+                let path =
+                    Path { bytes: text.as_bytes(), slashes: &[], marks: mark(text.as_bytes(), &mut slashes) };
+                assert_eq!((path.action_name(), path.action_ext()), expected, "{text}");
+            };
+            ["", "/", "/a.b/", "/a.b/.c/d/", "/aa.bbb/"].into_iter().for_each(split);
         }
+    }
+
+    /// Every place in a word for what one pass has to see.
+    #[test]
+    fn marks_are_found_wherever_they_are() {
+        for length in 1..20 {
+            let plain = "a".repeat(length);
+            for (odd, needs_work) in
+                [("%", true), ("//", true), ("/.", true), ("./", false), ("/", false), ("a.", false)]
+            {
+                let text = format!("/{plain}{odd}{plain}");
+                let mut slashes = Vec::new();
+                let marks = mark(text.as_bytes(), &mut slashes);
+                assert_eq!(marks.needs_work, needs_work, "{text}");
+                let expected: Vec<u32> =
+                    (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+                assert_eq!(slashes, expected, "{text}");
+                assert_eq!(marks.action_start as u32, expected.last().unwrap() + 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn segments_before_the_last_one_are_counted() {
+        let mut scratch = PathScratch::default();
+        let path = Path::normalise(b"/a//bc/d", &mut scratch);
+        let segments = [0, 1, 2, 3].map(|index| path.segment(index));
+        assert_eq!(segments, [Some(&b"a"[..]), Some(b"bc"), None, None]);
+        assert_eq!(Path::normalise(b"x/y/z", &mut scratch).segment(0), None);
     }
 }

@@ -54,7 +54,7 @@ fn parse_host(host: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
             "a whole host name, or a path from `/` on",
         );
     } else if !host.is_empty() {
-        checks.push(Check::new(PointKey::Host, Kind::Iequal, &host.to_ascii_lowercase().into_bytes()));
+        checks.push(Check::host(host.as_bytes()));
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ mod tests {
             let point = check.point;
             match check.kind {
                 Kind::Equal => format!("{point}={value}"),
-                Kind::Iequal => format!("{point}~{value}"),
+                Kind::Iequal | Kind::HostWithPort => format!("{point}~{value}"),
                 Kind::Absent => format!("!{point}"),
                 Kind::Present => format!("{point}*"),
             }

@@ -3,18 +3,25 @@
 use super::check::{Kind, PointKey};
 use super::facts::{Facts, decoded};
 use super::tree::{Branches, Group, GroupKind, Node, Slot, TailCheck, Tree, Values};
-
-/// No node, no number, no rule.
-pub(super) const NONE: u32 = u32::MAX;
+use crate::bytes;
+use crate::hosts::Host;
+use crate::names::NONE;
 
 /// A value, by what rules compare it with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Known {
-    /// Its number among the values compared by equal.
+pub(crate) struct Known {
+    /// Its number among the values compared by equal; of the host: with its port.
     equal: u32,
     /// Its number among those compared by iequal.
     iequal: u32,
     is_empty: bool,
+}
+
+impl Default for Known {
+    /// No rule names it.
+    fn default() -> Self {
+        Self { equal: NONE, iequal: NONE, is_empty: false }
+    }
 }
 
 /// What is known of a point with one value.
@@ -35,7 +42,6 @@ struct Occurrence {
 /// Buffers of the walk.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
-    slashes: Vec<u32>,
     facts: Vec<Fact>,
     query: Vec<Occurrence>,
     query_is_read: bool,
@@ -65,18 +71,28 @@ pub(crate) struct First {
 }
 
 /// Walks the tree. The general mode matches every request, so that there is always a rule.
-pub(super) fn first_match(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
+pub(super) fn first_match(
+    tree: &Tree,
+    scratch: &mut MatchScratch,
+    facts: &Facts<'_>,
+    instance: Known,
+) -> First {
     scratch.facts.clear();
     scratch.facts.resize(tree.singles.len(), Fact::NotLookedAt);
+    if let Some(slot) = tree.instance {
+        scratch.facts[slot as usize] = Fact::Value(instance);
+    }
     scratch.query_is_read = false;
     scratch.headers_are_read = false;
-    scratch.slashes.clear();
-    if tree.slashes > 0 && facts.path.first() == Some(&b'/') {
-        scratch.slashes.extend(memchr::memchr_iter(b'/', facts.path).take(tree.slashes).map(|at| at as u32));
-    }
     let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 } };
     walk.node(tree.root);
     walk.first
+}
+
+/// What rules tell apart of an application.
+pub(super) fn known_instance(tree: &Tree, application: &[u8]) -> Known {
+    let slot = tree.instance.map(|slot| &tree.singles[slot as usize].1);
+    slot.map_or_else(Known::default, |values| know(values, application, &mut Vec::new()))
 }
 
 struct Walk<'a> {
@@ -125,17 +141,11 @@ impl Walk<'_> {
     }
 
     fn branches(&mut self, node: u32, branches: Branches, known: Known) {
-        if branches.equal
-            && known.equal != NONE
-            && let Some(child) = self.tree.edge(node, known.equal)
-        {
-            self.node(child);
+        if branches.equal && known.equal != NONE {
+            self.node(self.tree.edges.get(node, known.equal));
         }
-        if branches.iequal
-            && known.iequal != NONE
-            && let Some(child) = self.tree.edge(node, known.iequal)
-        {
-            self.node(child);
+        if branches.iequal && known.iequal != NONE {
+            self.node(self.tree.edges.get(node, known.iequal));
         }
         if !known.is_empty {
             self.node(branches.present);
@@ -147,8 +157,8 @@ impl Walk<'_> {
         let mut next = 0;
         while let Some(&occurrence) = self.scratch.occurrences(group).get(next) {
             next += 1;
-            if let Some(child) = self.tree.edge(node, occurrence.name)
-                && let Node::Name { best, branches } = self.tree.nodes[child as usize]
+            let child = self.tree.edges.get(node, occurrence.name);
+            if let Some(&Node::Name { best, branches }) = self.tree.nodes.get(child as usize)
                 && best < self.first.rule
             {
                 self.branches(child, branches, occurrence.value);
@@ -176,7 +186,7 @@ impl Walk<'_> {
 
     fn holds(&mut self, check: TailCheck) -> bool {
         let compare = |known: Known| match check.kind {
-            Kind::Equal => known.equal == check.value,
+            Kind::Equal | Kind::HostWithPort => known.equal == check.value,
             Kind::Iequal => known.iequal == check.value,
             Kind::Present => !known.is_empty,
             Kind::Absent => false,
@@ -198,20 +208,27 @@ impl Walk<'_> {
         }
     }
 
+    #[inline]
     fn fact(&mut self, slot: u32) -> Fact {
         let fact = self.scratch.facts[slot as usize];
-        if !matches!(fact, Fact::NotLookedAt) {
-            return fact;
-        }
+        if matches!(fact, Fact::NotLookedAt) { self.look_at(slot) } else { fact }
+    }
+
+    fn look_at(&mut self, slot: u32) -> Fact {
         let (point, values) = &self.tree.singles[slot as usize];
-        let MatchScratch { slashes, uri, lower, facts, .. } = &mut *self.scratch;
-        let value = if *point == PointKey::Uri {
-            self.facts.write_uri(uri);
-            Some(uri.as_slice())
-        } else {
-            self.facts.single(point, slashes)
+        let MatchScratch { uri, lower, facts, .. } = &mut *self.scratch;
+        let fact = match point {
+            PointKey::Host if self.facts.host.value.is_empty() => Fact::Absent,
+            PointKey::Host => Fact::Value(know_host(values, self.facts.host)),
+            PointKey::Uri => {
+                self.facts.write_uri(uri);
+                Fact::Value(know(values, uri, lower))
+            }
+            _ => {
+                let value = self.facts.single(point);
+                value.map_or(Fact::Absent, |value| Fact::Value(know(values, value, lower)))
+            }
         };
-        let fact = value.map_or(Fact::Absent, |value| Fact::Value(know(values, value, lower)));
         facts[slot as usize] = fact;
         fact
     }
@@ -238,9 +255,7 @@ impl Walk<'_> {
                     if names.name_lengths & Group::length_bit(raw_name) == 0 {
                         continue;
                     }
-                    name.clear();
-                    name.extend_from_slice(raw_name);
-                    name.make_ascii_lowercase();
+                    bytes::write_lower(raw_name, name);
                     occur(names, name, headers, |values| know(values, value, lower));
                 }
                 headers
@@ -257,20 +272,25 @@ fn occur(group: &Group, name: &[u8], found: &mut Vec<Occurrence>, know: impl FnO
     if group.name_lengths & Group::length_bit(name) == 0 {
         return;
     }
-    if let Some(&index) = group.names.get(name) {
+    let index = group.names.get(name);
+    if index != NONE {
         found.push(Occurrence { name: index, value: know(&group.values[index as usize]) });
     }
 }
 
 fn know(values: &Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
-    let equal = if values.equal.is_empty() { NONE } else { values.equal.get(value).copied().unwrap_or(NONE) };
+    let equal = values.equal.get(value);
     let iequal = if values.iequal.is_empty() {
         NONE
     } else {
-        lower.clear();
-        lower.extend_from_slice(value);
-        lower.make_ascii_lowercase();
-        values.iequal.get(lower.as_slice()).copied().unwrap_or(NONE)
+        bytes::write_lower(value, lower);
+        values.iequal.get(lower)
     };
     Known { equal, iequal, is_empty: value.is_empty() }
+}
+
+/// A host is compared by its name alone, or with its port.
+fn know_host(values: &Values, host: Host<'_>) -> Known {
+    let equal = if host.has_port() { values.equal.get(host.value) } else { NONE };
+    Known { equal, iequal: values.iequal.get(host.name), is_empty: host.value.is_empty() }
 }
