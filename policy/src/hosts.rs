@@ -68,11 +68,20 @@ impl<'a> Host<'a> {
     /// Reads a Host value as received; `buffer` is overwritten.
     #[inline]
     pub(crate) fn read(received: &[u8], buffer: &'a mut Vec<u8>) -> Self {
-        bytes::write_lower(received, buffer);
+        buffer.clear();
+        let mut last_colon = None;
+        bytes::for_each_word(received, |start, word| {
+            buffer.extend_from_slice(&bytes::lower(word).to_le_bytes());
+            let colons = bytes::matching(word, b':');
+            if colons != 0 {
+                last_colon = Some(start + bytes::last(colons));
+            }
+        });
+        buffer.truncate(received.len());
         let mut name_length = if received.first() == Some(&b'[') {
             memchr::memchr(b']', received).map_or(received.len(), |end| end + 1)
         } else {
-            last_colon(received).unwrap_or(received.len())
+            last_colon.unwrap_or(received.len())
         };
         if buffer[..name_length].ends_with(b".") {
             name_length -= 1;
@@ -85,18 +94,6 @@ impl<'a> Host<'a> {
     pub(crate) const fn has_port(&self) -> bool {
         self.name.len() < self.value.len()
     }
-}
-
-#[inline]
-fn last_colon(host: &[u8]) -> Option<usize> {
-    let mut last = None;
-    for start in (0..host.len()).step_by(8) {
-        let colons = bytes::matching(bytes::word(host, start), b':');
-        if colons != 0 {
-            last = Some(start + bytes::last(colons));
-        }
-    }
-    last
 }
 
 /// The form in which a server's host pattern is compared, or what is wrong with it.

@@ -89,24 +89,32 @@ impl Names {
     #[inline]
     pub(crate) fn get(&self, text: &[u8]) -> u32 {
         if self.is_empty() {
-            return NONE;
+            NONE
+        } else if text.len() > SHORT {
+            self.get_long(text)
+        } else {
+            self.find(text, |_| true)
         }
+    }
+
+    #[inline(never)]
+    fn get_long(&self, text: &[u8]) -> u32 {
+        self.find(text, |slot| self.long[slot.start as usize..].starts_with(text))
+    }
+
+    /// The number of the first slot with the text's ends that `is_same` says to be it.
+    #[inline]
+    fn find(&self, text: &[u8], is_same: impl Fn(&Slot) -> bool) -> u32 {
         let ends = Ends::of(text);
         let mask = self.slots.len() - 1;
         let mut at = self.hash(ends, text) & mask;
         loop {
-            let slot = &self.slots[at & mask];
-            if slot.number == NONE || (slot.ends == ends && self.is_same(slot, text)) {
+            let slot = &self.slots[at];
+            if slot.number == NONE || (slot.ends == ends && is_same(slot)) {
                 return slot.number;
             }
-            at += 1;
+            at = (at + 1) & mask;
         }
-    }
-
-    /// Whether a text with these ends is the one in the slot.
-    #[inline]
-    fn is_same(&self, slot: &Slot, text: &[u8]) -> bool {
-        text.len() <= SHORT || self.long[slot.start as usize..].starts_with(text)
     }
 
     /// Adds a text that isn't there, with a number other than [`NONE`].

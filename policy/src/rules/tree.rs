@@ -23,6 +23,10 @@ pub(super) struct Values {
     pub(super) iequal: Names,
 }
 
+/// The numbers of the empty value, compared by equal and by iequal. All others have greater ones.
+pub(super) const EMPTY_EQUAL: u32 = 0;
+pub(super) const EMPTY_IEQUAL: u32 = 1;
+
 /// Query keys or headers: points of which a request has many.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -125,7 +129,7 @@ pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree 
         query: Group::default(),
         headers: Group::default(),
     };
-    let mut builder = Builder { tree, rules, slots: HashMap::new(), edges: Vec::new(), numbers: 0, shadowed };
+    let mut builder = Builder { tree, rules, slots: HashMap::new(), edges: Vec::new(), next_number: EMPTY_IEQUAL + 1, shadowed };
     let all: Vec<u32> = (0..rules.len() as u32).collect();
     builder.tree.root = builder.node(&all, 0);
     builder.tree.edges = Edges::new(&builder.edges);
@@ -140,8 +144,8 @@ struct Builder<'a> {
     rules: &'a [Rule],
     slots: HashMap<&'a PointKey, Slot>,
     edges: Vec<Edge>,
-    /// How many numbers values have taken.
-    numbers: u32,
+    /// The next number for a value.
+    next_number: u32,
     shadowed: &'a mut dyn FnMut(u32, u32),
 }
 
@@ -189,18 +193,21 @@ impl<'a> Builder<'a> {
             Slot::Named(GroupKind::Query, name) => &mut tree.query.values[name as usize],
             Slot::Named(GroupKind::Header, name) => &mut tree.headers.values[name as usize],
         };
-        let names = match check.kind {
-            Kind::Equal | Kind::HostWithPort => &mut values.equal,
-            Kind::Iequal => &mut values.iequal,
+        let (names, empty) = match check.kind {
+            Kind::Equal | Kind::HostWithPort => (&mut values.equal, EMPTY_EQUAL),
+            Kind::Iequal => (&mut values.iequal, EMPTY_IEQUAL),
             Kind::Absent | Kind::Present => return NONE,
         };
+        if check.value.is_empty() {
+            return empty;
+        }
         let known = names.get(&check.value);
         if known != NONE {
             return known;
         }
-        names.insert(&check.value, self.numbers);
-        self.numbers += 1;
-        self.numbers - 1
+        names.insert(&check.value, self.next_number);
+        self.next_number += 1;
+        self.next_number - 1
     }
 
     fn push(&mut self, node: Node) -> u32 {
