@@ -68,26 +68,35 @@ impl<'a> Host<'a> {
     /// Reads a Host value as received; `buffer` is overwritten.
     #[inline]
     pub(crate) fn read(received: &[u8], buffer: &'a mut Vec<u8>) -> Self {
-        buffer.clear();
+        // it only grows: what an earlier host left behind isn't looked at
+        let words = received.len().div_ceil(8);
+        if buffer.len() < words * 8 {
+            buffer.resize(words * 8, 0);
+        }
+        let mut places = buffer.as_chunks_mut().0.iter_mut();
         let mut last_colon = None;
         bytes::for_each_word(received, |start, word| {
-            buffer.extend_from_slice(&bytes::lower(word).to_le_bytes());
+            if let Some(place) = places.next() {
+                *place = bytes::lower(word).to_le_bytes();
+            }
             let colons = bytes::matching(word, b':');
             if colons != 0 {
                 last_colon = Some(start + bytes::last(colons));
             }
         });
-        buffer.truncate(received.len());
+        let mut length = received.len();
         let mut name_length = if received.first() == Some(&b'[') {
-            memchr::memchr(b']', received).map_or(received.len(), |end| end + 1)
+            memchr::memchr(b']', received).map_or(length, |end| end + 1)
         } else {
-            last_colon.unwrap_or(received.len())
+            last_colon.unwrap_or(length)
         };
-        if buffer[..name_length].ends_with(b".") {
+        if buffer[..name_length].last() == Some(&b'.') {
+            buffer.copy_within(name_length..length, name_length - 1);
             name_length -= 1;
-            buffer.remove(name_length);
+            length -= 1;
         }
-        Self { value: buffer, name: &buffer[..name_length] }
+        let value = &buffer[..length];
+        Self { value, name: &value[..name_length] }
     }
 
     /// Whether the value has a port.

@@ -99,20 +99,18 @@ impl Locations {
             if node.prefix != NONE {
                 found.prefix = Some(node.prefix);
             }
-            if at == path.len() {
+            let Some(&next) = path.get(at) else {
                 found.exact = (node.exact != NONE).then_some(node.exact);
                 return found;
-            }
+            };
             let start = node.children_start as usize;
             let first_bytes = &self.first_bytes[start..start + node.children_count as usize];
-            let Some(offset) = first_bytes.iter().position(|&byte| byte == path[at]) else {
+            let Some(offset) = first_bytes.iter().position(|&byte| byte == next) else {
                 return found;
             };
             node = &self.nodes[start + offset];
             let length = node.label_length as usize;
-            // most labels fit into a word
-            let unlike = (bytes::word(path, at) ^ node.label_word) << (64 - 8 * length.min(8));
-            if unlike != 0 || path.len() - at < length || (length > 8 && !self.is_label(node, &path[at..])) {
+            if length > 1 && !self.has_label(node, &path[at..]) {
                 return found;
             }
             at += length;
@@ -121,10 +119,16 @@ impl Locations {
 }
 
 impl Locations {
-    /// Whether the path goes on with the node's whole label.
-    fn is_label(&self, node: &Node, path: &[u8]) -> bool {
-        let label = node.label_start as usize..(node.label_start + node.label_length) as usize;
-        path.starts_with(&self.labels[label])
+    /// Whether the path goes on with the node's whole label. Most labels fit into a word.
+    #[inline]
+    fn has_label(&self, node: &Node, path: &[u8]) -> bool {
+        let length = node.label_length as usize;
+        if length > 8 {
+            let start = node.label_start as usize;
+            return path.starts_with(&self.labels[start..start + length]);
+        }
+        let unlike = (bytes::word(path, 0) ^ node.label_word) << (64 - 8 * length);
+        unlike == 0 && path.len() >= length
     }
 }
 

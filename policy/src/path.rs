@@ -42,18 +42,30 @@ pub(crate) fn decode_unreserved(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The deepest segment that is kept apart, counted from 0.
+pub(crate) const MAX_SEGMENT: u32 = 255;
+
+/// Slashes around so many segments.
+const MAX_SLASHES: usize = MAX_SEGMENT as usize + 2;
+
 /// Buffers for a path, reused from request to request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PathScratch {
     buffer: Vec<u8>,
-    slashes: Vec<u32>,
+    slashes: [u32; MAX_SLASHES],
+}
+
+impl Default for PathScratch {
+    fn default() -> Self {
+        Self { buffer: Vec::new(), slashes: [0; MAX_SLASHES] }
+    }
 }
 
 /// A normalised path and its parts (spec S3.1).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Where its slashes are; none if it doesn't start with one.
+    /// Where its first slashes are; none if it doesn't start with one.
     slashes: &'a [u32],
     /// What is behind its last slash.
     action: &'a [u8],
@@ -68,14 +80,14 @@ impl<'a> Path<'a> {
     pub(crate) fn normalise(raw: &'a [u8], scratch: &'a mut PathScratch) -> Self {
         let PathScratch { buffer, slashes } = scratch;
         let mut bytes = if raw.is_empty() { b"/" } else { raw };
-        let needs_work = find_slashes(bytes, slashes);
-        if needs_work && bytes[0] == b'/' {
+        let mut found = find_slashes(bytes, slashes);
+        if found.needs_work && bytes[0] == b'/' {
             rewrite(raw, buffer);
             bytes = buffer;
-            find_slashes(bytes, slashes);
+            found = find_slashes(bytes, slashes);
         }
-        let action = slashes.last().map_or(bytes, |&slash| &bytes[slash as usize + 1..]);
-        Self { bytes, slashes: if bytes[0] == b'/' { slashes } else { &[] }, action }
+        let slashes = if bytes[0] == b'/' { &slashes[..found.count.min(MAX_SLASHES)] } else { &[] };
+        Self { bytes, slashes, action: bytes.get(found.behind_last..).unwrap_or_default() }
     }
 
     /// A segment before the last one, counted from 0.
@@ -96,10 +108,20 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Writes down where the slashes of a path are. Gives whether it holds `%`, `//` or `/.`, so that it may not be
-/// normalised.
-fn find_slashes(path: &[u8], slashes: &mut Vec<u32>) -> bool {
-    slashes.clear();
+/// What a search for slashes finds.
+#[derive(Debug, Clone, Copy)]
+struct Slashes {
+    count: usize,
+    /// What follows the last one starts here; 0 if there is none.
+    behind_last: usize,
+    /// There is `%`, `//` or `/.`, so that the path may not be normalised.
+    needs_work: bool,
+}
+
+/// Writes down where the first slashes of a path are.
+#[inline]
+fn find_slashes(path: &[u8], slashes: &mut [u32; MAX_SLASHES]) -> Slashes {
+    let (mut count, mut behind_last) = (0, 0);
     // the high bit of the lowest byte: the word before ended in a slash
     let mut slash_before = 0;
     let mut needs_work = 0;
@@ -110,11 +132,16 @@ fn find_slashes(path: &[u8], slashes: &mut Vec<u32>) -> bool {
         needs_work |= (slash << 8 | slash_before) & either | bytes::any(word, b'%');
         slash_before = slash >> 56;
         while slash != 0 {
-            slashes.push((start + bytes::first(slash)) as u32);
+            let at = start + bytes::first(slash);
+            if let Some(place) = slashes.get_mut(count) {
+                *place = at as u32;
+            }
+            behind_last = at + 1;
+            count += 1;
             slash &= slash - 1;
         }
     });
-    needs_work != 0
+    Slashes { count, behind_last, needs_work: needs_work != 0 }
 }
 
 /// Writes the normalised form of a path that starts with a slash.
@@ -190,7 +217,7 @@ mod tests {
             ("/a/%2E", "/a/"),
         ];
         for (raw, expected) in table {
-            let mut scratch = PathScratch { buffer: b"left over".to_vec(), slashes: vec![7] };
+            let mut scratch = PathScratch { buffer: b"left over".to_vec(), slashes: [7; MAX_SLASHES] };
             let path = Path::normalise(raw.as_bytes(), &mut scratch);
             assert_eq!(path.bytes, expected.as_bytes(), "{raw}");
         }
@@ -231,14 +258,31 @@ mod tests {
                 [("%", true), ("//", true), ("/.", true), ("./", false), ("/", false), ("a.", false)]
             {
                 let text = format!("/{plain}{odd}{plain}");
-                let mut slashes = Vec::new();
+                let mut slashes = [0; MAX_SLASHES];
                 let found = find_slashes(text.as_bytes(), &mut slashes);
-                assert_eq!(found, needs_work, "{text}");
-                let expected: Vec<u32> =
-                    (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
-                assert_eq!(slashes, expected, "{text}");
+                assert_eq!(found.needs_work, needs_work, "{text}");
+                let expected: Vec<u32> = (0..)
+                    .zip(text.bytes())
+                    .filter(|&(_, byte)| byte == b'/')
+                    .map(|(at, _)| at)
+                    .collect();
+                assert_eq!(&slashes[..found.count], expected, "{text}");
+                assert_eq!(found.behind_last as u32, expected.last().unwrap() + 1, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn segments_behind_the_deepest_one_still_have_an_action() {
+        let deep = "/a".repeat(MAX_SLASHES + 5);
+        let text = format!("{deep}/b.c");
+        let mut scratch = PathScratch::default();
+        let path = Path::normalise(text.as_bytes(), &mut scratch);
+        assert_eq!((path.action_name(), path.action_ext()), (&b"b"[..], Some(&b"c"[..])));
+        assert_eq!(path.segment(MAX_SEGMENT), Some(&b"a"[..]));
+        let text = "/a".repeat(MAX_SEGMENT as usize + 1);
+        let path = Path::normalise(text.as_bytes(), &mut scratch);
+        assert_eq!((path.segment(MAX_SEGMENT - 1), path.segment(MAX_SEGMENT)), (Some(&b"a"[..]), None));
     }
 
     #[test]

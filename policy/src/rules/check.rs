@@ -6,10 +6,9 @@ use std::fmt;
 use crate::compile::Remarks;
 use crate::error::Place;
 use crate::hosts::Host;
+use crate::path::MAX_SEGMENT;
 use crate::point::{Condition, Point, Test};
 
-/// The deepest path segment that a condition may look at.
-pub(crate) const MAX_PATH_INDEX: u32 = 255;
 
 /// A point, in the order in which rules are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,9 +135,9 @@ fn point_key(point: &Point, key: &str, place: &Place, remarks: &mut Remarks) -> 
         Point::Proto => PointKey::Proto,
         Point::Uri => PointKey::Uri,
         Point::Query(name) => PointKey::Query(name.as_bytes().into()),
-        Point::Path(index) if *index <= MAX_PATH_INDEX => PointKey::Path(*index),
+        Point::Path(index) if *index <= MAX_SEGMENT => PointKey::Path(*index),
         Point::Path(index) => {
-            let expected = format!("a path segment from 0 to {MAX_PATH_INDEX}");
+            let expected = format!("a path segment from 0 to {MAX_SEGMENT}");
             remarks.error(place, format!("{key}.point"), format!("segment {index} is too deep"), expected);
             return None;
         }

@@ -168,7 +168,7 @@ impl Walk<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn branches(&mut self, node: u32, branches: Branches, known: Known) {
         if known.is_present() {
             self.follow(branches.present);
