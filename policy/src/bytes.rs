@@ -60,7 +60,7 @@ pub(crate) const fn lower(word: u64) -> u64 {
 }
 
 /// Goes over the bytes word by word, each with its place.
-#[inline]
+#[inline(always)]
 pub(crate) fn for_each_word(bytes: &[u8], mut act: impl FnMut(usize, u64)) {
     let (full, rest) = bytes.as_chunks();
     for (at, chunk) in (0..).step_by(8).zip(full) {

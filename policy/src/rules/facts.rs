@@ -17,6 +17,7 @@ pub(crate) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// The value of a point that has one at most and needs no buffer. That of the host has its port.
+    #[inline(always)]
     pub(crate) fn single(&self, point: &PointKey) -> Option<&'a [u8]> {
         match point {
             PointKey::Instance => Some(self.instance),

@@ -7,7 +7,7 @@ use super::tree::{
 };
 use crate::bytes;
 use crate::hosts::Host;
-use crate::names::NONE;
+use crate::names::{NONE, Names};
 
 /// A value, by the numbers of what rules compare it with. `NONE` is what no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +95,8 @@ pub(super) fn first_match(
     facts: &Facts<'_>,
     instance: Known,
 ) -> First {
-    scratch.facts.clear();
     scratch.facts.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
+    scratch.facts.fill(Known::NOT_LOOKED_AT);
     if let Some(slot) = tree.instance {
         scratch.facts[slot as usize] = instance;
     }
@@ -243,7 +243,7 @@ impl Walk<'_> {
             PointKey::Host => know_host(values, self.facts.host),
             PointKey::Uri => {
                 self.facts.write_uri(uri);
-                know(values, uri, lower)
+                Known { equal: values.equal.get(uri), iequal: number_in_any_case(&values.iequal, uri, lower) }
             }
             _ => self.facts.single(point).map_or(Known::ABSENT, |value| know(values, value, lower)),
         };
@@ -296,18 +296,20 @@ fn occur(group: &Group, name: &[u8], found: &mut Vec<Occurrence>, know: impl FnO
     }
 }
 
+#[inline(always)]
 fn know(values: &Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
     if value.is_empty() {
         return Known::EMPTY;
     }
     let equal = values.equal.get(value);
-    let iequal = if values.iequal.is_empty() {
-        NONE
-    } else {
-        bytes::write_lower(value, lower);
-        values.iequal.get(lower)
-    };
+    let iequal = if values.iequal.is_empty() { NONE } else { number_in_any_case(&values.iequal, value, lower) };
     Known { equal, iequal }
+}
+
+#[inline(never)]
+fn number_in_any_case(names: &Names, value: &[u8], lower: &mut Vec<u8>) -> u32 {
+    bytes::write_lower(value, lower);
+    names.get(lower)
 }
 
 /// A host is compared by its name alone, or with its port.
