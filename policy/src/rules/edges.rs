@@ -5,7 +5,7 @@ use crate::names::NONE;
 /// A table by open addressing. What is looked up are numbers of ours, so that no client can choose colliding ones.
 #[derive(Debug)]
 pub(super) struct Edges {
-    /// A power of two of them, at least half of them free.
+    /// A power of two of them, at least three quarters of them free.
     slots: Box<[Edge]>,
     /// Leaves as many bits of a hash as count the slots.
     shift: u32,
@@ -22,7 +22,7 @@ pub(super) struct Edge {
 impl Edges {
     /// Of edges with different pairs of node and number.
     pub(super) fn new(edges: &[Edge]) -> Self {
-        let size = (edges.len() * 2).next_power_of_two().max(2);
+        let size = (edges.len() * 4).next_power_of_two().max(2);
         let free = Edge { node: NONE, number: NONE, child: NONE };
         let mut table = Self { slots: vec![free; size].into(), shift: u64::BITS - size.ilog2() };
         for edge in edges {
