@@ -81,8 +81,8 @@ impl Lists {
         sorted.sort_unstable_by_key(|&(network, index)| (bounds(network).0, network.prefix_len(), index));
         let (ipv4, ipv6): (Vec<_>, Vec<_>) =
             sorted.into_iter().partition(|(network, _)| network.addr().is_ipv4());
-        lists.ipv4 = Ranges::new(lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
-        lists.ipv6 = Ranges::new(lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
+        lists.ipv4 = Ranges::new(&lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
+        lists.ipv6 = Ranges::new(&lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
         lists
     }
 
@@ -203,31 +203,62 @@ fn start_range(ranges: &mut Vec<(u128, u32)>, start: u128, network: u32) {
 }
 
 /// Adjoining ranges that cover all addresses, found by their starts.
+///
+/// The addresses between the lowest and the highest start are cut into blocks of one size, about as many as there are
+/// ranges; an index over the blocks leaves a handful of ranges to search, and none where a whole block is in one range.
 #[derive(Debug, Default)]
 struct Ranges<N> {
-    /// Start and innermost network.
-    ranges: Vec<(N, u32)>,
-    /// The start of every block of `BLOCK` ranges: few enough to stay in the cache.
-    block_starts: Vec<N>,
+    starts: Box<[N]>,
+    /// The innermost network of each range.
+    networks: Box<[u32]>,
+    /// The range that the first address of each block is in; and the last range, as the end of the last block.
+    blocks: Box<[u32]>,
+    /// The first address of the first block: where the second range starts.
+    base: N,
+    /// A block has 2 to the power of this addresses.
+    block_bits: u32,
 }
 
-/// Ranges in a block: a few cache lines.
-const BLOCK: usize = 16;
-
-impl<N: Copy + Ord> Ranges<N> {
-    fn new(ranges: Vec<(u128, u32)>, narrow: fn(u128) -> N) -> Self {
-        let ranges: Vec<(N, u32)> =
-            ranges.into_iter().map(|(start, network)| (narrow(start), network)).collect();
-        let block_starts = ranges.iter().step_by(BLOCK).map(|&(start, _)| start).collect();
-        Self { ranges, block_starts }
+impl<N: Copy + Ord + Into<u128>> Ranges<N> {
+    /// The first of the ranges starts at the lowest address.
+    fn new(ranges: &[(u128, u32)], narrow: fn(u128) -> N) -> Self {
+        let base = ranges.get(1).map_or(0, |&(start, _)| start);
+        let span = ranges.last().map_or(0, |&(start, _)| start - base);
+        let index_bits = ranges.len().max(2).ilog2();
+        let block_bits = (u128::BITS - span.leading_zeros()).saturating_sub(index_bits);
+        let block_count = (span >> block_bits) + 1;
+        let mut blocks = Vec::with_capacity(block_count as usize + 1);
+        let mut range = 0;
+        for block in 0..block_count {
+            let first = base + (block << block_bits);
+            while ranges.get(range + 1).is_some_and(|&(start, _)| start <= first) {
+                range += 1;
+            }
+            blocks.push(range as u32);
+        }
+        blocks.push(ranges.len() as u32 - 1);
+        Self {
+            starts: ranges.iter().map(|&(start, _)| narrow(start)).collect(),
+            networks: ranges.iter().map(|&(_, network)| network).collect(),
+            blocks: blocks.into(),
+            base: narrow(base),
+            block_bits,
+        }
     }
 
     fn find(&self, address: N) -> u32 {
-        // the first range starts at the lowest address, so that neither search comes out at 0 (but in an empty table)
-        let block = self.block_starts.partition_point(|&start| start <= address).saturating_sub(1) * BLOCK;
-        let ranges = &self.ranges[block..self.ranges.len().min(block + BLOCK)];
-        let within = ranges.partition_point(|&(start, _)| start <= address);
-        ranges.get(within.wrapping_sub(1)).map_or(NONE, |&(_, network)| network)
+        if address < self.base {
+            return self.networks.first().copied().unwrap_or(NONE);
+        }
+        if self.starts.last().is_none_or(|&last| last <= address) {
+            return self.networks.last().copied().unwrap_or(NONE);
+        }
+        let block = (address.into() - self.base.into()) >> self.block_bits;
+        let Some(&[from, to]) = self.blocks.get(block as usize..).and_then(<[u32]>::first_chunk) else {
+            return NONE;
+        };
+        let candidates = &self.starts[from as usize + 1..=to as usize];
+        self.networks[from as usize + candidates.partition_point(|&start| start <= address)]
     }
 }
 

@@ -116,14 +116,15 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.peek(index);
         if pool.open >= pool.limits.connections {
             let Some(oldest) = pool.idle.first().copied() else { return Some(Limit::OriginConnections) };
-            self.upstream_discard(oldest);
+            // Removed and not discarded: the place is taken already, nobody who waits may have it.
+            self.upstream_remove(oldest, false);
         }
         if self.pools.open_total >= total_max {
             let Some(oldest) = self.pools.any_idle() else {
                 self.pools.total_is_short = true;
                 return Some(Limit::OriginConnectionsTotal);
             };
-            self.upstream_discard(oldest);
+            self.upstream_remove(oldest, false);
         }
         None
     }
@@ -152,8 +153,17 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+    /// A request waits no longer, and gives its place in the queue to others.
+    pub(super) fn leave_queue(&mut self, id: ClientId) {
+        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
+        let Some((generation, origin)) = self.origin_of(request).filter(|_| request.queued) else { return };
+        let index = generation.pools[origin][request.address];
+        self.pools.get(index).waiting.retain(|waiting| *waiting != id);
         self.set_queued(id, false);
+    }
+
+    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+        self.leave_queue(id);
         self.metrics.limit(Limit::OriginQueueTimeout);
         let detail = "no connection became free within queue_timeout";
         self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));
@@ -247,10 +257,7 @@ impl<I: Io> Worker<I> {
             std::mem::swap(&mut out, &mut request.to_origin);
         }
         upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
-        if !upstream.answering {
-            let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
-            self.upstream_set_deadline(upstream_id, timeout);
-        }
+        self.upstream_awaits(upstream_id);
     }
 
     /// Whether so much waits for the origin that the client is not to be read for now.

@@ -19,6 +19,8 @@ mod output;
 mod pool;
 mod relay;
 mod request;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod upstream;
 
@@ -384,7 +386,12 @@ impl<I: Io> Worker<I> {
 }
 
 impl Generation {
-    fn new(snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>, pools: &mut Pools) -> Result<Self, String> {
+    fn new(
+        worker: usize,
+        snapshot: Arc<Snapshot>,
+        metrics: Arc<WorkerMetrics>,
+        pools: &mut Pools,
+    ) -> Result<Self, String> {
         let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
         let pools = pools.adopt(&snapshot);
         // Workers start at different addresses, so that the first one doesn't get all first requests.

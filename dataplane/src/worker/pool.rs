@@ -56,7 +56,7 @@ pub(crate) struct Pool {
     pub(crate) open: u32,
     /// Idle connections; the last one was used last and is used next.
     pub(crate) idle: Vec<UpstreamId>,
-    /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
+    /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
 }
 
@@ -136,6 +136,12 @@ impl Pools {
             waiting: VecDeque::new(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Every pool with its place.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PoolIndex, &Pool)> {
+        (0..).map(PoolIndex).zip(&self.table)
     }
 
     /// The connection that idled longest in some pool that has idle ones.
