@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use weir_policy::{Reason, Verdict};
+
 use super::output::Output;
 use super::request::{Answer, Request, Sink, Upload};
 use super::timers::Deadline;
@@ -13,6 +15,9 @@ use crate::telemetry::Limit;
 /// Received bytes that wait on a connection (a pipelined request, a body that can't go on yet) before its
 /// socket isn't read any more.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The verdict on a request that was refused for its framing, its size or its slowness.
+const REFUSED: Verdict = Verdict { block: true, reason: Reason::Protocol, record: false };
 
 /// What a client hears that takes too long for its head.
 const HEAD_TIMEOUT: HeadError = HeadError {
@@ -520,6 +525,10 @@ impl<I: Io> Worker<I> {
         if let Some(request) = &mut client.request {
             request.keep_alive = false;
             request.upload = Upload::Done;
+            if !request.forwarded && request.verdict.is_none() {
+                // It went nowhere, for what it is itself.
+                request.verdict = Some(REFUSED);
+            }
         }
         self.client_write_answer(id, status, code);
         self.client_finish(id, true);
@@ -532,6 +541,7 @@ impl<I: Io> Worker<I> {
         let Some(request) = &mut client.request else { return };
         request.status = status;
         request.answer = Answer::Done;
+        request.keep_alive &= self.life == Life::Serving;
         let answer = http::Answer {
             status,
             reason_code: code,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::request::Answer;
 use super::upstream::{Download, OriginFailure, Stage};
-use super::{ClientId, HANDED_OVER_MAX, UpstreamId, Worker};
+use super::{ClientId, HANDED_OVER_MAX, Life, UpstreamId, Worker};
 use crate::http::{self, Progress, ResponseFacts, ResponseFraming, Version};
 use crate::io::{Io, ReceiveBuffer};
 use crate::telemetry::{Limit, UpstreamError};
@@ -173,7 +173,8 @@ impl<I: Io> Worker<I> {
         };
         request.chunk_to_client = to_client == ResponseFraming::Chunked;
         // An answer before the body's end leaves bytes on the connection that nobody wants to read.
-        request.keep_alive &= to_client != ResponseFraming::UntilClose && !request.is_uploading();
+        request.keep_alive &=
+            to_client != ResponseFraming::UntilClose && !request.is_uploading() && self.life == Life::Serving;
         request.answer = Answer::Relaying;
         request.status = request.response.status();
         let facts = ResponseFacts {
