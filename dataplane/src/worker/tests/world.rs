@@ -412,7 +412,7 @@ impl World {
     }
 
     /// What holds once nothing can happen any more: nothing is left.
-    fn at_rest(&mut self) {
+    fn at_rest(&self) {
         let stopped = self.worker.life == Life::Stopped;
         let left: Vec<_> = self.worker.clients.values().collect();
         assert!(stopped || left.is_empty(), "clients are left, and no timer will end them: {left:?}");
