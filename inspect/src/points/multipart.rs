@@ -225,7 +225,9 @@ fn is_file(head: &[u8]) -> bool {
             .peekable();
         file_names.peek().is_some() && file_names.all(|file_name| !file_name.is_empty())
     };
-    dispositions(head).all(|field| names_file(field, true) && names_file(field, false))
+    // Single quotes are quotes to some, unless double ones are around them.
+    let unquoted = |field: &[u8]| parameters::is_usual_disposition(field) || !field.contains(&b'\'');
+    dispositions(head).all(|field| names_file(field, true) && names_file(field, false) && unquoted(field))
 }
 
 /// Splits a part at its first empty line; without one it is all head.

@@ -91,6 +91,7 @@ fn a_form_that_is_also_json_is_read_as_a_form() {
 #[test]
 fn a_part_is_a_file_only_if_all_agree() {
     for disposition in [
+        "form-data; name=\"a\"; y='; filename=z; '",
         "form-data; name=\"a\"; filename=\"\"",
         "form-data; name=\"a\"; filename*=utf-8''b",
         "form-data; name=\"a\"; filename=\"b\"\r\nContent-Disposition: form-data; name=\"a\"",
@@ -123,4 +124,33 @@ fn the_transfer_encoding_of_a_part_is_undone() {
     };
     assert!(encoded("quoted-printable", "1' UN=\r\nION=20SEL=45CT password FROM users-- -"));
     assert!(encoded("base64", "MScgVU5JT04gU0VMRUNU\r\nIHBhc3N3b3JkIEZST00gdXNlcnMtLSAt"));
+}
+
+#[test]
+fn xml_text_is_looked_at_as_applications_join_it() {
+    for document in [
+        "<a>1' UNI<![CDATA[ON SEL]]>ECT password FROM users-- -</a>",
+        "<a>1' UNI<!-- -->ON SEL<!-- -->ECT password FROM users-- -</a>",
+        "<a>1' UNI<?x y?>ON SEL<?x y?>ECT password FROM users-- -</a>",
+        "<a>1' UNI<b/>ON SEL<b>ECT</b> password FROM users-- -</a>",
+        "<!DOCTYPE a [<!ENTITY x \"UNI\"><!ENTITY y \"SEL\">]><a>1' &x;ON &y;ECT password FROM users-- -</a>",
+        "<!DOCTYPE a [<!ENTITY x \"UNI\"><!ENTITY y \"SEL\">]><a b=\"1' &x;ON &y;ECT password FROM users-- -\"/>",
+        "<!DOCTYPE a [<!-- <!ENTITY x ''> --><!ENTITY x 'UNI&y;'><!ENTITY y 'ON SEL'>]><a>1' &x;ECT password FROM users</a>",
+    ] {
+        assert!(is_attack(&["text/xml"], document), "{document}");
+        assert!(is_attack(&[FORM], document), "{document}");
+    }
+    assert!(is_attack(
+        &["application/soap+xml"],
+        "\x0b<a>1' UNI<![CDATA[ON SEL]]>ECT password FROM users-- -</a>"
+    ));
+}
+
+#[test]
+fn entities_that_multiply_are_reported() {
+    let document = "<!DOCTYPE a [<!ENTITY x '&y;&y;&y;&y;'><!ENTITY y '&x;&x;&x;&x;'>]><a>&x;</a>";
+    let engine = engine();
+    let mut inspector = engine.inspector().unwrap();
+    let report = inspector.inspect(engine, &RequestView { body: document.as_bytes(), ..EMPTY });
+    assert!(report.over_limit.is_some());
 }

@@ -90,7 +90,9 @@ fn only_what_all_servers_take_for_a_file_is_one() {
         read(TYPE, &body).1.into_iter().find(|(_, text, _)| text == "content").unwrap().2
     };
     assert_eq!(place("Content-Disposition: form-data; name=\"a\"; filename=\"b\""), Place::File);
+    assert_eq!(place("Content-Disposition: form-data; name=\"a\"; filename=\"it's.txt\""), Place::File);
     for disposition in [
+        "Content-Disposition: form-data; name=\"a\"; y='; filename=z; '",
         "Content-Disposition: form-data; name=\"a\"; filename=\"\"",
         "Content-Disposition: form-data; name=\"a\"; filename*=utf-8''b",
         "Content-Disposition: form-data; name=\"a\"; filename=\"b\"; filename=\"\"",
