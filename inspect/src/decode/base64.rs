@@ -80,15 +80,33 @@ fn is_text_byte(byte: &u8) -> bool {
     !byte.is_ascii_control() || byte.is_ascii_whitespace()
 }
 
-const fn sextet(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'+' | b'-' | b' ' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
+/// The mark in [`SEXTETS`] of bytes that are no letters of base64.
+const NO_SEXTET: u8 = 0xff;
+
+/// What each byte stands for, in both alphabets.
+static SEXTETS: [u8; 256] = {
+    let mut table = [NO_SEXTET; 256];
+    let mut index = 0;
+    while index < 26 {
+        table[b'A' as usize + index] = index as u8;
+        table[b'a' as usize + index] = index as u8 + 26;
+        index += 1;
     }
+    let mut digit = 0;
+    while digit < 10 {
+        table[b'0' as usize + digit] = digit as u8 + 52;
+        digit += 1;
+    }
+    table[b'+' as usize] = 62;
+    table[b'-' as usize] = 62;
+    table[b' ' as usize] = 62;
+    table[b'/' as usize] = 63;
+    table[b'_' as usize] = 63;
+    table
+};
+
+fn sextet(letter: u8) -> Option<u8> {
+    Some(SEXTETS[letter as usize]).filter(|sextet| *sextet != NO_SEXTET)
 }
 
 #[cfg(test)]

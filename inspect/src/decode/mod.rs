@@ -99,9 +99,40 @@ impl Expander {
     }
 }
 
+/// A byte that escapes begin with.
+const ESCAPE: u8 = 1;
+
+/// A byte that look-alikes of ASCII begin with.
+const LOOK_ALIKE: u8 = 2;
+
+/// What each byte may be the begin of.
+static MARKS: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'%' as usize] = ESCAPE;
+    table[b'&' as usize] = ESCAPE;
+    table[b'\\' as usize] = ESCAPE;
+    table[0xc0] = LOOK_ALIKE;
+    table[0xc1] = LOOK_ALIKE;
+    table[0xe2] = LOOK_ALIKE;
+    table[0xef] = LOOK_ALIKE;
+    table
+};
+
+/// The marks of all bytes of a value. Most values are short, where a table is faster than a vector search.
+fn marks(bytes: &[u8]) -> u8 {
+    const SHORT_BYTES_MAX: usize = 48;
+    if bytes.len() <= SHORT_BYTES_MAX {
+        return bytes.iter().fold(0, |marks, byte| marks | MARKS[*byte as usize]);
+    }
+    let escapes = memchr::memchr3(b'%', b'&', b'\\', bytes).map_or(0, |_| ESCAPE);
+    let ascii = bytes.is_ascii();
+    escapes | if ascii { 0 } else { LOOK_ALIKE }
+}
+
 /// What to undo in a value next.
 fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
-    if memchr::memchr3(b'%', b'&', b'\\', bytes).is_some() {
+    let marks = marks(bytes);
+    if marks & ESCAPE != 0 {
         if depth < PERCENT_ROUNDS && has_percent_escape(bytes) {
             return Some(Encoding::Percent);
         } else if entities::are_hidden_in(bytes) {
@@ -116,7 +147,7 @@ fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
     }
     if pieces::is_serialized(bytes) {
         Some(Encoding::Serialized)
-    } else if unicode::are_in(bytes) {
+    } else if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
         Some(Encoding::LookAlikes)
     } else {
         None

@@ -4,7 +4,7 @@
 /// Whether `input` holds a look-alike that no text needs. Full-width commas, brackets and colons are the punctuation of
 /// Chinese and Japanese, so they alone are none.
 pub(crate) fn are_in(input: &[u8]) -> bool {
-    memchr::memchr3_iter(0xef, 0xe2, 0xc0, input).any(|position| {
+    memchr::memchr3_iter(0xef, 0xe2, 0xc0, input).chain(memchr::memchr_iter(0xc1, input)).any(|position| {
         look_alike(&input[position..]).is_some_and(|(ascii, _)| {
             ascii.is_ascii_alphanumeric()
                 || matches!(
