@@ -75,9 +75,10 @@ pub(crate) fn for_each_word(bytes: &[u8], mut act: impl FnMut(usize, u64)) {
 /// Where the byte is first.
 #[inline]
 pub(crate) fn position(bytes: &[u8], byte: u8) -> Option<usize> {
-    let found = |&at: &usize| matching(word(bytes, at), byte) != 0;
-    let at = (0..bytes.len()).step_by(8).find(found)?;
-    Some(at + first(matching(word(bytes, at), byte)))
+    (0..bytes.len()).step_by(8).find_map(|at| {
+        let matches = matching(word(bytes, at), byte);
+        (matches != 0).then(|| at + first(matches))
+    })
 }
 
 /// Where the byte is last.

@@ -349,6 +349,52 @@ mod tests {
         );
     }
 
+    /// Few and many networks, close together and far apart, asked at and beside their ends.
+    #[test]
+    fn an_address_is_found_where_a_search_through_all_entries_finds_it() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 20
+        };
+        for count in [0, 1, 2, 3, 5, 40, 300] {
+            let entries: Vec<ListEntry> = (0..count)
+                .map(|index| {
+                    let near = index % 3 == 0;
+                    let address = if index % 2 == 0 {
+                        IpAddr::V4(
+                            (if near { 0x0a00_0000 | random() as u32 & 0xffff } else { random() as u32 })
+                                .into(),
+                        )
+                    } else {
+                        let low = u128::from(random()) << 16;
+                        IpAddr::V6((if near { 0x2001_0db8 << 96 | low } else { low << 64 | low }).into())
+                    };
+                    let longest = if address.is_ipv4() { 32 } else { 128 };
+                    let prefix = longest - (random() % 20) as u8;
+                    let address = IpNet::new(address, prefix).unwrap().trunc();
+                    ListEntry { address, ..entry(List::Gray, "::") }
+                })
+                .collect();
+            let lists = Lists::new(&entries);
+            for end in entries.iter().flat_map(|entry| [entry.address.network(), entry.address.broadcast()]) {
+                let beside = |step: i8| match end {
+                    IpAddr::V4(ipv4) => IpAddr::V4(u32::from(ipv4).wrapping_add_signed(step.into()).into()),
+                    IpAddr::V6(ipv6) => IpAddr::V6(u128::from(ipv6).wrapping_add_signed(step.into()).into()),
+                };
+                for address in [beside(-1), end, beside(1)] {
+                    let holds = entries.iter().any(|entry| entry.address.contains(&address));
+                    assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+                }
+            }
+            for address in ["0.0.0.0", "255.255.255.255", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
+                let address = address.parse().unwrap();
+                let holds = entries.iter().any(|entry| entry.address.contains(&address));
+                assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+            }
+        }
+    }
+
     #[test]
     fn the_entry_behind_an_answer_is_that_of_the_smallest_network() {
         let lists = Lists::new(&[

@@ -261,11 +261,8 @@ mod tests {
                 let mut slashes = [0; MAX_SLASHES];
                 let found = find_slashes(text.as_bytes(), &mut slashes);
                 assert_eq!(found.needs_work, needs_work, "{text}");
-                let expected: Vec<u32> = (0..)
-                    .zip(text.bytes())
-                    .filter(|&(_, byte)| byte == b'/')
-                    .map(|(at, _)| at)
-                    .collect();
+                let expected: Vec<u32> =
+                    (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
                 assert_eq!(&slashes[..found.count], expected, "{text}");
                 assert_eq!(found.behind_last as u32, expected.last().unwrap() + 1, "{text}");
             }

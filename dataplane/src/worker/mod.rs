@@ -41,8 +41,6 @@ use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, Limit, WorkerMetrics};
 
-pub use self::pool::TlsKey;
-
 new_key_type! {
     /// A client connection of this worker.
     pub(crate) struct ClientId;

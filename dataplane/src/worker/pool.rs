@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::{ClientId, UpstreamId};
-use crate::snapshot::{OriginLimits, Snapshot};
+use crate::snapshot::{OriginLimits, Snapshot, TlsKey};
 
 /// A pool's place in the worker's table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,17 +24,6 @@ pub(crate) struct PoolKey {
     pub(crate) address: SocketAddr,
     /// Absent for plain TCP.
     pub(crate) tls: Option<TlsKey>,
-}
-
-/// The TLS part of a pool's key. The protocol (ALPN) is always `http/1.1` and so is no part of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsKey {
-    /// The name asked for (SNI) and verified.
-    pub server_name: String,
-    /// SHA-256 of the client certificate presented; absent if none is.
-    pub identity: Option<[u8; 32]>,
-    /// SHA-256 of what the origin's certificate is verified against.
-    pub trust: [u8; 32],
 }
 
 /// TLS settings of a pool: one config, and so one session cache, per pool and worker.

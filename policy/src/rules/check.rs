@@ -9,7 +9,6 @@ use crate::hosts::Host;
 use crate::path::MAX_SEGMENT;
 use crate::point::{Condition, Point, Test};
 
-
 /// A point, in the order in which rules are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum PointKey {

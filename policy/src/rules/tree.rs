@@ -129,7 +129,14 @@ pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree 
         query: Group::default(),
         headers: Group::default(),
     };
-    let mut builder = Builder { tree, rules, slots: HashMap::new(), edges: Vec::new(), next_number: EMPTY_IEQUAL + 1, shadowed };
+    let mut builder = Builder {
+        tree,
+        rules,
+        slots: HashMap::new(),
+        edges: Vec::new(),
+        next_number: EMPTY_IEQUAL + 1,
+        shadowed,
+    };
     let all: Vec<u32> = (0..rules.len() as u32).collect();
     builder.tree.root = builder.node(&all, 0);
     builder.tree.edges = Edges::new(&builder.edges);

@@ -302,7 +302,8 @@ fn know(values: &Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
         return Known::EMPTY;
     }
     let equal = values.equal.get(value);
-    let iequal = if values.iequal.is_empty() { NONE } else { number_in_any_case(&values.iequal, value, lower) };
+    let iequal =
+        if values.iequal.is_empty() { NONE } else { number_in_any_case(&values.iequal, value, lower) };
     Known { equal, iequal }
 }
 

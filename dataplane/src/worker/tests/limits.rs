@@ -8,7 +8,7 @@ use super::script::{After, ReplyFraming, Request};
 use super::setup::{
     BLOCK, CAPPED, DENIED, HASTY, LIMITED, MAIN, MONITORING, NARROW, PAIR, RELOADED, snapshot,
 };
-use super::world::{Command, pipelined, sequential};
+use super::world::{Command, Weather, World, pipelined, sequential};
 use crate::worker::Notice;
 
 /// Doesn't read until `pause` has passed.
@@ -28,7 +28,7 @@ fn a_slow_reader_of_a_large_answer() {
             ReplyFraming::UntilClose,
         ]);
         let large = Request::get(MONITORING).replied(|reply| {
-            reply.length = 2_000_000;
+            reply.length = 400_000;
             reply.framing = framing;
             if framing == ReplyFraming::UntilClose {
                 reply.after = After::Close(Duration::ZERO);
@@ -45,7 +45,7 @@ fn a_slow_reader_of_a_large_answer() {
 fn a_slow_reader_is_no_slow_origin() {
     explore(Depth::Long, MAIN, |world| {
         // The origin may pause for half a second; the client does so for five.
-        let large = Request::get(HASTY).replied(|reply| reply.length = 2_000_000);
+        let large = Request::get(HASTY).replied(|reply| reply.length = 400_000);
         world.client(vec![large], |wires| late_reader(wires, Duration::from_secs(5)));
         world.run();
     });
@@ -54,7 +54,7 @@ fn a_slow_reader_is_no_slow_origin() {
 #[test]
 fn a_reader_that_never_reads_is_cut_off() {
     explore(Depth::Long, MAIN, |world| {
-        let large = Request::get(LIMITED).or_cut().replied(|reply| reply.length = 2_000_000);
+        let large = Request::get(LIMITED).or_cut().replied(|reply| reply.length = 400_000);
         let more = world.random.below(2) == 0;
         world.client(vec![large, Request::get(LIMITED).or_cut()], |wires| {
             let mut steps = vec![Step::Reading(false), Step::Send(0, wires[0].0.clone())];
@@ -72,19 +72,22 @@ fn a_reader_that_never_reads_is_cut_off() {
 #[test]
 fn answers_that_nobody_reads_do_not_pile_up() {
     explore(Depth::Long, MAIN, |world| {
-        let large = || Request::get(MONITORING).replied(|reply| reply.length = 40_000);
-        world.client((0..100).map(|_| large()).collect(), |wires| late_reader(wires, Duration::from_secs(5)));
-        let denied = (0..900).map(|_| Request::get(BLOCK).refused(&[403])).collect();
-        world.client_at(DENIED, Duration::ZERO, denied, |wires| late_reader(wires, Duration::from_secs(5)));
+        let large = || Request::get(MONITORING).replied(|reply| reply.length = 20_000);
+        world.client((0..40).map(|_| large()).collect(), |wires| late_reader(wires, Duration::from_secs(5)));
         world.run();
     });
+    // Our own answers are small; it takes more of them.
+    let mut world = World::new(&Weather::calm(1));
+    let denied = (0..950).map(|_| Request::get(BLOCK).refused(&[403])).collect();
+    world.client_at(DENIED, Duration::ZERO, denied, |wires| late_reader(wires, Duration::from_secs(5)));
+    world.run();
 }
 
 #[test]
 fn a_slow_reader_is_not_taken_for_an_idle_client() {
     explore(Depth::Long, CAPPED, |world| {
         // The answer is complete on our side long before the client has it; keep_alive_timeout is a second.
-        let large = Request::get(MONITORING).replied(|reply| reply.length = 400_000);
+        let large = Request::get(MONITORING).replied(|reply| reply.length = 120_000);
         world.client(vec![large], |wires| late_reader(wires, Duration::from_secs(5)));
         world.run();
     });
@@ -242,7 +245,7 @@ fn a_drain_waits_for_answers_that_are_under_way() {
     explore(Depth::Long, MAIN, |world| {
         world.at(Duration::from_secs(2), Command::Drain);
         let large = |length| Request::get(MONITORING).replied(move |reply| reply.length = length);
-        for length in [300_000, 400_000, 2_000_000] {
+        for length in [70_000, 120_000, 400_000] {
             world.client(vec![large(length)], |wires| late_reader(wires, Duration::from_secs(5)));
         }
         world.run();

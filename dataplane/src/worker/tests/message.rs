@@ -152,7 +152,8 @@ impl Reader {
                 Place::Data(..) | Place::UntilClose if self.input.is_empty() => return Ok(None),
                 Place::Data(missing, chunked) => {
                     let taken = missing.min(self.input.len());
-                    self.body.extend(self.input.drain(..taken));
+                    self.body.extend_from_slice(&self.input[..taken]);
+                    self.input.drain(..taken);
                     self.place = Place::Data(missing - taken, chunked);
                 }
                 Place::UntilClose => self.body.append(&mut self.input),

@@ -22,7 +22,7 @@ pub(super) const HASTY: &str = "hasty.test";
 pub(super) const LIMITED: &str = "limited.test";
 
 /// Inspected bytes of a body under [`MAIN`].
-pub(super) const BODY_LIMIT: usize = 64 * 1024;
+pub(super) const BODY_LIMIT: usize = 16 * 1024;
 
 /// Sources on the lists.
 pub(super) const DENIED: &str = "192.0.2.66";
@@ -31,6 +31,9 @@ pub(super) const ALLOWED: &str = "192.0.2.88";
 
 /// The config that most scenarios run under.
 pub(super) const MAIN: &str = r#"
+[http.limits]
+parked_bytes = "64KiB"
+
 [[server]]
 name = "off"
 hosts = ["off.test"]
@@ -112,7 +115,7 @@ keep_alive_timeout = "1s"
 file = "lists.toml"
 
 [detection]
-body_limit = "64KiB"
+body_limit = "16KiB"
 "#;
 
 /// As [`MAIN`], with a small cap over all origins and on client connections.
@@ -122,6 +125,7 @@ max_connections = 3
 origin_connections_total = 2
 
 [http.limits]
+parked_bytes = "64KiB"
 keep_alive_requests = 3
 keep_alive_timeout = "1s"
 

@@ -54,7 +54,7 @@ fn bodies_longer_than_what_is_inspected() {
         let host = any_mode(world);
         let requests = vec![
             Request::post(host, BODY_LIMIT + 1),
-            Request::post_chunked(host, BODY_LIMIT + 50_000, 7000),
+            Request::post_chunked(host, BODY_LIMIT + 20_000, 7000),
             Request::post(host, BODY_LIMIT),
             Request::post_chunked(host, BODY_LIMIT, 4096),
             Request::get(host),
@@ -162,8 +162,8 @@ fn answers_before_the_end_of_the_body() {
 fn an_origin_that_reads_slowly() {
     explore(Depth::Long, MAIN, |world| {
         let host = world.random.pick(&[OFF, MONITORING]);
-        let request = Request::post(host, 900_000).replied(|reply| reply.deaf = Duration::from_secs(2));
-        let chunked = Request::post_chunked(host, 500_000, 30_000);
+        let request = Request::post(host, 300_000).replied(|reply| reply.deaf = Duration::from_secs(2));
+        let chunked = Request::post_chunked(host, 200_000, 30_000);
         world.sequential(vec![request, chunked, Request::get(host)]);
         world.run();
     });
@@ -173,7 +173,7 @@ fn an_origin_that_reads_slowly() {
 fn a_client_is_not_blamed_for_an_origin_that_does_not_read() {
     explore(Depth::Long, MAIN, |world| {
         // Longer than the body's time-out, shorter than that of the origin's first byte.
-        let request = Request::post(MONITORING, 1_500_000).replied(|reply| {
+        let request = Request::post(MONITORING, 350_000).replied(|reply| {
             reply.deaf = Duration::from_secs(20);
         });
         world.sequential(vec![request]);

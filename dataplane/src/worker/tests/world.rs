@@ -162,7 +162,13 @@ pub(super) struct Weather {
 
 impl Weather {
     pub(super) fn calm(seed: u64) -> Self {
-        let options = SimOptions { seed, ..SimOptions::default() };
+        let options = SimOptions {
+            seed,
+            buffer_count: 64,
+            buffer_bytes: 32 * 1024,
+            window_bytes: 64 * 1024,
+            ..SimOptions::default()
+        };
         Self { seed, faults: Faults::default(), config: setup::MAIN, options }
     }
 
@@ -406,7 +412,7 @@ impl World {
     }
 
     /// What holds once nothing can happen any more: nothing is left.
-    fn at_rest(&mut self) {
+    fn at_rest(&self) {
         let stopped = self.worker.life == Life::Stopped;
         let left: Vec<_> = self.worker.clients.values().collect();
         assert!(stopped || left.is_empty(), "clients are left, and no timer will end them: {left:?}");
