@@ -121,7 +121,8 @@ impl Node {
         let workers = worker_count(&config);
         let (mut sockets, listeners) = bind_listeners(&config, workers)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
-            .map_err(|error| format!("events: {}: {error}", file_of(&config)))?;
+            .map_err(|error| format!("events: {}: {error}", file_of(&config)))?
+            .with_pending_limit(usize::try_from(config.events.queue_bytes).unwrap_or(usize::MAX));
         let registry = MetricsRegistry::new();
         let labels = labels(&snapshot);
         let snapshot = Arc::new(snapshot);
@@ -262,6 +263,7 @@ fn bind_listeners(
     let mut names = Vec::new();
     for listener in &config.listeners {
         let mut address = listener.address;
+        refuse_taken(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
         for sockets in &mut by_worker {
             let socket =
                 bind(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
@@ -272,6 +274,17 @@ fn bind_listeners(
         names.push((listener.name.clone(), address));
     }
     Ok((by_worker, names))
+}
+
+/// Listeners share their port with each other (`SO_REUSEPORT`), and so they would with another process of the
+/// same user, which nobody wants: it would get half of the connections.
+fn refuse_taken(address: SocketAddr) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

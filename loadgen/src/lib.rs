@@ -1,12 +1,15 @@
 //! Load generator and origin stub for HTTP/1.1 proxies and web application firewalls.
 //!
 //! [`origin`] is the far end of a test: a server that answers as it is told and writes down what reached it.
-//! [`run`] is the near end: it sends requests and measures the answers. Both use one thread per core on io_uring (on
-//! epoll where the kernel refuses io_uring) and speak TLS with client certificates on either side.
+//! [`run`] is the near end: it sends requests and measures the answers. [`compare`] is the near end of several targets
+//! that take turns. All use one thread per core on io_uring (on epoll where the kernel refuses io_uring) and speak TLS
+//! with client certificates on either side.
 
+pub mod compare;
 mod http;
 mod net;
 pub mod origin;
+mod processes;
 pub mod run;
 pub mod units;
 

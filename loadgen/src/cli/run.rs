@@ -1,22 +1,14 @@
 //! `weir-loadgen run`.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use weir_loadgen::{
-    Identity,
-    run::{self, Limit, Load, Options, Report, RunError},
+    run::{self, Limit, Load, Options, RunError},
     units::parse_duration,
 };
 
-use super::{Failure, parse_header};
+use super::{Failure, interrupted, request::RequestArguments, write_report};
 
 /// Sends one kind of request and measures the answers, until the limit, SIGTERM or SIGINT.
 ///
@@ -38,9 +30,6 @@ pub(super) struct RunArguments {
     /// Connections
     #[arg(long, value_name = "N", default_value = "64")]
     connections: usize,
-    /// Threads [default: one per core that this process may use]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
     /// Measure for this long [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "requests")]
     duration: Option<Duration>,
@@ -50,36 +39,8 @@ pub(super) struct RunArguments {
     /// Send for this long before measuring
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     warm_up: Duration,
-    /// Method [default: GET, or POST with a body]
-    #[arg(long, value_name = "METHOD")]
-    method: Option<String>,
-    /// One more header field; repeatable
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
-    headers: Vec<(String, String)>,
-    /// The body
-    #[arg(long, value_name = "TEXT", conflicts_with = "body_file")]
-    body: Option<String>,
-    /// File with the body
-    #[arg(long, value_name = "FILE")]
-    body_file: Option<PathBuf>,
-    /// CA that vouches for the target (PEM) [default: the system's]
-    #[arg(long, value_name = "PEM")]
-    ca: Option<PathBuf>,
-    /// Client certificate chain (PEM)
-    #[arg(long, value_name = "PEM", requires = "key")]
-    certificate: Option<PathBuf>,
-    /// The client certificate's private key (PEM)
-    #[arg(long, value_name = "PEM", requires = "certificate")]
-    key: Option<PathBuf>,
-    /// Take any certificate of the target
-    #[arg(long, conflicts_with = "ca")]
-    insecure: bool,
-    /// Do not resume TLS sessions
-    #[arg(long)]
-    no_resumption: bool,
-    /// How long a connection's set-up, and then each answer, may take
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
-    timeout: Duration,
+    #[command(flatten)]
+    request: RequestArguments,
     /// Write the report as JSON to this file, or to standard output with `-` in place of the text
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -89,16 +50,11 @@ pub(super) struct RunArguments {
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     let json = arguments.json.clone();
     let options = options(arguments)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Failure::failed)?;
-    }
-    let report = run::run(&options, &interrupted).map_err(|error| match error {
+    let report = run::run(&options, &*interrupted()?).map_err(|error| match error {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),
         other => Failure::failed(other),
     })?;
-    write_report(&report, json)
-        .map_err(|error| Failure::failed(format!("can't write the report: {error}")))?;
+    write_report(&report, json)?;
     if report.valid {
         Ok(())
     } else {
@@ -106,48 +62,17 @@ pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     }
 }
 
-fn write_report(report: &Report, json: Option<PathBuf>) -> io::Result<()> {
-    let mut output = io::stdout().lock();
-    let Some(path) = json else { return write!(output, "{report}") };
-    let mut text = serde_json::to_vec_pretty(report)?;
-    text.push(b'\n');
-    if path.as_os_str() == "-" {
-        return output.write_all(&text);
-    }
-    write!(output, "{report}")?;
-    fs::write(&path, text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
-}
-
 fn options(arguments: RunArguments) -> Result<Options, Failure> {
-    let body = match (arguments.body, arguments.body_file) {
-        (Some(text), _) => text.into_bytes(),
-        (None, Some(path)) => fs::read(&path)
-            .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
-        (None, None) => Vec::new(),
-    };
-    let default_method = if body.is_empty() { "GET" } else { "POST" };
-    let defaults = Options::new(&arguments.url);
+    let options = arguments.request.options(&arguments.url)?;
     Ok(Options {
         load: arguments.rate.filter(|_| !arguments.closed).map_or(Load::Closed, Load::Rate),
         limit: match (arguments.requests, arguments.duration) {
             (Some(requests), _) => Limit::Requests(requests),
             (None, Some(duration)) => Limit::Duration(duration),
-            (None, None) => defaults.limit,
+            (None, None) => options.limit,
         },
         connections: arguments.connections,
-        threads: arguments.threads.map_or(defaults.threads, usize::from),
         warm_up: arguments.warm_up,
-        method: arguments.method.unwrap_or_else(|| default_method.to_owned()),
-        headers: arguments.headers,
-        body,
-        ca: arguments.ca,
-        identity: arguments
-            .certificate
-            .zip(arguments.key)
-            .map(|(certificate, private_key)| Identity { certificate, private_key }),
-        insecure: arguments.insecure,
-        resume: !arguments.no_resumption,
-        timeout: arguments.timeout,
-        ..defaults
+        ..options
     })
 }

@@ -31,49 +31,76 @@ struct Answer {
     received_bytes: u64,
 }
 
-struct Client {
+/// A connection and what it needs from one request to the next; connects again when it must.
+pub(super) struct Client {
     worker: Rc<Worker>,
     transport: Option<Transport>,
     input: ReceiveBuffer,
     out: Vec<u8>,
 }
 
-/// Sends requests until the schedule ends.
-pub(super) async fn drive(worker: Rc<Worker>) {
-    let mut client = Client {
-        worker: Rc::clone(&worker),
-        transport: None,
-        input: ReceiveBuffer::default(),
-        out: Vec::new(),
-    };
-    // The set-up belongs before the first request, not into its time.
-    let mut connected = client.connect().await;
-    while !worker.schedule.until_start().is_zero() {
-        monoio::time::sleep(worker.schedule.until_start()).await;
-    }
-    while let Some(start) = worker.schedule.next().await {
-        if client.transport.is_none() && connected.is_ok() {
-            connected = client.connect().await;
-        }
-        let failed_to_connect = connected.is_err();
-        match std::mem::replace(&mut connected, Ok(())) {
-            Ok(()) => client.request(start).await,
-            Err(failure) => client.count_failure(start, &failure),
-        }
-        if failed_to_connect {
-            monoio::time::sleep(CONNECT_PAUSE).await;
-        }
-    }
-    if let Some(mut transport) = client.transport.take() {
-        transport.watch().set_limit(Some(worker.timeout));
-        transport.finish().await;
-    }
-}
-
 impl Client {
+    pub(super) fn new(worker: Rc<Worker>) -> Self {
+        Self { worker, transport: None, input: ReceiveBuffer::default(), out: Vec::new() }
+    }
+
+    /// Takes its requests from another schedule from now on, over the same connection.
+    pub(super) fn attach(&mut self, worker: Rc<Worker>) {
+        self.worker = worker;
+    }
+
+    /// Sends requests until the schedule ends.
+    pub(super) async fn run(&mut self) {
+        let worker = Rc::clone(&self.worker);
+        // The set-up belongs before the first request, not into its time.
+        let mut connected = if self.transport.is_none() { self.connect().await } else { Ok(()) };
+        while !worker.schedule.until_start().is_zero() {
+            monoio::time::sleep(worker.schedule.until_start()).await;
+        }
+        while let Some(start) = worker.schedule.next().await {
+            if self.transport.is_none() && connected.is_ok() {
+                connected = self.connect().await;
+            }
+            let failed_to_connect = connected.is_err();
+            match std::mem::replace(&mut connected, Ok(())) {
+                Ok(()) => self.request(start).await,
+                Err(failure) => self.count_failure(start, &failure),
+            }
+            if failed_to_connect {
+                monoio::time::sleep(CONNECT_PAUSE).await;
+            }
+        }
+    }
+
+    /// Says goodbye to the target, if there is a connection.
+    pub(super) async fn finish(&mut self) {
+        if let Some(mut transport) = self.transport.take() {
+            transport.watch().set_limit(Some(self.worker.timeout));
+            transport.finish().await;
+        }
+    }
+
+    /// One request outside of any schedule: its status, its body, and whether the connection stays open.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about why there is no answer.
+    pub(super) async fn ask(&mut self) -> Result<(u16, Vec<u8>, bool), String> {
+        let explain = |failure: Failure| format!("{} ({})", failure.kind, failure.details);
+        if self.transport.is_none() {
+            self.connect().await.map_err(explain)?;
+        }
+        let mut body = Vec::new();
+        let answer = self.exchange(|data| body.extend_from_slice(data)).await;
+        if !answer.as_ref().is_ok_and(|answer| answer.keep_alive) {
+            self.transport = None;
+        }
+        answer.map(|answer| (answer.status, body, answer.keep_alive)).map_err(explain)
+    }
+
     async fn request(&mut self, start: Start) {
         let sent = Instant::now();
-        let result = self.exchange().await;
+        let result = self.exchange(|_body| {}).await;
         let now = Instant::now();
         let answer = match result {
             Ok(answer) => answer,
@@ -87,6 +114,7 @@ impl Client {
         if !answer.keep_alive {
             self.transport = None;
         }
+        self.worker.progress.add_answer();
         if !start.measured {
             return;
         }
@@ -147,7 +175,7 @@ impl Client {
         Ok(())
     }
 
-    async fn exchange(&mut self) -> Result<Answer, Failure> {
+    async fn exchange(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Answer, Failure> {
         let Self { worker, transport, input, out } = self;
         let Some(transport) = transport else {
             return Err(Failure { kind: "closed", details: "there is no connection".to_owned() });
@@ -165,7 +193,7 @@ impl Client {
         };
         let mut decoder = BodyDecoder::new(head.framing);
         loop {
-            let decoded = decoder.decode(input.unread(), |_body| {});
+            let decoded = decoder.decode(input.unread(), &mut sink);
             let used =
                 decoded.map_err(|error| Failure { kind: "malformed_answer", details: error.0.to_owned() })?;
             input.consume(used);

@@ -11,6 +11,7 @@
 mod connection;
 mod report;
 mod schedule;
+pub(crate) mod slices;
 mod statistics;
 mod target;
 mod worker;
@@ -27,7 +28,8 @@ use std::{
 };
 
 pub use self::report::{Cpu, ErrorCount, Handshakes, Report, Times};
-use self::{target::Target, worker::Outcome};
+use self::worker::Outcome;
+pub(crate) use self::{statistics::Statistics, target::Target};
 use crate::net::{self, Identity, TlsError};
 
 /// How often the coordinating thread looks whether the run is over.
@@ -158,8 +160,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
     let threads = options.threads.clamp(1, options.connections);
-    let per_connection = LEAD_PER_CONNECTION * u32::try_from(options.connections).unwrap_or(u32::MAX);
-    let start = Instant::now() + LEAD + per_connection.min(LONGEST_LEAD);
+    let start = Instant::now() + lead(options.connections);
     let mut workers = Vec::new();
     for index in 0..threads {
         let (signal, stop) = net::stop_pair().map_err(RunError::Thread)?;
@@ -186,7 +187,13 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
     Ok(Report::new(options, threads, was_interrupted, &total))
 }
 
-fn check(options: &Options) -> Result<(), RunError> {
+/// How long before the first request threads and connections get to be up.
+pub(crate) fn lead(connections: usize) -> Duration {
+    let per_connection = LEAD_PER_CONNECTION * u32::try_from(connections).unwrap_or(u32::MAX);
+    LEAD + per_connection.min(LONGEST_LEAD)
+}
+
+pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
     match options.load {
         Load::Rate(rate) if !(rate.is_finite() && rate > 0.0 && rate <= 1e8) => {

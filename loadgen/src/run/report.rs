@@ -127,7 +127,7 @@ pub struct Times {
 }
 
 impl Times {
-    fn of(histogram: &Histo) -> Self {
+    pub(crate) fn of(histogram: &Histo) -> Self {
         let at = |quantile: f64| histogram.value_at_quantile(quantile);
         Self {
             count: histogram.len(),

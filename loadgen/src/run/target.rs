@@ -13,7 +13,7 @@ use super::{Options, RunError};
 use crate::net::{self, ClientTlsFiles};
 
 /// One kind of request to one address.
-pub(super) struct Target {
+pub(crate) struct Target {
     pub(super) address: SocketAddr,
     /// The request's bytes.
     pub(super) request: Vec<u8>,
@@ -36,7 +36,7 @@ struct Url<'a> {
 }
 
 impl Target {
-    pub(super) fn new(options: &Options) -> Result<Self, RunError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, RunError> {
         let url = parse_url(&options.url).map_err(|why| {
             RunError::Request(format!(
                 "`{}` is no URL for this: {why}; expected http://HOST:PORT/PATH",
@@ -59,7 +59,7 @@ impl Target {
     }
 
     /// Connects once, so that a wrong address or certificate is one clear error and not a run full of failures.
-    pub(super) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
+    pub(crate) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
         let mut stream = TcpStream::connect_timeout(&self.address, timeout.max(Duration::from_millis(1)))
             .map_err(|error| RunError::Unreachable(self.address, error))?;
         let Some(mut connection) = self.tls_connection().transpose() else { return Ok(()) };
