@@ -12,11 +12,11 @@ use weir_policy::LocationIndex;
 use super::policy_source::{error_in_files, policy_source, warning_in_files};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
+    TlsKey,
 };
 use crate::config::{Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits, Where};
 use crate::http::HeadLimits;
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust};
-use crate::worker::TlsKey;
 
 /// A snapshot and what is odd about its config.
 pub struct Built {

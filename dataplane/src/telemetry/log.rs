@@ -66,21 +66,21 @@ impl FormatTime for Milliseconds {
     }
 }
 
-/// Sets up the log of the process, with the level from [`LEVEL_VARIABLE`] (`info` if it isn't set).
+/// Sets up the log of the process, with the level from [`LEVEL_VARIABLE`], or `default_level` if it isn't set.
 ///
 /// # Errors
 /// The level can't be read, or a log was set up before.
-pub fn init(format: LogFormat) -> Result<(), LogError> {
+pub fn init(format: LogFormat, default_level: &str) -> Result<(), LogError> {
     let level = std::env::var_os(LEVEL_VARIABLE).unwrap_or_default();
-    let filter = filter(&level.to_string_lossy())?;
+    let filter = filter(&level.to_string_lossy(), default_level)?;
     let terminal = std::io::stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let subscriber = subscriber(json, terminal, filter, std::io::stderr);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let level = if level.trim().is_empty() { "info" } else { level.trim() };
+fn filter(level: &str, default_level: &str) -> Result<EnvFilter, LogError> {
+    let level = if level.trim().is_empty() { default_level } else { level.trim() };
     EnvFilter::builder()
         .parse(level)
         .map_err(|error| LogError::BadLevel { found: level.to_owned(), reason: error.to_string() })
@@ -127,7 +127,7 @@ mod tests {
     fn logged(json: bool, level: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(json, false, filter(level).unwrap(), move || writer.clone());
+        let subscriber = subscriber(json, false, filter(level, "info").unwrap(), move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(generation = 7, "config \"in force\"\nsecond line");
             tracing::debug!("detail");
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_bad_level_is_refused_with_its_place() {
-        let error = filter("weir=loud").unwrap_err().to_string();
+        let error = filter("weir=loud", "info").unwrap_err().to_string();
         assert!(error.contains("WEIR_LOG") && error.contains("loud"), "{error}");
     }
 }

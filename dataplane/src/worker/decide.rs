@@ -294,7 +294,9 @@ impl<I: Io> Worker<I> {
     pub(super) fn account(&mut self, request: &mut Request) {
         if request.inspect {
             // It ended before its body did. What there was of it may have been at the origin.
+            let verdict = request.verdict;
             self.inspect(request);
+            request.verdict = verdict.or(request.verdict);
         }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
         let verdict = request.verdict.unwrap_or(PASS);

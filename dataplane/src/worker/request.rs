@@ -222,6 +222,11 @@ impl Request {
         self.resolution.is_some()
     }
 
+    /// Whether the client takes the connection for one that goes on.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        self.has_head() && self.head.keep_alive()
+    }
+
     /// What kind of answer the client would like to have.
     pub(crate) fn accept(&self) -> Option<&[u8]> {
         self.has_head().then(|| self.head.header(&self.head_bytes, b"accept"))?

@@ -246,13 +246,35 @@ impl<I: Io> Worker<I> {
         upstream.output.sent(&mut self.io, upstream.socket);
         let Some(client) = upstream.client else { return };
         if upstream.stage == Stage::Ready {
-            if !upstream.answering {
-                let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
-                self.upstream_set_deadline(id, timeout);
-            }
+            self.upstream_awaits(id);
             self.origin_flush(client);
             self.client_use_unread(client);
         }
+    }
+
+    /// Sets what the origin may take its time for: an answer if it has the whole request, or else to read what
+    /// is there of it.
+    pub(super) fn upstream_awaits(&mut self, id: UpstreamId) {
+        let uploading = self.is_uploading(id);
+        let Some(upstream) = self.upstreams.get_mut(id).filter(|upstream| !upstream.answering) else {
+            return;
+        };
+        let limits = &self.pools.get(upstream.pool).limits;
+        let timeout = match uploading {
+            false => limits.first_byte_timeout,
+            true if !upstream.output.is_empty() => limits.idle_timeout,
+            true => {
+                upstream.deadline.clear(); // it is the client's turn, and its time-out runs
+                return;
+            }
+        };
+        self.upstream_set_deadline(id, timeout);
+    }
+
+    /// Whether the request of a connection is still on its way from the client.
+    fn is_uploading(&self, id: UpstreamId) -> bool {
+        let client = self.upstreams.get(id).and_then(|upstream| self.clients.get(upstream.client?));
+        client.and_then(|client| client.request.as_ref()).is_some_and(|request| request.is_uploading())
     }
 
     pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
@@ -270,6 +292,11 @@ impl<I: Io> Worker<I> {
                 504,
                 UpstreamError::ConnectTimeout,
                 "the connection or its handshake took longer than connect_timeout",
+            ),
+            (Stage::Ready, Download::Head) if self.is_uploading(id) => OriginFailure::new(
+                504,
+                UpstreamError::IdleTimeout,
+                "the origin took nothing of the request for longer than idle_timeout",
             ),
             (Stage::Ready, Download::Head) => OriginFailure::new(
                 504,
@@ -328,10 +355,10 @@ impl<I: Io> Worker<I> {
 
     /// The client's request needs its connection no more: whatever state it's in, it can't be used again.
     pub(super) fn upstream_abandon(&mut self, client: ClientId) {
+        self.leave_queue(client);
         let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
             return;
         };
-        request.queued = false;
         let Some(id) = request.upstream.take() else { return };
         let Some(upstream) = self.upstreams.get(id) else { return };
         let pool = upstream.pool;
@@ -350,8 +377,11 @@ impl<I: Io> Worker<I> {
             self.bind(id, client);
             return;
         }
+        // Under the cap over all origins, an idle connection here may keep a request for another one waiting.
+        let wanted_elsewhere = self.pools.total_is_short;
         let pool = self.pools.get(pool_index);
-        if self.life != Life::Serving || pool.idle.len() >= pool.limits.idle_connections as usize {
+        let full = pool.idle.len() >= pool.limits.idle_connections as usize;
+        if self.life != Life::Serving || full || wanted_elsewhere {
             self.upstream_discard(id);
             return;
         }
