@@ -216,8 +216,10 @@ impl Node {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        if self.events.stop(EVENTS_STOP_TIMEOUT).is_none() {
-            tracing::error!("events could not be written in time; some may be lost");
+        match self.events.stop(EVENTS_STOP_TIMEOUT) {
+            Some(0) => {}
+            Some(lost) => tracing::error!(lost, "events could not be written to their file and are lost"),
+            None => tracing::error!("events could not be written in time; some may be lost"),
         }
         if died { Err("a worker died".to_owned()) } else { Ok(abandoned_total) }
     }

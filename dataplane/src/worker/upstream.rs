@@ -396,6 +396,9 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.get(id) else { return };
         let (pool, stage, served, answering) =
             (upstream.pool, upstream.stage, upstream.served, upstream.answering);
+        // A time-out says that the origin has the request and is slow; only a closed connection says that it
+        // may never have looked at it.
+        let closed_early = failure.error == UpstreamError::Reset;
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
         if let Some(client) = client
@@ -407,7 +410,8 @@ impl<I: Io> Worker<I> {
                 self.relay_truncated(client);
             } else if stage != Stage::Ready {
                 self.try_next_address(client, failure);
-            } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
+            } else if closed_early && served > 0 && !answering && !request.retried && request.is_repeatable()
+            {
                 // The origin may have closed a connection that it took for idle while the request was on its way.
                 // Once, and on a fresh connection only.
                 request.retried = true;

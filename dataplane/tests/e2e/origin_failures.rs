@@ -362,6 +362,22 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
+fn a_slow_origin_does_not_get_the_request_again() {
+    let origin = Origin::scripted(|peer| {
+        if let Some(request) = peer.request() {
+            peer.send(ok(request.target().as_bytes()));
+            drop(peer.request());
+            peer.read_to_end();
+        }
+    });
+    let node = Setup::new(origin.address).origin("first_byte_timeout = \"200ms\"").start();
+    let mut client = node.connect();
+    assert_eq!(client.get("/first").status(), 200);
+    assert_eq!(client.ask("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n").status(), 504);
+    assert_eq!(origin.targets(), ["/first", "/slow"]);
+}
+
+#[test]
 fn a_request_is_repeated_once_and_not_again() {
     let origin = Origin::scripted(|peer| {
         // The first connection answers once; all others take the request and close.
