@@ -119,6 +119,20 @@ impl Node {
     pub fn start(path: &Path, environment: Environment, prepared: Prepared) -> Result<Self, String> {
         let Prepared { config, snapshot, .. } = prepared;
         let workers = worker_count(&config);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %path.display(),
+            digest = snapshot.digest,
+            workers,
+            mode = config.http.context.mode.map_or("monitoring", config::Mode::as_str),
+            mode_from_environment = config.http.context.mode_from_environment,
+            servers = config.servers.len(),
+            origins = snapshot.origins.len(),
+            rules = config.rules.rules.len(),
+            list_entries = config.ip_lists.entries.len(),
+            signatures = snapshot.engine.signature_count(),
+            "weir starts"
+        );
         let (mut sockets, listeners) = bind_listeners(&config, workers)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
             .map_err(|error| format!("events: {}: {error}", file_of(&config)))?

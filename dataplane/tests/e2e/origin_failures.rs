@@ -362,6 +362,19 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
+fn a_dead_address_is_passed_over_for_a_while() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).address(free_address()).start();
+    // Connections are closed after each answer, so that each request chooses anew.
+    for number in 0..10 {
+        assert_eq!(node.get(&format!("/{number}")).status(), 200);
+    }
+    let refused = [("origin", "app"), ("reason", "connect_refused")];
+    assert_eq!(node.metric("weir_upstream_errors_total", &refused), 1);
+    node.await_log("which address", |entry| entry["reason"] == "connect_refused");
+}
+
+#[test]
 fn a_slow_origin_does_not_get_the_request_again() {
     let origin = Origin::scripted(|peer| {
         if let Some(request) = peer.request() {
