@@ -11,9 +11,12 @@ mod net;
 pub mod origin;
 mod processes;
 pub mod run;
+pub mod scenario;
 pub mod units;
+mod verdict;
 
 pub use net::{Identity, TlsError, default_threads};
+pub use verdict::Verdict;
 
 /// Checks a header field that a user typed: a token, and text that can't start another line.
 pub(crate) fn check_header(name: &str, value: &str) -> Result<(), String> {

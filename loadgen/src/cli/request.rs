@@ -1,9 +1,9 @@
 //! What `run` and `compare` both ask: the request, TLS, threads and patience.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
-use weir_loadgen::{Identity, run::Options, units::parse_duration};
+use weir_loadgen::{Identity, run::Options, scenario::Scenario, units::parse_duration};
 
 use super::{Failure, parse_header};
 
@@ -25,6 +25,9 @@ pub(super) struct RequestArguments {
     /// File with the body
     #[arg(long, value_name = "FILE")]
     body_file: Option<PathBuf>,
+    /// Send a mix of requests with labels, described in this file, in place of one kind of request
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "headers", "body", "body_file"])]
+    scenario: Option<PathBuf>,
     /// CA that vouches for the target (PEM) [default: the system's]
     #[arg(long, value_name = "PEM")]
     ca: Option<PathBuf>,
@@ -61,6 +64,10 @@ impl RequestArguments {
             method: self.method.unwrap_or_else(|| default_method.to_owned()),
             headers: self.headers,
             body,
+            scenario: self
+                .scenario
+                .map(|path| Scenario::read(&path).map(Arc::new).map_err(Failure::usage))
+                .transpose()?,
             ca: self.ca,
             identity: self
                 .certificate

@@ -55,10 +55,14 @@ pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
         other => Failure::failed(other),
     })?;
     write_report(&report, json)?;
-    if report.valid {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!("not valid: {}", report.reasons.join("; "))))
+    if !report.valid {
+        return Err(Failure::failed(format!("not valid: {}", report.reasons.join("; "))));
+    }
+    match report.surprises {
+        0 => Ok(()),
+        count => {
+            Err(Failure::failed(format!("{count} requests had another outcome than the scenario expects")))
+        }
     }
 }
 

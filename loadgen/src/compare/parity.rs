@@ -26,35 +26,36 @@ impl fmt::Display for Parity {
     }
 }
 
-/// Asks all targets and compares each answer with the first one of the first target.
+/// Asks all targets the same, and compares each answer with the first target's.
 pub(super) fn check(options: &Options, contenders: &[Contender]) -> Result<ParityFound, CompareError> {
-    let mut first: Option<(&str, Answered)> = None;
+    let mut first: Option<(&str, Vec<Answered>)> = None;
     for contender in contenders {
         let name = &contender.options.name;
         let answers = slices::ask(&contender.target, options.request.timeout, options.parity_requests)
             .map_err(|why| CompareError::Parity(format!("{name} fails the parity check: {why}")))?;
-        for (number, answer) in (1..).zip(answers) {
-            let Some((first_name, expected)) = &first else {
-                first = Some((name, answer));
-                continue;
-            };
-            if let Some(difference) = difference(options.parity, expected, &answer) {
+        let Some((first_name, expected)) = &first else {
+            first = Some((name, answers));
+            continue;
+        };
+        for (number, (expected, answer)) in (1..).zip(expected.iter().zip(&answers)) {
+            if let Some(difference) = difference(options.parity, expected, answer) {
                 return Err(CompareError::Parity(format!(
-                    "{name} fails the parity check: its answer {number} has {difference} of {first_name}'s first \
+                    "{name} fails the parity check: its answer {number} has {difference}, which is {first_name}'s \
                      (--parity says what must be the same: status, length or bytes)"
                 )));
             }
         }
     }
-    let (status, body, keeps_open) = first
-        .map(|(_, answer)| answer)
-        .ok_or_else(|| CompareError::Parity("there is no answer".to_owned()))?;
+    let answers = first.map(|(_, answers)| answers).unwrap_or_default();
+    let mut statuses: Vec<u16> = answers.iter().map(|(status, _, _)| *status).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
     Ok(ParityFound {
         level: options.parity.to_string(),
-        requests: options.parity_requests,
-        status,
-        body_bytes: body.len() as u64,
-        keeps_open,
+        requests: answers.len(),
+        statuses,
+        body_bytes: answers.iter().map(|(_, body, _)| body.len() as u64).sum(),
+        keeps_open: answers.iter().all(|(_, _, keeps_open)| *keeps_open),
     })
 }
 

@@ -27,10 +27,8 @@ pub struct Report {
     /// Requests a second that were due; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
-    /// The method of the requests.
-    pub method: String,
-    /// Size of their bodies.
-    pub body_bytes: usize,
+    /// What was sent: the method and the size of the body, or `scenario`.
+    pub request: String,
     /// Threads of the generator.
     pub threads: usize,
     /// Length of the measured part of a slice.
@@ -69,11 +67,11 @@ pub struct ParityFound {
     pub level: String,
     /// How often each target was asked.
     pub requests: usize,
-    /// The status of the answers.
-    pub status: u16,
-    /// The size of the first target's body.
+    /// The statuses of the answers; 0 for a connection that was closed in place of an answer, as it should be.
+    pub statuses: Vec<u16>,
+    /// The size of all the first target's bodies.
     pub body_bytes: u64,
-    /// Connections stay open behind an answer.
+    /// Connections stay open behind every answer.
     pub keeps_open: bool,
 }
 
@@ -232,8 +230,10 @@ impl Report {
                 Load::Closed => None,
                 Load::Rate(rate) => Some(rate),
             },
-            method: request.method.clone(),
-            body_bytes: request.body.len(),
+            request: match &request.scenario {
+                Some(_) => "scenario".to_owned(),
+                None => format!("{} with {} body bytes", request.method, request.body.len()),
+            },
             threads: request.threads,
             slice_seconds: options.slice.as_secs_f64(),
             warm_up_seconds: options.warm_up.as_secs_f64(),
@@ -268,7 +268,7 @@ impl Report {
             for row in &table.targets {
                 let place = |what: String| format!("{}/{}: {what}", row.name, table.connections);
                 self.reasons
-                    .extend(row.find_reasons(self.parity.status, table.cycles).into_iter().map(place));
+                    .extend(row.find_reasons(&self.parity.statuses, table.cycles).into_iter().map(place));
                 self.notes.extend(row.find_notes(self.slice_seconds).into_iter().map(place));
             }
         }
@@ -278,15 +278,15 @@ impl Report {
 
 impl Row {
     /// Why its figures can't be used.
-    fn find_reasons(&self, status: u16, cycles: usize) -> Vec<String> {
+    fn find_reasons(&self, statuses: &[u16], cycles: usize) -> Vec<String> {
         let mut reasons = Vec::new();
         for (kind, error) in &self.errors {
             reasons.push(format!("{} requests failed: {kind} ({})", error.count, error.example));
         }
         let others: u64 =
-            self.statuses.iter().filter(|(other, _)| **other != status).map(|(_, count)| count).sum();
+            self.statuses.iter().filter(|(other, _)| !statuses.contains(other)).map(|(_, count)| count).sum();
         if others > 0 {
-            reasons.push(format!("{others} answers had another status than {status}"));
+            reasons.push(format!("{others} answers had a status that the parity check did not see"));
         }
         if self.rate.count < cycles || self.rate.lowest_tenth == 0.0 {
             reasons.push("a slice had no answers: longer slices are needed".to_owned());
@@ -374,18 +374,18 @@ impl fmt::Display for Report {
             .map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop, {rate} requests/s"));
         writeln!(
             formatter,
-            "{} with {} body bytes, {load}, {} generator threads; slices of {:.0} ms behind {:.0} ms of warm-up",
-            self.method,
-            self.body_bytes,
+            "{}, {load}, {} generator threads; slices of {:.0} ms behind {:.0} ms of warm-up",
+            self.request,
             self.threads,
             self.slice_seconds * 1e3,
             self.warm_up_seconds * 1e3
         )?;
-        let ParityFound { level, requests, status, body_bytes, .. } = &self.parity;
+        let ParityFound { level, requests, statuses, body_bytes, .. } = &self.parity;
+        let statuses: Vec<String> = statuses.iter().map(u16::to_string).collect();
         writeln!(
             formatter,
-            "parity: {requests} answers of each target with status {status}, the first with {body_bytes} bytes; the \
-             same by {level}"
+            "parity: {requests} answers of each target, the same by {level}: status {}, {body_bytes} body bytes",
+            statuses.join(", ")
         )?;
         for table in &self.tables {
             write_table(formatter, table)?;

@@ -14,6 +14,7 @@ mod schedule;
 pub(crate) mod slices;
 mod statistics;
 mod target;
+mod traffic;
 mod worker;
 
 use std::{
@@ -27,10 +28,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::report::{Cpu, ErrorCount, Handshakes, Report, Times};
+pub use self::report::{Cpu, ErrorCount, Handshakes, LabelReport, Report, Times};
+pub use self::statistics::Surprises;
 use self::worker::Outcome;
 pub(crate) use self::{statistics::Statistics, target::Target};
-use crate::net::{self, Identity, TlsError};
+use crate::{
+    net::{self, Identity, TlsError},
+    scenario::Scenario,
+};
 
 /// How often the coordinating thread looks whether the run is over.
 const POLL: Duration = Duration::from_millis(20);
@@ -79,6 +84,8 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// The body; sent with its `Content-Length` where it isn't empty.
     pub body: Vec<u8>,
+    /// What to send in place of one kind of request; method, header fields, body and the URL's path are not used then.
+    pub scenario: Option<Arc<Scenario>>,
     /// CA certificates (PEM) that vouch for the target. Default: the system's.
     pub ca: Option<PathBuf>,
     /// What this client shows, if the target asks.
@@ -105,6 +112,7 @@ impl Options {
             method: "GET".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            scenario: None,
             ca: None,
             identity: None,
             insecure: false,
@@ -184,7 +192,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
         let outcome = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
         total.add(&outcome.and_then(|outcome| outcome).map_err(RunError::Thread)?);
     }
-    Ok(Report::new(options, threads, was_interrupted, &total))
+    Ok(Report::new(options, &target.traffic.labels, threads, was_interrupted, &total))
 }
 
 /// How long before the first request threads and connections get to be up.

@@ -20,6 +20,8 @@ pub(super) struct Schedule {
     /// Time between two requests of this thread, and of its first one after the start; `None` in a closed loop.
     pace: Option<Pace>,
     next: Cell<u64>,
+    /// Of this thread, and of all threads.
+    place: (u64, u64),
     /// Measured requests that may still be started.
     left: Cell<u64>,
     /// Connections that wait for a request to become due, longest wait first.
@@ -35,6 +37,8 @@ struct Pace {
 /// A request to send now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
+    /// Its number in the run, from 0; threads take turns.
+    pub(super) number: u64,
     /// When it was due; in a closed loop, when it was handed out.
     pub(super) due: Instant,
     /// It counts: the warm-up is over.
@@ -74,6 +78,7 @@ impl Schedule {
             stopped: Cell::new(false),
             pace,
             next: Cell::new(0),
+            place: (index as u64, threads as u64),
             left: Cell::new(left),
             idle: RefCell::new(VecDeque::new()),
         }
@@ -147,6 +152,7 @@ impl Schedule {
     }
 
     fn hand_out(&self, due: Instant, at_once: bool) -> Start {
+        let number = self.next.get() * self.place.1 + self.place.0;
         self.next.set(self.next.get() + 1);
         let measured = due >= self.measured_from;
         if measured && self.left.get() != u64::MAX {
@@ -157,7 +163,7 @@ impl Schedule {
         }
         // With idle connections about, a late request is the generator's own lateness.
         let waited_for_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
-        Start { due, measured, waited_for_connection }
+        Start { number, due, measured, waited_for_connection }
     }
 
     /// Wakes as many waiting connections as requests are due at `now`.

@@ -201,7 +201,9 @@ impl Crew {
             self.connections,
         ));
         let pacing = worker.schedule.is_open_loop().then(|| monoio::spawn(worker::pace(Rc::clone(&worker))));
-        clients.resize_with(self.connections, || Client::new(Rc::clone(&worker)));
+        for number in clients.len()..self.connections {
+            clients.push(Client::new(Rc::clone(&worker), number * self.threads + self.index));
+        }
         let running: Vec<_> = clients
             .drain(..)
             .map(|mut client| {
@@ -270,11 +272,12 @@ async fn sleep_until(time: Instant) {
     }
 }
 
-/// Asks a target `count` times over one connection: each answer's status, body, and whether the connection stays open.
+/// Asks a target `count` times, each kind of request once at least: each answer's status, body, and whether the connection
+/// stays open.
 ///
 /// # Errors
 ///
-/// A sentence about the first request without an answer.
+/// A sentence about the first request without an answer. One that should be closed in place of an answer has status 0.
 pub(crate) fn ask(target: &Arc<Target>, timeout: Duration, count: usize) -> Result<Vec<Answered>, String> {
     let asked = net::run_on_ring(|| async {
         let watcher = Watcher::new();
@@ -282,12 +285,11 @@ pub(crate) fn ask(target: &Arc<Target>, timeout: Duration, count: usize) -> Resu
         let schedule = Schedule::new(Load::Closed, Limit::Requests(1), Instant::now(), Duration::ZERO, 0, 1);
         let worker =
             Worker::new(Arc::clone(target), watcher, schedule, Arc::new(Progress::default()), timeout, 1);
-        let mut client = Client::new(Rc::new(worker));
+        let mut client = Client::new(Rc::new(worker), 0);
         let mut answers = Vec::new();
-        for number in 1..=count {
-            let answer =
-                client.ask().await.map_err(|why| format!("request {number} has no answer: {why}"))?;
-            answers.push(answer);
+        for number in 0..count.max(target.traffic.kinds.len()) {
+            let answer = client.ask(number).await;
+            answers.push(answer.map_err(|why| format!("request {} has no answer: {why}", number + 1))?);
         }
         client.finish().await;
         Ok(answers)

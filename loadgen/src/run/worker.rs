@@ -152,10 +152,10 @@ pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Resul
         stopper.schedule.stop(Instant::now());
     });
     let pacing = worker.schedule.is_open_loop().then(|| monoio::spawn(pace(Rc::clone(&worker))));
-    for _ in 0..connections {
+    for number in 0..connections {
         let worker = Rc::clone(&worker);
         monoio::spawn(async move {
-            let mut client = Client::new(Rc::clone(&worker));
+            let mut client = Client::new(Rc::clone(&worker), number * threads + index);
             client.run().await;
             client.finish().await;
             worker.live.set(worker.live.get() - 1);
