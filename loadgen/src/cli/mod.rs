@@ -4,6 +4,7 @@
 
 mod compare;
 mod origin;
+mod replay;
 mod request;
 mod run;
 
@@ -35,6 +36,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Compare targets that do the same work, in short slices that take turns
     Compare(Box<compare::CompareArguments>),
+    /// Send a corpus of labelled requests and score what the target blocked
+    Replay(Box<replay::ReplayArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -63,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Origin(arguments) => origin::run(*arguments),
         Command::Run(arguments) => run::run(*arguments),
         Command::Compare(arguments) => compare::run(*arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@
 //! - **Open loop** ([`Load::Rate`]): requests are due at times that don't depend on answers. A request whose time has
 //!   come while all connections are busy waits, and its clock runs. Use it to find the latency at a given load.
 
+pub(crate) mod asking;
 mod connection;
 mod report;
 mod schedule;
@@ -31,7 +32,10 @@ use std::{
 pub use self::report::{Cpu, ErrorCount, Handshakes, LabelReport, Report, Times};
 pub use self::statistics::Surprises;
 use self::worker::Outcome;
-pub(crate) use self::{statistics::Statistics, target::Target};
+pub(crate) use self::{
+    statistics::{Histo, Statistics, histogram, record},
+    target::Target,
+};
 use crate::{
     net::{self, Identity, TlsError},
     scenario::Scenario,

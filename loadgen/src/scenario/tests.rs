@@ -84,7 +84,7 @@ fn the_documentation_s_example_is_a_scenario() {
     let page = include_str!("../../../docs/loadgen.md");
     let (example, _) = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("order.json"), "{}").unwrap();
+    fs::write(folder.path().join("order.json"), "{}").unwrap();
     let scenario = Scenario::parse(example, folder.path()).unwrap();
     assert_eq!((scenario.labels.len(), scenario.groups.len(), scenario.groups[0].sources.len()), (4, 2, 50));
 }
