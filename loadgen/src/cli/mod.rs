@@ -7,6 +7,7 @@ mod origin;
 mod replay;
 mod request;
 mod run;
+mod search;
 
 use std::{
     fmt, fs,
@@ -38,6 +39,8 @@ enum Command {
     Compare(Box<compare::CompareArguments>),
     /// Send a corpus of labelled requests and score what the target blocked
     Replay(Box<replay::ReplayArguments>),
+    /// Find the highest rate that holds a latency and error bound
+    Search(Box<search::SearchArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -67,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => run::run(*arguments),
         Command::Compare(arguments) => compare::run(*arguments),
         Command::Replay(arguments) => replay::run(*arguments),
+        Command::Search(arguments) => search::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

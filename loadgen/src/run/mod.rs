@@ -168,6 +168,14 @@ impl std::error::Error for RunError {}
 ///
 /// See [`RunError`]. Errors of single requests are part of the report.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunError> {
+    run_with_histogram(options, interrupted).map(|(report, _response)| report)
+}
+
+/// As [`run`], with the response times of an open loop.
+pub(crate) fn run_with_histogram(
+    options: &Options,
+    interrupted: &AtomicBool,
+) -> Result<(Report, Histo), RunError> {
     check(options)?;
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
@@ -196,7 +204,8 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
         let outcome = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
         total.add(&outcome.and_then(|outcome| outcome).map_err(RunError::Thread)?);
     }
-    Ok(Report::new(options, &target.traffic.labels, threads, was_interrupted, &total))
+    let report = Report::new(options, &target.traffic.labels, threads, was_interrupted, &total);
+    Ok((report, total.statistics.response))
 }
 
 /// How long before the first request threads and connections get to be up.
