@@ -8,6 +8,7 @@
 //! - **Open loop** ([`Load::Rate`]): requests are due at times that don't depend on answers. A request whose time has
 //!   come while all connections are busy waits, and its clock runs. Use it to find the latency at a given load.
 
+mod arrivals;
 pub(crate) mod asking;
 mod connection;
 mod report;
@@ -56,6 +57,55 @@ pub enum Load {
     Closed,
     /// This many requests a second over all threads, at even distances, whatever the answers do. More than 0.
     Rate(f64),
+    /// On average this many requests a second over all threads, at random distances, as of many users who don't know of
+    /// each other: arrivals come in bursts. The same seed and number of threads give the same times.
+    Poisson {
+        /// Requests a second; more than 0.
+        rate: f64,
+        /// Where the random numbers begin.
+        seed: u64,
+    },
+    /// From one number of requests a second to another, in the time that the run measures; both more than 0. The warm-up
+    /// has the first.
+    Ramp {
+        /// Requests a second at the beginning.
+        from: f64,
+        /// Requests a second at the end.
+        to: f64,
+        /// So many steps of equal length, the first at `from` and the last at `to`; 0 for a smooth ramp.
+        steps: u32,
+    },
+}
+
+impl Load {
+    /// Requests a second that are due on average; `None` in a closed loop.
+    #[must_use]
+    pub fn mean_rate(self) -> Option<f64> {
+        match self {
+            Self::Closed => None,
+            Self::Rate(rate) | Self::Poisson { rate, .. } => Some(rate),
+            Self::Ramp { from, to: _, steps: 1 } => Some(from),
+            Self::Ramp { from, to, .. } => Some((from + to) / 2.0),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("closed loop"),
+            Self::Rate(rate) => write!(formatter, "open loop at {rate} requests/s"),
+            Self::Poisson { rate, seed } => {
+                write!(formatter, "open loop, Poisson arrivals at {rate} requests/s with seed {seed}")
+            }
+            Self::Ramp { from, to, steps: 0 } => {
+                write!(formatter, "open loop from {from} to {to} requests/s")
+            }
+            Self::Ramp { from, to, steps } => {
+                write!(formatter, "open loop from {from} to {to} requests/s in {steps} steps")
+            }
+        }
+    }
 }
 
 /// When a run ends.
@@ -216,9 +266,17 @@ pub(crate) fn lead(connections: usize) -> Duration {
 
 pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
+    let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= 1e8;
     match options.load {
-        Load::Rate(rate) if !(rate.is_finite() && rate > 0.0 && rate <= 1e8) => {
+        Load::Rate(rate) | Load::Poisson { rate, .. } if !is_rate(rate) => {
             wrong("the rate must be over 0 and at most 100 million requests a second")
+        }
+        Load::Ramp { from, to, .. } if !(is_rate(from) && is_rate(to)) => {
+            wrong("both rates must be over 0 and at most 100 million requests a second")
+        }
+        Load::Ramp { steps: 10_001.., .. } => wrong("a ramp has at most 10000 steps"),
+        Load::Ramp { .. } if matches!(options.limit, Limit::Requests(_)) => {
+            wrong("a ramp needs a duration, not a number of requests")
         }
         _ if options.connections == 0 || options.connections > 1_000_000 => {
             wrong("connections: 1 to 1000000")
