@@ -7,6 +7,7 @@
 //! with client certificates on either side.
 
 pub mod compare;
+pub mod diff;
 mod http;
 mod net;
 pub mod origin;

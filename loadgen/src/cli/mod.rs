@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 failed or not valid, 2 wrong usage.
 
 mod compare;
+mod diff;
 mod origin;
 mod replay;
 mod request;
@@ -41,6 +42,8 @@ enum Command {
     Replay(Box<replay::ReplayArguments>),
     /// Find the highest rate that holds a latency and error bound
     Search(Box<search::SearchArguments>),
+    /// Compare two JSON reports, with tolerances and an exit code
+    Diff(Box<diff::DiffArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -71,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(*arguments),
         Command::Replay(arguments) => replay::run(*arguments),
         Command::Search(arguments) => search::run(*arguments),
+        Command::Diff(arguments) => diff::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
