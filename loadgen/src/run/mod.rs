@@ -148,6 +148,8 @@ pub struct Options {
     pub insecure: bool,
     /// Resume TLS sessions on new connections. Default: true.
     pub resume: bool,
+    /// Use a connection for more than one request. Default: true.
+    pub keep_alive: bool,
     /// How long a connection's set-up, and then each answer, may take.
     pub timeout: Duration,
 }
@@ -171,6 +173,7 @@ impl Options {
             identity: None,
             insecure: false,
             resume: true,
+            keep_alive: true,
             timeout: Duration::from_secs(10),
         }
     }
