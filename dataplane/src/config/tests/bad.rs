@@ -206,11 +206,40 @@ path = "/x"
             r#"weir.toml:16:9: server[1].location[0].match: found "prefixx""#,
             "weir.toml:17:18: server[1].location[0].block_response: block_response is not supported in this version",
             r#"weir.toml:18:10: server[1].location[0].origin: found "no", which no [[origin]] has as its name"#,
+            r#"weir.toml:20:9: server[1].location[1].match: found "regex": regex locations are not supported in this version"#,
             r#"weir.toml:22:12: server[1].location[1].limits.head_bytes: unknown key "head_bytes""#,
             r#"weir.toml:27:8: server[1].location[3].path: found a second location "prefix /x""#,
             r#"weir.toml:31:1: server[1].location[5].path: [[server.location]] has no "path""#,
         ],
     );
+}
+
+#[test]
+fn a_catch_all_host_is_no_host() {
+    assert_errors(
+        "[[server]]\nname = \"b\"\norigin = \"app\"\nhosts = [\"_\", \"_a.example\"]\n",
+        &[
+            r#"weir.toml:14:10: server[1].hosts[0]: found "_", allowed is a host name, or "*." and a host name; default = true"#,
+        ],
+    );
+}
+
+#[test]
+fn modifiers_of_locations_have_a_key_of_their_own() {
+    for (path, advice) in [
+        ("= /x", r#"write path = "/x" with match = "exact""#),
+        ("^~ /x", r#"write path = "/x" with match = "prefix_final""#),
+        ("~ /x", "regex locations are not supported in this version; write path = "),
+        ("~* /x", "regex locations are not supported in this version; write path = "),
+        ("x", r#"write "/x""#),
+    ] {
+        assert_errors(
+            &format!("[[server]]\nname = \"b\"\norigin = \"app\"\n[[server.location]]\npath = \"{path}\"\n"),
+            &[&format!(
+                "weir.toml:15:8: server[1].location[0].path: found \"{path}\", allowed is a path that begins with /; {advice}"
+            )],
+        );
+    }
 }
 
 #[test]
