@@ -3,9 +3,12 @@
 //! Exit codes: 0 fine, 1 failed or not valid, 2 wrong usage.
 
 mod compare;
+mod diff;
 mod origin;
+mod replay;
 mod request;
 mod run;
+mod search;
 
 use std::{
     fmt, fs,
@@ -35,6 +38,12 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Compare targets that do the same work, in short slices that take turns
     Compare(Box<compare::CompareArguments>),
+    /// Send a corpus of labelled requests and score what the target blocked
+    Replay(Box<replay::ReplayArguments>),
+    /// Find the highest rate that holds a latency and error bound
+    Search(Box<search::SearchArguments>),
+    /// Compare two JSON reports, with tolerances and an exit code
+    Diff(Box<diff::DiffArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -63,6 +72,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Origin(arguments) => origin::run(*arguments),
         Command::Run(arguments) => run::run(*arguments),
         Command::Compare(arguments) => compare::run(*arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
+        Command::Search(arguments) => search::run(*arguments),
+        Command::Diff(arguments) => diff::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

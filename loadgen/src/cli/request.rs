@@ -43,6 +43,9 @@ pub(super) struct RequestArguments {
     /// Do not resume TLS sessions
     #[arg(long)]
     no_resumption: bool,
+    /// A new connection for each request
+    #[arg(long)]
+    new_connections: bool,
     /// How long a connection's set-up, and then each answer, may take
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
@@ -75,6 +78,7 @@ impl RequestArguments {
                 .map(|(certificate, private_key)| Identity { certificate, private_key }),
             insecure: self.insecure,
             resume: !self.no_resumption,
+            keep_alive: !self.new_connections,
             timeout: self.timeout,
             ..defaults
         })

@@ -16,7 +16,7 @@ use super::{Failure, interrupted, request::RequestArguments, write_report};
 /// and latency counts from then; `--closed` is a closed loop, where each connection waits for its answer before it sends
 /// again, which shows the highest throughput and the time of service, but not what waiting users would see.
 #[derive(Args)]
-#[command(group(ArgGroup::new("load").required(true).args(["rate", "closed"])))]
+#[command(group(ArgGroup::new("load").required(true).args(["rate", "ramp", "closed"])))]
 pub(super) struct RunArguments {
     /// Where to: http:// or https://, host, port, path and query
     #[arg(long, value_name = "URL")]
@@ -24,6 +24,18 @@ pub(super) struct RunArguments {
     /// Open loop: requests a second, over all connections
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
+    /// Open loop: requests a second that grow or shrink from the one to the other in the run's duration, as in 100-5000
+    #[arg(long, value_name = "R-R", value_parser = parse_ramp)]
+    ramp: Option<(f64, f64)>,
+    /// In so many steps of equal length [default: smooth]
+    #[arg(long, value_name = "N", default_value = "0", requires = "ramp")]
+    steps: u32,
+    /// With --rate: random distances between requests, as of many users who don't know of each other
+    #[arg(long, requires = "rate")]
+    poisson: bool,
+    /// Where the random distances begin
+    #[arg(long, value_name = "N", default_value = "1", requires = "poisson")]
+    seed: u64,
     /// Closed loop: each connection sends when its last answer is complete
     #[arg(long)]
     closed: bool,
@@ -69,7 +81,13 @@ pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
 fn options(arguments: RunArguments) -> Result<Options, Failure> {
     let options = arguments.request.options(&arguments.url)?;
     Ok(Options {
-        load: arguments.rate.filter(|_| !arguments.closed).map_or(Load::Closed, Load::Rate),
+        load: match (arguments.rate, arguments.ramp) {
+            _ if arguments.closed => Load::Closed,
+            (Some(rate), _) if arguments.poisson => Load::Poisson { rate, seed: arguments.seed },
+            (Some(rate), _) => Load::Rate(rate),
+            (None, Some((from, to))) => Load::Ramp { from, to, steps: arguments.steps },
+            (None, None) => Load::Closed,
+        },
         limit: match (arguments.requests, arguments.duration) {
             (Some(requests), _) => Limit::Requests(requests),
             (None, Some(duration)) => Limit::Duration(duration),
@@ -79,4 +97,12 @@ fn options(arguments: RunArguments) -> Result<Options, Failure> {
         warm_up: arguments.warm_up,
         ..options
     })
+}
+
+fn parse_ramp(text: &str) -> Result<(f64, f64), String> {
+    let rates = text.split_once('-').map(|(from, to)| (from.trim().parse(), to.trim().parse()));
+    match rates {
+        Some((Ok(from), Ok(to))) => Ok((from, to)),
+        _ => Err(format!("`{text}` is no ramp: write two rates, as in `100-5000`")),
+    }
 }

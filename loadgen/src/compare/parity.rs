@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{CompareError, Contender, Options, report::ParityFound};
-use crate::run::slices::{self, Answered};
+use crate::run::asking::{self, Answered};
 
 /// What must be the same about the answers of all targets. Each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) fn check(options: &Options, contenders: &[Contender]) -> Result<Parit
     let mut first: Option<(&str, Vec<Answered>)> = None;
     for contender in contenders {
         let name = &contender.options.name;
-        let answers = slices::ask(&contender.target, options.request.timeout, options.parity_requests)
+        let answers = asking::ask(&contender.target, options.request.timeout, options.parity_requests)
             .map_err(|why| CompareError::Parity(format!("{name} fails the parity check: {why}")))?;
         let Some((first_name, expected)) = &first else {
             first = Some((name, answers));

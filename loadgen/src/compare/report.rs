@@ -24,7 +24,9 @@ pub struct Report {
     pub host: Host,
     /// `closed` or `open`.
     pub mode: &'static str,
-    /// Requests a second that were due; absent in a closed loop.
+    /// When requests were sent: a sentence for people.
+    pub load: String,
+    /// Requests a second that were due on average; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
     /// What was sent: the method and the size of the body, or `scenario`.
@@ -226,10 +228,8 @@ impl Report {
         Self {
             host: Host::this(),
             mode: if request.load == Load::Closed { "closed" } else { "open" },
-            target_rate: match request.load {
-                Load::Closed => None,
-                Load::Rate(rate) => Some(rate),
-            },
+            load: request.load.to_string(),
+            target_rate: request.load.mean_rate(),
             request: match &request.scenario {
                 Some(_) => "scenario".to_owned(),
                 None => format!("{} with {} body bytes", request.method, request.body.len()),
@@ -369,9 +369,7 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Host { cpu, usable_cores, kernel } = &self.host;
         writeln!(formatter, "{cpu}, {usable_cores} usable cores, Linux {kernel}")?;
-        let load = self
-            .target_rate
-            .map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop, {rate} requests/s"));
+        let load = &self.load;
         writeln!(
             formatter,
             "{}, {load}, {} generator threads; slices of {:.0} ms behind {:.0} ms of warm-up",

@@ -19,11 +19,17 @@ use crate::{
 /// Wait after a connection that could not be set up, so that a dead target isn't asked in a tight loop.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
+/// How much of a body is kept where it is looked at.
+const KEPT_BODY_BYTES: usize = 64 << 20;
+
 /// Why a request has no answer: a kind to count by, and the details.
-struct Failure {
-    kind: &'static str,
-    details: String,
+pub(crate) struct Failure {
+    pub(crate) kind: &'static str,
+    pub(crate) details: String,
 }
+
+/// Status, body (its start, if it is large), and whether the connection stays open.
+pub(crate) type Answered = (u16, Vec<u8>, bool);
 
 /// A complete answer.
 struct Answer {
@@ -92,32 +98,57 @@ impl Client {
         }
     }
 
-    /// Request `number` outside of any schedule, of the kinds in turn: its status, its body, and whether the connection
-    /// stays open. A request that should be closed in place of an answer, and is, has status 0.
+    /// Request `number` outside of any schedule, of the kinds in turn. A request that should be closed in place of an
+    /// answer, and is, has status 0.
     ///
     /// # Errors
     ///
-    /// A sentence about why there is no answer.
-    pub(super) async fn ask(&mut self, number: usize) -> Result<(u16, Vec<u8>, bool), String> {
+    /// Why there is no answer.
+    pub(super) async fn ask(&mut self, number: usize) -> Result<Answered, Failure> {
         let worker = Rc::clone(&self.worker);
         let kinds = &worker.target.traffic.kinds;
         let kind = &kinds[number % kinds.len()];
         let mut random = Random::new(0, number as u64);
         kind.write(&mut self.out, &mut self.scratch, &mut random, number as u64);
-        let explain = |failure: Failure| format!("{} ({})", failure.kind, failure.details);
+        match self.ask_written(kind.is_head, kind.close).await {
+            Err(failure) if kind.expects_end(&failure) => Ok((0, Vec::new(), false)),
+            answered => answered,
+        }
+    }
+
+    /// These bytes outside of any schedule. With `fresh` on a connection of their own; without, on the last one if that
+    /// is open, and once more on a new one if the target closed it before it saw them.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn ask_raw(&mut self, request: &[u8], fresh: bool) -> Result<Answered, Failure> {
+        let is_head = request.starts_with(b"HEAD ");
+        loop {
+            let is_reused = self.transport.is_some();
+            self.out.clear();
+            self.out.extend_from_slice(request);
+            match self.ask_written(is_head, fresh).await {
+                Err(failure) if is_reused && Verdict::of_error(failure.kind) == Verdict::Closed => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn ask_written(&mut self, is_head: bool, close: bool) -> Result<Answered, Failure> {
         if self.transport.is_none() {
-            self.connect().await.map_err(explain)?;
+            self.connect().await?;
         }
         let mut body = Vec::new();
-        let answer = self.exchange(kind.is_head, |data| body.extend_from_slice(data)).await;
-        if kind.close || !answer.as_ref().is_ok_and(|answer| answer.keep_alive) {
+        let keep = |data: &[u8]| {
+            let room = KEPT_BODY_BYTES - body.len();
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        };
+        let answer = self.exchange(is_head, keep).await;
+        if close || !answer.as_ref().is_ok_and(|answer| answer.keep_alive) {
             self.transport = None;
         }
-        match answer {
-            Ok(answer) => Ok((answer.status, body, answer.keep_alive)),
-            Err(failure) if kind.expects_end(&failure) => Ok((0, Vec::new(), false)),
-            Err(failure) => Err(explain(failure)),
-        }
+        answer.map(|answer| (answer.status, body, answer.keep_alive))
     }
 
     async fn request(&mut self, start: Start, kind: &Kind) {

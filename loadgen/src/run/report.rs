@@ -25,7 +25,9 @@ pub struct Report {
     pub url: String,
     /// `closed` or `open`.
     pub mode: &'static str,
-    /// Requests a second that were due; absent in a closed loop.
+    /// When requests were sent: a sentence for people.
+    pub load: String,
+    /// Requests a second that were due on average; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
     /// Connections.
@@ -196,16 +198,14 @@ impl Report {
         let statistics = &outcome.statistics;
         let answers = statistics.answers();
         let elapsed_seconds = outcome.elapsed.as_secs_f64();
-        let open = |histogram| matches!(options.load, Load::Rate(_)).then(|| Times::of(histogram));
+        let open = |histogram| (options.load != Load::Closed).then(|| Times::of(histogram));
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let (used, waiting) = (outcome.cpu.running.as_secs_f64(), outcome.cpu.waiting.as_secs_f64());
         let mut report = Self {
             url: options.url.clone(),
             mode: if options.load == Load::Closed { "closed" } else { "open" },
-            target_rate: match options.load {
-                Load::Closed => None,
-                Load::Rate(rate) => Some(rate),
-            },
+            load: options.load.to_string(),
+            target_rate: options.load.mean_rate(),
             connections: options.connections,
             threads,
             io: if outcome.on_epoll { "epoll" } else { "io_uring" },
@@ -326,15 +326,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loop_kind = match self.target_rate {
-            None => "closed loop: times are service times, without the waiting that a fixed load would see"
-                .to_owned(),
-            Some(rate) => {
-                format!("open loop at {rate} requests/s: response times count from when a request was due")
-            }
+        let meaning = if self.target_rate.is_none() {
+            "times are service times, without the waiting that a fixed load would see"
+        } else {
+            "response times count from when a request was due"
         };
         writeln!(formatter, "{}", self.url)?;
-        writeln!(formatter, "  {loop_kind}")?;
+        writeln!(formatter, "  {}: {meaning}", self.load)?;
         writeln!(formatter, "  {} connections, {} threads on {}", self.connections, self.threads, self.io)?;
         writeln!(
             formatter,

@@ -271,31 +271,3 @@ async fn sleep_until(time: Instant) {
         monoio::time::sleep(left).await;
     }
 }
-
-/// Asks a target `count` times, each kind of request once at least: each answer's status, body, and whether the connection
-/// stays open.
-///
-/// # Errors
-///
-/// A sentence about the first request without an answer. One that should be closed in place of an answer has status 0.
-pub(crate) fn ask(target: &Arc<Target>, timeout: Duration, count: usize) -> Result<Vec<Answered>, String> {
-    let asked = net::run_on_ring(|| async {
-        let watcher = Watcher::new();
-        monoio::spawn(Rc::clone(&watcher).run());
-        let schedule = Schedule::new(Load::Closed, Limit::Requests(1), Instant::now(), Duration::ZERO, 0, 1);
-        let worker =
-            Worker::new(Arc::clone(target), watcher, schedule, Arc::new(Progress::default()), timeout, 1);
-        let mut client = Client::new(Rc::new(worker), 0);
-        let mut answers = Vec::new();
-        for number in 0..count.max(target.traffic.kinds.len()) {
-            let answer = client.ask(number).await;
-            answers.push(answer.map_err(|why| format!("request {} has no answer: {why}", number + 1))?);
-        }
-        client.finish().await;
-        Ok(answers)
-    });
-    asked.map_err(|error| format!("no ring: {error}"))?
-}
-
-/// Status, body, and whether the connection stays open.
-pub(crate) type Answered = (u16, Vec<u8>, bool);

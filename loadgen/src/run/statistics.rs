@@ -199,13 +199,14 @@ impl Statistics {
 }
 
 /// Notes one time.
-pub(super) fn record(histogram: &mut Histo, time: Duration) {
+pub(crate) fn record(histogram: &mut Histo, time: Duration) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     // Both kinds of histogram take every value up to this.
     let _recorded = histogram.record(nanoseconds.min(LONGEST_NANOSECONDS));
 }
 
-fn histogram() -> Histo {
+/// An empty histogram of times.
+pub(crate) fn histogram() -> Histo {
     // The bounds are constants within what the histogram allows.
     Histogram::new_with_bounds(1, LONGEST_NANOSECONDS, SIGNIFICANT_DIGITS).expect("valid histogram bounds")
 }

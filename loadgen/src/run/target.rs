@@ -88,13 +88,14 @@ fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
     let Some(scenario) = &options.scenario else {
         let request = request_bytes(options, url).map_err(RunError::Request)?;
         let tls = tls(url.host, own_identity, options.resume)?;
-        return Ok(Traffic::single(request, options.method == "HEAD", tls));
+        return Ok(Traffic::single(request, options.method == "HEAD", options.keep_alive, tls));
     };
     let name = scenario.server_name.as_deref().unwrap_or(url.host);
     let groups = scenario.groups.iter().map(|group| {
         tls(name, group.identity.as_ref().or(own_identity), group.resume.unwrap_or(options.resume))
     });
-    Ok(Traffic::of_scenario(scenario, url.authority, groups.collect::<Result<_, _>>()?))
+    let groups = groups.collect::<Result<_, _>>()?;
+    Ok(Traffic::of_scenario(scenario, url.authority, options.keep_alive, groups))
 }
 
 fn client_tls(

@@ -57,11 +57,11 @@ impl Traffic {
     pub(super) fn single(
         bytes: Vec<u8>,
         is_head: bool,
+        keep_alive: bool,
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     ) -> Self {
         let kind = Kind { label: None, is_head, close: false, expect: None, bytes: Bytes::Fixed(bytes) };
-        let group =
-            ClientGroup { share: 1, sources: Vec::new(), keep_alive: true, tls, requests: vec![(0, 1)] };
+        let group = ClientGroup { share: 1, sources: Vec::new(), keep_alive, tls, requests: vec![(0, 1)] };
         Self {
             seed: 0,
             block_statuses: vec![403],
@@ -75,6 +75,7 @@ impl Traffic {
     pub(super) fn of_scenario(
         scenario: &Scenario,
         authority: &str,
+        keep_alive: bool,
         tls: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
     ) -> Self {
         let kinds = scenario.requests.iter().map(|request| Kind {
@@ -87,7 +88,7 @@ impl Traffic {
         let groups = scenario.groups.iter().zip(tls).map(|(group, tls)| ClientGroup {
             share: group.share,
             sources: group.sources.clone(),
-            keep_alive: group.keep_alive,
+            keep_alive: group.keep_alive && keep_alive,
             tls,
             requests: group.requests.clone(),
         });
@@ -199,7 +200,7 @@ mod tests {
     fn traffic(text: &str) -> Traffic {
         let scenario = Scenario::parse(text, Path::new(".")).unwrap();
         let groups = scenario.groups.len();
-        Traffic::of_scenario(&scenario, "a:1", vec![None; groups])
+        Traffic::of_scenario(&scenario, "a:1", true, vec![None; groups])
     }
 
     fn request(traffic: &Traffic, group: usize, number: u64) -> String {
