@@ -4,13 +4,16 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help deps toolchain build demo test lint bench
+.PHONY: help deps toolchain build demo test lint bench soak
 
 CARGO ?= cargo
 # Where rustup puts cargo; a shell that was not opened anew since doesn't know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # The oldest Rust that the workspace declares.
 export RUST_MIN := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# Seeds of `make soak`; `make test` tries 50.
+SEEDS ?= 300
 
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
@@ -36,6 +39,9 @@ lint: toolchain ## Run the format check and the lints
 	@sh -c "$$ADD_COMPONENTS"
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
+	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
 
 bench: deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches

@@ -168,9 +168,18 @@ impl Arena {
         self.values.push(Value { span, node, place, depth });
     }
 
-    /// Whether there is no room for more values, so that going on is useless.
-    pub(crate) fn is_full(&self) -> bool {
-        self.values.len() >= self.limits.values || self.bytes.len() >= self.limits.decoded_bytes
+    /// Whether there is no room for more values, so that going on is useless. Ask only when there is more to add: that
+    /// it is left out is noted.
+    pub(crate) fn is_full(&mut self) -> bool {
+        if self.values.len() >= self.limits.values {
+            self.hit_limit(OverLimit::Values);
+            return true;
+        }
+        if self.bytes.len() >= self.limits.decoded_bytes {
+            self.hit_limit(OverLimit::DecodedBytes);
+            return true;
+        }
+        false
     }
 
     /// The index of the value that the byte before offset `end` belongs to.

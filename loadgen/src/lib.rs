@@ -1,16 +1,26 @@
 //! Load generator and origin stub for HTTP/1.1 proxies and web application firewalls.
 //!
 //! [`origin`] is the far end of a test: a server that answers as it is told and writes down what reached it.
-//! [`run`] is the near end: it sends requests and measures the answers. Both use one thread per core on io_uring (on
-//! epoll where the kernel refuses io_uring) and speak TLS with client certificates on either side.
+//! [`run`] is the near end: it sends requests and measures the answers. [`compare`] is the near end of several targets
+//! that take turns, [`replay`] sends a corpus and scores what was blocked, [`search`] finds the
+//! highest rate that holds a bound. All use one thread per core on io_uring (on epoll where the kernel refuses io_uring) and speak TLS
+//! with client certificates on either side.
 
+pub mod compare;
+pub mod diff;
 mod http;
 mod net;
 pub mod origin;
+mod processes;
+pub mod replay;
 pub mod run;
+pub mod scenario;
+pub mod search;
 pub mod units;
+mod verdict;
 
 pub use net::{Identity, TlsError, default_threads};
+pub use verdict::Verdict;
 
 /// Checks a header field that a user typed: a token, and text that can't start another line.
 pub(crate) fn check_header(name: &str, value: &str) -> Result<(), String> {

@@ -131,3 +131,25 @@ fn exit_codes_tell_usage_from_failure() {
         assert!(error.contains(text), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn diff_tells_worse_from_fine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (before, after) = (path("before"), path("after"));
+    std::fs::write(&before, r#"{"rate": 100, "service_time": {"p99": 100}}"#).unwrap();
+    std::fs::write(&after, r#"{"rate": 100, "service_time": {"p99": 110}}"#).unwrap();
+    let cases: [(&[&str], i32); 5] = [
+        (&["diff", &before, &after], 1),
+        (&["diff", &before, &after, "--tolerance", "p99=15"], 0),
+        (&["diff", &after, &before], 0),
+        (&["diff", &before, &after, "--tolerance", "much"], 2),
+        (&["diff", &before, "/does/not/exist"], 2),
+    ];
+    for (arguments, code) in cases {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+    }
+    let text = output(&["diff", &before, &after]).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("WORSE by 10.0 %, tolerated 5.0 %"));
+}

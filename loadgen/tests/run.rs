@@ -57,6 +57,37 @@ fn an_open_loop_sends_at_its_rate_and_counts_from_the_due_time() {
 }
 
 #[test]
+fn each_request_can_have_a_connection_of_its_own() {
+    let certificates = Certificates::new();
+    let tls = Some(certificates.mutual_tls());
+    let origin = spawn(OriginOptions { tls, ..OriginOptions::default() }).unwrap();
+    let mut options = requests(&format!("https://localhost:{}/", origin.address().port()), 50);
+    options.ca = Some(certificates.path("server-ca.pem"));
+    options.identity = Some(certificates.identity("client"));
+    (options.keep_alive, options.resume) = (false, false);
+    let report = start(&options);
+    assert!(report.errors.is_empty(), "{report}");
+    // One is counted more where a connection was made and no request was left for it.
+    assert!((50..=57).contains(&report.handshakes.full) && report.handshakes.resumed == 0, "{report}");
+}
+
+#[test]
+fn arrivals_can_be_random_or_grow() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = requests(&format!("http://{}/", origin.address()), 300);
+    options.load = Load::Poisson { rate: 2000.0, seed: 4 };
+    let report = start(&options);
+    assert_eq!((report.requests, report.missed), (300, 0), "{report}");
+    assert!(report.load.contains("Poisson") && report.target_rate == Some(2000.0), "{report}");
+    options.load = Load::Ramp { from: 100.0, to: 900.0, steps: 0 };
+    options.limit = Limit::Duration(Duration::from_millis(400));
+    let report = start(&options);
+    assert_eq!(report.requests + report.missed, 200, "{report}");
+    options.limit = Limit::Requests(1);
+    assert!(matches!(run(&options, &AtomicBool::new(false)), Err(RunError::Request(_))));
+}
+
+#[test]
 fn a_target_that_cannot_keep_up_makes_an_open_loop_invalid() {
     let origin = spawn(OriginOptions::default()).unwrap();
     let mut options = Options::new(&format!("http://{}/?delay=50ms", origin.address()));

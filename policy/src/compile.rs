@@ -7,9 +7,9 @@ use crate::hosts::{self, Hosts};
 use crate::lists::Lists;
 use crate::locations::{Entry, Locations};
 use crate::mode::{Mode, Override};
-use crate::path;
+use crate::path::{Path, PathScratch};
 use crate::policy::{HeaderMap, Location, Policy, SetBy};
-use crate::rules::{Rules, is_header_name};
+use crate::rules::{Known, Rules, is_header_name};
 use crate::source::{ContextSource, MatchKind, PolicySource, ServerSource};
 
 /// A policy, and what is odd about its source.
@@ -75,6 +75,9 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
     check_lists(source, &mut remarks);
     if !remarks.errors.is_empty() {
         return Err(remarks.errors);
+    }
+    for location in &mut locations {
+        location.known_instance = rules.instance(&location.instance);
     }
     let modes = Policy::mode_table(&mut locations);
     let policy = Policy {
@@ -188,8 +191,8 @@ fn check_path(path: &str, place: &Place, remarks: &mut Remarks) {
         remarks.error(place, "path", "it holds a `?`, but locations see no query", "a path alone");
         return;
     }
-    let mut buffer = Vec::new();
-    let normal = path::normalise(path.as_bytes(), &mut buffer);
+    let mut scratch = PathScratch::default();
+    let normal = Path::normalise(path.as_bytes(), &mut scratch).bytes;
     if normal != path.as_bytes() {
         let normal = String::from_utf8_lossy(normal);
         remarks.warn(place, format!("requests are compared after normalisation: `{normal}` may be meant"));
@@ -251,6 +254,7 @@ fn location(source: &PolicySource, server: usize, index: Option<usize>) -> Locat
         index: index.map(|index| index as u32),
         application,
         instance: application.to_string().into(),
+        known_instance: Known::default(),
         disable_acl: contexts.iter().find_map(|(_, context)| context.disable_acl).unwrap_or(false),
         local_mode,
         allow_override: contexts.iter().find_map(set_override).unwrap_or((Override::On, SetBy::Default)),

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::hosts::Host;
 use crate::mode::{Mode, Override};
+use crate::path::{Path, PathScratch};
 use crate::policy::{ModeSource, Policy, RequestFacts, Resolution, Scratch, SetBy};
 use crate::rules::Facts;
 use crate::source::List;
@@ -86,8 +88,9 @@ impl Policy {
         let location = &self.locations[resolution.location.0 as usize];
         let (local, set_by) = location.mapped_mode(facts.headers).unwrap_or(location.local_mode);
         let (policy, policy_set_by) = location.allow_override;
-        let mut buffer = Vec::new();
-        let path = crate::path::normalise(facts.path, &mut buffer);
+        let (mut host, mut path) = (Vec::new(), PathScratch::default());
+        let host = Host::read(facts.host, &mut host);
+        let path = Path::normalise(facts.path, &mut path);
         let server = self.server_name(resolution.server).to_owned();
         let location_path = self.location_path(resolution.location).map(str::to_owned);
         let name = |set_by| match set_by {
@@ -102,7 +105,7 @@ impl Policy {
             local_mode: Sourced { value: local, from: name(set_by) },
             mode_allow_override: Sourced { value: policy, from: name(policy_set_by) },
             rules: self.rules.explain(
-                &Facts { request: facts, path, instance: location.instance.as_bytes() },
+                &Facts { request: facts, host, path, instance: location.instance.as_bytes() },
                 policy,
                 local,
             ),
@@ -112,7 +115,7 @@ impl Policy {
             list_entry: resolution
                 .list
                 .and_then(|list| self.list_match(list, client, &resolution, now_unix_seconds)),
-            normalised_path: String::from_utf8_lossy(path).into_owned(),
+            normalised_path: String::from_utf8_lossy(path.bytes).into_owned(),
             resolution,
             location: location_path.clone(),
             server: server.clone(),

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use crate::bytes;
+
 /// Which server answers which name.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     exact: HashMap<Box<[u8]>, u32, ahash::RandomState>,
     /// By what follows `*.`.
     wildcard: HashMap<Box<[u8]>, u32, ahash::RandomState>,
-    /// The most labels that a wildcard's suffix has: longer suffixes of a Host value needn't be looked up.
-    wildcard_labels: usize,
+    /// The fewest and the most labels that a wildcard's suffix has: others needn't be looked up.
+    wildcard_labels: (usize, usize),
     /// Answers all other names.
     default: u32,
 }
@@ -20,7 +22,10 @@ impl Hosts {
         let mut hosts = Self { default, ..Self::default() };
         for (pattern, server) in patterns {
             if let Some(suffix) = pattern.strip_prefix("*.") {
-                hosts.wildcard_labels = hosts.wildcard_labels.max(suffix.split('.').count());
+                let labels = suffix.split('.').count();
+                let (fewest, most) = hosts.wildcard_labels;
+                let fewest = if hosts.wildcard.is_empty() { labels } else { fewest.min(labels) };
+                hosts.wildcard_labels = (fewest, most.max(labels));
                 hosts.wildcard.insert(suffix.as_bytes().into(), server);
             } else {
                 hosts.exact.insert(pattern.into_bytes().into(), server);
@@ -29,36 +34,75 @@ impl Hosts {
         hosts
     }
 
-    /// The server for a Host value as received; `buffer` is overwritten.
-    pub(crate) fn find(&self, host: &[u8], buffer: &mut Vec<u8>) -> u32 {
-        let name = bare_name(host);
+    /// The server that answers a name.
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8]) -> u32 {
         if name.is_empty() {
             return self.default;
         }
-        buffer.clear();
-        buffer.extend_from_slice(name);
-        buffer.make_ascii_lowercase();
-        if let Some(&server) = self.exact.get(buffer.as_slice()) {
+        if let Some(&server) = self.exact.get(name) {
             return server;
         }
-        if self.wildcard_labels == 0 {
-            return self.default;
-        }
-        // from the right, so that at most `wildcard_labels` suffixes are looked up however long the name is
-        let dots = memchr::memrchr_iter(b'.', buffer).take(self.wildcard_labels);
-        let longest_last = dots.filter_map(|dot| self.wildcard.get(&buffer[dot + 1..]));
+        if self.wildcard.is_empty() { self.default } else { self.find_wildcard(name) }
+    }
+
+    fn find_wildcard(&self, name: &[u8]) -> u32 {
+        // from the right, so that no more suffixes are looked up than wildcards have labels, however long the name is
+        let (fewest, most) = self.wildcard_labels;
+        let dots = memchr::memrchr_iter(b'.', name).take(most).skip(fewest - 1);
+        let longest_last = dots.filter_map(|dot| self.wildcard.get(&name[dot + 1..]));
         longest_last.last().copied().unwrap_or(self.default)
     }
 }
 
-/// The name without port and without the dot of the root.
-fn bare_name(host: &[u8]) -> &[u8] {
-    let name = if host.first() == Some(&b'[') {
-        memchr::memchr(b']', host).map_or(host, |end| &host[..=end])
-    } else {
-        memchr::memrchr(b':', host).map_or(host, |colon| &host[..colon])
-    };
-    name.strip_suffix(b".").unwrap_or(name)
+/// A Host value in lower case and without the dot of the root.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host<'a> {
+    /// With the port, if there is one.
+    pub(crate) value: &'a [u8],
+    /// What `value` starts with: all before the port.
+    pub(crate) name: &'a [u8],
+}
+
+impl<'a> Host<'a> {
+    /// Reads a Host value as received; `buffer` is overwritten.
+    #[inline]
+    pub(crate) fn read(received: &[u8], buffer: &'a mut Vec<u8>) -> Self {
+        // it only grows: what an earlier host left behind isn't looked at
+        let words = received.len().div_ceil(8);
+        if buffer.len() < words * 8 {
+            buffer.resize(words * 8, 0);
+        }
+        let mut places = buffer.as_chunks_mut().0.iter_mut();
+        let mut last_colon = None;
+        bytes::for_each_word(received, |start, word| {
+            if let Some(place) = places.next() {
+                *place = bytes::lower(word).to_le_bytes();
+            }
+            let colons = bytes::matching(word, b':');
+            if colons != 0 {
+                last_colon = Some(start + bytes::last(colons));
+            }
+        });
+        let mut length = received.len();
+        let mut name_length = if received.first() == Some(&b'[') {
+            memchr::memchr(b']', received).map_or(length, |end| end + 1)
+        } else {
+            last_colon.unwrap_or(length)
+        };
+        if buffer[..name_length].last() == Some(&b'.') {
+            buffer.copy_within(name_length..length, name_length - 1);
+            name_length -= 1;
+            length -= 1;
+        }
+        let value = &buffer[..length];
+        Self { value, name: &value[..name_length] }
+    }
+
+    /// Whether the value has a port.
+    pub(crate) const fn has_port(&self) -> bool {
+        self.name.len() < self.value.len()
+    }
 }
 
 /// The form in which a server's host pattern is compared, or what is wrong with it.
@@ -116,7 +160,32 @@ mod tests {
         ];
         let hosts = hosts();
         for (host, server) in table {
-            assert_eq!(hosts.find(host.as_bytes(), &mut Vec::new()), server, "{host}");
+            let mut buffer = b"left over".to_vec();
+            assert_eq!(hosts.find(Host::read(host.as_bytes(), &mut buffer).name), server, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_its_name_and_maybe_a_port() {
+        let table = [
+            ("", "", ""),
+            ("A", "a", "a"),
+            ("a.example.", "a.example", "a.example"),
+            ("Shop.Example.Org:8080", "shop.example.org:8080", "shop.example.org"),
+            ("shop.example.org.:80", "shop.example.org:80", "shop.example.org"),
+            ("a:", "a:", "a"),
+            (":80", ":80", ""),
+            (".", "", ""),
+            ("[::A]", "[::a]", "[::a]"),
+            ("[::A]:1", "[::a]:1", "[::a]"),
+            ("[::a", "[::a", "[::a"),
+            ("a:1:2", "a:1:2", "a:1"),
+        ];
+        for (received, value, name) in table {
+            let mut buffer = b"left over".to_vec();
+            let host = Host::read(received.as_bytes(), &mut buffer);
+            assert_eq!((host.value, host.name), (value.as_bytes(), name.as_bytes()), "{received}");
+            assert_eq!(host.has_port(), value != name, "{received}");
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! The crate knows no socket, no file and no clock.
 
+mod bytes;
 mod compile;
 mod error;
 mod explain;
@@ -13,6 +14,7 @@ mod hosts;
 mod lists;
 mod locations;
 mod mode;
+mod names;
 mod path;
 mod point;
 mod policy;

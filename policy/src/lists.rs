@@ -81,8 +81,8 @@ impl Lists {
         sorted.sort_unstable_by_key(|&(network, index)| (bounds(network).0, network.prefix_len(), index));
         let (ipv4, ipv6): (Vec<_>, Vec<_>) =
             sorted.into_iter().partition(|(network, _)| network.addr().is_ipv4());
-        lists.ipv4 = Ranges::new(lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
-        lists.ipv6 = Ranges::new(lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
+        lists.ipv4 = Ranges::new(&lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
+        lists.ipv6 = Ranges::new(&lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
         lists
     }
 
@@ -203,31 +203,62 @@ fn start_range(ranges: &mut Vec<(u128, u32)>, start: u128, network: u32) {
 }
 
 /// Adjoining ranges that cover all addresses, found by their starts.
+///
+/// The addresses between the lowest and the highest start are cut into blocks of one size, about as many as there are
+/// ranges; an index over the blocks leaves a handful of ranges to search, and none where a whole block is in one range.
 #[derive(Debug, Default)]
 struct Ranges<N> {
-    /// Start and innermost network.
-    ranges: Vec<(N, u32)>,
-    /// The start of every block of `BLOCK` ranges: few enough to stay in the cache.
-    block_starts: Vec<N>,
+    starts: Box<[N]>,
+    /// The innermost network of each range.
+    networks: Box<[u32]>,
+    /// The range that the first address of each block is in; and the last range, as the end of the last block.
+    blocks: Box<[u32]>,
+    /// The first address of the first block: where the second range starts.
+    base: N,
+    /// A block has 2 to the power of this addresses.
+    block_bits: u32,
 }
 
-/// Ranges in a block: a few cache lines.
-const BLOCK: usize = 16;
-
-impl<N: Copy + Ord> Ranges<N> {
-    fn new(ranges: Vec<(u128, u32)>, narrow: fn(u128) -> N) -> Self {
-        let ranges: Vec<(N, u32)> =
-            ranges.into_iter().map(|(start, network)| (narrow(start), network)).collect();
-        let block_starts = ranges.iter().step_by(BLOCK).map(|&(start, _)| start).collect();
-        Self { ranges, block_starts }
+impl<N: Copy + Ord + Into<u128>> Ranges<N> {
+    /// The first of the ranges starts at the lowest address.
+    fn new(ranges: &[(u128, u32)], narrow: fn(u128) -> N) -> Self {
+        let base = ranges.get(1).map_or(0, |&(start, _)| start);
+        let span = ranges.last().map_or(0, |&(start, _)| start - base);
+        let index_bits = ranges.len().max(2).ilog2();
+        let block_bits = (u128::BITS - span.leading_zeros()).saturating_sub(index_bits);
+        let block_count = (span >> block_bits) + 1;
+        let mut blocks = Vec::with_capacity(block_count as usize + 1);
+        let mut range = 0;
+        for block in 0..block_count {
+            let first = base + (block << block_bits);
+            while ranges.get(range + 1).is_some_and(|&(start, _)| start <= first) {
+                range += 1;
+            }
+            blocks.push(range as u32);
+        }
+        blocks.push(ranges.len() as u32 - 1);
+        Self {
+            starts: ranges.iter().map(|&(start, _)| narrow(start)).collect(),
+            networks: ranges.iter().map(|&(_, network)| network).collect(),
+            blocks: blocks.into(),
+            base: narrow(base),
+            block_bits,
+        }
     }
 
     fn find(&self, address: N) -> u32 {
-        // the first range starts at the lowest address, so that neither search comes out at 0 (but in an empty table)
-        let block = self.block_starts.partition_point(|&start| start <= address).saturating_sub(1) * BLOCK;
-        let ranges = &self.ranges[block..self.ranges.len().min(block + BLOCK)];
-        let within = ranges.partition_point(|&(start, _)| start <= address);
-        ranges.get(within.wrapping_sub(1)).map_or(NONE, |&(_, network)| network)
+        if address < self.base {
+            return self.networks.first().copied().unwrap_or(NONE);
+        }
+        if self.starts.last().is_none_or(|&last| last <= address) {
+            return self.networks.last().copied().unwrap_or(NONE);
+        }
+        let block = (address.into() - self.base.into()) >> self.block_bits;
+        let Some(&[from, to]) = self.blocks.get(block as usize..).and_then(<[u32]>::first_chunk) else {
+            return NONE;
+        };
+        let candidates = &self.starts[from as usize + 1..=to as usize];
+        self.networks[from as usize + candidates.partition_point(|&start| start <= address)]
     }
 }
 
@@ -316,6 +347,52 @@ mod tests {
             [of(1), of(2), of(3), of(-1)],
             [Some(List::Deny), Some(List::Deny), None, Some(List::Allow)]
         );
+    }
+
+    /// Few and many networks, close together and far apart, asked at and beside their ends.
+    #[test]
+    fn an_address_is_found_where_a_search_through_all_entries_finds_it() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 20
+        };
+        for count in [0, 1, 2, 3, 5, 40, 300] {
+            let entries: Vec<ListEntry> = (0..count)
+                .map(|index| {
+                    let near = index % 3 == 0;
+                    let address = if index % 2 == 0 {
+                        IpAddr::V4(
+                            (if near { 0x0a00_0000 | random() as u32 & 0xffff } else { random() as u32 })
+                                .into(),
+                        )
+                    } else {
+                        let low = u128::from(random()) << 16;
+                        IpAddr::V6((if near { 0x2001_0db8 << 96 | low } else { low << 64 | low }).into())
+                    };
+                    let longest = if address.is_ipv4() { 32 } else { 128 };
+                    let prefix = longest - (random() % 20) as u8;
+                    let address = IpNet::new(address, prefix).unwrap().trunc();
+                    ListEntry { address, ..entry(List::Gray, "::") }
+                })
+                .collect();
+            let lists = Lists::new(&entries);
+            for end in entries.iter().flat_map(|entry| [entry.address.network(), entry.address.broadcast()]) {
+                let beside = |step: i8| match end {
+                    IpAddr::V4(ipv4) => IpAddr::V4(u32::from(ipv4).wrapping_add_signed(step.into()).into()),
+                    IpAddr::V6(ipv6) => IpAddr::V6(u128::from(ipv6).wrapping_add_signed(step.into()).into()),
+                };
+                for address in [beside(-1), end, beside(1)] {
+                    let holds = entries.iter().any(|entry| entry.address.contains(&address));
+                    assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+                }
+            }
+            for address in ["0.0.0.0", "255.255.255.255", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
+                let address = address.parse().unwrap();
+                let holds = entries.iter().any(|entry| entry.address.contains(&address));
+                assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+            }
+        }
     }
 
     #[test]

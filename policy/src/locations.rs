@@ -1,5 +1,7 @@
 //! From the path to the location: one radix tree per server, walked once, at a cost of the path's length.
 
+use crate::bytes;
+
 /// No node, no location.
 const NONE: u32 = u32::MAX;
 
@@ -16,6 +18,8 @@ pub(crate) struct Locations {
 
 #[derive(Debug, Clone, Copy)]
 struct Node {
+    /// What the label starts with; as zeros behind its end.
+    label_word: u64,
     label_start: u32,
     label_length: u32,
     /// The children are neighbours.
@@ -47,6 +51,7 @@ impl Locations {
     fn reserve(&mut self, count: usize) -> u32 {
         let start = self.nodes.len();
         let empty = Node {
+            label_word: 0,
             label_start: 0,
             label_length: 0,
             children_start: 0,
@@ -70,6 +75,7 @@ impl Locations {
         if let Some(first) = entries.first() {
             self.labels.extend_from_slice(&first.path[from..to]);
             self.first_bytes[node as usize] = first.path.get(from).copied().unwrap_or(0);
+            built.label_word = bytes::word(&first.path[from..to], 0);
         }
         let ended = entries.partition_point(|entry| entry.path.len() == to);
         for entry in &entries[..ended] {
@@ -93,22 +99,36 @@ impl Locations {
             if node.prefix != NONE {
                 found.prefix = Some(node.prefix);
             }
-            if at == path.len() {
+            let Some(&next) = path.get(at) else {
                 found.exact = (node.exact != NONE).then_some(node.exact);
                 return found;
-            }
-            let children = node.children_start as usize..(node.children_start + node.children_count) as usize;
-            let Some(offset) = self.first_bytes[children.clone()].iter().position(|&byte| byte == path[at])
-            else {
+            };
+            let start = node.children_start as usize;
+            let first_bytes = &self.first_bytes[start..start + node.children_count as usize];
+            let Some(offset) = first_bytes.iter().position(|&byte| byte == next) else {
                 return found;
             };
-            node = &self.nodes[children.start + offset];
-            let label = node.label_start as usize..(node.label_start + node.label_length) as usize;
-            if !path[at..].starts_with(&self.labels[label]) {
+            node = &self.nodes[start + offset];
+            let length = node.label_length as usize;
+            if length > 1 && !self.has_label(node, &path[at..]) {
                 return found;
             }
-            at += node.label_length as usize;
+            at += length;
         }
+    }
+}
+
+impl Locations {
+    /// Whether the path goes on with the node's whole label. Most labels fit into a word.
+    #[inline]
+    fn has_label(&self, node: &Node, path: &[u8]) -> bool {
+        let length = node.label_length as usize;
+        if length > 8 {
+            let start = node.label_start as usize;
+            return path.starts_with(&self.labels[start..start + length]);
+        }
+        let unlike = (bytes::word(path, 0) ^ node.label_word) << (64 - 8 * length);
+        unlike == 0 && path.len() >= length
     }
 }
 

@@ -1,6 +1,8 @@
 //! The path as locations and conditions see it: percent-encoded unreserved characters decoded, repeated slashes merged,
 //! dot segments removed. What is forwarded isn't touched.
 
+use crate::bytes::{self, ONES, matching};
+
 /// Whether RFC 3986 section 2.3 calls the character unreserved.
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -40,17 +42,110 @@ pub(crate) fn decode_unreserved(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The normalised path: `raw` itself where nothing is to be done, otherwise `buffer`, which is overwritten.
-///
-/// An empty path is `/`. Dot segments that lead above the root are dropped. A path that doesn't start with a slash (the
-/// `*` of OPTIONS) stays as it is.
-pub(crate) fn normalise<'a>(raw: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    if raw.is_empty() {
-        return b"/";
+/// The deepest segment that is kept apart, counted from 0.
+pub(crate) const MAX_SEGMENT: u32 = 255;
+
+/// Slashes around so many segments.
+const MAX_SLASHES: usize = MAX_SEGMENT as usize + 2;
+
+/// Buffers for a path, reused from request to request.
+#[derive(Debug)]
+pub(crate) struct PathScratch {
+    buffer: Vec<u8>,
+    slashes: [u32; MAX_SLASHES],
+}
+
+impl Default for PathScratch {
+    fn default() -> Self {
+        Self { buffer: Vec::new(), slashes: [0; MAX_SLASHES] }
     }
-    if raw[0] != b'/' || !needs_work(raw) {
-        return raw;
+}
+
+/// A normalised path and its parts (spec S3.1).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Where its first slashes are; none if it doesn't start with one.
+    slashes: &'a [u32],
+    /// What is behind its last slash.
+    action: &'a [u8],
+}
+
+impl<'a> Path<'a> {
+    /// Normalises a path as received.
+    ///
+    /// An empty path is `/`. Dot segments that lead above the root are dropped. A path that doesn't start with a slash
+    /// (the `*` of OPTIONS) stays as it is.
+    #[inline]
+    pub(crate) fn normalise(raw: &'a [u8], scratch: &'a mut PathScratch) -> Self {
+        let PathScratch { buffer, slashes } = scratch;
+        let mut bytes = if raw.is_empty() { b"/" } else { raw };
+        let mut found = find_slashes(bytes, slashes);
+        if found.needs_work && bytes[0] == b'/' {
+            rewrite(raw, buffer);
+            bytes = buffer;
+            found = find_slashes(bytes, slashes);
+        }
+        let slashes = if bytes[0] == b'/' { &slashes[..found.count.min(MAX_SLASHES)] } else { &[] };
+        Self { bytes, slashes, action: bytes.get(found.behind_last..).unwrap_or_default() }
     }
+
+    /// A segment before the last one, counted from 0.
+    pub(crate) fn segment(&self, index: u32) -> Option<&'a [u8]> {
+        let start = *self.slashes.get(index as usize)? as usize + 1;
+        let end = *self.slashes.get(index as usize + 1)? as usize;
+        self.bytes.get(start..end)
+    }
+
+    /// The last segment up to its first dot.
+    pub(crate) fn action_name(&self) -> &'a [u8] {
+        bytes::position(self.action, b'.').map_or(self.action, |first| &self.action[..first])
+    }
+
+    /// The last segment from its last dot on.
+    pub(crate) fn action_ext(&self) -> Option<&'a [u8]> {
+        bytes::last_position(self.action, b'.').map(|last| &self.action[last + 1..])
+    }
+}
+
+/// What a search for slashes finds.
+#[derive(Debug, Clone, Copy)]
+struct Slashes {
+    count: usize,
+    /// What follows the last one starts here; 0 if there is none.
+    behind_last: usize,
+    /// There is `%`, `//` or `/.`, so that the path may not be normalised.
+    needs_work: bool,
+}
+
+/// Writes down where the first slashes of a path are.
+#[inline]
+fn find_slashes(path: &[u8], slashes: &mut [u32; MAX_SLASHES]) -> Slashes {
+    let (mut count, mut behind_last) = (0, 0);
+    // the high bit of the lowest byte: the word before ended in a slash
+    let mut slash_before = 0;
+    let mut needs_work = 0;
+    bytes::for_each_word(path, |start, word| {
+        // `.` and `/` differ in their lowest bit alone
+        let either = matching(word | ONES, b'/');
+        let mut slash = either & (word << 7);
+        needs_work |= (slash << 8 | slash_before) & either | bytes::any(word, b'%');
+        slash_before = slash >> 56;
+        while slash != 0 {
+            let at = start + bytes::first(slash);
+            if let Some(place) = slashes.get_mut(count) {
+                *place = at as u32;
+            }
+            behind_last = at + 1;
+            count += 1;
+            slash &= slash - 1;
+        }
+    });
+    Slashes { count, behind_last, needs_work: needs_work != 0 }
+}
+
+/// Writes the normalised form of a path that starts with a slash.
+fn rewrite(raw: &[u8], buffer: &mut Vec<u8>) {
     buffer.clear();
     let mut at = 0;
     while at < raw.len() {
@@ -69,18 +164,6 @@ pub(crate) fn normalise<'a>(raw: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] 
     if let Some(kept) = without_dot_segment(buffer) {
         buffer.truncate(kept);
     }
-    buffer
-}
-
-fn needs_work(raw: &[u8]) -> bool {
-    let mut previous = 0;
-    for &byte in raw {
-        if byte == b'%' || (previous == b'/' && (byte == b'/' || byte == b'.')) {
-            return true;
-        }
-        previous = byte;
-    }
-    false
 }
 
 /// Appends the slash that ends the last segment of `buffer`, unless that segment is empty or a dot segment.
@@ -99,13 +182,6 @@ fn without_dot_segment(path: &[u8]) -> Option<usize> {
     }
     let parent = path.strip_suffix(b"/..")?;
     Some(parent.iter().rposition(|&byte| byte == b'/').map_or(1, |slash| slash + 1))
-}
-
-/// The last segment's name (to its first dot) and extension (after its last dot), spec S3.1.
-pub(crate) fn split_action(segment: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let Some(first) = memchr::memchr(b'.', segment) else { return (segment, None) };
-    let last = memchr::memrchr(b'.', segment).unwrap_or(first);
-    (&segment[..first], Some(&segment[last + 1..]))
 }
 
 #[cfg(test)]
@@ -141,8 +217,9 @@ mod tests {
             ("/a/%2E", "/a/"),
         ];
         for (raw, expected) in table {
-            let mut buffer = b"left over".to_vec();
-            assert_eq!(normalise(raw.as_bytes(), &mut buffer), expected.as_bytes(), "{raw}");
+            let mut scratch = PathScratch { buffer: b"left over".to_vec(), slashes: [7; MAX_SLASHES] };
+            let path = Path::normalise(raw.as_bytes(), &mut scratch);
+            assert_eq!(path.bytes, expected.as_bytes(), "{raw}");
         }
     }
 
@@ -157,9 +234,60 @@ mod tests {
             ("a.", "a", Some("")),
             (".", "", Some("")),
         ];
-        for (segment, name, extension) in table {
+        for (action, name, extension) in table {
             let expected = (name.as_bytes(), extension.map(str::as_bytes));
-            assert_eq!(split_action(segment.as_bytes()), expected, "{segment}");
+            for before in ["x/", "/", "/a.b/", "/a.b/.c/d/", "/aa.bbb/"] {
+                // a last segment `.` of a path from `/` on is normalised away
+                if action == "." && before.starts_with('/') {
+                    continue;
+                }
+                let text = format!("{before}{action}");
+                let mut scratch = PathScratch::default();
+                let path = Path::normalise(text.as_bytes(), &mut scratch);
+                assert_eq!((path.action_name(), path.action_ext()), expected, "{text}");
+            }
         }
+    }
+
+    /// Every place in a word for what one pass has to see.
+    #[test]
+    fn slashes_and_work_are_found_wherever_they_are() {
+        for length in 1..20 {
+            let plain = "a".repeat(length);
+            for (odd, needs_work) in
+                [("%", true), ("//", true), ("/.", true), ("./", false), ("/", false), ("a.", false)]
+            {
+                let text = format!("/{plain}{odd}{plain}");
+                let mut slashes = [0; MAX_SLASHES];
+                let found = find_slashes(text.as_bytes(), &mut slashes);
+                assert_eq!(found.needs_work, needs_work, "{text}");
+                let expected: Vec<u32> =
+                    (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+                assert_eq!(&slashes[..found.count], expected, "{text}");
+                assert_eq!(found.behind_last as u32, expected.last().unwrap() + 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn segments_behind_the_deepest_one_still_have_an_action() {
+        let deep = "/a".repeat(MAX_SLASHES + 5);
+        let text = format!("{deep}/b.c");
+        let mut scratch = PathScratch::default();
+        let path = Path::normalise(text.as_bytes(), &mut scratch);
+        assert_eq!((path.action_name(), path.action_ext()), (&b"b"[..], Some(&b"c"[..])));
+        assert_eq!(path.segment(MAX_SEGMENT), Some(&b"a"[..]));
+        let text = "/a".repeat(MAX_SEGMENT as usize + 1);
+        let path = Path::normalise(text.as_bytes(), &mut scratch);
+        assert_eq!((path.segment(MAX_SEGMENT - 1), path.segment(MAX_SEGMENT)), (Some(&b"a"[..]), None));
+    }
+
+    #[test]
+    fn segments_before_the_last_one_are_counted() {
+        let mut scratch = PathScratch::default();
+        let path = Path::normalise(b"/a//bc/d", &mut scratch);
+        let segments = [0, 1, 2, 3].map(|index| path.segment(index));
+        assert_eq!(segments, [Some(&b"a"[..]), Some(b"bc"), None, None]);
+        assert_eq!(Path::normalise(b"x/y/z", &mut scratch).segment(0), None);
     }
 }

@@ -10,7 +10,8 @@ pub enum Point {
     /// The application's number as a decimal string.
     Instance,
     /// A header by name in any case; a repeated header meets a condition if one of its values does. `HOST` is the Host
-    /// value as received, port included, compared without regard to case; an empty one is absent.
+    /// value without regard to case and to a dot at the end of the name; an empty one is absent. A value without a port
+    /// stands for any port, so that no client steps out of a rule by adding one; a value with a port for that port alone.
     Header(String),
     /// A path segment, counted from 0; the last one isn't among them (it is `ActionName` and `ActionExt`).
     Path(u32),
@@ -113,7 +114,7 @@ impl Serialize for Point {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
-    /// Byte-exact; for the Host header the same as `Iequal`.
+    /// Byte-exact; for the Host header the same as `Iequal` (see [`Point::Header`]).
     Equal,
     /// Without regard to the case of ASCII letters.
     Iequal,

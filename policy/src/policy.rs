@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use memchr::memmem;
 
-use crate::hosts::Hosts;
+use crate::hosts::{Host, Hosts};
 use crate::lists::Lists;
 use crate::locations::Locations;
 use crate::mode::{Mode, Override};
-use crate::path;
-use crate::rules::{Facts, MatchScratch, Rules};
+use crate::path::{Path, PathScratch};
+use crate::rules::{Facts, Known, MatchScratch, Rules};
 use crate::source::{List, ModeByHeader, PolicySource};
 use crate::verdict::{self, Finding, Reason, Verdict};
 
@@ -46,7 +46,7 @@ pub struct RequestFacts<'a> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     host: Vec<u8>,
-    path: Vec<u8>,
+    path: PathScratch,
     matching: MatchScratch,
 }
 
@@ -131,6 +131,8 @@ pub(crate) struct Location {
     pub(crate) application: i64,
     /// The application as conditions see it.
     pub(crate) instance: Box<str>,
+    /// What rules tell apart of that.
+    pub(crate) known_instance: Known,
     pub(crate) disable_acl: bool,
     pub(crate) local_mode: (Mode, SetBy),
     pub(crate) allow_override: (Override, SetBy),
@@ -227,12 +229,13 @@ impl Policy {
         now_unix_seconds: u64,
     ) -> Resolution {
         let Scratch { host, path, matching } = scratch;
-        let server = self.hosts.find(facts.host, host);
-        let path = path::normalise(facts.path, path);
-        let index = self.location_of(server, path);
+        let host = Host::read(facts.host, host);
+        let server = self.hosts.find(host.name);
+        let path = Path::normalise(facts.path, path);
+        let index = self.location_of(server, path.bytes);
         let location = &self.locations[index as usize];
-        let facts = Facts { request: facts, path, instance: location.instance.as_bytes() };
-        let rule = self.rules.winner(matching, &facts);
+        let facts = Facts { request: facts, host, path, instance: location.instance.as_bytes() };
+        let rule = self.rules.winner(matching, &facts, location.known_instance);
         let row = location
             .mapped_mode(facts.request.headers)
             .map_or(index, |(mode, _)| location.map_rows + mode as u32);

@@ -2,6 +2,7 @@
 
 mod check;
 mod constructor;
+mod edges;
 mod facts;
 mod tree;
 mod walk;
@@ -19,7 +20,7 @@ pub(crate) use check::is_header_name;
 use check::{Check, Difference, Kind, PointKey, difference};
 pub(crate) use facts::Facts;
 use tree::Tree;
-pub(crate) use walk::{First, MatchScratch};
+pub(crate) use walk::{First, Known, MatchScratch};
 
 /// The most conditions that a rule may have.
 const MAX_CONDITIONS: usize = 300;
@@ -49,12 +50,15 @@ impl Rule {
     }
 
     /// Whether all conditions hold, asked one by one.
-    fn matches(&self, facts: &Facts<'_>, slashes: &[u32]) -> bool {
+    fn matches(&self, facts: &Facts<'_>) -> bool {
         self.checks.iter().all(|check| {
-            let values = values_at(&check.point, facts, slashes);
+            let values = values_at(&check.point, facts);
             match check.kind {
                 Kind::Absent => values.is_empty(),
-                Kind::Equal => values.iter().any(|value| **value == *check.value),
+                Kind::Iequal if check.point == PointKey::Host => {
+                    !values.is_empty() && *facts.host.name == *check.value
+                }
+                Kind::Equal | Kind::HostWithPort => values.iter().any(|value| **value == *check.value),
                 Kind::Iequal => values.iter().any(|value| value.eq_ignore_ascii_case(&check.value)),
                 Kind::Present => values.iter().any(|value| !value.is_empty()),
             }
@@ -63,7 +67,7 @@ impl Rule {
 }
 
 /// All values of a point.
-fn values_at(point: &PointKey, facts: &Facts<'_>, slashes: &[u32]) -> Vec<Vec<u8>> {
+fn values_at(point: &PointKey, facts: &Facts<'_>) -> Vec<Vec<u8>> {
     match point {
         PointKey::Query(name) => {
             let decode = |text| facts::decoded(text, &mut Vec::new()).to_vec();
@@ -79,7 +83,7 @@ fn values_at(point: &PointKey, facts: &Facts<'_>, slashes: &[u32]) -> Vec<Vec<u8
             facts.write_uri(&mut uri);
             vec![uri]
         }
-        _ => facts.single(point, slashes).map(<[u8]>::to_vec).into_iter().collect(),
+        _ => facts.single(point).map(<[u8]>::to_vec).into_iter().collect(),
     }
 }
 
@@ -128,9 +132,15 @@ impl Rules {
         Self { rules, ids, tree }
     }
 
-    /// The rule that counts; the general mode if no other matches.
-    pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
-        walk::first_match(&self.tree, scratch, facts)
+    /// What rules tell apart of an application, asked once when a policy is compiled.
+    pub(crate) fn instance(&self, application: &str) -> Known {
+        walk::known_instance(&self.tree, application.as_bytes())
+    }
+
+    /// The rule that counts; the general mode if no other matches. `instance` is what [`Self::instance`] gives for the
+    /// application.
+    pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>, instance: Known) -> First {
+        walk::first_match(&self.tree, scratch, facts, instance)
     }
 
     /// Where a mode comes from that this rule sets.
@@ -140,12 +150,7 @@ impl Rules {
 
     /// Every rule that matches, in order, with the reasons.
     pub(crate) fn explain(&self, facts: &Facts<'_>, policy: Override, local: Mode) -> Vec<RuleMatch> {
-        let slashes: Vec<u32> = if facts.path.first() == Some(&b'/') {
-            memchr::memchr_iter(b'/', facts.path).map(|at| at as u32).collect()
-        } else {
-            Vec::new()
-        };
-        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| rule.matches(facts, &slashes)).collect();
+        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| rule.matches(facts)).collect();
         let Some(&winner) = matching.first() else { return Vec::new() };
         let explained = matching.iter().enumerate().filter_map(|(place, rule)| {
             let wins = place == 0;

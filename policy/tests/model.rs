@@ -30,8 +30,15 @@ mod literal {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
+    /// Name and port of a Host value or of what one is compared with.
+    fn name_and_port(host: &str) -> (String, Option<String>) {
+        let (name, port) =
+            host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port.to_owned())));
+        (name.trim_end_matches('.').to_lowercase(), port)
+    }
+
     fn server(source: &PolicySource, host: &str) -> usize {
-        let host = host.split(':').next().unwrap().trim_end_matches('.').to_lowercase();
+        let (host, _) = name_and_port(host);
         let mut best: Option<(usize, usize)> = None;
         for (index, server) in source.servers.iter().enumerate() {
             for pattern in &server.hosts {
@@ -85,6 +92,8 @@ mod literal {
     enum Is {
         Equal(String),
         Iequal(String),
+        /// Name, and a port if only that one is meant.
+        Host(String, Option<String>),
         Absent,
         Wildcard,
     }
@@ -97,7 +106,8 @@ mod literal {
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let is = |text: &str| if text == "*" { Is::Wildcard } else { Is::Equal(text.to_owned()) };
         if !host.is_empty() {
-            conditions.push((Point::Header("HOST".into()), Is::Iequal(host.to_owned())));
+            let (name, port) = name_and_port(host);
+            conditions.push((Point::Header("HOST".into()), Is::Host(name, port)));
         }
         if !path.is_empty() {
             let mut components: Vec<&str> = path[1..].split('/').collect();
@@ -133,8 +143,12 @@ mod literal {
         for Condition { point, is, value } in &rule.when {
             let is_host = matches!(point, Point::Header(name) if name.eq_ignore_ascii_case("host"));
             let is = match is {
-                Test::Equal if !is_host => Is::Equal(value.clone()),
-                Test::Equal | Test::Iequal => Is::Iequal(value.clone()),
+                Test::Equal | Test::Iequal if is_host => {
+                    let (name, port) = name_and_port(value);
+                    Is::Host(name, port)
+                }
+                Test::Equal => Is::Equal(value.clone()),
+                Test::Iequal => Is::Iequal(value.clone()),
                 Test::Absent => Is::Absent,
                 Test::Regex => unreachable!("not generated"),
             };
@@ -184,6 +198,10 @@ mod literal {
             Is::Absent => values.is_empty(),
             Is::Equal(wanted) => values.contains(wanted),
             Is::Iequal(wanted) => values.iter().any(|value| value.to_lowercase() == wanted.to_lowercase()),
+            Is::Host(name, port) => values.iter().any(|value| {
+                let (found, found_port) = name_and_port(value);
+                found == *name && (port.is_none() || found_port == *port)
+            }),
             Is::Wildcard => values.iter().any(|value| !value.is_empty()),
         }
     }
@@ -219,7 +237,7 @@ mod literal {
             .iter()
             .map(|is| match is {
                 Is::Equal(_) | Is::Absent => 0,
-                Is::Iequal(_) => 1,
+                Is::Iequal(_) | Is::Host(..) => 1,
                 Is::Wildcard => 3,
             })
             .collect();
@@ -430,7 +448,7 @@ fn condition() -> impl Strategy<Value = Condition> {
     let word = || prop::sample::select(vec!["a", "A", "b", "", "a b"]);
     let point = prop_oneof![
         prop::sample::select(vec!["-1", "1", "2"]).prop_map(|value| (Point::Instance, value)),
-        prop::sample::select(vec!["a", "B.a", "a:80"])
+        prop::sample::select(vec!["a", "B.a", "a:80", "a.", "b.a:81"])
             .prop_map(|value| (Point::Header("Host".into()), value)),
         (0..3_u32, word()).prop_map(|(index, value)| (Point::Path(index), value)),
         word().prop_map(|value| (Point::ActionName, value)),
@@ -452,7 +470,7 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn constructor() -> impl Strategy<Value = String> {
-    let host = prop::sample::select(vec!["", "", "", "a", "B.a"]);
+    let host = prop::sample::select(vec!["", "", "", "a", "B.a", "A:80"]);
     let directories = prop::collection::vec(prop::sample::select(vec!["a", "b", "*"]), 0..3);
     let tail =
         prop::sample::select(vec!["", "a", "*", "*.*", "a.b", "*.a", "**", "**/a", "**/*", "**/a.*", "**/"]);
@@ -542,7 +560,10 @@ fn request() -> impl Strategy<Value = Request> {
         select(&["GET", "POST", "post"]),
         select(&["http", "https"]),
         select(&["HTTP/1.0", "HTTP/1.1"]),
-        select(&["a", "A:80", "b.a", "B.A.", "c.b.a", "d.c.b.a", "e.a", "x", "y.x", "z", "", "a:80", "ba"]),
+        select(&[
+            "a", "A:80", "a:81", "a.:80", "b.a", "B.A.", "B.a:81", "c.b.a", "d.c.b.a", "e.a", "x", "y.x",
+            "z", "", "a:80", "ba",
+        ]),
         path,
         prop::option::of(query),
         prop::collection::vec(header, 0..4),

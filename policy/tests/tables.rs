@@ -308,6 +308,42 @@ fn other_documented_rules_of_s2_5() {
     assert_eq!([mode("/x"), mode("/graphql"), mode("/graphql/v2")], [Monitoring, Block, Monitoring]);
 }
 
+/// A client that adds a port, or the dot of the root, doesn't step out of a rule.
+#[test]
+fn a_host_without_a_port_is_meant_with_any() {
+    // condition, Host value, matches
+    let rows = [
+        ("a.example", "a.example", true),
+        ("a.example", "A.Example:8080", true),
+        ("a.example", "a.example.", true),
+        ("a.example", "a.example.:443", true),
+        ("a.example", "a.example:", true),
+        ("a.example", "b.example:80", false),
+        ("a.example", "a.example.org", false),
+        ("a.example.", "a.example:80", true),
+        ("a.example:80", "a.example:80", true),
+        ("A.example.:80", "a.example.:80", true),
+        ("a.example:80", "a.example:8080", false),
+        ("a.example:80", "a.example", false),
+        ("[2001:db8::a]", "[2001:DB8::A]", true),
+        ("[2001:db8::a]", "[2001:db8::a]:80", true),
+        ("[2001:db8::a]:80", "[2001:db8::a]:81", false),
+        ("[2001:db8::a]:80", "[2001:db8::a]", false),
+    ];
+    for (condition, host, expected) in rows {
+        let facts = get(host, "/x");
+        assert_eq!(
+            matches(constructor(&format!("{condition}/x")), &facts),
+            expected,
+            "{condition} at {host}"
+        );
+        for is in [Test::Equal, Test::Iequal] {
+            let rule = when(constructor(""), Point::Header("HOST".into()), is, condition);
+            assert_eq!(matches(rule, &facts), expected, "{condition} at {host}");
+        }
+    }
+}
+
 /// Whether a rule with this scope matches.
 fn matches(rule: RuleSource, facts: &RequestFacts<'_>) -> bool {
     let policy = single(Monitoring, Override::On, RuleMode::Default, vec![rule]);
@@ -419,7 +455,10 @@ fn conditions_on_every_point() {
         (header("x-other"), Test::Absent, "", true),
         (header("X-Empty"), Test::Absent, "", false),
         (header("HOST"), Test::Equal, "eXample.com:81", true),
-        (header("HOST"), Test::Equal, "example.com", false),
+        (header("HOST"), Test::Equal, "example.com", true),
+        (header("HOST"), Test::Iequal, "EXAMPLE.com.", true),
+        (header("HOST"), Test::Equal, "example.com:80", false),
+        (header("HOST"), Test::Absent, "", false),
         (Point::Uri, Test::Equal, "/A/b.c?k=v%20w&k=2&E=&flag", true),
     ];
     for (point, is, value, expected) in rows {

@@ -1,7 +1,7 @@
 //! `weir explain`: what would happen to a request, without a network.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
     /// The body.
-    #[arg(short = 'd', value_name = "BODY")]
+    #[arg(short = 'd', value_name = "BODY", allow_hyphen_values = true)]
     body: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
@@ -101,18 +101,18 @@ fn single(explainer: &mut Explainer<'_>, arguments: &Arguments) -> Outcome {
 }
 
 fn batch(explainer: &mut Explainer<'_>, path: &Path) -> Outcome {
-    let input: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
     } else {
         match File::open(path) {
-            Ok(file) => Box::new(BufReader::new(file)),
+            Ok(file) => Box::new(file),
             Err(error) => {
                 eprintln!("error: {}: {error}", path.display());
                 return Outcome::Refused;
             }
         }
     };
-    match explain_lines(explainer, input, &mut BufWriter::new(std::io::stdout().lock())) {
+    match explain_lines(explainer, BufReader::new(input), &mut BufWriter::new(std::io::stdout().lock())) {
         Ok(()) => Outcome::Fine,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Outcome::Fine,
         Err(error) => {
@@ -125,13 +125,13 @@ fn batch(explainer: &mut Explainer<'_>, path: &Path) -> Outcome {
 /// One answer a line, whatever the line holds.
 fn explain_lines(
     explainer: &mut Explainer<'_>,
-    mut input: Box<dyn BufRead>,
+    mut input: BufReader<impl Read>,
     output: &mut impl Write,
 ) -> std::io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut limited = std::io::Read::take(&mut input, LINE_BYTES_MAX as u64);
+        let mut limited = (&mut input).take(LINE_BYTES_MAX as u64);
         if limited.read_until(b'\n', &mut line)? == 0 {
             return output.flush();
         }
@@ -141,6 +141,10 @@ fn explain_lines(
         let answer = explain_line(explainer, &line);
         serde_json::to_writer(&mut *output, &answer)?;
         output.write_all(b"\n")?;
+        // Whoever writes a line and waits for its answer gets it; in bulk, answers leave together.
+        if !input.buffer().contains(&b'\n') {
+            output.flush()?;
+        }
     }
 }
 

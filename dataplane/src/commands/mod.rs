@@ -69,7 +69,9 @@ impl From<Outcome> for ExitCode {
 /// 2 wrong usage or config.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = log::init(cli.log_format) {
+    // The demo provokes origin failures and shows them in its table: the log would say them all again.
+    let default_level = if matches!(cli.command, Command::Demo(_)) { "error" } else { "info" };
+    if let Err(error) = log::init(cli.log_format, default_level) {
         eprintln!("weir: {error}");
         return Outcome::Refused.into();
     }

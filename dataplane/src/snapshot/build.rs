@@ -12,11 +12,11 @@ use weir_policy::LocationIndex;
 use super::policy_source::{error_in_files, policy_source, warning_in_files};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
+    TlsKey,
 };
 use crate::config::{Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits, Where};
 use crate::http::HeadLimits;
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust};
-use crate::worker::TlsKey;
 
 /// A snapshot and what is odd about its config.
 pub struct Built {
@@ -166,6 +166,10 @@ fn build_origin(
     Some(Origin {
         name: Arc::from(config.name.as_str()),
         addresses: config.addresses.clone(),
+        fallback_host: match &config.tls {
+            Some(tls) => tls.server_name.clone(),
+            None => config.addresses[0].to_string(),
+        },
         balance: config.balance,
         tls,
         limits: origin_limits(config),

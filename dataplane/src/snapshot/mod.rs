@@ -15,7 +15,6 @@ use ipnet::IpNet;
 use crate::config::{Balance, OverLimit};
 use crate::http::HeadLimits;
 use crate::tls::OriginTls;
-use crate::worker::TlsKey;
 
 pub use build::{Built, build};
 
@@ -97,6 +96,8 @@ pub struct Origin {
     pub name: Arc<str>,
     /// Its addresses; never empty.
     pub addresses: Vec<SocketAddr>,
+    /// The Host that it gets where the client named none: its TLS name, or else its first address.
+    pub fallback_host: String,
     /// How an address is chosen.
     pub balance: Balance,
     /// Absent for plain TCP.
@@ -111,6 +112,17 @@ pub struct OriginTlsSettings {
     pub settings: OriginTls,
     /// The part of the pool key that it makes.
     pub key: TlsKey,
+}
+
+/// The TLS part of a pool's key. The protocol (ALPN) is always `http/1.1` and so is no part of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsKey {
+    /// The name asked for (SNI) and verified.
+    pub server_name: String,
+    /// SHA-256 of the client certificate presented; absent if none is.
+    pub identity: Option<[u8; 32]>,
+    /// SHA-256 of what the origin's certificate is verified against.
+    pub trust: [u8; 32],
 }
 
 /// Times and caps of the connections to one address of an origin, per worker.

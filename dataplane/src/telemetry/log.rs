@@ -7,6 +7,7 @@ use super::events::rfc3339_milliseconds;
 use std::io::IsTerminal as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -66,21 +67,29 @@ impl FormatTime for Milliseconds {
     }
 }
 
-/// Sets up the log of the process, with the level from [`LEVEL_VARIABLE`] (`info` if it isn't set).
+/// Sets up the log of the process, with the level from [`LEVEL_VARIABLE`], or `default_level` if it isn't set.
 ///
 /// # Errors
 /// The level can't be read, or a log was set up before.
-pub fn init(format: LogFormat) -> Result<(), LogError> {
+pub fn init(format: LogFormat, default_level: &str) -> Result<(), LogError> {
     let level = std::env::var_os(LEVEL_VARIABLE).unwrap_or_default();
-    let filter = filter(&level.to_string_lossy())?;
+    let filter = filter(&level.to_string_lossy(), default_level)?;
     let terminal = std::io::stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let subscriber = subscriber(json, terminal, filter, std::io::stderr);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let level = if level.trim().is_empty() { "info" } else { level.trim() };
+fn filter(level: &str, default_level: &str) -> Result<EnvFilter, LogError> {
+    let level = if level.trim().is_empty() { default_level } else { level.trim() };
+    // The parser below takes a word that is no level for the name of a module, and then nothing is logged.
+    for directive in level.split(',') {
+        let wanted = directive.rsplit('=').next().unwrap_or_default().trim();
+        if wanted.parse::<LevelFilter>().is_err() {
+            let reason = format!("{wanted:?} is none");
+            return Err(LogError::BadLevel { found: level.to_owned(), reason });
+        }
+    }
     EnvFilter::builder()
         .parse(level)
         .map_err(|error| LogError::BadLevel { found: level.to_owned(), reason: error.to_string() })
@@ -127,13 +136,23 @@ mod tests {
     fn logged(json: bool, level: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(json, false, filter(level).unwrap(), move || writer.clone());
+        let subscriber = subscriber(json, false, filter(level, "info").unwrap(), move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(generation = 7, "config \"in force\"\nsecond line");
             tracing::debug!("detail");
         });
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_and_not_taken_for_a_module() {
+        for level in ["WARNING", "nonsense", "info,foo=bar", "info,notice", "info,"] {
+            assert!(matches!(filter(level, "info"), Err(LogError::BadLevel { .. })), "{level}");
+        }
+        for level in ["warn", "INFO", "off", "info,weir::tls=debug", " error "] {
+            assert!(filter(level, "info").is_ok(), "{level}");
+        }
     }
 
     #[test]
@@ -157,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_bad_level_is_refused_with_its_place() {
-        let error = filter("weir=loud").unwrap_err().to_string();
+        let error = filter("weir=loud", "info").unwrap_err().to_string();
         assert!(error.contains("WEIR_LOG") && error.contains("loud"), "{error}");
     }
 }

@@ -20,7 +20,7 @@ mod pem;
 mod provider;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use client_config::{OriginTls, TlsConfigError};
 pub use engine::{ClientEngine, Ingested};

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use weir_policy::{Reason, Verdict};
+
 use super::output::Output;
 use super::request::{Answer, Request, Sink, Upload};
 use super::timers::Deadline;
@@ -13,6 +15,9 @@ use crate::telemetry::Limit;
 /// Received bytes that wait on a connection (a pipelined request, a body that can't go on yet) before its
 /// socket isn't read any more.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The verdict on a request that was refused for its framing, its size or its slowness.
+const REFUSED: Verdict = Verdict { block: true, reason: Reason::Protocol, record: false };
 
 /// What a client hears that takes too long for its head.
 const HEAD_TIMEOUT: HeadError = HeadError {
@@ -167,6 +172,8 @@ impl<I: Io> Worker<I> {
         while used < bytes.len() {
             let Some(client) = self.clients.get(id) else { return bytes.len() };
             let step = match client.phase {
+                // Who doesn't take answers gets no more of them: the next request waits.
+                Phase::Idle | Phase::Head if self.client_is_behind(client) => 0,
                 Phase::Idle | Phase::Head => self.client_feed_head(id, &bytes[used..]),
                 Phase::Active => self.client_feed_body(id, &bytes[used..]),
                 Phase::Lingering { .. } | Phase::Flushing { .. } => return bytes.len(),
@@ -177,6 +184,11 @@ impl<I: Io> Worker<I> {
             used += step;
         }
         used
+    }
+
+    /// Whether so much waits for the client that it has to take some of it first.
+    fn client_is_behind(&self, client: &Client<I::Buffer>) -> bool {
+        client.output.pending_bytes() > self.current.snapshot.http.parked_bytes
     }
 
     fn client_feed_head(&mut self, id: ClientId, bytes: &[u8]) -> usize {
@@ -304,6 +316,9 @@ impl<I: Io> Worker<I> {
         if request.queued {
             return; // its place in the queue has a time-out of its own, and that runs
         }
+        if request.is_discarding() {
+            return; // nobody wants the rest: it has lingering_timeout in all, however it comes
+        }
         let Some(settings) = request.settings().filter(|_| request.is_uploading()) else {
             self.client_refresh_send_deadline(id);
             return;
@@ -369,12 +384,26 @@ impl<I: Io> Worker<I> {
         let pending = client.output.pending_bytes();
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
+            Phase::Idle if pending == 0 && self.life != Life::Serving => self.client_flushed(id, true),
+            Phase::Idle => {
+                self.client_idles(id);
+                self.client_later(id);
+            }
+            Phase::Head => self.client_later(id),
             Phase::Active => {
                 self.client_refresh_send_deadline(id);
                 self.relay_resume(id, pending);
             }
             _ => {}
         }
+    }
+
+    /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.
+    fn client_idles(&mut self, id: ClientId) {
+        let http = &self.current.snapshot.http;
+        let Some(client) = self.clients.get(id) else { return };
+        let span = if client.output.is_empty() { http.keep_alive_timeout } else { http.send_timeout };
+        self.client_set_deadline(id, span);
     }
 
     /// All was sent and the connection is to end.
@@ -424,6 +453,10 @@ impl<I: Io> Worker<I> {
     pub(super) fn client_timed_out(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
+            Phase::Idle if !client.output.is_empty() => {
+                self.metrics.limit(Limit::SendTimeout);
+                self.client_close(id, true);
+            }
             Phase::Idle => {
                 let limit = if client.served == 0 { Limit::HeadTimeout } else { Limit::KeepAliveTimeout };
                 self.metrics.limit(limit);
@@ -454,6 +487,9 @@ impl<I: Io> Worker<I> {
             self.client_close(id, true);
         } else if !request.is_uploading() {
             // The origin's time-outs run.
+        } else if request.is_discarding() {
+            self.metrics.limit(Limit::LingeringTimeout);
+            self.client_close(id, false);
         } else if request.sink == Sink::Stream && self.origin_is_behind(request) {
             // It isn't the client that is slow.
             self.client_body_progress(id);
@@ -495,6 +531,10 @@ impl<I: Io> Worker<I> {
         if let Some(request) = &mut client.request {
             request.keep_alive = false;
             request.upload = Upload::Done;
+            if !request.forwarded && request.verdict.is_none() {
+                // It went nowhere, for what it is itself.
+                request.verdict = Some(REFUSED);
+            }
         }
         self.client_write_answer(id, status, code);
         self.client_finish(id, true);
@@ -507,6 +547,7 @@ impl<I: Io> Worker<I> {
         let Some(request) = &mut client.request else { return };
         request.status = status;
         request.answer = Answer::Done;
+        request.keep_alive &= self.life == Life::Serving;
         let answer = http::Answer {
             status,
             reason_code: code,
@@ -540,13 +581,14 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut request) = client.request.take() else { return };
         let keep_alive = request.keep_alive && self.life == Life::Serving;
+        // A client that was not to know may have sent its next request already.
+        let linger = linger || request.may_be_followed() || !client.unread.is_empty();
         self.account(&mut request);
         self.put_request(request);
         let Some(client) = self.clients.get_mut(id) else { return };
         if keep_alive {
             client.phase = Phase::Idle;
-            let span = self.current.snapshot.http.keep_alive_timeout;
-            self.client_set_deadline(id, span);
+            self.client_idles(id);
             return;
         }
         client.phase = Phase::Flushing { linger };

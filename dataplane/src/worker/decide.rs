@@ -269,7 +269,8 @@ impl<I: Io> Worker<I> {
         }
         self.client_write_answer(id, 403, verdict.reason.as_str());
         if uploading {
-            self.client_body_progress(id);
+            let timeout = self.current.snapshot.http.lingering_timeout;
+            self.client_set_deadline(id, timeout);
         } else {
             self.client_finish(id, false);
         }
@@ -294,7 +295,9 @@ impl<I: Io> Worker<I> {
     pub(super) fn account(&mut self, request: &mut Request) {
         if request.inspect {
             // It ended before its body did. What there was of it may have been at the origin.
+            let verdict = request.verdict;
             self.inspect(request);
+            request.verdict = verdict.or(request.verdict);
         }
         let (Some(resolution), Some(generation)) = (&request.resolution, &request.generation) else { return };
         let verdict = request.verdict.unwrap_or(PASS);

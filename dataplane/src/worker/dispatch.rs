@@ -8,7 +8,7 @@ use super::decide::frame_body;
 use super::pool::PoolIndex;
 use super::request::{Request, Sink};
 use super::upstream::{Download, OriginFailure, Stage};
-use super::{ClientId, UpstreamId, Worker};
+use super::{ClientId, Generation, UpstreamId, Worker};
 use crate::config::Balance;
 use crate::decision;
 use crate::http::{self, ForwardFacts};
@@ -39,7 +39,10 @@ impl<I: Io> Worker<I> {
         let mut client_ip: ArrayVec<u8, 48> = ArrayVec::new();
         // 48 bytes hold every address in text form, so this can't fail.
         let _ = write!(client_ip, "{}", request.client_ip.unwrap_or(peer));
+        let Some(settings) = request.settings() else { return };
+        let origin = &generation.snapshot.origins[settings.origin as usize];
         let facts = ForwardFacts {
+            fallback_host: origin.fallback_host.as_bytes(),
             client_ip: &client_ip,
             peer_is_trusted: generation.snapshot.is_trusted(peer),
             scheme: b"http",
@@ -53,41 +56,38 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn choose_address(&mut self, request: &Request) -> usize {
+    /// Position of the address that the request tries first. Addresses that failed a moment ago are passed over,
+    /// unless all did: then they are tried like any other.
+    fn choose_address(&self, request: &Request) -> usize {
         let Some((generation, origin)) = self.origin_of(request) else { return 0 };
         let pools = &generation.pools[origin];
         if pools.len() < 2 {
             return 0;
         }
-        match generation.snapshot.origins[origin].balance {
-            Balance::RoundRobin => {
-                let position = &mut self.rotation[origin];
-                *position = position.wrapping_add(1);
-                *position % pools.len()
-            }
-            Balance::LeastRequests => {
-                let busy = |pool: &PoolIndex| {
-                    let pool = self.pools.peek(*pool);
-                    pool.open as usize - pool.idle.len() + pool.waiting.len()
-                };
-                // Ties go round, or the first address would get everything while the load is low.
-                let position = &mut self.rotation[origin];
-                *position = position.wrapping_add(1);
-                let start = *position;
-                (0..pools.len())
-                    .map(|step| (start.wrapping_add(step)) % pools.len())
-                    .min_by_key(|index| busy(&pools[*index]))
-                    .unwrap_or(0)
-            }
+        let start = match generation.snapshot.origins[origin].balance {
+            // Ties of the least busy go round too, or the first address would get everything while the load is low.
+            Balance::RoundRobin | Balance::LeastRequests => next_turn(&generation, origin),
             Balance::ClientIp => {
-                let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(request.client_ip);
-                (hash % pools.len() as u64) as usize
+                let seeds = ahash::RandomState::with_seeds(1, 2, 3, 4);
+                (seeds.hash_one(request.client_ip) % pools.len() as u64) as usize
             }
+        };
+        let in_turn = (0..pools.len()).map(|step| start.wrapping_add(step) % pools.len());
+        let now = self.io.now();
+        let rests = |index: &usize| self.pools.peek(pools[*index]).rests_until > now;
+        if generation.snapshot.origins[origin].balance == Balance::LeastRequests {
+            let busy = |index: &usize| {
+                let pool = self.pools.peek(pools[*index]);
+                (rests(index), pool.open as usize - pool.idle.len() + pool.waiting.len())
+            };
+            return in_turn.min_by_key(busy).unwrap_or(0);
         }
+        let first = start % pools.len();
+        in_turn.into_iter().find(|index| !rests(index)).unwrap_or(first)
     }
 
     /// The request's generation and the number of its origin.
-    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<super::Generation>, usize)> {
+    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<Generation>, usize)> {
         let generation = request.generation.clone()?;
         let location = request.resolution.as_ref()?.location.0 as usize;
         let origin = generation.snapshot.locations[location].origin as usize;
@@ -122,14 +122,15 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.peek(index);
         if pool.open >= pool.limits.connections {
             let Some(oldest) = pool.idle.first().copied() else { return Some(Limit::OriginConnections) };
-            self.upstream_discard(oldest);
+            // Removed and not discarded: the place is taken already, nobody who waits may have it.
+            self.upstream_remove(oldest, false);
         }
         if self.pools.open_total >= total_max {
             let Some(oldest) = self.pools.any_idle() else {
                 self.pools.total_is_short = true;
                 return Some(Limit::OriginConnectionsTotal);
             };
-            self.upstream_discard(oldest);
+            self.upstream_remove(oldest, false);
         }
         None
     }
@@ -158,8 +159,17 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+    /// A request waits no longer, and gives its place in the queue to others.
+    pub(super) fn leave_queue(&mut self, id: ClientId) {
+        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
+        let Some((generation, origin)) = self.origin_of(request).filter(|_| request.queued) else { return };
+        let index = generation.pools[origin][request.address];
+        self.pools.get(index).waiting.retain(|waiting| *waiting != id);
         self.set_queued(id, false);
+    }
+
+    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
+        self.leave_queue(id);
         self.metrics.limit(Limit::OriginQueueTimeout);
         let detail = "no connection became free within queue_timeout";
         self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));
@@ -253,10 +263,7 @@ impl<I: Io> Worker<I> {
             std::mem::swap(&mut out, &mut request.to_origin);
         }
         upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
-        if !upstream.answering {
-            let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
-            self.upstream_set_deadline(upstream_id, timeout);
-        }
+        self.upstream_awaits(upstream_id);
     }
 
     /// Whether so much waits for the origin that the client is not to be read for now.
@@ -319,4 +326,10 @@ impl<I: Io> Worker<I> {
         let event = decision::origin_event(&context, failure.code, &failure.detail);
         request.events.push(event);
     }
+}
+
+fn next_turn(generation: &Generation, origin: usize) -> usize {
+    let turn = &mut generation.rotation.borrow_mut()[origin];
+    *turn = turn.wrapping_add(1);
+    *turn
 }

@@ -19,6 +19,8 @@ mod output;
 mod pool;
 mod relay;
 mod request;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod upstream;
 
@@ -38,8 +40,6 @@ use self::upstream::Upstream;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, Limit, WorkerMetrics};
-
-pub use self::pool::TlsKey;
 
 new_key_type! {
     /// A client connection of this worker.
@@ -94,6 +94,8 @@ struct Generation {
     inspector: RefCell<weir_inspect::Inspector>,
     /// Pools of each origin's addresses.
     pools: Vec<Vec<PoolIndex>>,
+    /// Whose turn it is among each origin's addresses.
+    rotation: RefCell<Vec<usize>>,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -140,8 +142,6 @@ pub struct Worker<I: Io> {
     /// By socket index, with the socket's generation.
     owners: Vec<(u32, Owner)>,
     pools: Pools,
-    /// Round-robin positions, by origin.
-    rotation: Vec<usize>,
     timers: TimerWheel<TimerKey>,
     buffers: BufferPool,
     /// Boxed, because they move in and out of clients all the time.
@@ -170,14 +170,13 @@ impl<I: Io> Worker<I> {
         events: EventSender,
     ) -> Result<Self, String> {
         let mut pools = Pools::default();
-        let generation = Generation::new(snapshot, Arc::clone(&metrics), &mut pools)?;
+        let generation = Generation::new(number, snapshot, Arc::clone(&metrics), &mut pools)?;
         let now = io.now();
         Ok(Self {
             number,
             io,
             mailbox,
             life: Life::Serving,
-            rotation: vec![number; generation.pools.len()],
             current: Rc::new(generation),
             metrics,
             events,
@@ -321,9 +320,8 @@ impl<I: Io> Worker<I> {
     /// Puts a generation in force. Requests that run keep theirs.
     fn adopt(&mut self, snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>) {
         let number = snapshot.generation;
-        match Generation::new(snapshot, Arc::clone(&metrics), &mut self.pools) {
+        match Generation::new(self.number, snapshot, Arc::clone(&metrics), &mut self.pools) {
             Ok(generation) => {
-                self.rotation = vec![self.number; generation.pools.len()];
                 self.current = Rc::new(generation);
                 self.metrics = metrics;
                 self.notify(Notice::Serving(number));
@@ -386,10 +384,17 @@ impl<I: Io> Worker<I> {
 }
 
 impl Generation {
-    fn new(snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>, pools: &mut Pools) -> Result<Self, String> {
+    fn new(
+        worker: usize,
+        snapshot: Arc<Snapshot>,
+        metrics: Arc<WorkerMetrics>,
+        pools: &mut Pools,
+    ) -> Result<Self, String> {
         let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
         let pools = pools.adopt(&snapshot);
-        Ok(Self { snapshot, inspector: RefCell::new(inspector), pools, metrics })
+        // Workers start at different addresses, so that the first one doesn't get all first requests.
+        let rotation = RefCell::new(vec![worker; pools.len()]);
+        Ok(Self { snapshot, inspector: RefCell::new(inspector), pools, rotation, metrics })
     }
 }
 

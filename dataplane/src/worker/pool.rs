@@ -12,7 +12,8 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::{ClientId, UpstreamId};
-use crate::snapshot::{OriginLimits, Snapshot};
+use crate::io::Monotonic;
+use crate::snapshot::{OriginLimits, Snapshot, TlsKey};
 
 /// A pool's place in the worker's table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,17 +25,6 @@ pub(crate) struct PoolKey {
     pub(crate) address: SocketAddr,
     /// Absent for plain TCP.
     pub(crate) tls: Option<TlsKey>,
-}
-
-/// The TLS part of a pool's key. The protocol (ALPN) is always `http/1.1` and so is no part of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsKey {
-    /// The name asked for (SNI) and verified.
-    pub server_name: String,
-    /// SHA-256 of the client certificate presented; absent if none is.
-    pub identity: Option<[u8; 32]>,
-    /// SHA-256 of what the origin's certificate is verified against.
-    pub trust: [u8; 32],
 }
 
 /// TLS settings of a pool: one config, and so one session cache, per pool and worker.
@@ -56,8 +46,10 @@ pub(crate) struct Pool {
     pub(crate) open: u32,
     /// Idle connections; the last one was used last and is used next.
     pub(crate) idle: Vec<UpstreamId>,
-    /// Requests that wait for a connection, the oldest first. May hold clients that have gone.
+    /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
+    /// Until then other addresses are preferred, because a connection could not be made.
+    pub(crate) rests_until: Monotonic,
 }
 
 impl Pool {
@@ -73,6 +65,9 @@ impl Pool {
         }
     }
 }
+
+/// The label of a pool that no origin of the newest snapshot uses.
+const NO_ORIGIN: u32 = u32::MAX;
 
 /// All pools of a worker.
 #[derive(Debug, Default)]
@@ -98,6 +93,9 @@ impl Pools {
     /// Pools that the new snapshot doesn't name any more stay until their connections are gone; they get no
     /// new requests because no origin points at them.
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Vec<PoolIndex>> {
+        for pool in &mut self.table {
+            pool.origin = NO_ORIGIN;
+        }
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, origin) in snapshot.origins.iter().enumerate() {
             let pools = origin.addresses.iter().map(|address| {
@@ -128,8 +126,15 @@ impl Pools {
             open: 0,
             idle: Vec::new(),
             waiting: VecDeque::new(),
+            rests_until: Monotonic::default(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Every pool with its place.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PoolIndex, &Pool)> {
+        (0..).map(PoolIndex).zip(&self.table)
     }
 
     /// The connection that idled longest in some pool that has idle ones.

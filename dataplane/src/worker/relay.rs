@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::request::Answer;
 use super::upstream::{Download, OriginFailure, Stage};
-use super::{ClientId, HANDED_OVER_MAX, UpstreamId, Worker};
+use super::{ClientId, HANDED_OVER_MAX, Life, UpstreamId, Worker};
 use crate::http::{self, Progress, ResponseFacts, ResponseFraming, Version};
 use crate::io::{Io, ReceiveBuffer};
 use crate::telemetry::{Limit, UpstreamError};
@@ -53,8 +53,11 @@ impl<I: Io> Worker<I> {
             return;
         }
         upstream.answering = true;
-        let idle_timeout = self.pools.get(upstream.pool).limits.idle_timeout;
-        self.upstream_set_deadline(id, idle_timeout);
+        // What still comes in on a paused connection was under way; the client is the slow one.
+        if !upstream.paused {
+            let idle_timeout = self.pools.get(upstream.pool).limits.idle_timeout;
+            self.upstream_set_deadline(id, idle_timeout);
+        }
         let mut out = self.buffers.take();
         if matches!(self.download(id), Some(Download::Head)) {
             match self.relay_head(id, client_id, incoming.bytes(), &mut range, &mut out) {
@@ -170,7 +173,8 @@ impl<I: Io> Worker<I> {
         };
         request.chunk_to_client = to_client == ResponseFraming::Chunked;
         // An answer before the body's end leaves bytes on the connection that nobody wants to read.
-        request.keep_alive &= to_client != ResponseFraming::UntilClose && !request.is_uploading();
+        request.keep_alive &=
+            to_client != ResponseFraming::UntilClose && !request.is_uploading() && self.life == Life::Serving;
         request.answer = Answer::Relaying;
         request.status = request.response.status();
         let facts = ResponseFacts {

@@ -222,6 +222,11 @@ impl Request {
         self.resolution.is_some()
     }
 
+    /// Whether the client takes the connection for one that goes on.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        self.has_head() && self.head.keep_alive()
+    }
+
     /// What kind of answer the client would like to have.
     pub(crate) fn accept(&self) -> Option<&[u8]> {
         self.has_head().then(|| self.head.header(&self.head_bytes, b"accept"))?
@@ -235,6 +240,11 @@ impl Request {
     /// Whether the client may be waiting for `100 Continue` before it sends the body.
     pub(crate) fn waits_for_continue(&self) -> bool {
         self.has_head() && self.head.expects_continue() && self.body_bytes == 0
+    }
+
+    /// Whether it was answered, and what still comes of its body is thrown away.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.sink == Sink::Discard && self.answer == Answer::Done && self.is_uploading()
     }
 
     /// Whether the client still owes body bytes.

@@ -1,5 +1,7 @@
 //! Connections to origins: connect, handshake, requests out, bytes in, and what their end means.
 
+use std::time::Duration;
+
 use super::output::Output;
 use super::pool::PoolIndex;
 use super::request::Answer;
@@ -9,6 +11,9 @@ use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
 use crate::tls::{ClientEngine, TlsFailure};
+
+/// How long an address is passed over after a connection to it could not be made (as nginx's `fail_timeout`).
+const ADDRESS_REST: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -246,13 +251,35 @@ impl<I: Io> Worker<I> {
         upstream.output.sent(&mut self.io, upstream.socket);
         let Some(client) = upstream.client else { return };
         if upstream.stage == Stage::Ready {
-            if !upstream.answering {
-                let timeout = self.pools.get(upstream.pool).limits.first_byte_timeout;
-                self.upstream_set_deadline(id, timeout);
-            }
+            self.upstream_awaits(id);
             self.origin_flush(client);
             self.client_use_unread(client);
         }
+    }
+
+    /// Sets what the origin may take its time for: an answer if it has the whole request, or else to read what
+    /// is there of it.
+    pub(super) fn upstream_awaits(&mut self, id: UpstreamId) {
+        let uploading = self.is_uploading(id);
+        let Some(upstream) = self.upstreams.get_mut(id).filter(|upstream| !upstream.answering) else {
+            return;
+        };
+        let limits = &self.pools.get(upstream.pool).limits;
+        let timeout = match uploading {
+            false => limits.first_byte_timeout,
+            true if !upstream.output.is_empty() => limits.idle_timeout,
+            true => {
+                upstream.deadline.clear(); // it is the client's turn, and its time-out runs
+                return;
+            }
+        };
+        self.upstream_set_deadline(id, timeout);
+    }
+
+    /// Whether the request of a connection is still on its way from the client.
+    fn is_uploading(&self, id: UpstreamId) -> bool {
+        let client = self.upstreams.get(id).and_then(|upstream| self.clients.get(upstream.client?));
+        client.and_then(|client| client.request.as_ref()).is_some_and(|request| request.is_uploading())
     }
 
     pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
@@ -271,6 +298,11 @@ impl<I: Io> Worker<I> {
                 UpstreamError::ConnectTimeout,
                 "the connection or its handshake took longer than connect_timeout",
             ),
+            (Stage::Ready, Download::Head) if self.is_uploading(id) => OriginFailure::new(
+                504,
+                UpstreamError::IdleTimeout,
+                "the origin took nothing of the request for longer than idle_timeout",
+            ),
             (Stage::Ready, Download::Head) => OriginFailure::new(
                 504,
                 UpstreamError::FirstByteTimeout,
@@ -285,7 +317,7 @@ impl<I: Io> Worker<I> {
         self.upstream_failed(id, failure);
     }
 
-    pub(super) fn upstream_set_deadline(&mut self, id: UpstreamId, span: std::time::Duration) {
+    pub(super) fn upstream_set_deadline(&mut self, id: UpstreamId, span: Duration) {
         let at = until(self.io.now(), span);
         if let Some(upstream) = self.upstreams.get_mut(id) {
             self.timers.set(&mut upstream.deadline, TimerKey::Upstream(id), at);
@@ -328,10 +360,10 @@ impl<I: Io> Worker<I> {
 
     /// The client's request needs its connection no more: whatever state it's in, it can't be used again.
     pub(super) fn upstream_abandon(&mut self, client: ClientId) {
+        self.leave_queue(client);
         let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
             return;
         };
-        request.queued = false;
         let Some(id) = request.upstream.take() else { return };
         let Some(upstream) = self.upstreams.get(id) else { return };
         let pool = upstream.pool;
@@ -350,8 +382,11 @@ impl<I: Io> Worker<I> {
             self.bind(id, client);
             return;
         }
+        // Under the cap over all origins, an idle connection here may keep a request for another one waiting.
+        let wanted_elsewhere = self.pools.total_is_short;
         let pool = self.pools.get(pool_index);
-        if self.life != Life::Serving || pool.idle.len() >= pool.limits.idle_connections as usize {
+        let full = pool.idle.len() >= pool.limits.idle_connections as usize;
+        if self.life != Life::Serving || full || wanted_elsewhere {
             self.upstream_discard(id);
             return;
         }
@@ -366,6 +401,9 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.get(id) else { return };
         let (pool, stage, served, answering) =
             (upstream.pool, upstream.stage, upstream.served, upstream.answering);
+        // A time-out says that the origin has the request and is slow; only a closed connection says that it
+        // may never have looked at it.
+        let closed_early = failure.error == UpstreamError::Reset;
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
         if let Some(client) = client
@@ -376,8 +414,10 @@ impl<I: Io> Worker<I> {
                 self.record_origin_failure(client, &failure);
                 self.relay_truncated(client);
             } else if stage != Stage::Ready {
+                self.rest_address(pool, &failure);
                 self.try_next_address(client, failure);
-            } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
+            } else if closed_early && served > 0 && !answering && !request.retried && request.is_repeatable()
+            {
                 // The origin may have closed a connection that it took for idle while the request was on its way.
                 // Once, and on a fresh connection only.
                 request.retried = true;
@@ -388,5 +428,22 @@ impl<I: Io> Worker<I> {
             }
         }
         self.serve_waiting(pool);
+    }
+
+    /// No connection could be made to this address: for a while, others are tried first.
+    fn rest_address(&mut self, pool: PoolIndex, failure: &OriginFailure) {
+        let now = self.io.now();
+        let pool = self.pools.get(pool);
+        if pool.rests_until > now {
+            return;
+        }
+        pool.rests_until = now.after(ADDRESS_REST);
+        tracing::warn!(
+            address = %pool.key.address,
+            reason = failure.code,
+            detail = failure.detail.as_str(),
+            seconds = ADDRESS_REST.as_secs(),
+            "an address of an origin failed; its others are preferred for a while"
+        );
     }
 }

@@ -19,17 +19,13 @@ pub(crate) fn decompose(request: &RequestView<'_>, expander: &mut Expander, aren
         let node = arena.node(ROOT, Step::Part("query"));
         Pairs { node, values: Place::Query, names: Place::Name, plus: Plus::Space }.add(query, arena);
     }
-    let mut content_type = None;
     for (index, (name, value)) in request.headers.iter().enumerate() {
         if arena.is_full() {
             break;
         }
-        if name.eq_ignore_ascii_case(b"content-type") {
-            content_type = content_type.or(Some(*value));
-        }
         header(u32::try_from(index).unwrap_or(u32::MAX), name, value, arena);
     }
-    body::add(request, content_type.unwrap_or_default(), expander, arena);
+    body::add(request, expander, arena);
 }
 
 /// The decoded path as a whole, and as values of their own the segments that hold more than plain file-name characters

@@ -2,13 +2,26 @@
 //!
 //! Exit codes: 0 fine, 1 failed or not valid, 2 wrong usage.
 
+mod compare;
+mod diff;
 mod origin;
+mod replay;
+mod request;
 mod run;
+mod search;
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 #[derive(Parser)]
 #[command(name = "weir-loadgen", version, about = "Load generator and origin stub for HTTP/1.1 proxies")]
@@ -23,6 +36,14 @@ enum Command {
     Origin(Box<origin::OriginArguments>),
     /// Send requests to one URL and measure the answers
     Run(Box<run::RunArguments>),
+    /// Compare targets that do the same work, in short slices that take turns
+    Compare(Box<compare::CompareArguments>),
+    /// Send a corpus of labelled requests and score what the target blocked
+    Replay(Box<replay::ReplayArguments>),
+    /// Find the highest rate that holds a latency and error bound
+    Search(Box<search::SearchArguments>),
+    /// Compare two JSON reports, with tolerances and an exit code
+    Diff(Box<diff::DiffArguments>),
 }
 
 /// Why a command fails: its text for standard error, and the exit code.
@@ -50,6 +71,10 @@ pub(crate) fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Origin(arguments) => origin::run(*arguments),
         Command::Run(arguments) => run::run(*arguments),
+        Command::Compare(arguments) => compare::run(*arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
+        Command::Search(arguments) => search::run(*arguments),
+        Command::Diff(arguments) => diff::run(*arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,4 +98,29 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once(':').ok_or_else(|| format!("`{text}` is not a header field: write `Name: value`"))?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Becomes true at SIGTERM or SIGINT.
+fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Failure::failed)?;
+    }
+    Ok(interrupted)
+}
+
+/// Writes a report as text to standard output, and as JSON to a file; with `-` as JSON to standard output alone.
+fn write_report<R: Serialize + fmt::Display>(report: &R, json: Option<PathBuf>) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        let Some(path) = json else { return write!(output, "{report}") };
+        let mut text = serde_json::to_vec_pretty(report)?;
+        text.push(b'\n');
+        if path.as_os_str() == "-" {
+            return output.write_all(&text);
+        }
+        write!(output, "{report}")?;
+        fs::write(&path, text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    };
+    write().map_err(|error| Failure::failed(format!("can't write the report: {error}")))
 }

@@ -1,22 +1,14 @@
 //! `weir-loadgen run`.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use weir_loadgen::{
-    Identity,
-    run::{self, Limit, Load, Options, Report, RunError},
+    run::{self, Limit, Load, Options, RunError},
     units::parse_duration,
 };
 
-use super::{Failure, parse_header};
+use super::{Failure, interrupted, request::RequestArguments, write_report};
 
 /// Sends one kind of request and measures the answers, until the limit, SIGTERM or SIGINT.
 ///
@@ -24,7 +16,7 @@ use super::{Failure, parse_header};
 /// and latency counts from then; `--closed` is a closed loop, where each connection waits for its answer before it sends
 /// again, which shows the highest throughput and the time of service, but not what waiting users would see.
 #[derive(Args)]
-#[command(group(ArgGroup::new("load").required(true).args(["rate", "closed"])))]
+#[command(group(ArgGroup::new("load").required(true).args(["rate", "ramp", "closed"])))]
 pub(super) struct RunArguments {
     /// Where to: http:// or https://, host, port, path and query
     #[arg(long, value_name = "URL")]
@@ -32,15 +24,24 @@ pub(super) struct RunArguments {
     /// Open loop: requests a second, over all connections
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
+    /// Open loop: requests a second that grow or shrink from the one to the other in the run's duration, as in 100-5000
+    #[arg(long, value_name = "R-R", value_parser = parse_ramp)]
+    ramp: Option<(f64, f64)>,
+    /// In so many steps of equal length [default: smooth]
+    #[arg(long, value_name = "N", default_value = "0", requires = "ramp")]
+    steps: u32,
+    /// With --rate: random distances between requests, as of many users who don't know of each other
+    #[arg(long, requires = "rate")]
+    poisson: bool,
+    /// Where the random distances begin
+    #[arg(long, value_name = "N", default_value = "1", requires = "poisson")]
+    seed: u64,
     /// Closed loop: each connection sends when its last answer is complete
     #[arg(long)]
     closed: bool,
     /// Connections
     #[arg(long, value_name = "N", default_value = "64")]
     connections: usize,
-    /// Threads [default: one per core that this process may use]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
     /// Measure for this long [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "requests")]
     duration: Option<Duration>,
@@ -50,36 +51,8 @@ pub(super) struct RunArguments {
     /// Send for this long before measuring
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     warm_up: Duration,
-    /// Method [default: GET, or POST with a body]
-    #[arg(long, value_name = "METHOD")]
-    method: Option<String>,
-    /// One more header field; repeatable
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
-    headers: Vec<(String, String)>,
-    /// The body
-    #[arg(long, value_name = "TEXT", conflicts_with = "body_file")]
-    body: Option<String>,
-    /// File with the body
-    #[arg(long, value_name = "FILE")]
-    body_file: Option<PathBuf>,
-    /// CA that vouches for the target (PEM) [default: the system's]
-    #[arg(long, value_name = "PEM")]
-    ca: Option<PathBuf>,
-    /// Client certificate chain (PEM)
-    #[arg(long, value_name = "PEM", requires = "key")]
-    certificate: Option<PathBuf>,
-    /// The client certificate's private key (PEM)
-    #[arg(long, value_name = "PEM", requires = "certificate")]
-    key: Option<PathBuf>,
-    /// Take any certificate of the target
-    #[arg(long, conflicts_with = "ca")]
-    insecure: bool,
-    /// Do not resume TLS sessions
-    #[arg(long)]
-    no_resumption: bool,
-    /// How long a connection's set-up, and then each answer, may take
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
-    timeout: Duration,
+    #[command(flatten)]
+    request: RequestArguments,
     /// Write the report as JSON to this file, or to standard output with `-` in place of the text
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -89,65 +62,47 @@ pub(super) struct RunArguments {
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     let json = arguments.json.clone();
     let options = options(arguments)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Failure::failed)?;
-    }
-    let report = run::run(&options, &interrupted).map_err(|error| match error {
+    let report = run::run(&options, &*interrupted()?).map_err(|error| match error {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),
         other => Failure::failed(other),
     })?;
-    write_report(&report, json)
-        .map_err(|error| Failure::failed(format!("can't write the report: {error}")))?;
-    if report.valid {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!("not valid: {}", report.reasons.join("; "))))
+    write_report(&report, json)?;
+    if !report.valid {
+        return Err(Failure::failed(format!("not valid: {}", report.reasons.join("; "))));
     }
-}
-
-fn write_report(report: &Report, json: Option<PathBuf>) -> io::Result<()> {
-    let mut output = io::stdout().lock();
-    let Some(path) = json else { return write!(output, "{report}") };
-    let mut text = serde_json::to_vec_pretty(report)?;
-    text.push(b'\n');
-    if path.as_os_str() == "-" {
-        return output.write_all(&text);
+    match report.surprises {
+        0 => Ok(()),
+        count => {
+            Err(Failure::failed(format!("{count} requests had another outcome than the scenario expects")))
+        }
     }
-    write!(output, "{report}")?;
-    fs::write(&path, text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
 fn options(arguments: RunArguments) -> Result<Options, Failure> {
-    let body = match (arguments.body, arguments.body_file) {
-        (Some(text), _) => text.into_bytes(),
-        (None, Some(path)) => fs::read(&path)
-            .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
-        (None, None) => Vec::new(),
-    };
-    let default_method = if body.is_empty() { "GET" } else { "POST" };
-    let defaults = Options::new(&arguments.url);
+    let options = arguments.request.options(&arguments.url)?;
     Ok(Options {
-        load: arguments.rate.filter(|_| !arguments.closed).map_or(Load::Closed, Load::Rate),
+        load: match (arguments.rate, arguments.ramp) {
+            _ if arguments.closed => Load::Closed,
+            (Some(rate), _) if arguments.poisson => Load::Poisson { rate, seed: arguments.seed },
+            (Some(rate), _) => Load::Rate(rate),
+            (None, Some((from, to))) => Load::Ramp { from, to, steps: arguments.steps },
+            (None, None) => Load::Closed,
+        },
         limit: match (arguments.requests, arguments.duration) {
             (Some(requests), _) => Limit::Requests(requests),
             (None, Some(duration)) => Limit::Duration(duration),
-            (None, None) => defaults.limit,
+            (None, None) => options.limit,
         },
         connections: arguments.connections,
-        threads: arguments.threads.map_or(defaults.threads, usize::from),
         warm_up: arguments.warm_up,
-        method: arguments.method.unwrap_or_else(|| default_method.to_owned()),
-        headers: arguments.headers,
-        body,
-        ca: arguments.ca,
-        identity: arguments
-            .certificate
-            .zip(arguments.key)
-            .map(|(certificate, private_key)| Identity { certificate, private_key }),
-        insecure: arguments.insecure,
-        resume: !arguments.no_resumption,
-        timeout: arguments.timeout,
-        ..defaults
+        ..options
     })
+}
+
+fn parse_ramp(text: &str) -> Result<(f64, f64), String> {
+    let rates = text.split_once('-').map(|(from, to)| (from.trim().parse(), to.trim().parse()));
+    match rates {
+        Some((Ok(from), Ok(to))) => Ok((from, to)),
+        _ => Err(format!("`{text}` is no ramp: write two rates, as in `100-5000`")),
+    }
 }

@@ -1,6 +1,7 @@
 //! Sockets, TLS and the threads that own them: everything between this crate and the kernel.
 
 mod buffer;
+mod connect;
 mod timer;
 mod tls;
 mod transport;
@@ -8,6 +9,7 @@ mod watch;
 mod worker;
 
 pub(crate) use buffer::ReceiveBuffer;
+pub(crate) use connect::connect;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{ClientTlsFiles, ServerTlsFiles, client_config, server_config, subject_common_name};
 pub use tls::{Identity, TlsError};

@@ -6,107 +6,213 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monoio::net::TcpStream;
 use rustls::HandshakeKind;
 
-use super::{schedule::Start, statistics::record, worker::Worker};
+use super::{schedule::Start, statistics::record, traffic::Kind, worker::Worker};
 use crate::{
+    Verdict,
     http::{self, BodyDecoder, HEAD_LIMIT_BYTES},
-    net::{ReceiveBuffer, Transport},
+    net::{self, ReceiveBuffer, Transport},
+    scenario::template::Random,
 };
 
 /// Wait after a connection that could not be set up, so that a dead target isn't asked in a tight loop.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
+/// How much of a body is kept where it is looked at.
+const KEPT_BODY_BYTES: usize = 64 << 20;
+
 /// Why a request has no answer: a kind to count by, and the details.
-struct Failure {
-    kind: &'static str,
-    details: String,
+pub(crate) struct Failure {
+    pub(crate) kind: &'static str,
+    pub(crate) details: String,
 }
+
+/// Status, body (its start, if it is large), and whether the connection stays open.
+pub(crate) type Answered = (u16, Vec<u8>, bool);
 
 /// A complete answer.
 struct Answer {
     status: u16,
     keep_alive: bool,
     received_bytes: u64,
+    sent_bytes: u64,
 }
 
-struct Client {
+/// A connection and what it needs from one request to the next; connects again when it must.
+pub(super) struct Client {
     worker: Rc<Worker>,
+    /// The group that it belongs to, and its number there.
+    group: usize,
+    number_in_group: usize,
     transport: Option<Transport>,
     input: ReceiveBuffer,
     out: Vec<u8>,
-}
-
-/// Sends requests until the schedule ends.
-pub(super) async fn drive(worker: Rc<Worker>) {
-    let mut client = Client {
-        worker: Rc::clone(&worker),
-        transport: None,
-        input: ReceiveBuffer::default(),
-        out: Vec::new(),
-    };
-    // The set-up belongs before the first request, not into its time.
-    let mut connected = client.connect().await;
-    while !worker.schedule.until_start().is_zero() {
-        monoio::time::sleep(worker.schedule.until_start()).await;
-    }
-    while let Some(start) = worker.schedule.next().await {
-        if client.transport.is_none() && connected.is_ok() {
-            connected = client.connect().await;
-        }
-        let failed_to_connect = connected.is_err();
-        match std::mem::replace(&mut connected, Ok(())) {
-            Ok(()) => client.request(start).await,
-            Err(failure) => client.count_failure(start, &failure),
-        }
-        if failed_to_connect {
-            monoio::time::sleep(CONNECT_PAUSE).await;
-        }
-    }
-    if let Some(mut transport) = client.transport.take() {
-        transport.watch().set_limit(Some(worker.timeout));
-        transport.finish().await;
-    }
+    scratch: Vec<u8>,
 }
 
 impl Client {
-    async fn request(&mut self, start: Start) {
+    /// The run's connection `number`.
+    pub(super) fn new(worker: Rc<Worker>, number: usize) -> Self {
+        let (group, number_in_group) = worker.target.traffic.group_of(number);
+        let (out, scratch) = (Vec::new(), Vec::new());
+        let input = ReceiveBuffer::default();
+        Self { worker, group, number_in_group, transport: None, input, out, scratch }
+    }
+
+    /// Takes its requests from another schedule from now on, over the same connection.
+    pub(super) fn attach(&mut self, worker: Rc<Worker>) {
+        self.worker = worker;
+    }
+
+    /// Sends requests until the schedule ends.
+    pub(super) async fn run(&mut self) {
+        let worker = Rc::clone(&self.worker);
+        // The set-up belongs before the first request, not into its time.
+        let mut connected = if self.transport.is_none() { self.connect().await } else { Ok(()) };
+        while !worker.schedule.until_start().is_zero() {
+            monoio::time::sleep(worker.schedule.until_start()).await;
+        }
+        while let Some(start) = worker.schedule.next().await {
+            let traffic = &worker.target.traffic;
+            let kind = traffic.write_request(self.group, start.number, &mut self.out, &mut self.scratch);
+            if self.transport.is_none() && connected.is_ok() {
+                connected = self.connect().await;
+            }
+            let failed_to_connect = connected.is_err();
+            match std::mem::replace(&mut connected, Ok(())) {
+                Ok(()) => self.request(start, kind).await,
+                Err(failure) => self.count_failure(start, kind, &failure),
+            }
+            if failed_to_connect {
+                monoio::time::sleep(CONNECT_PAUSE).await;
+            }
+        }
+    }
+
+    /// Says goodbye to the target, if there is a connection.
+    pub(super) async fn finish(&mut self) {
+        if let Some(mut transport) = self.transport.take() {
+            transport.watch().set_limit(Some(self.worker.timeout));
+            transport.finish().await;
+        }
+    }
+
+    /// Request `number` outside of any schedule, of the kinds in turn. A request that should be closed in place of an
+    /// answer, and is, has status 0.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn ask(&mut self, number: usize) -> Result<Answered, Failure> {
+        let worker = Rc::clone(&self.worker);
+        let kinds = &worker.target.traffic.kinds;
+        let kind = &kinds[number % kinds.len()];
+        let mut random = Random::new(0, number as u64);
+        kind.write(&mut self.out, &mut self.scratch, &mut random, number as u64);
+        match self.ask_written(kind.is_head, kind.close).await {
+            Err(failure) if kind.expects_end(&failure) => Ok((0, Vec::new(), false)),
+            answered => answered,
+        }
+    }
+
+    /// These bytes outside of any schedule. With `fresh` on a connection of their own; without, on the last one if that
+    /// is open, and once more on a new one if the target closed it before it saw them.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub(super) async fn ask_raw(&mut self, request: &[u8], fresh: bool) -> Result<Answered, Failure> {
+        let is_head = request.starts_with(b"HEAD ");
+        loop {
+            let is_reused = self.transport.is_some();
+            self.out.clear();
+            self.out.extend_from_slice(request);
+            match self.ask_written(is_head, fresh).await {
+                Err(failure) if is_reused && Verdict::of_error(failure.kind) == Verdict::Closed => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn ask_written(&mut self, is_head: bool, close: bool) -> Result<Answered, Failure> {
+        if self.transport.is_none() {
+            self.connect().await?;
+        }
+        let mut body = Vec::new();
+        let keep = |data: &[u8]| {
+            let room = KEPT_BODY_BYTES - body.len();
+            body.extend_from_slice(&data[..data.len().min(room)]);
+        };
+        let answer = self.exchange(is_head, keep).await;
+        if close || !answer.as_ref().is_ok_and(|answer| answer.keep_alive) {
+            self.transport = None;
+        }
+        answer.map(|answer| (answer.status, body, answer.keep_alive))
+    }
+
+    async fn request(&mut self, start: Start, kind: &Kind) {
         let sent = Instant::now();
-        let result = self.exchange().await;
+        let result = self.exchange(kind.is_head, |_body| {}).await;
         let now = Instant::now();
         let answer = match result {
             Ok(answer) => answer,
             Err(failure) => {
                 self.transport = None;
                 self.input = ReceiveBuffer::default();
-                self.count_failure(start, &failure);
+                self.count_failure(start, kind, &failure);
                 return;
             }
         };
-        if !answer.keep_alive {
+        let worker = &self.worker;
+        if !answer.keep_alive || kind.close || !worker.target.traffic.groups[self.group].keep_alive {
             self.transport = None;
         }
+        worker.progress.add_answer();
         if !start.measured {
             return;
         }
-        self.worker.last_answer.set(now);
-        let mut statistics = self.worker.statistics.borrow_mut();
+        worker.last_answer.set(now);
+        let mut statistics = worker.statistics.borrow_mut();
         record(&mut statistics.service, now - sent);
-        if self.worker.schedule.is_open_loop() {
-            record(&mut statistics.response, now.saturating_duration_since(start.due));
+        let response = now.saturating_duration_since(start.due);
+        if worker.schedule.is_open_loop() {
+            record(&mut statistics.response, response);
             record(&mut statistics.send_lag, sent.saturating_duration_since(start.due));
             statistics.waited_for_connection += u64::from(start.waited_for_connection);
         }
         *statistics.statuses.entry(answer.status).or_default() += 1;
         statistics.received_bytes += answer.received_bytes;
-        statistics.sent_bytes += self.worker.target.request.len() as u64;
+        statistics.sent_bytes += answer.sent_bytes;
+        if let Some(label) = kind.label {
+            let verdict = Verdict::of_status(answer.status, &worker.target.traffic.block_statuses);
+            let label = statistics.label(label);
+            record(&mut label.service, now - sent);
+            if worker.schedule.is_open_loop() {
+                record(&mut label.response, response);
+            }
+            *label.statuses.entry(answer.status).or_default() += 1;
+            label.add_verdict(kind.expect.as_ref(), verdict, Some(answer.status), || {
+                format!("status {}", answer.status)
+            });
+        }
     }
 
-    fn count_failure(&self, start: Start, failure: &Failure) {
-        if start.measured {
-            self.worker.last_answer.set(Instant::now());
-            self.worker.statistics.borrow_mut().error(failure.kind, || failure.details.clone());
+    fn count_failure(&self, start: Start, kind: &Kind, failure: &Failure) {
+        if !start.measured {
+            return;
+        }
+        self.worker.last_answer.set(Instant::now());
+        let mut statistics = self.worker.statistics.borrow_mut();
+        if let Some(label) = kind.label {
+            let verdict = Verdict::of_error(failure.kind);
+            let example = || format!("{} ({})", failure.kind, failure.details);
+            statistics.label(label).add_verdict(kind.expect.as_ref(), verdict, None, example);
+        }
+        if kind.expects_end(failure) {
+            statistics.closed_as_expected += 1;
+        } else {
+            statistics.error(failure.kind, || failure.details.clone());
         }
     }
 
@@ -114,7 +220,9 @@ impl Client {
         let began = Instant::now();
         let worker = Rc::clone(&self.worker);
         let target = &worker.target;
-        let connecting = monoio::time::timeout(worker.timeout, TcpStream::connect_addr(target.address));
+        let sources = &target.traffic.groups[self.group].sources;
+        let source = sources.get(self.number_in_group % sources.len().max(1)).copied();
+        let connecting = monoio::time::timeout(worker.timeout, net::connect(target.address, source));
         let stream = match connecting.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(Failure { kind: "connect", details: error.to_string() }),
@@ -127,8 +235,9 @@ impl Client {
         };
         // Where this fails the peer is gone, as the next receive will say.
         let _gone = stream.set_nodelay(true);
-        let side =
-            target.tls_connection().map_err(|error| Failure { kind: "tls", details: error.to_string() })?;
+        let side = target
+            .tls_connection(self.group)
+            .map_err(|error| Failure { kind: "tls", details: error.to_string() })?;
         let mut transport = Transport::new(stream, side.map(Into::into), worker.watcher.add());
         transport.watch().set_limit(Some(worker.timeout));
         self.input = ReceiveBuffer::default();
@@ -147,25 +256,25 @@ impl Client {
         Ok(())
     }
 
-    async fn exchange(&mut self) -> Result<Answer, Failure> {
-        let Self { worker, transport, input, out } = self;
+    /// Sends what is in `out` and reads the answer.
+    async fn exchange(&mut self, is_head: bool, mut sink: impl FnMut(&[u8])) -> Result<Answer, Failure> {
+        let Self { worker, transport, input, out, .. } = self;
         let Some(transport) = transport else {
             return Err(Failure { kind: "closed", details: "there is no connection".to_owned() });
         };
         transport.watch().set_limit(Some(worker.timeout));
-        out.clear();
-        out.extend_from_slice(&worker.target.request);
+        let sent_bytes = out.len() as u64;
         // A target may answer and close before it has read everything (a body over its limit, say). Its answer is
         // worth more than the failed sending.
         let sending = transport.send(out).await;
-        let (head, mut received_bytes) = match (read_head(worker, transport, input).await, sending) {
+        let (head, mut received_bytes) = match (read_head(is_head, transport, input).await, sending) {
             (Ok(head), _) => head,
             (Err(_), Err(error)) => return Err(Failure::from_io(&error, "send")),
             (Err(failure), Ok(())) => return Err(failure),
         };
         let mut decoder = BodyDecoder::new(head.framing);
         loop {
-            let decoded = decoder.decode(input.unread(), |_body| {});
+            let decoded = decoder.decode(input.unread(), &mut sink);
             let used =
                 decoded.map_err(|error| Failure { kind: "malformed_answer", details: error.0.to_owned() })?;
             input.consume(used);
@@ -187,20 +296,20 @@ impl Client {
             let details = "bytes behind the answer that nobody asked for".to_owned();
             return Err(Failure { kind: "malformed_answer", details });
         }
-        Ok(Answer { status: head.status, keep_alive: head.keep_alive, received_bytes })
+        Ok(Answer { status: head.status, keep_alive: head.keep_alive, received_bytes, sent_bytes })
     }
 }
 
 /// Reads heads up to the final answer's; returns it and the bytes of all of them.
 async fn read_head(
-    worker: &Worker,
+    is_head: bool,
     transport: &mut Transport,
     input: &mut ReceiveBuffer,
 ) -> Result<(http::ResponseHead, u64), Failure> {
     let malformed = |reason: &str| Failure { kind: "malformed_answer", details: reason.to_owned() };
     let mut received_bytes = 0;
     loop {
-        let parsed = http::parse_response(input.unread(), worker.target.is_head);
+        let parsed = http::parse_response(input.unread(), is_head);
         if let Some(head) = parsed.map_err(|error| malformed(error.reason))? {
             input.consume(head.length);
             received_bytes += head.length as u64;
@@ -221,6 +330,14 @@ async fn read_head(
                 Failure { kind: "cut_off", details: "closed within an answer's head".to_owned() }
             });
         }
+    }
+}
+
+impl Kind {
+    /// This failure is what the scenario wants to see.
+    fn expects_end(&self, failure: &Failure) -> bool {
+        let closed = Verdict::of_error(failure.kind) == Verdict::Closed;
+        closed && self.expect.as_ref().is_some_and(|expect| expect.is_met(Verdict::Closed, None))
     }
 }
 

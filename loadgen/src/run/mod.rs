@@ -8,11 +8,15 @@
 //! - **Open loop** ([`Load::Rate`]): requests are due at times that don't depend on answers. A request whose time has
 //!   come while all connections are busy waits, and its clock runs. Use it to find the latency at a given load.
 
+mod arrivals;
+pub(crate) mod asking;
 mod connection;
 mod report;
 mod schedule;
+pub(crate) mod slices;
 mod statistics;
 mod target;
+mod traffic;
 mod worker;
 
 use std::{
@@ -26,9 +30,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::report::{Cpu, ErrorCount, Handshakes, Report, Times};
-use self::{target::Target, worker::Outcome};
-use crate::net::{self, Identity, TlsError};
+pub use self::report::{Cpu, ErrorCount, Handshakes, LabelReport, Report, Times};
+pub use self::statistics::Surprises;
+use self::worker::Outcome;
+pub(crate) use self::{
+    statistics::{Histo, Statistics, histogram, record},
+    target::Target,
+};
+use crate::{
+    net::{self, Identity, TlsError},
+    scenario::Scenario,
+};
 
 /// How often the coordinating thread looks whether the run is over.
 const POLL: Duration = Duration::from_millis(20);
@@ -45,6 +57,55 @@ pub enum Load {
     Closed,
     /// This many requests a second over all threads, at even distances, whatever the answers do. More than 0.
     Rate(f64),
+    /// On average this many requests a second over all threads, at random distances, as of many users who don't know of
+    /// each other: arrivals come in bursts. The same seed and number of threads give the same times.
+    Poisson {
+        /// Requests a second; more than 0.
+        rate: f64,
+        /// Where the random numbers begin.
+        seed: u64,
+    },
+    /// From one number of requests a second to another, in the time that the run measures; both more than 0. The warm-up
+    /// has the first.
+    Ramp {
+        /// Requests a second at the beginning.
+        from: f64,
+        /// Requests a second at the end.
+        to: f64,
+        /// So many steps of equal length, the first at `from` and the last at `to`; 0 for a smooth ramp.
+        steps: u32,
+    },
+}
+
+impl Load {
+    /// Requests a second that are due on average; `None` in a closed loop.
+    #[must_use]
+    pub fn mean_rate(self) -> Option<f64> {
+        match self {
+            Self::Closed => None,
+            Self::Rate(rate) | Self::Poisson { rate, .. } => Some(rate),
+            Self::Ramp { from, to: _, steps: 1 } => Some(from),
+            Self::Ramp { from, to, .. } => Some((from + to) / 2.0),
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("closed loop"),
+            Self::Rate(rate) => write!(formatter, "open loop at {rate} requests/s"),
+            Self::Poisson { rate, seed } => {
+                write!(formatter, "open loop, Poisson arrivals at {rate} requests/s with seed {seed}")
+            }
+            Self::Ramp { from, to, steps: 0 } => {
+                write!(formatter, "open loop from {from} to {to} requests/s")
+            }
+            Self::Ramp { from, to, steps } => {
+                write!(formatter, "open loop from {from} to {to} requests/s in {steps} steps")
+            }
+        }
+    }
 }
 
 /// When a run ends.
@@ -77,6 +138,8 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// The body; sent with its `Content-Length` where it isn't empty.
     pub body: Vec<u8>,
+    /// What to send in place of one kind of request; method, header fields, body and the URL's path are not used then.
+    pub scenario: Option<Arc<Scenario>>,
     /// CA certificates (PEM) that vouch for the target. Default: the system's.
     pub ca: Option<PathBuf>,
     /// What this client shows, if the target asks.
@@ -85,6 +148,8 @@ pub struct Options {
     pub insecure: bool,
     /// Resume TLS sessions on new connections. Default: true.
     pub resume: bool,
+    /// Use a connection for more than one request. Default: true.
+    pub keep_alive: bool,
     /// How long a connection's set-up, and then each answer, may take.
     pub timeout: Duration,
 }
@@ -103,10 +168,12 @@ impl Options {
             method: "GET".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
+            scenario: None,
             ca: None,
             identity: None,
             insecure: false,
             resume: true,
+            keep_alive: true,
             timeout: Duration::from_secs(10),
         }
     }
@@ -154,12 +221,19 @@ impl std::error::Error for RunError {}
 ///
 /// See [`RunError`]. Errors of single requests are part of the report.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunError> {
+    run_with_histogram(options, interrupted).map(|(report, _response)| report)
+}
+
+/// As [`run`], with the response times of an open loop.
+pub(crate) fn run_with_histogram(
+    options: &Options,
+    interrupted: &AtomicBool,
+) -> Result<(Report, Histo), RunError> {
     check(options)?;
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
     let threads = options.threads.clamp(1, options.connections);
-    let per_connection = LEAD_PER_CONNECTION * u32::try_from(options.connections).unwrap_or(u32::MAX);
-    let start = Instant::now() + LEAD + per_connection.min(LONGEST_LEAD);
+    let start = Instant::now() + lead(options.connections);
     let mut workers = Vec::new();
     for index in 0..threads {
         let (signal, stop) = net::stop_pair().map_err(RunError::Thread)?;
@@ -183,14 +257,29 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
         let outcome = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
         total.add(&outcome.and_then(|outcome| outcome).map_err(RunError::Thread)?);
     }
-    Ok(Report::new(options, threads, was_interrupted, &total))
+    let report = Report::new(options, &target.traffic.labels, threads, was_interrupted, &total);
+    Ok((report, total.statistics.response))
 }
 
-fn check(options: &Options) -> Result<(), RunError> {
+/// How long before the first request threads and connections get to be up.
+pub(crate) fn lead(connections: usize) -> Duration {
+    let per_connection = LEAD_PER_CONNECTION * u32::try_from(connections).unwrap_or(u32::MAX);
+    LEAD + per_connection.min(LONGEST_LEAD)
+}
+
+pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
+    let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= 1e8;
     match options.load {
-        Load::Rate(rate) if !(rate.is_finite() && rate > 0.0 && rate <= 1e8) => {
+        Load::Rate(rate) | Load::Poisson { rate, .. } if !is_rate(rate) => {
             wrong("the rate must be over 0 and at most 100 million requests a second")
+        }
+        Load::Ramp { from, to, .. } if !(is_rate(from) && is_rate(to)) => {
+            wrong("both rates must be over 0 and at most 100 million requests a second")
+        }
+        Load::Ramp { steps: 10_001.., .. } => wrong("a ramp has at most 10000 steps"),
+        Load::Ramp { .. } if matches!(options.limit, Limit::Requests(_)) => {
+            wrong("a ramp needs a duration, not a number of requests")
         }
         _ if options.connections == 0 || options.connections > 1_000_000 => {
             wrong("connections: 1 to 1000000")

@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{Limit, Load, Options, statistics::Histo, worker::Outcome};
-use crate::units::format_nanoseconds;
+use super::{
+    Limit, Load, Options,
+    statistics::{Histo, LabelStatistics, Surprises},
+    worker::Outcome,
+};
+use crate::{Verdict, units::format_nanoseconds};
 
 /// Above this share of its time, a generator thread is taken for the bottleneck.
 const BUSY_LIMIT: f64 = 0.90;
@@ -21,7 +25,9 @@ pub struct Report {
     pub url: String,
     /// `closed` or `open`.
     pub mode: &'static str,
-    /// Requests a second that were due; absent in a closed loop.
+    /// When requests were sent: a sentence for people.
+    pub load: String,
+    /// Requests a second that were due on average; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
     /// Connections.
@@ -68,6 +74,43 @@ pub struct Report {
     pub send_lag: Option<Times>,
     /// Connection set-up, TLS included; over the whole run, warm-up too.
     pub connect_time: Times,
+    /// By label of the scenario; absent without one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, LabelReport>,
+    /// Requests whose outcome was not what the scenario expects.
+    pub surprises: u64,
+}
+
+/// What a run found about one label of its scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct LabelReport {
+    /// Measured requests that were answered or failed.
+    pub requests: u64,
+    /// What became of them.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Outcomes that were not expected, with the first of them; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surprises: Option<Surprises>,
+    /// From the sending of a request to the last byte of its answer.
+    pub service_time: Times,
+    /// From when a request was due to the last byte of its answer; absent in a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_time: Option<Times>,
+}
+
+impl LabelReport {
+    fn of(statistics: &LabelStatistics, is_open: bool) -> Self {
+        Self {
+            requests: statistics.verdicts.values().sum(),
+            verdicts: statistics.verdicts.clone(),
+            statuses: statistics.statuses.clone(),
+            surprises: statistics.surprises.clone(),
+            service_time: Times::of(&statistics.service),
+            response_time: is_open.then(|| Times::of(&statistics.response)),
+        }
+    }
 }
 
 /// Failed requests of one kind.
@@ -127,7 +170,7 @@ pub struct Times {
 }
 
 impl Times {
-    fn of(histogram: &Histo) -> Self {
+    pub(crate) fn of(histogram: &Histo) -> Self {
         let at = |quantile: f64| histogram.value_at_quantile(quantile);
         Self {
             count: histogram.len(),
@@ -145,20 +188,24 @@ impl Times {
 }
 
 impl Report {
-    pub(super) fn new(options: &Options, threads: usize, interrupted: bool, outcome: &Outcome) -> Self {
+    pub(super) fn new(
+        options: &Options,
+        labels: &[String],
+        threads: usize,
+        interrupted: bool,
+        outcome: &Outcome,
+    ) -> Self {
         let statistics = &outcome.statistics;
         let answers = statistics.answers();
         let elapsed_seconds = outcome.elapsed.as_secs_f64();
-        let open = |histogram| matches!(options.load, Load::Rate(_)).then(|| Times::of(histogram));
+        let open = |histogram| (options.load != Load::Closed).then(|| Times::of(histogram));
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let (used, waiting) = (outcome.cpu.running.as_secs_f64(), outcome.cpu.waiting.as_secs_f64());
         let mut report = Self {
             url: options.url.clone(),
             mode: if options.load == Load::Closed { "closed" } else { "open" },
-            target_rate: match options.load {
-                Load::Closed => None,
-                Load::Rate(rate) => Some(rate),
-            },
+            load: options.load.to_string(),
+            target_rate: options.load.mean_rate(),
             connections: options.connections,
             threads,
             io: if outcome.on_epoll { "epoll" } else { "io_uring" },
@@ -166,7 +213,7 @@ impl Report {
             reasons: Vec::new(),
             interrupted,
             elapsed_seconds,
-            requests: answers + statistics.error_count(),
+            requests: answers + statistics.error_count() + statistics.closed_as_expected,
             rate: share(answers as f64, elapsed_seconds),
             statuses: statistics.statuses.clone(),
             errors: statistics
@@ -192,6 +239,17 @@ impl Report {
             response_time: open(&statistics.response),
             send_lag: open(&statistics.send_lag),
             connect_time: Times::of(&statistics.connect),
+            labels: labels
+                .iter()
+                .zip(&statistics.labels)
+                .map(|(name, label)| (name.clone(), LabelReport::of(label, options.load != Load::Closed)))
+                .collect(),
+            surprises: statistics
+                .labels
+                .iter()
+                .flat_map(|label| &label.surprises)
+                .map(|some| some.count)
+                .sum(),
         };
         report.reasons = report.find_reasons(options.limit);
         report.valid = report.reasons.is_empty();
@@ -202,7 +260,7 @@ impl Report {
     fn find_reasons(&self, limit: Limit) -> Vec<String> {
         let mut reasons = Vec::new();
         let answers: u64 = self.statuses.values().sum();
-        if answers == 0 {
+        if self.requests == 0 || answers == 0 && self.labels.is_empty() {
             reasons.push("no request was answered".to_owned());
         }
         for (kind, error) in &self.errors {
@@ -243,17 +301,38 @@ impl Report {
     }
 }
 
+impl Report {
+    fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
+        for (name, label) in &self.labels {
+            let times = label.response_time.as_ref().unwrap_or(&label.service_time);
+            write!(
+                formatter,
+                "  label   {name:<width$}  p50 {:>7}  p99 {:>7} ",
+                format_nanoseconds(times.p50),
+                format_nanoseconds(times.p99)
+            )?;
+            for (verdict, count) in &label.verdicts {
+                write!(formatter, " {}: {count}", verdict.name())?;
+            }
+            if let Some(Surprises { count, expected, example }) = &label.surprises {
+                write!(formatter, "  SURPRISES: {count}, expected {expected}, first met {example}")?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loop_kind = match self.target_rate {
-            None => "closed loop: times are service times, without the waiting that a fixed load would see"
-                .to_owned(),
-            Some(rate) => {
-                format!("open loop at {rate} requests/s: response times count from when a request was due")
-            }
+        let meaning = if self.target_rate.is_none() {
+            "times are service times, without the waiting that a fixed load would see"
+        } else {
+            "response times count from when a request was due"
         };
         writeln!(formatter, "{}", self.url)?;
-        writeln!(formatter, "  {loop_kind}")?;
+        writeln!(formatter, "  {}: {meaning}", self.load)?;
         writeln!(formatter, "  {} connections, {} threads on {}", self.connections, self.threads, self.io)?;
         writeln!(
             formatter,
@@ -293,6 +372,7 @@ impl fmt::Display for Report {
         for (kind, error) in &self.errors {
             writeln!(formatter, "  error   {kind}: {} ({})", error.count, error.example)?;
         }
+        self.write_labels(formatter)?;
         if self.handshakes.full + self.handshakes.resumed > 0 {
             writeln!(
                 formatter,

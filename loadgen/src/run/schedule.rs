@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limit, Load};
+use super::{Limit, Load, arrivals::Arrivals};
 
 /// One thread's share of the requests, handed out to its connections.
 pub(super) struct Schedule {
@@ -17,24 +17,22 @@ pub(super) struct Schedule {
     /// No request is sent or due from here on.
     end: Cell<Option<Instant>>,
     stopped: Cell<bool>,
-    /// Time between two requests of this thread, and of its first one after the start; `None` in a closed loop.
-    pace: Option<Pace>,
+    /// When requests are due; `None` in a closed loop.
+    arrivals: Option<Arrivals>,
     next: Cell<u64>,
+    /// Of this thread, and of all threads.
+    place: (u64, u64),
     /// Measured requests that may still be started.
     left: Cell<u64>,
     /// Connections that wait for a request to become due, longest wait first.
     idle: RefCell<VecDeque<Waker>>,
 }
 
-#[derive(Clone, Copy)]
-struct Pace {
-    interval_seconds: f64,
-    first_seconds: f64,
-}
-
 /// A request to send now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
+    /// Its number in the run, from 0; threads take turns.
+    pub(super) number: u64,
     /// When it was due; in a closed loop, when it was handed out.
     pub(super) due: Instant,
     /// It counts: the warm-up is over.
@@ -61,19 +59,14 @@ impl Schedule {
                 (None, all / threads + u64::from(index < all % threads))
             }
         };
-        let pace = match load {
-            Load::Closed => None,
-            Load::Rate(rate) => {
-                Some(Pace { interval_seconds: threads as f64 / rate, first_seconds: index as f64 / rate })
-            }
-        };
         Self {
             start,
             measured_from,
             end: Cell::new(end),
             stopped: Cell::new(false),
-            pace,
+            arrivals: Arrivals::new(load, limit, warm_up, index, threads),
             next: Cell::new(0),
+            place: (index as u64, threads as u64),
             left: Cell::new(left),
             idle: RefCell::new(VecDeque::new()),
         }
@@ -84,7 +77,7 @@ impl Schedule {
     }
 
     pub(super) const fn is_open_loop(&self) -> bool {
-        self.pace.is_some()
+        self.arrivals.is_some()
     }
 
     /// How long it is until the first request may be sent.
@@ -111,9 +104,8 @@ impl Schedule {
 
     /// The time of the next request; `None` after the last.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let pace = self.pace?;
-        let due = self.start
-            + Duration::from_secs_f64(pace.first_seconds + self.next.get() as f64 * pace.interval_seconds);
+        let seconds = Duration::try_from_secs_f64(self.arrivals.as_ref()?.next()).ok()?;
+        let due = self.start.checked_add(seconds)?;
         let over = self.left.get() == 0 || self.end.get().is_some_and(|end| due >= end);
         (!over).then_some(due)
     }
@@ -134,7 +126,13 @@ impl Schedule {
                 // What is due but not sent at the end was missed.
                 Some(_) if self.end.get().is_some_and(|end| now >= end) => Poll::Ready(None),
                 Some(due) if due <= now || !self.is_open_loop() => {
-                    Poll::Ready(Some(self.hand_out(due, !waited)))
+                    let start = self.hand_out(due, !waited);
+                    if self.arrivals.as_ref().is_some_and(Arrivals::is_bursty)
+                        && self.next_due().is_some_and(|due| due <= now)
+                    {
+                        self.wake(1);
+                    }
+                    Poll::Ready(Some(start))
                 }
                 Some(_) => {
                     waited = true;
@@ -146,8 +144,16 @@ impl Schedule {
         .await
     }
 
-    fn hand_out(&self, due: Instant, at_once: bool) -> Start {
+    fn advance(&self) {
         self.next.set(self.next.get() + 1);
+        if let Some(arrivals) = &self.arrivals {
+            arrivals.advance();
+        }
+    }
+
+    fn hand_out(&self, due: Instant, at_once: bool) -> Start {
+        let number = self.next.get() * self.place.1 + self.place.0;
+        self.advance();
         let measured = due >= self.measured_from;
         if measured && self.left.get() != u64::MAX {
             self.left.set(self.left.get() - 1);
@@ -157,17 +163,17 @@ impl Schedule {
         }
         // With idle connections about, a late request is the generator's own lateness.
         let waited_for_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
-        Start { due, measured, waited_for_connection }
+        Start { number, due, measured, waited_for_connection }
     }
 
     /// Wakes as many waiting connections as requests are due at `now`.
     pub(super) fn wake_due(&self, now: Instant) {
-        let (Some(pace), Some(due)) = (self.pace, self.next_due()) else {
+        let (Some(arrivals), Some(due)) = (&self.arrivals, self.next_due()) else {
             self.wake(usize::MAX);
             return;
         };
         if due <= now {
-            let late = (now - due).as_secs_f64() / pace.interval_seconds;
+            let late = (now - due).as_secs_f64() * arrivals.rate();
             self.wake((late as usize).saturating_add(1));
         }
     }
@@ -181,7 +187,7 @@ impl Schedule {
                 return 0;
             }
             missed += u64::from(due >= self.measured_from);
-            self.next.set(self.next.get() + 1);
+            self.advance();
         }
         missed
     }

@@ -9,16 +9,13 @@ use std::{
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::ServerName;
 
-use super::{Options, RunError};
-use crate::net::{self, ClientTlsFiles};
+use super::{Options, RunError, traffic::Traffic};
+use crate::net::{self, ClientTlsFiles, Identity};
 
-/// One kind of request to one address.
-pub(super) struct Target {
+/// An address, and what is sent there.
+pub(crate) struct Target {
     pub(super) address: SocketAddr,
-    /// The request's bytes.
-    pub(super) request: Vec<u8>,
-    pub(super) is_head: bool,
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(crate) traffic: Traffic,
     host: String,
 }
 
@@ -36,33 +33,34 @@ struct Url<'a> {
 }
 
 impl Target {
-    pub(super) fn new(options: &Options) -> Result<Self, RunError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, RunError> {
         let url = parse_url(&options.url).map_err(|why| {
             RunError::Request(format!(
                 "`{}` is no URL for this: {why}; expected http://HOST:PORT/PATH",
                 options.url
             ))
         })?;
-        let tls = if url.tls { Some(client_tls(options, url.host)?) } else { None };
+        let traffic = traffic(options, &url)?;
         let resolve_error = |error| RunError::Resolve(url.host.to_owned(), error);
         let mut addresses = (url.host, url.port).to_socket_addrs().map_err(resolve_error)?;
         let address = addresses
             .next()
             .ok_or_else(|| RunError::Resolve(url.host.to_owned(), std::io::ErrorKind::NotFound.into()))?;
-        Ok(Self {
-            address,
-            request: request_bytes(options, &url).map_err(RunError::Request)?,
-            is_head: options.method == "HEAD",
-            tls,
-            host: url.host.to_owned(),
-        })
+        Ok(Self { address, traffic, host: url.host.to_owned() })
     }
 
     /// Connects once, so that a wrong address or certificate is one clear error and not a run full of failures.
-    pub(super) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
+    pub(crate) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
+        for group in 0..self.traffic.groups.len() {
+            self.probe_group(group, timeout)?;
+        }
+        Ok(())
+    }
+
+    fn probe_group(&self, group: usize, timeout: Duration) -> Result<(), RunError> {
         let mut stream = TcpStream::connect_timeout(&self.address, timeout.max(Duration::from_millis(1)))
             .map_err(|error| RunError::Unreachable(self.address, error))?;
-        let Some(mut connection) = self.tls_connection().transpose() else { return Ok(()) };
+        let Some(mut connection) = self.tls_connection(group).transpose() else { return Ok(()) };
         let failed = |error| RunError::Handshake(self.host.clone(), error);
         let connection = connection.as_mut().map_err(|error| failed(std::io::Error::other(error.clone())))?;
         stream.set_read_timeout(Some(timeout)).map_err(failed)?;
@@ -75,23 +73,46 @@ impl Target {
         Ok(())
     }
 
-    /// The TLS side of a new connection, if the target speaks TLS.
-    pub(super) fn tls_connection(&self) -> Result<Option<ClientConnection>, rustls::Error> {
-        let Some((config, name)) = &self.tls else { return Ok(None) };
+    /// The TLS side of a new connection of a group, if the target speaks TLS.
+    pub(super) fn tls_connection(&self, group: usize) -> Result<Option<ClientConnection>, rustls::Error> {
+        let Some((config, name)) = &self.traffic.groups[group].tls else { return Ok(None) };
         ClientConnection::new(Arc::clone(config), name.clone()).map(Some)
     }
 }
 
-fn client_tls(options: &Options, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), RunError> {
+fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
+    let tls = |name: &str, identity: Option<&Identity>, resume: bool| {
+        url.tls.then(|| client_tls(options, name, identity, resume)).transpose()
+    };
+    let own_identity = options.identity.as_ref();
+    let Some(scenario) = &options.scenario else {
+        let request = request_bytes(options, url).map_err(RunError::Request)?;
+        let tls = tls(url.host, own_identity, options.resume)?;
+        return Ok(Traffic::single(request, options.method == "HEAD", options.keep_alive, tls));
+    };
+    let name = scenario.server_name.as_deref().unwrap_or(url.host);
+    let groups = scenario.groups.iter().map(|group| {
+        tls(name, group.identity.as_ref().or(own_identity), group.resume.unwrap_or(options.resume))
+    });
+    let groups = groups.collect::<Result<_, _>>()?;
+    Ok(Traffic::of_scenario(scenario, url.authority, options.keep_alive, groups))
+}
+
+fn client_tls(
+    options: &Options,
+    name: &str,
+    identity: Option<&Identity>,
+    resume: bool,
+) -> Result<(Arc<ClientConfig>, ServerName<'static>), RunError> {
     let config = net::client_config(&ClientTlsFiles {
         ca: options.ca.as_deref(),
-        identity: options.identity.as_ref().map(|identity| (&*identity.certificate, &*identity.private_key)),
+        identity: identity.map(|identity| (&*identity.certificate, &*identity.private_key)),
         verify: !options.insecure,
-        resume: options.resume,
+        resume,
     })
     .map_err(RunError::Tls)?;
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| RunError::Request(format!("`{host}` is neither a host name nor an address")))?;
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| RunError::Request(format!("`{name}` is neither a host name nor an address")))?;
     Ok((config, name))
 }
 

@@ -9,7 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Options, connection, schedule::Schedule, statistics::Statistics, target::Target};
+use super::{
+    Options,
+    connection::Client,
+    schedule::Schedule,
+    statistics::{Progress, Statistics},
+    target::Target,
+};
 use crate::net::{self, CpuUse, Timer, Watcher};
 
 /// How often a thread looks whether its connections are done.
@@ -39,9 +45,14 @@ impl Assignment {
         index: usize,
         threads: usize,
     ) -> Self {
-        let connections = options.connections / threads + usize::from(index < options.connections % threads);
+        let connections = share(options.connections, index, threads);
         Self { target, options: options.clone(), start, connections, index, threads }
     }
+}
+
+/// How many of `all` connections thread `index` of `threads` has.
+pub(super) fn share(all: usize, index: usize, threads: usize) -> usize {
+    all / threads + usize::from(index < all % threads)
 }
 
 /// What the connections of a thread share.
@@ -50,10 +61,34 @@ pub(super) struct Worker {
     pub(super) watcher: Rc<Watcher>,
     pub(super) schedule: Schedule,
     pub(super) statistics: RefCell<Statistics>,
+    pub(super) progress: Arc<Progress>,
     pub(super) timeout: Duration,
     /// When the last measured request was answered or failed.
     pub(super) last_answer: Cell<Instant>,
     live: Cell<usize>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        target: Arc<Target>,
+        watcher: Rc<Watcher>,
+        schedule: Schedule,
+        progress: Arc<Progress>,
+        timeout: Duration,
+        connections: usize,
+    ) -> Self {
+        let last_answer = Cell::new(schedule.measured_from());
+        Self {
+            target,
+            watcher,
+            schedule,
+            statistics: RefCell::new(Statistics::new()),
+            progress,
+            timeout,
+            last_answer,
+            live: Cell::new(connections),
+        }
+    }
 }
 
 /// What a thread, or all of them together, measured.
@@ -107,15 +142,9 @@ pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Resul
     let Assignment { target, options, start, connections, index, threads } = assignment;
     let schedule = Schedule::new(options.load, options.limit, start, options.warm_up, index, threads);
     let measured_from = schedule.measured_from();
-    let worker = Rc::new(Worker {
-        target,
-        watcher: Watcher::new(),
-        schedule,
-        statistics: RefCell::new(Statistics::new()),
-        timeout: options.timeout,
-        last_answer: Cell::new(measured_from),
-        live: Cell::new(connections),
-    });
+    let progress = Arc::new(Progress::default());
+    let worker =
+        Rc::new(Worker::new(target, Watcher::new(), schedule, progress, options.timeout, connections));
     monoio::spawn(Rc::clone(&worker.watcher).run());
     let stopper = Rc::clone(&worker);
     monoio::spawn(async move {
@@ -123,10 +152,12 @@ pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Resul
         stopper.schedule.stop(Instant::now());
     });
     let pacing = worker.schedule.is_open_loop().then(|| monoio::spawn(pace(Rc::clone(&worker))));
-    for _ in 0..connections {
+    for number in 0..connections {
         let worker = Rc::clone(&worker);
         monoio::spawn(async move {
-            connection::drive(Rc::clone(&worker)).await;
+            let mut client = Client::new(Rc::clone(&worker), number * threads + index);
+            client.run().await;
+            client.finish().await;
             worker.live.set(worker.live.get() - 1);
         });
     }
@@ -177,7 +208,7 @@ async fn finish(worker: &Worker) {
 }
 
 /// Wakes waiting connections when requests become due.
-async fn pace(worker: Rc<Worker>) -> io::Result<()> {
+pub(super) async fn pace(worker: Rc<Worker>) -> io::Result<()> {
     let timer = Timer::new()?;
     while let Some(due) = worker.schedule.next_due() {
         let now = Instant::now();

@@ -5,10 +5,9 @@ use std::fmt;
 
 use crate::compile::Remarks;
 use crate::error::Place;
+use crate::hosts::Host;
+use crate::path::MAX_SEGMENT;
 use crate::point::{Condition, Point, Test};
-
-/// The deepest path segment that a condition may look at.
-pub(crate) const MAX_PATH_INDEX: u32 = 255;
 
 /// A point, in the order in which rules are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,8 +49,10 @@ impl fmt::Display for PointKey {
 pub(crate) enum Kind {
     Equal,
     Absent,
-    /// The value is in lower case.
+    /// The value is in lower case. For the host it has no port and is compared with the name alone.
     Iequal,
+    /// As `Iequal`, with the Host value and its port.
+    HostWithPort,
     /// There and not empty: the constructor's `*`.
     Present,
 }
@@ -61,7 +62,7 @@ impl Kind {
     const fn rank(self) -> u8 {
         match self {
             Self::Equal | Self::Absent => 0,
-            Self::Iequal => 1,
+            Self::Iequal | Self::HostWithPort => 1,
             Self::Present => 3,
         }
     }
@@ -70,7 +71,7 @@ impl Kind {
         match self {
             Self::Equal => "equal",
             Self::Absent => "absent",
-            Self::Iequal => "iequal",
+            Self::Iequal | Self::HostWithPort => "iequal",
             Self::Present => "`*`",
         }
     }
@@ -90,6 +91,14 @@ impl Check {
         Self { point, kind, value: value.into() }
     }
 
+    /// The host is this: with any port if `value` has none, so that no client steps out of a rule by adding one.
+    pub(crate) fn host(value: &[u8]) -> Self {
+        let mut buffer = Vec::new();
+        let host = Host::read(value, &mut buffer);
+        let kind = if host.has_port() { Kind::HostWithPort } else { Kind::Iequal };
+        Self::new(PointKey::Host, kind, host.value)
+    }
+
     /// The check that a rule's condition stands for; reports a condition that can't be one.
     pub(crate) fn from_condition(
         condition: &Condition,
@@ -101,9 +110,7 @@ impl Check {
         let value = condition.value.as_bytes();
         let value = if point == PointKey::Proto { without_protocol_name(value) } else { value };
         let check = match condition.is {
-            Test::Equal if point == PointKey::Host => {
-                Self::new(point, Kind::Iequal, &value.to_ascii_lowercase())
-            }
+            Test::Equal | Test::Iequal if point == PointKey::Host => Self::host(value),
             Test::Equal => Self::new(point, Kind::Equal, value),
             Test::Iequal => Self::new(point, Kind::Iequal, &value.to_ascii_lowercase()),
             Test::Absent => Self::new(point, Kind::Absent, b""),
@@ -127,9 +134,9 @@ fn point_key(point: &Point, key: &str, place: &Place, remarks: &mut Remarks) -> 
         Point::Proto => PointKey::Proto,
         Point::Uri => PointKey::Uri,
         Point::Query(name) => PointKey::Query(name.as_bytes().into()),
-        Point::Path(index) if *index <= MAX_PATH_INDEX => PointKey::Path(*index),
+        Point::Path(index) if *index <= MAX_SEGMENT => PointKey::Path(*index),
         Point::Path(index) => {
-            let expected = format!("a path segment from 0 to {MAX_PATH_INDEX}");
+            let expected = format!("a path segment from 0 to {MAX_SEGMENT}");
             remarks.error(place, format!("{key}.point"), format!("segment {index} is too deep"), expected);
             return None;
         }
@@ -232,10 +239,13 @@ pub(crate) fn warn_of_contradictions(checks: &[Check], place: &Place, remarks: &
         let repeats = matches!(group[0].point, PointKey::Query(_) | PointKey::Header(_));
         let absent = group.iter().any(|check| check.kind == Kind::Absent) && group.len() > 1;
         let differing = group.iter().flat_map(|a| group.iter().map(move |b| (a, b))).any(|(a, b)| {
-            let valued = |check: &Check| matches!(check.kind, Kind::Equal | Kind::Iequal);
-            valued(a)
-                && valued(b)
-                && if a.kind == b.kind { a.value != b.value } else { !a.value.eq_ignore_ascii_case(&b.value) }
+            match (a.kind, b.kind) {
+                (Kind::Absent | Kind::Present, _) | (_, Kind::Absent | Kind::Present) => false,
+                (Kind::HostWithPort, Kind::Iequal) => Host::read(&a.value, &mut Vec::new()).name != &*b.value,
+                (Kind::Iequal, Kind::HostWithPort) => false, // seen the other way round
+                _ if a.kind == b.kind => a.value != b.value,
+                _ => !a.value.eq_ignore_ascii_case(&b.value),
+            }
         });
         if absent || (differing && !repeats) {
             remarks.warn(

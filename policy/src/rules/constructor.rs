@@ -1,7 +1,7 @@
 //! The URI constructor: one string for the host, path and query of a rule (spec S3.2).
 
-use super::check::{Check, Kind, MAX_PATH_INDEX, PointKey};
-use crate::path;
+use super::check::{Check, Kind, PointKey};
+use crate::path::{self, MAX_SEGMENT};
 
 /// What is wrong with a constructor, and what would be right.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ fn parse_host(host: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
             "a whole host name, or a path from `/` on",
         );
     } else if !host.is_empty() {
-        checks.push(Check::new(PointKey::Host, Kind::Iequal, &host.to_ascii_lowercase().into_bytes()));
+        checks.push(Check::host(host.as_bytes()));
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn parse_path(path: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
         checks.push(component_check(PointKey::Path(index), component)?);
         index += 1;
     }
-    if index > MAX_PATH_INDEX {
+    if index > MAX_SEGMENT {
         return refuse(format!("it has {index} directories"), "a path of at most 256 directories");
     }
     if action == "**" {
@@ -158,7 +158,7 @@ mod tests {
             let point = check.point;
             match check.kind {
                 Kind::Equal => format!("{point}={value}"),
-                Kind::Iequal => format!("{point}~{value}"),
+                Kind::Iequal | Kind::HostWithPort => format!("{point}~{value}"),
                 Kind::Absent => format!("!{point}"),
                 Kind::Present => format!("{point}*"),
             }

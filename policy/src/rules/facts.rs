@@ -1,38 +1,30 @@
 //! The parts of a request that conditions look at (spec S3.1).
 
 use super::check::{PointKey, without_protocol_name};
-use crate::path::{percent_decoded, split_action};
+use crate::hosts::Host;
+use crate::path::{Path, percent_decoded};
 use crate::policy::RequestFacts;
 
 /// A request as conditions see it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) request: &'a RequestFacts<'a>,
-    /// The normalised path.
-    pub(crate) path: &'a [u8],
+    pub(crate) host: Host<'a>,
+    pub(crate) path: Path<'a>,
     /// The application.
     pub(crate) instance: &'a [u8],
 }
 
 impl<'a> Facts<'a> {
-    /// The segment behind the last slash; all of a path without a slash.
-    fn action(&self) -> &'a [u8] {
-        memchr::memrchr(b'/', self.path).map_or(self.path, |slash| &self.path[slash + 1..])
-    }
-
-    /// The value of a point that has one at most and needs no buffer. `slashes` are the positions of the path's slashes,
-    /// as many as path points need.
-    pub(crate) fn single(&self, point: &PointKey, slashes: &[u32]) -> Option<&'a [u8]> {
+    /// The value of a point that has one at most and needs no buffer. That of the host has its port.
+    #[inline(always)]
+    pub(crate) fn single(&self, point: &PointKey) -> Option<&'a [u8]> {
         match point {
             PointKey::Instance => Some(self.instance),
-            PointKey::Host => Some(self.request.host).filter(|host| !host.is_empty()),
-            PointKey::Path(index) => {
-                let start = *slashes.get(*index as usize)? as usize + 1;
-                let end = *slashes.get(*index as usize + 1)? as usize;
-                self.path.get(start..end)
-            }
-            PointKey::ActionName => Some(split_action(self.action()).0),
-            PointKey::ActionExt => split_action(self.action()).1,
+            PointKey::Host => Some(self.host.value).filter(|host| !host.is_empty()),
+            PointKey::Path(index) => self.path.segment(*index),
+            PointKey::ActionName => Some(self.path.action_name()),
+            PointKey::ActionExt => self.path.action_ext(),
             PointKey::Method => Some(self.request.method),
             PointKey::Scheme => Some(self.request.scheme),
             PointKey::Proto => Some(without_protocol_name(self.request.proto)),
@@ -43,7 +35,7 @@ impl<'a> Facts<'a> {
     /// Writes the target, its path normalised.
     pub(crate) fn write_uri(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.extend_from_slice(self.path);
+        out.extend_from_slice(self.path.bytes);
         if let Some(query) = self.request.query {
             out.push(b'?');
             out.extend_from_slice(query);

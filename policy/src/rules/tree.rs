@@ -8,28 +8,30 @@
 //! one rule is left, stand in a row.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Rule;
 use super::check::{Check, Kind, PointKey};
-use super::walk::NONE;
+use super::edges::{Edge, Edges};
+use crate::names::{NONE, Names};
 
-/// Values that some rule names, by number. The numbers are unique over all points and kinds.
-type Numbers = HashMap<Box<[u8]>, u32, ahash::RandomState>;
-
-/// The values of a point that rules compare it with.
+/// The values of a point that rules compare it with. Their numbers are unique over all points and kinds.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    pub(super) equal: Numbers,
+    /// For the host: values with a port.
+    pub(super) equal: Names,
     /// In lower case.
-    pub(super) iequal: Numbers,
+    pub(super) iequal: Names,
 }
+
+/// The numbers of the empty value, compared by equal and by iequal. All others have greater ones.
+pub(super) const EMPTY_EQUAL: u32 = 0;
+pub(super) const EMPTY_IEQUAL: u32 = 1;
 
 /// Query keys or headers: points of which a request has many.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// Name to index in `values`.
-    pub(super) names: Numbers,
+    pub(super) names: Names,
     pub(super) values: Vec<Values>,
     /// Bit n: a name of n bytes exists; bit 63 stands for all longer ones.
     pub(super) name_lengths: u64,
@@ -87,86 +89,57 @@ pub(super) enum Node {
     Name { best: u32, branches: Branches },
 }
 
-/// Edges are looked up by (node, number), which are ours, so that no client can choose colliding ones.
-#[derive(Debug, Default)]
-pub(super) struct EdgeHasher(u64);
-
-impl Hasher for EdgeHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        let product = u128::from(self.0 ^ key) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// The compiled tree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) root: u32,
-    edges: HashMap<u64, u32, BuildHasherDefault<EdgeHasher>>,
+    /// By the number of a value, or by that of a name in a `Group` node.
+    pub(super) edges: Edges,
     pub(super) tails: Vec<TailCheck>,
     /// Name and child, by the ranges in `Group` nodes.
     pub(super) absent_names: Vec<(u32, u32)>,
     pub(super) singles: Vec<(PointKey, Values)>,
+    /// The application's place among `singles`, if rules look at it.
+    pub(super) instance: Option<u32>,
     pub(super) query: Group,
     pub(super) headers: Group,
-    /// How many of the path's slashes path points need.
-    pub(super) slashes: usize,
-    numbers: u32,
 }
 
 impl Tree {
-    pub(super) fn edge(&self, node: u32, number: u32) -> Option<u32> {
-        self.edges.get(&edge_key(node, number)).copied()
-    }
-
     pub(super) fn group(&self, group: GroupKind) -> &Group {
         match group {
             GroupKind::Query => &self.query,
             GroupKind::Header => &self.headers,
         }
     }
-
-    fn number(&mut self, slot: Slot, check: &Check) -> u32 {
-        let values = match slot {
-            Slot::Single(slot) => &mut self.singles[slot as usize].1,
-            Slot::Named(GroupKind::Query, name) => &mut self.query.values[name as usize],
-            Slot::Named(GroupKind::Header, name) => &mut self.headers.values[name as usize],
-        };
-        let numbers = match check.kind {
-            Kind::Equal => &mut values.equal,
-            Kind::Iequal => &mut values.iequal,
-            Kind::Absent | Kind::Present => return NONE,
-        };
-        if let Some(&number) = numbers.get(&check.value) {
-            return number;
-        }
-        numbers.insert(check.value.clone(), self.numbers);
-        self.numbers += 1;
-        self.numbers - 1
-    }
-}
-
-fn edge_key(node: u32, number: u32) -> u64 {
-    u64::from(node) << 32 | u64::from(number)
 }
 
 /// Builds the tree over rules that stand in their order; `shadowed` is told of each rule that another one with the same
 /// conditions hides, and of that one.
 pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree {
-    let mut builder = Builder { tree: Tree::default(), rules, slots: HashMap::new(), shadowed };
+    let tree = Tree {
+        nodes: Vec::new(),
+        root: NONE,
+        edges: Edges::new(&[]),
+        tails: Vec::new(),
+        absent_names: Vec::new(),
+        singles: Vec::new(),
+        instance: None,
+        query: Group::default(),
+        headers: Group::default(),
+    };
+    let mut builder = Builder {
+        tree,
+        rules,
+        slots: HashMap::new(),
+        edges: Vec::new(),
+        next_number: EMPTY_IEQUAL + 1,
+        shadowed,
+    };
     let all: Vec<u32> = (0..rules.len() as u32).collect();
     builder.tree.root = builder.node(&all, 0);
+    builder.tree.edges = Edges::new(&builder.edges);
     builder.tree
 }
 
@@ -177,6 +150,9 @@ struct Builder<'a> {
     tree: Tree,
     rules: &'a [Rule],
     slots: HashMap<&'a PointKey, Slot>,
+    edges: Vec<Edge>,
+    /// The next number for a value.
+    next_number: u32,
     shadowed: &'a mut dyn FnMut(u32, u32),
 }
 
@@ -196,7 +172,7 @@ impl<'a> Builder<'a> {
         let named = |group: &mut Group, name: &[u8]| {
             let index = group.values.len() as u32;
             group.values.push(Values::default());
-            group.names.insert(name.into(), index);
+            group.names.insert(name, index);
             group.name_lengths |= Group::length_bit(name);
             index
         };
@@ -204,15 +180,41 @@ impl<'a> Builder<'a> {
             PointKey::Query(name) => Slot::Named(GroupKind::Query, named(&mut tree.query, name)),
             PointKey::Header(name) => Slot::Named(GroupKind::Header, named(&mut tree.headers, name)),
             _ => {
-                if let PointKey::Path(index) = point {
-                    tree.slashes = tree.slashes.max(*index as usize + 2);
+                let index = tree.singles.len() as u32;
+                if *point == PointKey::Instance {
+                    tree.instance = Some(index);
                 }
                 tree.singles.push((point.clone(), Values::default()));
-                Slot::Single(tree.singles.len() as u32 - 1)
+                Slot::Single(index)
             }
         };
         self.slots.insert(point, slot);
         slot
+    }
+
+    /// The number of what the check compares with.
+    fn number(&mut self, slot: Slot, check: &Check) -> u32 {
+        let tree = &mut self.tree;
+        let values = match slot {
+            Slot::Single(slot) => &mut tree.singles[slot as usize].1,
+            Slot::Named(GroupKind::Query, name) => &mut tree.query.values[name as usize],
+            Slot::Named(GroupKind::Header, name) => &mut tree.headers.values[name as usize],
+        };
+        let (names, empty) = match check.kind {
+            Kind::Equal | Kind::HostWithPort => (&mut values.equal, EMPTY_EQUAL),
+            Kind::Iequal => (&mut values.iequal, EMPTY_IEQUAL),
+            Kind::Absent | Kind::Present => return NONE,
+        };
+        if check.value.is_empty() {
+            return empty;
+        }
+        let known = names.get(&check.value);
+        if known != NONE {
+            return known;
+        }
+        names.insert(&check.value, self.next_number);
+        self.next_number += 1;
+        self.next_number - 1
     }
 
     fn push(&mut self, node: Node) -> u32 {
@@ -231,7 +233,7 @@ impl<'a> Builder<'a> {
         let start = self.tree.tails.len() as u32;
         for check in checks {
             let slot = self.slot(&check.point);
-            let value = self.tree.number(slot, check);
+            let value = self.number(slot, check);
             self.tree.tails.push(TailCheck { slot, kind: check.kind, value });
         }
         (start, self.tree.tails.len() as u32)
@@ -319,16 +321,16 @@ impl<'a> Builder<'a> {
         let mut branches = Branches { equal: false, iequal: false, present: NONE };
         let mut absent = NONE;
         for (check, rules) in parted.into_values() {
-            let number = self.tree.number(slot, check);
+            let number = self.number(slot, check);
             let child = self.node(&rules, position + 1);
             match check.kind {
-                Kind::Equal => branches.equal = true,
+                Kind::Equal | Kind::HostWithPort => branches.equal = true,
                 Kind::Iequal => branches.iequal = true,
                 Kind::Present => branches.present = child,
                 Kind::Absent => absent = child,
             }
             if number != NONE {
-                self.tree.edges.insert(edge_key(node, number), child);
+                self.edges.push(Edge { node, number, child });
             }
         }
         (branches, absent)
@@ -350,7 +352,7 @@ impl<'a> Builder<'a> {
             let parted = self.part(&rules, position);
             let (branches, absent) = self.branches(child, Slot::Named(group, name), parted, position);
             self.tree.nodes[child as usize] = Node::Name { best: rules[0], branches };
-            self.tree.edges.insert(edge_key(node, name), child);
+            self.edges.push(Edge { node, number: name, child });
             if absent != NONE {
                 absent_names.push((name, absent));
             }

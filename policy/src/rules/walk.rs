@@ -2,27 +2,49 @@
 
 use super::check::{Kind, PointKey};
 use super::facts::{Facts, decoded};
-use super::tree::{Branches, Group, GroupKind, Node, Slot, TailCheck, Tree, Values};
+use super::tree::{
+    Branches, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, Node, Slot, TailCheck, Tree, Values,
+};
+use crate::bytes;
+use crate::hosts::Host;
+use crate::names::{NONE, Names};
 
-/// No node, no number, no rule.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// A value, by what rules compare it with.
+/// A value, by the numbers of what rules compare it with. `NONE` is what no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Known {
-    /// Its number among the values compared by equal.
+pub(crate) struct Known {
+    /// Its number among the values compared by equal; of the host: with its port.
     equal: u32,
     /// Its number among those compared by iequal.
     iequal: u32,
-    is_empty: bool,
 }
 
-/// What is known of a point with one value.
-#[derive(Debug, Clone, Copy)]
-enum Fact {
-    NotLookedAt,
-    Absent,
-    Value(Known),
+impl Known {
+    /// The empty value has the same numbers at every point.
+    const EMPTY: Self = Self { equal: EMPTY_EQUAL, iequal: EMPTY_IEQUAL };
+    /// There is no value.
+    const ABSENT: Self = Self { equal: NONE - 1, iequal: NONE - 1 };
+    const NOT_LOOKED_AT: Self = Self { equal: NONE - 2, iequal: NONE - 2 };
+
+    /// There and not empty.
+    fn is_present(self) -> bool {
+        self.equal != Self::EMPTY.equal && self.equal != Self::ABSENT.equal
+    }
+
+    fn meets(self, kind: Kind, value: u32) -> bool {
+        match kind {
+            Kind::Equal | Kind::HostWithPort => self.equal == value,
+            Kind::Iequal => self.iequal == value,
+            Kind::Present => self.is_present(),
+            Kind::Absent => self == Self::ABSENT,
+        }
+    }
+}
+
+impl Default for Known {
+    /// Not empty, and no rule names it.
+    fn default() -> Self {
+        Self { equal: NONE, iequal: NONE }
+    }
 }
 
 /// A query parameter or header that some rule names. In the order of names.
@@ -35,8 +57,10 @@ struct Occurrence {
 /// Buffers of the walk.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
-    slashes: Vec<u32>,
-    facts: Vec<Fact>,
+    /// By the places of points in `singles`.
+    facts: Vec<Known>,
+    /// Nodes that are still to be walked, the next one last.
+    pending: Vec<u32>,
     query: Vec<Occurrence>,
     query_is_read: bool,
     headers: Vec<Occurrence>,
@@ -65,18 +89,32 @@ pub(crate) struct First {
 }
 
 /// Walks the tree. The general mode matches every request, so that there is always a rule.
-pub(super) fn first_match(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts<'_>) -> First {
-    scratch.facts.clear();
-    scratch.facts.resize(tree.singles.len(), Fact::NotLookedAt);
+pub(super) fn first_match(
+    tree: &Tree,
+    scratch: &mut MatchScratch,
+    facts: &Facts<'_>,
+    instance: Known,
+) -> First {
+    scratch.facts.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
+    scratch.facts.fill(Known::NOT_LOOKED_AT);
+    if let Some(slot) = tree.instance {
+        scratch.facts[slot as usize] = instance;
+    }
     scratch.query_is_read = false;
     scratch.headers_are_read = false;
-    scratch.slashes.clear();
-    if tree.slashes > 0 && facts.path.first() == Some(&b'/') {
-        scratch.slashes.extend(memchr::memchr_iter(b'/', facts.path).take(tree.slashes).map(|at| at as u32));
-    }
+    scratch.pending.clear();
+    scratch.pending.push(tree.root);
     let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 } };
-    walk.node(tree.root);
+    while let Some(index) = walk.scratch.pending.pop() {
+        walk.node(index);
+    }
     walk.first
+}
+
+/// What rules tell apart of an application.
+pub(super) fn known_instance(tree: &Tree, application: &[u8]) -> Known {
+    let slot = tree.instance.map(|slot| &tree.singles[slot as usize].1);
+    slot.map_or_else(Known::default, |values| know(values, application, &mut Vec::new()))
 }
 
 struct Walk<'a> {
@@ -88,75 +126,76 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn node(&mut self, mut index: u32) {
-        while let Some(&node) = self.tree.nodes.get(index as usize) {
-            index = match node {
-                Node::Tail { rule, start, end, column } => {
-                    if rule < self.first.rule && self.all_hold(start, end) {
-                        self.first = First { rule, column };
+    #[inline]
+    fn node(&mut self, index: u32) {
+        let tree = self.tree;
+        match tree.nodes[index as usize] {
+            Node::Tail { rule, start, end, column } => {
+                if rule < self.first.rule && self.all_hold(start, end) {
+                    self.first = First { rule, column };
+                }
+            }
+            Node::Common { best, start, end, next } => {
+                if best < self.first.rule && self.all_hold(start, end) {
+                    self.follow(next);
+                }
+            }
+            Node::Single { best, slot, branches, absent, otherwise } => {
+                if best < self.first.rule {
+                    self.follow(otherwise);
+                    let known = self.fact(slot);
+                    if known == Known::ABSENT {
+                        self.follow(absent);
+                    } else {
+                        self.branches(index, branches, known);
                     }
-                    return;
                 }
-                Node::Common { best, start, end, next } => {
-                    if best >= self.first.rule || !self.all_hold(start, end) {
-                        return;
-                    }
-                    next
-                }
-                Node::Single { best, .. } | Node::Group { best, .. } | Node::Name { best, .. }
-                    if best >= self.first.rule =>
-                {
-                    return;
-                }
-                Node::Single { slot, branches, absent, otherwise, .. } => {
-                    match self.fact(slot) {
-                        Fact::Value(known) => self.branches(index, branches, known),
-                        Fact::Absent | Fact::NotLookedAt => self.node(absent),
-                    }
-                    otherwise
-                }
-                Node::Group { group, absent_start, absent_end, otherwise, .. } => {
+            }
+            Node::Group { best, group, absent_start, absent_end, otherwise } => {
+                if best < self.first.rule {
+                    self.follow(otherwise);
                     self.group(index, group, absent_start..absent_end);
-                    otherwise
                 }
-                Node::Name { .. } => return,
-            };
+            }
+            Node::Name { .. } => {}
         }
     }
 
+    #[inline]
+    fn follow(&mut self, node: u32) {
+        if node != NONE {
+            self.scratch.pending.push(node);
+        }
+    }
+
+    #[inline(always)]
     fn branches(&mut self, node: u32, branches: Branches, known: Known) {
-        if branches.equal
-            && known.equal != NONE
-            && let Some(child) = self.tree.edge(node, known.equal)
-        {
-            self.node(child);
+        if known.is_present() {
+            self.follow(branches.present);
         }
-        if branches.iequal
-            && known.iequal != NONE
-            && let Some(child) = self.tree.edge(node, known.iequal)
-        {
-            self.node(child);
+        if branches.iequal && known.iequal != NONE {
+            self.follow(self.tree.edges.get(node, known.iequal));
         }
-        if !known.is_empty {
-            self.node(branches.present);
+        if branches.equal && known.equal != NONE {
+            self.follow(self.tree.edges.get(node, known.equal));
         }
     }
 
     fn group(&mut self, node: u32, group: GroupKind, absent: std::ops::Range<u32>) {
         self.read_group(group);
+        for &(name, child) in &self.tree.absent_names[absent.start as usize..absent.end as usize] {
+            if self.named(group, name).is_empty() {
+                self.follow(child);
+            }
+        }
         let mut next = 0;
         while let Some(&occurrence) = self.scratch.occurrences(group).get(next) {
             next += 1;
-            if let Some(child) = self.tree.edge(node, occurrence.name)
-                && let Node::Name { best, branches } = self.tree.nodes[child as usize]
+            let child = self.tree.edges.get(node, occurrence.name);
+            if let Some(&Node::Name { best, branches }) = self.tree.nodes.get(child as usize)
                 && best < self.first.rule
             {
                 self.branches(child, branches, occurrence.value);
-            }
-        }
-        for &(name, child) in &self.tree.absent_names[absent.start as usize..absent.end as usize] {
-            if self.named(group, name).is_empty() {
-                self.node(child);
             }
         }
     }
@@ -174,46 +213,42 @@ impl Walk<'_> {
         tree.tails[start as usize..end as usize].iter().all(|check| self.holds(*check))
     }
 
+    #[inline]
     fn holds(&mut self, check: TailCheck) -> bool {
-        let compare = |known: Known| match check.kind {
-            Kind::Equal => known.equal == check.value,
-            Kind::Iequal => known.iequal == check.value,
-            Kind::Present => !known.is_empty,
-            Kind::Absent => false,
-        };
         match check.slot {
-            Slot::Single(slot) => match self.fact(slot) {
-                Fact::Value(known) => compare(known),
-                Fact::Absent | Fact::NotLookedAt => check.kind == Kind::Absent,
-            },
+            Slot::Single(slot) => self.fact(slot).meets(check.kind, check.value),
             Slot::Named(group, name) => {
                 self.read_group(group);
                 let occurrences = self.named(group, name);
                 if check.kind == Kind::Absent {
                     occurrences.is_empty()
                 } else {
-                    occurrences.iter().any(|occurrence| compare(occurrence.value))
+                    occurrences.iter().any(|occurrence| occurrence.value.meets(check.kind, check.value))
                 }
             }
         }
     }
 
-    fn fact(&mut self, slot: u32) -> Fact {
-        let fact = self.scratch.facts[slot as usize];
-        if !matches!(fact, Fact::NotLookedAt) {
-            return fact;
-        }
+    #[inline(always)]
+    fn fact(&mut self, slot: u32) -> Known {
+        let known = self.scratch.facts[slot as usize];
+        if known == Known::NOT_LOOKED_AT { self.look_at(slot) } else { known }
+    }
+
+    #[inline(never)]
+    fn look_at(&mut self, slot: u32) -> Known {
         let (point, values) = &self.tree.singles[slot as usize];
-        let MatchScratch { slashes, uri, lower, facts, .. } = &mut *self.scratch;
-        let value = if *point == PointKey::Uri {
-            self.facts.write_uri(uri);
-            Some(uri.as_slice())
-        } else {
-            self.facts.single(point, slashes)
+        let MatchScratch { uri, lower, facts, .. } = &mut *self.scratch;
+        let known = match point {
+            PointKey::Host => know_host(values, self.facts.host),
+            PointKey::Uri => {
+                self.facts.write_uri(uri);
+                Known { equal: values.equal.get(uri), iequal: number_in_any_case(&values.iequal, uri, lower) }
+            }
+            _ => self.facts.single(point).map_or(Known::ABSENT, |value| know(values, value, lower)),
         };
-        let fact = value.map_or(Fact::Absent, |value| Fact::Value(know(values, value, lower)));
-        facts[slot as usize] = fact;
-        fact
+        facts[slot as usize] = known;
+        known
     }
 
     fn read_group(&mut self, group: GroupKind) {
@@ -238,9 +273,7 @@ impl Walk<'_> {
                     if names.name_lengths & Group::length_bit(raw_name) == 0 {
                         continue;
                     }
-                    name.clear();
-                    name.extend_from_slice(raw_name);
-                    name.make_ascii_lowercase();
+                    bytes::write_lower(raw_name, name);
                     occur(names, name, headers, |values| know(values, value, lower));
                 }
                 headers
@@ -257,20 +290,35 @@ fn occur(group: &Group, name: &[u8], found: &mut Vec<Occurrence>, know: impl FnO
     if group.name_lengths & Group::length_bit(name) == 0 {
         return;
     }
-    if let Some(&index) = group.names.get(name) {
+    let index = group.names.get(name);
+    if index != NONE {
         found.push(Occurrence { name: index, value: know(&group.values[index as usize]) });
     }
 }
 
+#[inline(always)]
 fn know(values: &Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
-    let equal = if values.equal.is_empty() { NONE } else { values.equal.get(value).copied().unwrap_or(NONE) };
-    let iequal = if values.iequal.is_empty() {
-        NONE
-    } else {
-        lower.clear();
-        lower.extend_from_slice(value);
-        lower.make_ascii_lowercase();
-        values.iequal.get(lower.as_slice()).copied().unwrap_or(NONE)
-    };
-    Known { equal, iequal, is_empty: value.is_empty() }
+    if value.is_empty() {
+        return Known::EMPTY;
+    }
+    let equal = values.equal.get(value);
+    let iequal =
+        if values.iequal.is_empty() { NONE } else { number_in_any_case(&values.iequal, value, lower) };
+    Known { equal, iequal }
+}
+
+#[inline(never)]
+fn number_in_any_case(names: &Names, value: &[u8], lower: &mut Vec<u8>) -> u32 {
+    bytes::write_lower(value, lower);
+    names.get(lower)
+}
+
+/// A host is compared by its name alone, or with its port.
+fn know_host(values: &Values, host: Host<'_>) -> Known {
+    if host.value.is_empty() {
+        return Known::ABSENT;
+    }
+    let equal = if host.has_port() { values.equal.get(host.value) } else { NONE };
+    let iequal = if host.name.is_empty() { EMPTY_IEQUAL } else { values.iequal.get(host.name) };
+    Known { equal, iequal }
 }

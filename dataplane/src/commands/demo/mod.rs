@@ -58,6 +58,9 @@ fn play(arguments: &Arguments, environment: Environment) -> Result<bool, String>
         stage.wait()?;
     } else {
         stage.stop()?;
+        print(
+            "config, events and the origins' log are removed; `weir demo --hold` keeps all up to look at\n",
+        );
     }
     Ok(report.failures.is_empty())
 }

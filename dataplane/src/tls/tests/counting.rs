@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What `work` allocated: how often, and how many bytes more are held after it than before.
-pub(super) fn allocations<T>(work: impl FnOnce() -> T) -> (usize, isize, T) {
+pub(crate) fn allocations<T>(work: impl FnOnce() -> T) -> (usize, isize, T) {
     let (count, live) = (ALLOCATIONS.get(), LIVE_BYTES.get());
     let result = work();
     (ALLOCATIONS.get() - count, LIVE_BYTES.get() - live, result)

@@ -1,6 +1,6 @@
 //! Tests of TLS towards origins: the engine against a rustls server in memory, and identities good and bad.
 
-mod counting;
+pub(crate) mod counting;
 mod engine;
 mod engine_failures;
 mod identity;

@@ -1,0 +1,15 @@
+//! End-to-end tests: the binary as an operator runs it, over real sockets, between clients and origins that share no
+//! code with it. One file per subject.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_requests;
+mod commands;
+mod explain;
+mod lifecycle;
+mod limits;
+mod modes;
+mod mutual_tls;
+mod origin_failures;
+mod proxying;

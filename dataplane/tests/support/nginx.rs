@@ -1,0 +1,148 @@
+//! nginx and openssl as origins: parties that share no code with the node.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::eventually;
+use super::pki::Pki;
+
+/// A process that is killed when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An nginx with one server.
+pub(crate) struct Nginx {
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+    _process: Process,
+}
+
+impl Nginx {
+    /// Serves plain HTTP; `directives` belong to its server block.
+    pub(crate) fn plain(directives: &str) -> Self {
+        Self::start("", directives, |_| {})
+    }
+
+    /// Serves HTTPS and demands client certificates (`ssl_verify_client on`).
+    pub(crate) fn mutual(pki: &Pki, directives: &str) -> Self {
+        let tls = format!(
+            "ssl_certificate origin.pem; ssl_certificate_key origin.key; ssl_verify_client on; \
+             ssl_client_certificate clients.pem; ssl_session_cache shared:sessions:1m; {directives}"
+        );
+        Self::start("ssl", &tls, |folder| {
+            Pki::write_pair(folder, "origin", &pki.origin_pair());
+            std::fs::write(folder.join("clients.pem"), pki.clients.certificate_pem()).unwrap();
+        })
+    }
+
+    fn start(listen: &str, directives: &str, prepare: impl Fn(&Path)) -> Self {
+        // Between the choice of a free port and nginx taking it, somebody else may have it.
+        for _ in 0..5 {
+            let folder = tempfile::Builder::new().prefix("weir-e2e-nginx-").tempdir().unwrap();
+            prepare(folder.path());
+            let address = free_address();
+            std::fs::write(folder.path().join("nginx.conf"), config(address, listen, directives)).unwrap();
+            std::fs::write(folder.path().join("index.html"), "the page\n").unwrap();
+            let process = Command::new("nginx")
+                .args(["-c", "nginx.conf", "-e", "error.log", "-p"])
+                .arg(folder.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("these tests need nginx: apt-get install nginx-light");
+            let mut process = Process(process);
+            let listens = eventually("nginx to listen", || match TcpStream::connect(address) {
+                Ok(_) => Some(true),
+                Err(_) => process.0.try_wait().unwrap().map(|_| false),
+            });
+            if listens {
+                return Self { address, folder, _process: process };
+            }
+            let log = std::fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
+            assert!(log.contains("Address already in use"), "nginx does not start: {log}");
+        }
+        panic!("no free port for nginx");
+    }
+
+    /// Makes a file that is served.
+    pub(crate) fn serve_file(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.folder.path().join(name), bytes).unwrap();
+    }
+
+    /// Waits for so many lines of the access log; nginx writes them after its answers.
+    #[track_caller]
+    pub(crate) fn await_access_log(&self, lines: usize) -> Vec<String> {
+        let log = eventually("nginx's log", || Some(self.access_log()).filter(|log| log.len() >= lines));
+        assert_eq!(log.len(), lines, "{log:?}");
+        log
+    }
+
+    /// The lines of the access log: `STATUS REQUEST|SUBJECT|RESUMED`.
+    pub(crate) fn access_log(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn config(address: SocketAddr, listen: &str, directives: &str) -> String {
+    format!(
+        "daemon off; master_process off; pid nginx.pid;\n\
+         events {{ worker_connections 256; }}\n\
+         http {{\n\
+           log_format seen '$status $request|$ssl_client_s_dn|$ssl_session_reused';\n\
+           access_log access.log seen;\n\
+           client_body_temp_path temp-body; proxy_temp_path temp-proxy; fastcgi_temp_path temp-fastcgi;\n\
+           uwsgi_temp_path temp-uwsgi; scgi_temp_path temp-scgi;\n\
+           client_max_body_size 0;\n\
+           server {{ listen {address} {listen}; root .; {directives} }}\n\
+         }}\n"
+    )
+}
+
+/// An address that was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// An `openssl s_server` that serves a status page and demands client certificates of an authority.
+pub(crate) struct OpensslServer {
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+    _process: Process,
+}
+
+impl OpensslServer {
+    /// `version` is `-tls1_2` or `-tls1_3`; certificates of `trusted_clients` are let in.
+    pub(crate) fn demanding(pki: &Pki, version: &str, trusted_clients: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Pki::write_pair(folder.path(), "origin", &pki.origin_pair());
+        std::fs::write(folder.path().join("clients.pem"), trusted_clients).unwrap();
+        let mut process = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www", version])
+            .args(["-cert", "origin.pem", "-key", "origin.key"])
+            .args(["-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("these tests need openssl: apt-get install openssl");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let process = Process(process);
+        let address = lines.find_map(|line| line.strip_prefix("ACCEPT ")?.parse().ok()).unwrap();
+        // It must go on writing without a reader blocking it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { address, _folder: folder, _process: process }
+    }
+}

@@ -1,0 +1,186 @@
+//! A config for the node under test, made from parts.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::node::Node;
+
+/// What a config file is made of. Every part is TOML text; the rest is what most tests want: one listener, one server
+/// named `site` and one origin named `app`, one worker, events and admin on, all on free ports.
+pub(crate) struct Setup {
+    pub(crate) folder: TempDir,
+    workers: usize,
+    node: String,
+    http: String,
+    limits: String,
+    server: String,
+    origin: String,
+    origin_tls: String,
+    detection: String,
+    more: String,
+    addresses: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// A node before one origin.
+    pub(crate) fn new(origin: SocketAddr) -> Self {
+        let folder = tempfile::Builder::new().prefix("weir-e2e-").tempdir().unwrap();
+        Self {
+            folder,
+            workers: 1,
+            node: String::new(),
+            http: String::new(),
+            limits: String::new(),
+            server: String::new(),
+            origin: String::new(),
+            origin_tls: String::new(),
+            detection: String::new(),
+            more: String::new(),
+            addresses: vec![origin.to_string()],
+            environment: Vec::new(),
+        }
+    }
+
+    /// Sets the number of workers. One is the default here: what a test opens and asks then meets in one pool.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Adds to `[node]`.
+    pub(crate) fn node(mut self, text: &str) -> Self {
+        add(&mut self.node, text);
+        self
+    }
+
+    /// Adds to `[http]`.
+    pub(crate) fn http(mut self, text: &str) -> Self {
+        add(&mut self.http, text);
+        self
+    }
+
+    /// Sets the mode in `[http]`.
+    pub(crate) fn mode(self, mode: &str) -> Self {
+        self.http(&format!("mode = \"{mode}\""))
+    }
+
+    /// Adds to `[http.limits]`.
+    pub(crate) fn limits(mut self, text: &str) -> Self {
+        add(&mut self.limits, text);
+        self
+    }
+
+    /// Adds to `[[server]]`, tables of it included.
+    pub(crate) fn server(mut self, text: &str) -> Self {
+        add(&mut self.server, text);
+        self
+    }
+
+    /// Adds to `[[origin]]`.
+    pub(crate) fn origin(mut self, text: &str) -> Self {
+        add(&mut self.origin, text);
+        self
+    }
+
+    /// Adds an address to the origin.
+    pub(crate) fn address(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address.to_string());
+        self
+    }
+
+    /// Adds to `[origin.tls]`, which is there once something was added.
+    pub(crate) fn tls(mut self, text: &str) -> Self {
+        add(&mut self.origin_tls, text);
+        self
+    }
+
+    /// Adds to `[detection]`.
+    pub(crate) fn detection(mut self, text: &str) -> Self {
+        add(&mut self.detection, text);
+        self
+    }
+
+    /// Adds tables at the end.
+    pub(crate) fn more(mut self, text: &str) -> Self {
+        add(&mut self.more, text);
+        self
+    }
+
+    /// Names a lists file with this text.
+    pub(crate) fn lists(self, text: &str) -> Self {
+        self.write("ip-lists.toml", text);
+        self.more("[ip_lists]\nfile = \"ip-lists.toml\"")
+    }
+
+    /// Names a rules file with this text.
+    pub(crate) fn rules(self, text: &str) -> Self {
+        self.write("rules.toml", text);
+        self.more("[rules]\nfile = \"rules.toml\"")
+    }
+
+    /// Sets an environment variable of the node.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a file into the config's folder.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Where the config file is.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.folder.path().join("weir.toml")
+    }
+
+    /// Writes the config file.
+    pub(crate) fn write_config(&self) -> PathBuf {
+        self.write("weir.toml", self.text())
+    }
+
+    /// The config file's text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("[node]\nworkers = {}\n{}\n[http]\n{}\n", self.workers, self.node, self.http);
+        write!(text, "[http.limits]\n{}\n", self.limits).unwrap();
+        text.push_str("[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n");
+        write!(text, "[[server]]\nname = \"site\"\ndefault = true\norigin = \"app\"\n{}\n", self.server)
+            .unwrap();
+        write!(text, "[[origin]]\nname = \"app\"\naddresses = {:?}\n{}\n", self.addresses, self.origin)
+            .unwrap();
+        if !self.origin_tls.is_empty() {
+            write!(text, "[origin.tls]\n{}\n", self.origin_tls).unwrap();
+        }
+        write!(text, "[detection]\ncache_dir = {:?}\n{}\n", cache_folder(), self.detection).unwrap();
+        text.push_str("[events]\nfile = \"events.jsonl\"\n[admin]\naddress = \"127.0.0.1:0\"\n");
+        text.push_str(&self.more);
+        text
+    }
+
+    /// Writes the config and starts the node.
+    pub(crate) fn start(self) -> Node {
+        self.write_config();
+        Node::start(self)
+    }
+}
+
+fn add(part: &mut String, text: &str) {
+    part.push_str(text);
+    part.push('\n');
+}
+
+/// Compiled signatures, kept between tests and runs.
+pub(crate) fn cache_folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled-signatures"))
+}
+
+/// An origin's address for commands that open no connection: nobody needs to listen there.
+pub(crate) fn somewhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
+}

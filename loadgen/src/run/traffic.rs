@@ -1,0 +1,239 @@
+//! What is sent: one kind of request, or a scenario's mix, worked out for one target.
+
+use std::{io::Write, net::IpAddr, sync::Arc};
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+
+use crate::scenario::{
+    Expectation, Message, Scenario,
+    template::{Random, Template},
+};
+
+/// All requests of a run.
+pub(crate) struct Traffic {
+    seed: u64,
+    /// Statuses that mean that a request was taken for an attack.
+    pub(super) block_statuses: Vec<u16>,
+    /// Empty without a scenario.
+    pub(crate) labels: Vec<String>,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) groups: Vec<ClientGroup>,
+}
+
+/// One kind of request.
+pub(crate) struct Kind {
+    /// Index into the labels; `None` without a scenario.
+    pub(super) label: Option<usize>,
+    pub(super) is_head: bool,
+    /// The client closes the connection behind the answer.
+    pub(super) close: bool,
+    pub(super) expect: Option<Expectation>,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Fixed(Vec<u8>),
+    /// Request line and fields without the empty line, and the body.
+    Filled {
+        head: Template,
+        body: Template,
+        has_body: bool,
+    },
+}
+
+/// Clients that have something in common.
+pub(crate) struct ClientGroup {
+    pub(super) share: usize,
+    pub(super) sources: Vec<IpAddr>,
+    pub(super) keep_alive: bool,
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Indexes of kinds, each with the sum of weights up to it.
+    requests: Vec<(usize, u64)>,
+}
+
+impl Traffic {
+    /// One request, over and over.
+    pub(super) fn single(
+        bytes: Vec<u8>,
+        is_head: bool,
+        keep_alive: bool,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> Self {
+        let kind = Kind { label: None, is_head, close: false, expect: None, bytes: Bytes::Fixed(bytes) };
+        let group = ClientGroup { share: 1, sources: Vec::new(), keep_alive, tls, requests: vec![(0, 1)] };
+        Self {
+            seed: 0,
+            block_statuses: vec![403],
+            labels: Vec::new(),
+            kinds: vec![kind],
+            groups: vec![group],
+        }
+    }
+
+    /// A scenario's requests to `authority`, with the TLS settings of each of its groups.
+    pub(super) fn of_scenario(
+        scenario: &Scenario,
+        authority: &str,
+        keep_alive: bool,
+        tls: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+    ) -> Self {
+        let kinds = scenario.requests.iter().map(|request| Kind {
+            label: Some(request.label),
+            is_head: request.is_head,
+            close: request.close,
+            expect: request.expect.clone(),
+            bytes: Bytes::of_message(&request.message, authority),
+        });
+        let groups = scenario.groups.iter().zip(tls).map(|(group, tls)| ClientGroup {
+            share: group.share,
+            sources: group.sources.clone(),
+            keep_alive: group.keep_alive && keep_alive,
+            tls,
+            requests: group.requests.clone(),
+        });
+        Self {
+            seed: scenario.seed,
+            block_statuses: scenario.block_statuses.clone(),
+            labels: scenario.labels.clone(),
+            kinds: kinds.collect(),
+            groups: groups.collect(),
+        }
+    }
+
+    /// The group of the run's connection `number`, and its number within that: groups take turns by their shares.
+    pub(super) fn group_of(&self, number: usize) -> (usize, usize) {
+        let all = self.groups.iter().map(|group| group.share).sum::<usize>().max(1);
+        let (round, mut place) = (number / all, number % all);
+        for (index, group) in self.groups.iter().enumerate() {
+            if place < group.share {
+                return (index, round * group.share + place);
+            }
+            place -= group.share;
+        }
+        (0, number)
+    }
+
+    /// Writes the run's request `number`, for a client of `group`, to `out`, and returns its kind. `scratch` is room for
+    /// its body.
+    pub(super) fn write_request(
+        &self,
+        group: usize,
+        number: u64,
+        out: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
+    ) -> &Kind {
+        let mut random = Random::new(self.seed, number);
+        let kind = &self.kinds[self.groups[group].pick(&mut random)];
+        kind.write(out, scratch, &mut random, number);
+        kind
+    }
+}
+
+impl Kind {
+    pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Vec<u8>, random: &mut Random, number: u64) {
+        out.clear();
+        match &self.bytes {
+            Bytes::Fixed(bytes) => out.extend_from_slice(bytes),
+            Bytes::Filled { head, body, has_body } => {
+                head.fill(out, random, number);
+                scratch.clear();
+                body.fill(scratch, random, number);
+                if *has_body {
+                    // Writing to a vector can't fail.
+                    let _written = write!(out, "Content-Length: {}\r\n", scratch.len());
+                }
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(scratch);
+            }
+        }
+    }
+}
+
+impl ClientGroup {
+    fn pick(&self, random: &mut Random) -> usize {
+        match &self.requests[..] {
+            [(only, _)] => *only,
+            requests => {
+                let all = requests.last().map_or(1, |(_, sum)| *sum);
+                let place = random.below(all);
+                let index = requests.partition_point(|(_, sum)| *sum <= place);
+                requests.get(index).map_or(0, |(kind, _)| *kind)
+            }
+        }
+    }
+}
+
+impl Bytes {
+    fn of_message(message: &Message, authority: &str) -> Self {
+        let (head, has_host, body, has_body) = match message {
+            Message::Fixed(bytes) => return Self::Fixed(bytes.clone()),
+            Message::Parts { head, has_host, body, has_body } => (head, *has_host, body, *has_body),
+        };
+        let mut head = head.clone();
+        if !has_host {
+            head.push_text(format!("Host: {authority}\r\n").as_bytes());
+        }
+        if head.as_fixed().is_none() || body.as_fixed().is_none() {
+            return Self::Filled { head, body: body.clone(), has_body };
+        }
+        // What is always the same is written once.
+        let kind = Kind {
+            label: None,
+            is_head: false,
+            close: false,
+            expect: None,
+            bytes: Self::Filled { head, body: body.clone(), has_body },
+        };
+        let mut out = Vec::new();
+        kind.write(&mut out, &mut Vec::new(), &mut Random::new(0, 0), 0);
+        Self::Fixed(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn traffic(text: &str) -> Traffic {
+        let scenario = Scenario::parse(text, Path::new(".")).unwrap();
+        let groups = scenario.groups.len();
+        Traffic::of_scenario(&scenario, "a:1", true, vec![None; groups])
+    }
+
+    fn request(traffic: &Traffic, group: usize, number: u64) -> String {
+        let mut out = Vec::new();
+        traffic.write_request(group, number, &mut out, &mut Vec::new());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn requests_follow_their_weights_and_repeat_with_the_seed() {
+        let text = "[[request]]\nlabel = \"a\"\nweight = 3\ntarget = \"/a\"\n[[request]]\nlabel = \"b\"\ntarget = \"/b\"\n";
+        let traffic = traffic(text);
+        let all: Vec<String> = (0..4000).map(|number| request(&traffic, 0, number)).collect();
+        let share = all.iter().filter(|text| text.starts_with("GET /a ")).count();
+        assert!((2800..3200).contains(&share), "{share}");
+        assert_eq!(all, (0..4000).map(|number| request(&traffic, 0, number)).collect::<Vec<_>>());
+        assert_eq!(all[0].split_once("\r\n").unwrap().1, "Host: a:1\r\n\r\n");
+    }
+
+    #[test]
+    fn filled_bodies_have_their_length() {
+        let text = "[[request]]\nlabel = \"a\"\ntarget = \"/\"\nheaders = [\"host: b\"]\n\
+                    body = \"${letters:12}\"\ntemplate = true\n";
+        let text = request(&traffic(text), 0, 5);
+        let body = text.strip_prefix("POST / HTTP/1.1\r\nhost: b\r\nContent-Length: 12\r\n\r\n").unwrap();
+        assert_eq!(body.len(), 12);
+    }
+
+    #[test]
+    fn connections_belong_to_groups_by_share() {
+        let text = "[[request]]\nlabel = \"a\"\ntarget = \"/\"\n[[group]]\nname = \"x\"\nshare = 2\n[[group]]\nname = \"y\"\n";
+        let traffic = traffic(text);
+        let groups: Vec<_> = (0..6).map(|number| traffic.group_of(number)).collect();
+        assert_eq!(groups, [(0, 0), (0, 1), (1, 0), (0, 2), (0, 3), (1, 1)]);
+    }
+}

@@ -1,0 +1,454 @@
+//! Scenario files: a mix of requests with labels, what to expect of each, and who sends them.
+
+pub(crate) mod template;
+
+use std::{
+    fmt, fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use base64::Engine;
+use serde::Deserialize;
+
+use self::template::Template;
+use crate::{Identity, verdict::Verdict};
+
+/// The most request kinds, groups and source addresses of a scenario.
+const MOST_REQUESTS: usize = 100_000;
+const MOST_GROUPS: usize = 1_000;
+const MOST_SOURCES: usize = 65_536;
+const MOST_WEIGHT: u32 = 1_000_000;
+
+/// A mix of requests.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) server_name: Option<String>,
+    pub(crate) block_statuses: Vec<u16>,
+    pub(crate) labels: Vec<String>,
+    pub(crate) requests: Vec<RequestKind>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// One kind of request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestKind {
+    /// Index into the labels.
+    pub(crate) label: usize,
+    pub(crate) weight: u32,
+    pub(crate) is_head: bool,
+    /// The client closes the connection behind the answer.
+    pub(crate) close: bool,
+    pub(crate) expect: Option<Expectation>,
+    pub(crate) message: Message,
+}
+
+/// What a request is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    /// These bytes.
+    Fixed(Vec<u8>),
+    /// The request line and fields, and the body. `Host` and `Content-Length` are written in between.
+    Parts { head: Template, has_host: bool, body: Template, has_body: bool },
+}
+
+/// What a label's requests should lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    Verdict(Verdict),
+    Statuses(Vec<u16>),
+}
+
+/// Some of the clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// Its share of the connections.
+    pub(crate) share: usize,
+    /// Addresses that its connections come from, in turn; the system's choice without.
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) keep_alive: bool,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) resume: Option<bool>,
+    /// Indexes of its requests, each with the sum of weights up to it.
+    pub(crate) requests: Vec<(usize, u64)>,
+}
+
+/// Why a scenario file can't be used: where, what, and what was expected.
+#[derive(Debug)]
+pub struct ScenarioError(String);
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    seed: u64,
+    server_name: Option<String>,
+    #[serde(default = "default_block_statuses")]
+    block_statuses: Vec<u16>,
+    request: Vec<FileRequest>,
+    #[serde(default)]
+    group: Vec<FileGroup>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRequest {
+    label: String,
+    #[serde(default = "one")]
+    weight: u32,
+    method: Option<String>,
+    target: Option<String>,
+    #[serde(default)]
+    headers: Vec<String>,
+    body: Option<String>,
+    body_file: Option<PathBuf>,
+    raw: Option<String>,
+    raw_base64: Option<String>,
+    #[serde(default)]
+    template: bool,
+    close: Option<bool>,
+    expect: Option<FileExpectation>,
+    groups: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FileExpectation {
+    Status(u16),
+    Statuses(Vec<u16>),
+    Word(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileGroup {
+    name: String,
+    #[serde(default = "one")]
+    share: u32,
+    #[serde(default)]
+    sources: Vec<String>,
+    #[serde(default = "yes")]
+    keep_alive: bool,
+    certificate: Option<PathBuf>,
+    private_key: Option<PathBuf>,
+    resume: Option<bool>,
+}
+
+fn default_block_statuses() -> Vec<u16> {
+    vec![403]
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Scenario {
+    /// Reads a scenario file. Files that it names are relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// It, or a file that it names, can't be read, or it makes no scenario.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let place = |why: &dyn fmt::Display| ScenarioError(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| place(&format!("can't read it: {error}")))?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("."))).map_err(|error| place(&error))
+    }
+
+    /// Reads a scenario from its text; `folder` is what the files in it are relative to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ScenarioError> {
+        let file: File = toml::from_str(text).map_err(|error| ScenarioError(error.to_string()))?;
+        file.build(folder).map_err(ScenarioError)
+    }
+}
+
+impl File {
+    fn build(self, folder: &Path) -> Result<Scenario, String> {
+        if self.request.is_empty() || self.request.len() > MOST_REQUESTS {
+            return Err(format!("a scenario has 1 to {MOST_REQUESTS} [[request]] tables"));
+        }
+        if self.group.len() > MOST_GROUPS {
+            return Err(format!("a scenario has at most {MOST_GROUPS} [[group]] tables"));
+        }
+        let names: Vec<String> = self.group.iter().map(|group| group.name.clone()).collect();
+        let mut groups =
+            self.group.into_iter().map(|group| group.build(folder)).collect::<Result<Vec<_>, _>>()?;
+        if groups.is_empty() {
+            groups.push(Group::default());
+        }
+        let mut labels: Vec<String> = Vec::new();
+        let mut requests = Vec::new();
+        for (index, request) in self.request.into_iter().enumerate() {
+            let place = |why: String| format!("request {} (`{}`): {why}", index + 1, request.label);
+            let label = labels.iter().position(|label| *label == request.label).unwrap_or_else(|| {
+                labels.push(request.label.clone());
+                labels.len() - 1
+            });
+            for name in request.groups.iter().flatten() {
+                if !names.contains(name) {
+                    return Err(place(format!("there is no [[group]] with the name `{name}`")));
+                }
+            }
+            let kind = request.build(folder, label).map_err(place)?;
+            for (group, name) in groups.iter_mut().zip(names.iter().map(Some).chain([None])) {
+                let wanted = request.groups.as_ref();
+                if wanted.is_none_or(|wanted| name.is_some_and(|name| wanted.contains(name)))
+                    && kind.weight > 0
+                {
+                    let before = group.requests.last().map_or(0, |(_, sum)| *sum);
+                    group.requests.push((index, before + u64::from(kind.weight)));
+                }
+            }
+            requests.push(kind);
+        }
+        if let Some(index) = groups.iter().position(|group| group.requests.is_empty()) {
+            let name = names.get(index).map_or("", String::as_str);
+            return Err(format!("group `{name}` has no requests with a weight over 0"));
+        }
+        Ok(Scenario {
+            seed: self.seed,
+            server_name: self.server_name,
+            block_statuses: self.block_statuses,
+            labels,
+            requests,
+            groups,
+        })
+    }
+}
+
+impl FileRequest {
+    fn build(&self, folder: &Path, label: usize) -> Result<RequestKind, String> {
+        if self.weight > MOST_WEIGHT {
+            return Err(format!("its weight is over {MOST_WEIGHT}"));
+        }
+        let expect = self.expect.as_ref().map(FileExpectation::build).transpose()?;
+        let raw = match (&self.raw, &self.raw_base64) {
+            (Some(_), Some(_)) => return Err("`raw` and `raw_base64` exclude each other".to_owned()),
+            (Some(text), None) => Some(text.clone().into_bytes()),
+            (None, Some(text)) => Some(
+                base64::engine::general_purpose::STANDARD
+                    .decode(text.trim())
+                    .map_err(|error| format!("`raw_base64` is not base64: {error}"))?,
+            ),
+            (None, None) => None,
+        };
+        let (message, method, is_raw) = match raw {
+            None => (self.message(folder)?, self.method().to_owned(), false),
+            Some(bytes) => {
+                let parts = self.method.is_some() || self.target.is_some() || !self.headers.is_empty();
+                if parts || self.body.is_some() || self.body_file.is_some() || self.template {
+                    return Err("a raw request has no method, target, headers, body or template".to_owned());
+                }
+                if bytes.is_empty() {
+                    return Err("a raw request must not be empty".to_owned());
+                }
+                let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+                let method = String::from_utf8_lossy(method).into_owned();
+                (Message::Fixed(bytes), method, true)
+            }
+        };
+        Ok(RequestKind {
+            label,
+            weight: self.weight,
+            is_head: method == "HEAD",
+            close: self.close.unwrap_or(is_raw),
+            expect,
+            message,
+        })
+    }
+
+    fn method(&self) -> &str {
+        let has_body = self.body.is_some() || self.body_file.is_some();
+        self.method.as_deref().unwrap_or(if has_body { "POST" } else { "GET" })
+    }
+
+    fn message(&self, folder: &Path) -> Result<Message, String> {
+        let template = |text: &str| {
+            if self.template { Template::parse(text) } else { Ok(Template::fixed(text.as_bytes())) }
+        };
+        let target = self.target.as_deref().ok_or("it has neither a target nor raw bytes")?;
+        if !target.starts_with(['/', '*']) || target.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(format!(
+                "`{target}` is not a target: it starts with / and has no spaces; for others use `raw`"
+            ));
+        }
+        let method = self.method();
+        if method.is_empty()
+            || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        {
+            return Err(format!("`{method}` is not a method; for others use `raw`"));
+        }
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
+        let mut has_host = false;
+        for line in &self.headers {
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| format!("`{line}` is not a header field: write `Name: value`"))?;
+            let (name, value) = (name.trim(), value.trim());
+            crate::check_header(name, value)?;
+            if ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|framing| name.eq_ignore_ascii_case(framing))
+            {
+                return Err(format!("`{name}` is written from the body; for others use `raw`"));
+            }
+            has_host |= name.eq_ignore_ascii_case("host");
+            head += &format!("{name}: {value}\r\n");
+        }
+        let body = match (&self.body, &self.body_file) {
+            (Some(_), Some(_)) => return Err("`body` and `body_file` exclude each other".to_owned()),
+            (Some(text), None) => template(text)?,
+            (None, None) => Template::fixed(&[]),
+            (None, Some(name)) => {
+                let path = folder.join(name);
+                let bytes =
+                    fs::read(&path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+                match std::str::from_utf8(&bytes) {
+                    Ok(text) => template(text)?,
+                    Err(_) if self.template => {
+                        return Err(format!("{} is not text, so it can't be a template", path.display()));
+                    }
+                    Err(_) => Template::fixed(&bytes),
+                }
+            }
+        };
+        let has_body = body.as_fixed() != Some(&[]) || matches!(method, "POST" | "PUT" | "PATCH");
+        Ok(Message::Parts { head: template(&head)?, has_host, body, has_body })
+    }
+}
+
+impl FileExpectation {
+    fn build(&self) -> Result<Expectation, String> {
+        let statuses = match self {
+            Self::Status(status) => vec![*status],
+            Self::Statuses(statuses) => statuses.clone(),
+            Self::Word(word) => {
+                return Ok(Expectation::Verdict(match word.as_str() {
+                    "pass" => Verdict::Passed,
+                    "block" => Verdict::Blocked,
+                    "refuse" => Verdict::Unresolved,
+                    "close" => Verdict::Closed,
+                    _ => {
+                        return Err(format!(
+                            "it can't expect `{word}`: expected pass, block, refuse, close, a status or a list of statuses"
+                        ));
+                    }
+                }));
+            }
+        };
+        if statuses.is_empty() || statuses.iter().any(|status| !(100..600).contains(status)) {
+            return Err("it expects a status below 100 or above 599, or none".to_owned());
+        }
+        Ok(Expectation::Statuses(statuses))
+    }
+}
+
+impl Expectation {
+    /// Whether this is what was expected.
+    pub(crate) fn is_met(&self, verdict: Verdict, status: Option<u16>) -> bool {
+        match self {
+            Self::Verdict(expected) => *expected == verdict,
+            Self::Statuses(statuses) => status.is_some_and(|status| statuses.contains(&status)),
+        }
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verdict(Verdict::Passed) => formatter.write_str("pass"),
+            Self::Verdict(Verdict::Blocked) => formatter.write_str("block"),
+            Self::Verdict(Verdict::Unresolved) => formatter.write_str("refuse"),
+            Self::Verdict(Verdict::Closed | Verdict::Error) => formatter.write_str("close"),
+            Self::Statuses(statuses) => {
+                let texts: Vec<String> = statuses.iter().map(u16::to_string).collect();
+                formatter.write_str(&texts.join(" or "))
+            }
+        }
+    }
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            share: 1,
+            sources: Vec::new(),
+            keep_alive: true,
+            identity: None,
+            resume: None,
+            requests: Vec::new(),
+        }
+    }
+}
+
+impl FileGroup {
+    fn build(self, folder: &Path) -> Result<Group, String> {
+        let place = |why: String| format!("group `{}`: {why}", self.name);
+        let mut sources = Vec::new();
+        for text in &self.sources {
+            sources.extend(address_range(text).map_err(place)?);
+        }
+        if sources.len() > MOST_SOURCES {
+            return Err(place(format!("it has over {MOST_SOURCES} source addresses")));
+        }
+        let identity = match (&self.certificate, &self.private_key) {
+            (Some(certificate), Some(private_key)) => Some(Identity {
+                certificate: folder.join(certificate),
+                private_key: folder.join(private_key),
+            }),
+            (None, None) => None,
+            _ => return Err(place("`certificate` and `private_key` go together".to_owned())),
+        };
+        if self.share == 0 || self.share > MOST_WEIGHT {
+            return Err(place(format!("its share must be 1 to {MOST_WEIGHT}")));
+        }
+        Ok(Group {
+            share: self.share as usize,
+            sources,
+            keep_alive: self.keep_alive,
+            identity,
+            resume: self.resume,
+            requests: Vec::new(),
+        })
+    }
+}
+
+/// `127.0.0.2` or `127.0.0.2-127.0.0.9`.
+fn address_range(text: &str) -> Result<Vec<IpAddr>, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is no address and no range of at most {MOST_SOURCES}: write `127.0.0.2` or `127.0.0.2-127.0.0.9`"
+        )
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (IpAddr, IpAddr) =
+        (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
+    match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let (first, last) = (u32::from(first), u32::from(last));
+            let in_range = first <= last && (last - first) < MOST_SOURCES as u32;
+            in_range.then(|| (first..=last).map(|bits| IpAddr::V4(bits.into())).collect()).ok_or_else(wrong)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) if one == other => Ok(vec![first]),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

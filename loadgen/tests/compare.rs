@@ -1,0 +1,169 @@
+//! The comparison against origin stubs.
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use serde_json::Value;
+use weir_loadgen::{
+    compare::{CompareError, Options, Parity, Report, TargetOptions, run},
+    origin::{Options as OriginOptions, Origin, spawn},
+    run::Load,
+};
+
+fn target(name: &str, origin: &Origin, rest: &str) -> TargetOptions {
+    // The origin is a thread of this process.
+    let url = format!("http://{}{rest}", origin.address());
+    TargetOptions { name: name.to_owned(), url, pids: vec![std::process::id()] }
+}
+
+fn options(targets: Vec<TargetOptions>) -> Options {
+    let mut options = Options {
+        connections: vec![3],
+        cycles: 4,
+        slice: Duration::from_millis(80),
+        warm_up: Duration::from_millis(10),
+        parity_requests: 3,
+        ..Options::new(targets)
+    };
+    options.request.threads = 2;
+    options
+}
+
+fn compare(options: &Options) -> Result<Report, CompareError> {
+    run(options, &AtomicBool::new(false), |_, _, _| {})
+}
+
+#[test]
+fn targets_take_turns_and_are_measured() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(vec![
+        target("fast", &origin, "/"),
+        target("slow", &origin, "/?delay=2ms"),
+        TargetOptions { pids: Vec::new(), ..target("unknown", &origin, "/") },
+    ]);
+    options.connections = vec![2, 5];
+    let report = compare(&options).unwrap();
+    assert!(report.valid, "{report}");
+    assert_eq!((report.parity.body_bytes, report.parity.keeps_open), (3 * 1024, true));
+    assert_eq!(report.parity.statuses, [200]);
+    assert_eq!(report.tables.len(), 2);
+    for (table, connections) in report.tables.iter().zip([2, 5]) {
+        assert_eq!((table.connections, table.cycles), (connections, 4));
+        let order: Vec<_> = table.slices.iter().map(|slice| slice.target.as_str()).collect();
+        let there = ["fast", "slow", "unknown"];
+        let back = ["unknown", "slow", "fast"];
+        assert_eq!(order, [back, there, back, there].concat());
+        let [fast, slow, unknown] = &table.targets[..] else { panic!("three targets") };
+        assert_eq!(fast.cpu_ratio.unwrap().median, 1.0);
+        assert_eq!(fast.rate_ratio.unwrap().p90, 1.0);
+        assert_eq!(slow.rate_ratio.unwrap().count, 4);
+        assert!(slow.latency.min >= 2_000_000, "{report}");
+        assert!(slow.cpu_microseconds_per_answer.unwrap().median > 0.0, "{report}");
+        assert!(slow.resident_bytes.unwrap() > 1_000_000);
+        assert!(unknown.cpu_microseconds_per_answer.is_none() && unknown.resident_bytes.is_none());
+        // The connections of the first cycle serve all the others.
+        assert_eq!((fast.connects, slow.connects), (0, 0));
+        assert!(table.slices.iter().all(|slice| slice.answers > 0 && slice.p99 >= slice.p50));
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_in_each_slice() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(vec![target("one", &origin, "/"), target("other", &origin, "/")]);
+    options.request.load = Load::Rate(1000.0);
+    let report = compare(&options).unwrap();
+    for row in &report.tables[0].targets {
+        // 80 in each of 4 slices are due, and answered or missed.
+        assert_eq!(row.statuses[&200] + row.missed, 320, "{report}");
+    }
+}
+
+#[test]
+fn targets_that_answer_differently_are_refused() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let other = spawn(OriginOptions {
+        body: weir_loadgen::origin::Body::Bytes(vec![b'!'; 1024]),
+        ..OriginOptions::default()
+    })
+    .unwrap();
+    let refused = |target: TargetOptions, parity: Parity| {
+        let mut options = options(vec![self::target("first", &origin, "/"), target]);
+        options.parity = parity;
+        compare(&options).err().map(|error| error.to_string())
+    };
+    let cases = [
+        (
+            target("odd", &other, "/"),
+            Parity::Bytes,
+            Some("odd fails the parity check: its answer 1 has another byte at 0"),
+        ),
+        (target("odd", &other, "/"), Parity::Length, None),
+        (target("odd", &origin, "/?size=9"), Parity::Length, Some("a body of 9 bytes in place of 1024")),
+        (target("odd", &origin, "/?size=9"), Parity::Status, None),
+        (target("odd", &origin, "/?status=404"), Parity::Status, Some("status 404 in place of 200")),
+        (target("odd", &origin, "/?close=1"), Parity::Status, Some("its connection closed")),
+    ];
+    for (target, parity, expected) in cases {
+        let error = refused(target, parity);
+        match expected {
+            None => assert_eq!(error, None),
+            Some(expected) => {
+                assert!(error.as_ref().is_some_and(|error| error.contains(expected)), "{error:?}")
+            }
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_comparison_is_explained() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let good = || target("a", &origin, "/");
+    let cases = [
+        (options(vec![]), "1 to 64 targets"),
+        (options(vec![good(), good()]), "two targets have the name `a`"),
+        (Options { cycles: 0, ..options(vec![good()]) }, "over 0"),
+        (Options { connections: vec![0], ..options(vec![good()]) }, "connections"),
+        (options(vec![TargetOptions { url: "a/b".to_owned(), ..good() }]), "expected http://HOST"),
+        // Above what the kernel gives out.
+        (options(vec![TargetOptions { pids: vec![u32::MAX], ..good() }]), "there is no process 4294967295"),
+    ];
+    for (options, expected) in cases {
+        let error = compare(&options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn an_interruption_leaves_the_complete_cycles() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let options = options(vec![target("a", &origin, "/"), target("b", &origin, "/")]);
+    let interrupted = AtomicBool::new(false);
+    let report =
+        run(&options, &interrupted, |_, done, _| interrupted.store(done == 2, Ordering::Relaxed)).unwrap();
+    assert!(report.interrupted);
+    assert_eq!((report.tables[0].cycles, report.tables[0].slices.len()), (2, 4));
+}
+
+#[test]
+fn the_command_prints_a_table_and_writes_json() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("report.json");
+    let target = format!("stub=http://{}/,pid={}", origin.address(), std::process::id());
+    let output = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"))
+        .args(["compare", "--target", &target, "--cycles", "2", "--slice", "20ms", "--connections", "1,2"])
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.contains("CPU us/answer") && text.contains("2 connections, 2 cycles"), "{text}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(report["tables"][1]["targets"][0]["name"], "stub");
+    assert_eq!(report["tables"][1]["targets"][0]["cpu_ratio"]["median"], 1.0);
+}
