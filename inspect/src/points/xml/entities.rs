@@ -13,6 +13,9 @@ const DEPTH_MAX: usize = 8;
 /// What all replacements in one document may cost, in bytes of replacement text.
 const REPLACED_BYTES_MAX: usize = 256 << 10;
 
+/// What looking for one declaration counts as, in such bytes.
+const LOOKUP_COST: usize = 8;
+
 /// The declarations of a document. Where a name is declared twice, comments around declarations can make either count.
 #[derive(Debug)]
 pub(super) struct Entities<'a> {
@@ -82,8 +85,12 @@ impl<'a> Entities<'a> {
     fn replace(&self, text: &[u8], depth: usize, out: &mut Vec<u8>) {
         let mut written = 0;
         for position in memchr::memchr_iter(b'&', text) {
+            let Some(budget) = self.budget.get().checked_sub(LOOKUP_COST) else {
+                self.over.set(true);
+                break;
+            };
+            self.budget.set(budget);
             let Some((name, value)) = self.lookup(&text[position + 1..]) else { continue };
-            let budget = self.budget.get();
             // The name costs as well, so that empty entities are not free.
             let cost = name.len() + value.len();
             if depth == DEPTH_MAX || cost > budget {
@@ -162,6 +169,7 @@ mod tests {
             let (text, over) = replaced(&nested(7, text), "&e6;");
             assert!(over && text.len() <= 2 * REPLACED_BYTES_MAX);
         }
+        assert!(replaced("<!ENTITY x 'y'>", &"&".repeat(REPLACED_BYTES_MAX)).1);
         assert!(replaced("<!ENTITY x '&x;'>", "&x;").1);
         assert!(replaced(&"<!ENTITY x ''>".repeat(DECLARATIONS_MAX + 1), "").1);
     }
