@@ -119,9 +119,24 @@ impl Node {
     pub fn start(path: &Path, environment: Environment, prepared: Prepared) -> Result<Self, String> {
         let Prepared { config, snapshot, .. } = prepared;
         let workers = worker_count(&config);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = %path.display(),
+            digest = snapshot.digest,
+            workers,
+            mode = config.http.context.mode.map_or("monitoring", config::Mode::as_str),
+            mode_from_environment = config.http.context.mode_from_environment,
+            servers = config.servers.len(),
+            origins = snapshot.origins.len(),
+            rules = config.rules.rules.len(),
+            list_entries = config.ip_lists.entries.len(),
+            signatures = snapshot.engine.signature_count(),
+            "weir starts"
+        );
         let (mut sockets, listeners) = bind_listeners(&config, workers)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
-            .map_err(|error| format!("events: {}: {error}", file_of(&config)))?;
+            .map_err(|error| format!("events: {}: {error}", file_of(&config)))?
+            .with_pending_limit(usize::try_from(config.events.queue_bytes).unwrap_or(usize::MAX));
         let registry = MetricsRegistry::new();
         let labels = labels(&snapshot);
         let snapshot = Arc::new(snapshot);
@@ -215,8 +230,10 @@ impl Node {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        if self.events.stop(EVENTS_STOP_TIMEOUT).is_none() {
-            tracing::error!("events could not be written in time; some may be lost");
+        match self.events.stop(EVENTS_STOP_TIMEOUT) {
+            Some(0) => {}
+            Some(lost) => tracing::error!(lost, "events could not be written to their file and are lost"),
+            None => tracing::error!("events could not be written in time; some may be lost"),
         }
         if died { Err("a worker died".to_owned()) } else { Ok(abandoned_total) }
     }
@@ -262,6 +279,7 @@ fn bind_listeners(
     let mut names = Vec::new();
     for listener in &config.listeners {
         let mut address = listener.address;
+        refuse_taken(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
         for sockets in &mut by_worker {
             let socket =
                 bind(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
@@ -272,6 +290,17 @@ fn bind_listeners(
         names.push((listener.name.clone(), address));
     }
     Ok((by_worker, names))
+}
+
+/// Listeners share their port with each other (`SO_REUSEPORT`), and so they would with another process of the
+/// same user, which nobody wants: it would get half of the connections.
+fn refuse_taken(address: SocketAddr) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -122,6 +122,7 @@ impl Arena {
     }
 
     /// Adds a point below another. Past the limit of values the parent stands for it.
+    #[inline]
     pub(crate) fn node(&mut self, parent: NodeId, step: Step) -> NodeId {
         // A value has a point of its own and rarely more than one above it.
         if self.nodes.len() >= self.limits.values.saturating_mul(2).saturating_add(64) {
@@ -135,6 +136,7 @@ impl Arena {
 
     /// Has `write` append bytes, at most as many as the limit allows, and returns where they lie. They are followed by
     /// a separator. Nothing is a value until [`Arena::add`].
+    #[inline]
     pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.bytes.len();
         write(&mut self.bytes);
@@ -147,7 +149,14 @@ impl Arena {
         span
     }
 
+    /// As [`Arena::write`], for bytes that stay as they are.
+    #[inline]
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Span {
+        self.write(|out| out.extend_from_slice(bytes))
+    }
+
     /// Makes the bytes of a span a value, unless they are none.
+    #[inline]
     pub(crate) fn add(&mut self, span: Span, node: NodeId, place: Place, depth: u8) {
         if span.start == span.end {
             return;
@@ -159,9 +168,18 @@ impl Arena {
         self.values.push(Value { span, node, place, depth });
     }
 
-    /// Whether there is no room for more values, so that going on is useless.
-    pub(crate) fn is_full(&self) -> bool {
-        self.values.len() >= self.limits.values || self.bytes.len() >= self.limits.decoded_bytes
+    /// Whether there is no room for more values, so that going on is useless. Ask only when there is more to add: that
+    /// it is left out is noted.
+    pub(crate) fn is_full(&mut self) -> bool {
+        if self.values.len() >= self.limits.values {
+            self.hit_limit(OverLimit::Values);
+            return true;
+        }
+        if self.bytes.len() >= self.limits.decoded_bytes {
+            self.hit_limit(OverLimit::DecodedBytes);
+            return true;
+        }
+        false
     }
 
     /// The index of the value that the byte before offset `end` belongs to.

@@ -8,7 +8,7 @@ use regex_automata::meta::Cache;
 
 use crate::arena::Arena;
 use crate::class::AttackClass;
-use crate::confirm;
+use crate::confirm::{self, SqliVerdict};
 use crate::decode::Expander;
 use crate::engine::{Engine, EngineError, Rule};
 use crate::hyperscan::Scratch;
@@ -22,6 +22,9 @@ const PAYLOAD_BYTES_MAX: usize = 256;
 
 /// How much of a value is shown before and after what the pattern matched, in bytes.
 const PAYLOAD_CONTEXT_BYTES: usize = 48;
+
+/// The most findings of one signature in one request: more of the same say nothing new.
+const FINDINGS_PER_RULE_MAX: u32 = 4;
 
 /// The mark of a rule that has not nominated anything in this request.
 const NO_VALUE: u32 = u32::MAX;
@@ -54,8 +57,8 @@ struct Nomination {
 struct RuleState {
     /// The value that the rule nominated last, so that each pair is kept once.
     last_value: u32,
-    /// Whether the rule's score already counts for this request.
-    scored: bool,
+    /// How many values the rule was confirmed for in this request. The first one counts for the score.
+    confirmed: u32,
     pattern_cache: Option<Box<Cache>>,
     second_cache: Option<Box<Cache>>,
 }
@@ -130,7 +133,7 @@ impl Inspector {
         self.rules.clear();
         self.rules.resize_with(engine.rules.len(), || RuleState {
             last_value: NO_VALUE,
-            scored: false,
+            confirmed: 0,
             pattern_cache: None,
             second_cache: None,
         });
@@ -175,7 +178,11 @@ impl Inspector {
     ) -> bool {
         let mut scores = [0_u32; AttackClass::ALL.len()];
         let nominations = std::mem::take(&mut self.nominations);
+        let mut sqli = SqliVerdict::default();
         for nomination in &nominations {
+            if self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX {
+                continue;
+            }
             let rule = &engine.rules[nomination.rule as usize];
             let value = self.arena.values()[nomination.value as usize];
             self.work.confirmations += 1;
@@ -190,9 +197,10 @@ impl Inspector {
             }
             let state = &mut self.rules[nomination.rule as usize];
             let bytes = self.arena.slice(value.span);
-            let Some((start, end)) = look_closer(rule, state, bytes) else { continue };
-            if !state.scored {
-                state.scored = true;
+            sqli.turn_to(nomination.value);
+            let Some((start, end)) = look_closer(rule, state, bytes, &mut sqli) else { continue };
+            state.confirmed += 1;
+            if state.confirmed == 1 {
                 let score = &mut scores[rule.class as usize];
                 *score = score.saturating_add(rule.score);
             }
@@ -210,7 +218,7 @@ impl Inspector {
         for nomination in &nominations {
             let state = &mut self.rules[nomination.rule as usize];
             state.last_value = NO_VALUE;
-            state.scored = false;
+            state.confirmed = 0;
         }
         self.nominations = nominations;
         scores.iter().any(|score| *score >= engine.options.min_score.max(1))
@@ -219,7 +227,12 @@ impl Inspector {
 
 /// Finds the pattern's matches inside the one value and has the confirmer look at each, up to a few: the scan may have
 /// matched over the border of a value, and only one of several matches may be the attack.
-fn look_closer(rule: &Rule, state: &mut RuleState, value: &[u8]) -> Option<(usize, usize)> {
+fn look_closer(
+    rule: &Rule,
+    state: &mut RuleState,
+    value: &[u8],
+    sqli: &mut SqliVerdict,
+) -> Option<(usize, usize)> {
     const MATCHES_MAX: usize = 8;
     let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
     let mut from = 0;
@@ -228,7 +241,7 @@ fn look_closer(rule: &Rule, state: &mut RuleState, value: &[u8]) -> Option<(usiz
         let second = rule.second.as_ref().map(|second| {
             (second, &mut **state.second_cache.get_or_insert_with(|| Box::new(second.create_cache())))
         });
-        if confirm::confirm(rule.confirmer, second, value, found.start(), found.end()) {
+        if confirm::confirm(rule.confirmer, second, value, found.range(), sqli) {
             return Some((found.start(), found.end()));
         }
         if !rule.confirmer.depends_on_match() {

@@ -14,7 +14,7 @@ use crate::confirm::ConfirmerKind;
 use crate::place::{Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
-const EMBEDDED: [(&str, &str); 13] = [
+const EMBEDDED: [(&str, &str); 15] = [
     ("sqli.toml", include_str!("../signatures/sqli.toml")),
     ("xss.toml", include_str!("../signatures/xss.toml")),
     ("rce.toml", include_str!("../signatures/rce.toml")),
@@ -27,6 +27,8 @@ const EMBEDDED: [(&str, &str); 13] = [
     ("ssi.toml", include_str!("../signatures/ssi.toml")),
     ("scanner.toml", include_str!("../signatures/scanner.toml")),
     ("ssrf.toml", include_str!("../signatures/ssrf.toml")),
+    ("redir.toml", include_str!("../signatures/redir.toml")),
+    ("mail_injection.toml", include_str!("../signatures/mail_injection.toml")),
     ("mass_assignment.toml", include_str!("../signatures/mass_assignment.toml")),
 ];
 

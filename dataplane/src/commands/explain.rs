@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
     /// The body.
-    #[arg(short = 'd', value_name = "BODY")]
+    #[arg(short = 'd', value_name = "BODY", allow_hyphen_values = true)]
     body: Option<String>,
     /// Print one JSON object.
     #[arg(long)]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::{Outcome, print_errors};
 use crate::config::{Config, Environment};
 use crate::control::{AdminLimits, AdminSocket, Control, Token};
@@ -29,6 +31,7 @@ pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
 }
 
 fn serve(path: &Path, environment: Environment, prepared: node::Prepared) -> Result<(), String> {
+    raise_descriptor_limit(&prepared.config);
     let admin = admin_socket(&prepared.config)?;
     let admin_address = match &admin {
         Some(socket) => Some(socket.address().map_err(|error| error.to_string())?),
@@ -60,4 +63,34 @@ fn admin_socket(config: &Config) -> Result<Option<AdminSocket>, String> {
         None => None,
     };
     AdminSocket::bind(admin.address, token, AdminLimits::default()).map(Some)
+}
+
+/// Descriptors beside those of connections: listeners, rings, files, admin connections.
+const DESCRIPTORS_BESIDE: u64 = 256;
+
+/// Asks for as many descriptors as the config may need, and says so if there won't be enough.
+fn raise_descriptor_limit(config: &Config) {
+    let workers = config.node.workers.map_or_else(
+        || std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
+        u64::from,
+    );
+    let to_origins = workers * u64::from(config.node.origin_connections_total);
+    let wanted = u64::from(config.node.max_connections) + to_origins + DESCRIPTORS_BESIDE;
+    let mut limit = getrlimit(Resource::Nofile);
+    // None is unlimited.
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum)));
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
+    if limit.current < Some(wanted) {
+        tracing::warn!(
+            wanted,
+            limit = limit.current,
+            "fewer files may be open than max_connections and origin_connections_total need: when they run out, \
+             accepting pauses; raise LimitNOFILE (systemd) or `ulimit -Hn`"
+        );
+    }
 }

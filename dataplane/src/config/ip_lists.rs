@@ -1,5 +1,7 @@
 //! `[ip_lists]` and its file: the allow, deny and gray lists.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use toml::de::DeValue;
 
 use super::context::read_application;
@@ -96,6 +98,14 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
             Refusal::new(value, &allowed, format!("write an offset or Z, for example {}", key.example()))
         })
     });
+    if expires.is_some_and(|expires| expires <= unix_seconds()) {
+        table.warning("expires", "is over: the entry has no effect any more; remove it or set a later time");
+    }
+    if list == Some(ListKind::Allow) && address.is_some_and(|address| address.prefix_len() == 0) {
+        let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch without \
+                       blocking, set mode = \"monitoring\"";
+        table.warning("address", message);
+    }
     let reason = table.text("reason");
     Some(ListEntryConfig {
         place: table.place(),
@@ -105,6 +115,10 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
         expires,
         reason,
     })
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Unix seconds of a point in time from 1970 on, written as text or as TOML's own type.

@@ -23,7 +23,7 @@ const CONNECTION_KEYS: &[Key] = &[
     },
     Key {
         name: "header_count",
-        kind: Kind::Integer(range(1, 1000)),
+        kind: Kind::Integer(range(1, 256)),
         default: Default::Value("100"),
         meaning: "Header fields of a request. More is answered 431.",
     },
@@ -31,7 +31,7 @@ const CONNECTION_KEYS: &[Key] = &[
         name: "head_timeout",
         kind: Kind::Time(range(10 * MILLISECOND, HOUR)),
         default: Default::Value("\"10s\""),
-        meaning: "For a whole head, from its first byte (on a new connection: from accept). Answered 408.",
+        meaning: "For a whole head, from its first byte (on a new connection: from accept). Answered 408; a new connection that sends nothing is closed without an answer.",
     },
     Key {
         name: "keep_alive_timeout",

@@ -105,9 +105,9 @@ fn read_main_file(
     let origin_names = Names::of("origin", &origins);
     let servers = root.tables("server", &SERVER);
     Names::of("server", &servers);
+    let listeners = read_listeners(&root);
     Some(Config {
         node: read_node(&root.table("node", &NODE)),
-        listeners: read_listeners(&root),
         servers: read_servers(&servers, &origin_names, &http.limits),
         origins: origins.iter().map(|table| read_origin(table, &certificate_names)).collect(),
         client_certificates: certificates.iter().map(read_client_certificate).collect(),
@@ -115,7 +115,8 @@ fn read_main_file(
         rules: read_rules(&root, problems, digest),
         ip_lists: read_ip_lists(&root, problems, digest),
         events: read_events(&root.table("events", &EVENTS)),
-        admin: root.table_if_present("admin", &ADMIN).map(|table| read_admin(&table)),
+        admin: root.table_if_present("admin", &ADMIN).map(|table| read_admin(&table, &listeners)),
+        listeners,
         http,
     })
 }

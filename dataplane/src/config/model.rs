@@ -270,16 +270,12 @@ pub struct LocationConfig {
 /// How a location's path is compared, ranked as nginx ranks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MatchKind {
-    /// The longest prefix wins, unless a regex matches.
+    /// The longest prefix wins.
     Prefix,
     /// The whole path; wins over all others.
     Exact,
-    /// A prefix that, being the longest, stops the search for regexes.
+    /// The same. With regexes, which this version doesn't have, it stops the search for them.
     PrefixFinal,
-    /// Unanchored, first in file order.
-    Regex,
-    /// The same, upper and lower case alike.
-    RegexNocase,
 }
 
 /// `[[origin]]`.
@@ -492,8 +488,6 @@ pub enum Test {
     Equal,
     /// The same but for upper and lower case.
     Iequal,
-    /// A regular expression matches.
-    Regex,
     /// The point isn't there.
     Absent,
 }

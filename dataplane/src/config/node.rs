@@ -1,11 +1,14 @@
 //! `[node]`, `[events]` and `[admin]`: the process and what it tells.
 
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
-use super::model::{AdminConfig, EventsConfig, IoBackend, NodeConfig};
+use rustix::fs::{Access, access};
+
+use super::model::{AdminConfig, EventsConfig, IoBackend, ListenerConfig, NodeConfig};
 use super::read::TableReader;
 use super::schema::{Default, GIB, HOUR, KIB, Key, Kind, Section, range, range_or_zero};
+use crate::control::Token;
 
 /// `[node]`.
 pub(super) static NODE: Section = Section {
@@ -127,33 +130,78 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
 
 /// Reads `[events]`.
 pub(super) fn read_events(table: &TableReader<'_>) -> EventsConfig {
+    let file = table.path("file");
+    if let Some(file) = &file
+        && let Err(reason) = judge_appendable(file)
+    {
+        let message = format!("events can't be appended to {}: {reason}", file.display());
+        table.error("file", message, "name a file in a folder that exists and that this user may write to");
+    }
     EventsConfig {
-        file: table.path("file"),
+        file,
         queue_length: table.integer_u32("queue_length"),
         queue_bytes: table.size("queue_bytes").unwrap_or(0),
     }
 }
 
-/// Reads `[admin]`.
-pub(super) fn read_admin(table: &TableReader<'_>) -> AdminConfig {
+/// Whether this user could open a file for appending, or create it. Opens and creates nothing.
+fn judge_appendable(file: &Path) -> Result<(), String> {
+    if file.is_dir() {
+        return Err("it is a folder".to_owned());
+    }
+    if file.exists() {
+        return access(file, Access::READ_OK | Access::WRITE_OK).map_err(|error| error.to_string());
+    }
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| format!("it doesn't exist, and folder {}: {error}", folder.display()))
+}
+
+/// Reads `[admin]`. `listeners` are those that its address must not meet.
+pub(super) fn read_admin(table: &TableReader<'_>, listeners: &[ListenerConfig]) -> AdminConfig {
     let address = table.address("address");
     let token_file = table.path("token_file");
     if let Some(file) = &token_file
-        && let Err(reason) = File::open(file)
+        && let Err(reason) = Token::read(file)
     {
         let advice = "write the token into that file, or name one that this user may read";
-        table.error("token_file", format!("can't read {}: {reason}", file.display()), advice);
+        table.error("token_file", reason, advice);
     }
-    if let Some(address) = address
-        && !address.ip().to_canonical().is_loopback()
-        && !table.has("token_file")
-    {
-        let message = format!("found {address}: without token_file only a loopback address is allowed");
-        table.error("address", message, "add token_file = \"admin.token\", or listen on 127.0.0.1");
+    if let Some(address) = address {
+        judge_admin_address(table, address, listeners);
     }
     AdminConfig {
         place: table.place(),
         address: address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         token_file,
     }
+}
+
+fn judge_admin_address(table: &TableReader<'_>, address: SocketAddr, listeners: &[ListenerConfig]) {
+    if !address.ip().to_canonical().is_loopback() && !table.has("token_file") {
+        let message = format!("found {address}: without token_file only a loopback address is allowed");
+        table.error("address", message, "add token_file = \"admin.token\", or listen on 127.0.0.1");
+    }
+    if let Some(listener) = listeners.iter().find(|listener| shares_port(address, listener.address)) {
+        let message = format!(
+            "found {address}, which listener {:?} at {} listens on with {}",
+            listener.name, listener.place, listener.address
+        );
+        table.error("address", message, "give the admin endpoint a port of its own");
+    }
+}
+
+/// Whether the admin endpoint's socket and a listener's can't both be bound.
+fn shares_port(admin: SocketAddr, listener: SocketAddr) -> bool {
+    let overlap = match (admin.ip().to_canonical(), listener.ip().to_canonical()) {
+        // Bound to the wildcard of IPv6 the admin endpoint takes IPv4 too, as the system has it; a listener
+        // never does.
+        (IpAddr::V6(admin), IpAddr::V4(_)) => admin.is_unspecified(),
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        (admin, listener) => admin == listener || admin.is_unspecified() || listener.is_unspecified(),
+    };
+    overlap && admin.port() != 0 && admin.port() == listener.port()
 }

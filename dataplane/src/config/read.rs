@@ -257,6 +257,26 @@ impl<'a> TableReader<'a> {
         self.value(name, |value, _| read_choice(value, choices))
     }
 
+    /// The same where further names are those of a later version; `what` they stand for, in the plural.
+    pub(super) fn choice_of_now<T: Copy>(
+        &self,
+        name: &str,
+        choices: &[(&str, T)],
+        later: &[&str],
+        what: &str,
+    ) -> Option<T> {
+        self.value(name, |value, _| match value.as_str() {
+            Some(text) if later.contains(&text) => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                Err(Refusal {
+                    message: format!("found {text:?}: {what} are not supported in this version"),
+                    advice: format!("write {}", alternatives(&names)),
+                })
+            }
+            _ => read_choice(value, choices),
+        })
+    }
+
     /// A path, joined to the folder of the file.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(|text| self.file.source.folder().join(text))

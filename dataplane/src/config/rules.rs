@@ -9,8 +9,7 @@ use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section, range};
 use super::suggest::nearest;
 
-const TESTS: [(&str, Test); 4] =
-    [("equal", Test::Equal), ("iequal", Test::Iequal), ("regex", Test::Regex), ("absent", Test::Absent)];
+const TESTS: [(&str, Test); 3] = [("equal", Test::Equal), ("iequal", Test::Iequal), ("absent", Test::Absent)];
 
 const RULE_MODES: [(&str, RuleMode); 5] = {
     let [off, monitoring, safe_blocking, block] = MODES;
@@ -138,10 +137,10 @@ pub(super) static WHEN: Section = Section {
         },
         Key {
             name: "is",
-            kind: Kind::Choice(&["equal", "iequal", "regex", "absent"]),
+            kind: Kind::Choice(&["equal", "iequal", "absent"]),
             default: Default::Required("\"equal\""),
-            meaning: "How it is compared: the same bytes, the same in any case, an unanchored regular expression, or \
-                      that it isn't there.",
+            meaning: "How it is compared: the same bytes, the same in any case, or that it isn't there. `regex` is not \
+                      supported in this version.",
         },
         Key {
             name: "value",
@@ -197,7 +196,7 @@ fn has_supported_type(rule: &TableReader<'_>) -> bool {
 }
 
 fn read_condition(table: &TableReader<'_>) -> ConditionConfig {
-    let is = table.choice("is", &TESTS);
+    let is = table.choice_of_now("is", &TESTS, &["regex"], "regexes");
     let value = table.value("value", |value, _| {
         let text = value.as_str().map(str::to_owned);
         text.ok_or_else(|| Refusal::new(value, "any text", "write the text in quotes".to_owned()))
@@ -206,16 +205,9 @@ fn read_condition(table: &TableReader<'_>) -> ConditionConfig {
         Some(Test::Absent) if value.as_ref().is_some_and(|value| !value.is_empty()) => {
             table.warning("value", "has no effect: \"absent\" compares with no value");
         }
-        Some(Test::Equal | Test::Iequal | Test::Regex) if !table.has("value") && table.file.is_whole() => {
+        Some(Test::Equal | Test::Iequal) if !table.has("value") && table.file.is_whole() => {
             let message = "[[rule.when]] has no \"value\"; only is = \"absent\" goes without";
             table.error("value", message, "add value = \"TEXT\"");
-        }
-        Some(Test::Regex) if value.as_deref() == Some("") => {
-            table.error(
-                "value",
-                "found an empty regex, which matches everything",
-                "write a regex, or remove the condition",
-            );
         }
         _ => {}
     }

@@ -9,13 +9,11 @@ use super::names::Names;
 use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section};
 
-const MATCHES: [(&str, MatchKind); 5] = [
-    ("prefix", MatchKind::Prefix),
-    ("exact", MatchKind::Exact),
-    ("prefix_final", MatchKind::PrefixFinal),
-    ("regex", MatchKind::Regex),
-    ("regex_nocase", MatchKind::RegexNocase),
-];
+const MATCHES: [(&str, MatchKind); 3] =
+    [("prefix", MatchKind::Prefix), ("exact", MatchKind::Exact), ("prefix_final", MatchKind::PrefixFinal)];
+
+/// Ways to compare that this version doesn't have yet.
+const LATER_MATCHES: [&str; 2] = ["regex", "regex_nocase"];
 
 /// `[[server]]`.
 pub(super) static SERVER: Section = Section {
@@ -72,21 +70,21 @@ pub(super) static SERVER: Section = Section {
 pub(super) static LOCATION: Section = Section {
     header: "[[server.location]]",
     about: "Settings for some paths of the `[[server]]` above it. Ranked as in nginx: `exact`, then the longest prefix \
-            if it is `prefix_final`, then regexes in file order, then the longest prefix. Paths are compared with dot \
-            segments, repeated slashes and percent-encoded unreserved characters normalised.",
+            if it is `prefix_final`, then the longest prefix. Paths are compared with dot segments, repeated slashes \
+            and percent-encoded unreserved characters normalised.",
     keys: &[
         &[
             Key {
                 name: "path",
-                kind: Kind::Text("a path that begins with /, or a regex"),
+                kind: Kind::Text("a path that begins with /"),
                 default: Default::Required("\"/login\""),
                 meaning: "What is compared with the request's path.",
             },
             Key {
                 name: "match",
-                kind: Kind::Choice(&["prefix", "exact", "prefix_final", "regex", "regex_nocase"]),
+                kind: Kind::Choice(&["prefix", "exact", "prefix_final"]),
                 default: Default::Value("\"prefix\""),
-                meaning: "How it is compared. Regexes are not anchored.",
+                meaning: "How it is compared. `regex` and `regex_nocase` are not supported in this version.",
             },
             Key {
                 name: "origin",
@@ -172,14 +170,16 @@ fn read_locations(
     let mut locations = Vec::new();
     let mut paths = Names::new("location");
     for table in server.tables("location", &LOCATION) {
-        let match_kind = table.choice("match", &MATCHES).unwrap_or(MatchKind::Prefix);
+        let match_kind = table
+            .choice_of_now("match", &MATCHES, &LATER_MATCHES, "regex locations")
+            .unwrap_or(MatchKind::Prefix);
         let path = table.text("path").unwrap_or_default();
-        let is_regex = matches!(match_kind, MatchKind::Regex | MatchKind::RegexNocase);
-        if !is_regex && table.has("path") && !path.is_empty() && !path.starts_with('/') {
-            let message = format!("found {}, allowed is a path that begins with /", table.shown("path"));
-            table.error("path", message, format!("write \"/{path}\", or set match = \"regex\""));
-        }
-        if !path.is_empty() {
+        let is_regex = table.raw_text("match").is_some_and(|name| LATER_MATCHES.contains(&name));
+        if !is_regex && !path.is_empty() {
+            if !path.starts_with('/') {
+                let message = format!("found {}, allowed is a path that begins with /", table.shown("path"));
+                table.error("path", message, advice_for_path(&path));
+            }
             let same = format!("{} {path}", compared_as(match_kind));
             paths.add_at(&same, &table.place_of("path"), &table.path_of("path"), table.file);
         }
@@ -196,14 +196,29 @@ fn read_locations(
     locations
 }
 
+/// What to write instead of a path without its slash. Modifiers as nginx has them stand in a key of their own.
+fn advice_for_path(path: &str) -> String {
+    let modified =
+        |match_name: &str, rest: &str| format!("write path = {rest:?} with match = {match_name:?}");
+    if let Some(rest) = path.strip_prefix("^~") {
+        modified("prefix_final", rest.trim_start())
+    } else if let Some(rest) = path.strip_prefix('=') {
+        modified("exact", rest.trim_start())
+    } else if path.starts_with('~') {
+        "regex locations are not supported in this version; write path = \"/PATH\", with match = \"exact\" or \
+         \"prefix_final\" if need be"
+            .to_owned()
+    } else {
+        format!("write {:?}", format!("/{path}"))
+    }
+}
+
 /// What can't be there twice for one path. `prefix` and `prefix_final` are two ways to treat one prefix, so
 /// that both at once contradict each other.
 fn compared_as(match_kind: MatchKind) -> &'static str {
     match match_kind {
         MatchKind::Prefix | MatchKind::PrefixFinal => "prefix",
         MatchKind::Exact => "exact",
-        MatchKind::Regex => "regex",
-        MatchKind::RegexNocase => "regex_nocase",
     }
 }
 
@@ -217,13 +232,14 @@ fn read_host(value: &DeValue<'_>) -> Result<String, Refusal> {
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     let is_v6 = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if is_v6.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
-        || (name.len() <= 253 && name.split('.').all(label))
-    {
+    let is_address = is_v6.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    if text != "_" && (is_address || (name.len() <= 253 && name.split('.').all(label))) {
         return Ok(text.to_owned());
     }
     let advice = if text.contains("://") || text.contains('/') {
         "write the host name alone, without scheme and path"
+    } else if text == "_" {
+        "default = true answers all hosts that no server names"
     } else if text.contains('*') {
         "a wildcard is written \"*.example\" and stands for whole labels; default = true answers all other hosts"
     } else if text.contains(':') {

@@ -8,7 +8,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the process does its work; `false` once a worker has died. Answers `GET /live`.
     fn live(&self) -> bool;
 
-    /// Whether all workers accept and the last config is in force; `false` while draining. Answers `GET /ready`.
+    /// Whether all workers accept and serve the same config; `false` while draining. A refused config changes nothing. Answers `GET /ready`.
     fn ready(&self) -> bool;
 
     /// What is running.

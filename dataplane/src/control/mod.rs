@@ -91,7 +91,8 @@ pub struct Control {
 impl Control {
     /// Starts the control thread. When this returns, signals are handled and the admin endpoints answer.
     ///
-    /// SIGTERM and SIGINT call [`Backend::stop`]; SIGHUP reloads and opens the event file again. The handlers are
+    /// SIGTERM, SIGINT and SIGQUIT call [`Backend::stop`]; SIGHUP reloads and opens the event file again, SIGUSR1
+    /// does only the latter. The handlers are
     /// the process's: a system call of another thread may be interrupted (`EINTR`) and must be repeated there.
     ///
     /// # Errors
@@ -146,6 +147,9 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
+    user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -154,6 +158,9 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -172,8 +179,18 @@ async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: A
                 });
                 continue;
             }
+            // What log rotation sends to other servers must not end this one.
+            _ = signals.user_1.recv() => {
+                shared.events.reopen();
+                continue;
+            }
+            _ = signals.user_2.recv() => {
+                tracing::warn!("SIGUSR2 has no meaning here; SIGHUP reloads, SIGUSR1 opens the event file anew");
+                continue;
+            }
             _ = signals.terminate.recv() => "SIGTERM",
             _ = signals.interrupt.recv() => "SIGINT",
+            _ = signals.quit.recv() => "SIGQUIT",
         };
         tracing::info!(signal = name, graceful = how == Stop::Graceful, "stopping");
         shared.backend.stop(how);

@@ -14,6 +14,8 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What we add or change when we forward a request. `Expect` is never forwarded: we answer it ourselves.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardFacts<'a> {
+    /// The Host of a request that came without one, or with an empty one.
+    pub fallback_host: &'a [u8],
     /// The effective client's address as text; ends the `X-Forwarded-For` that the origin sees.
     pub client_ip: &'a [u8],
     /// The connection comes from a trusted proxy: its `X-Forwarded-*` and `X-Real-IP` are kept. Anyone else's are
@@ -45,10 +47,9 @@ pub struct ResponseFacts<'a> {
 ///
 /// `head` must be complete, and `bytes` the buffer that it was parsed from.
 pub fn write_request_head(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts<'_>, out: &mut Vec<u8>) {
-    append(
-        out,
-        &[head.method(bytes), b" ", head.target(bytes), b" HTTP/1.1\r\nHost: ", head.host(bytes), b"\r\n"],
-    );
+    // HTTP/1.0 allows a request without Host, HTTP/1.1 (which we speak to the origin) doesn't.
+    let host = if head.host(bytes).is_empty() { facts.fallback_host } else { head.host(bytes) };
+    append(out, &[head.method(bytes), b" ", head.target(bytes), b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
     for field in head.fields() {
         if is_forwarded(field, facts.peer_is_trusted) {
             append_field(out, field, bytes);

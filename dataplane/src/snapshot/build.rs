@@ -166,6 +166,10 @@ fn build_origin(
     Some(Origin {
         name: Arc::from(config.name.as_str()),
         addresses: config.addresses.clone(),
+        fallback_host: match &config.tls {
+            Some(tls) => tls.server_name.clone(),
+            None => config.addresses[0].to_string(),
+        },
         balance: config.balance,
         tls,
         limits: origin_limits(config),

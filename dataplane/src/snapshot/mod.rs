@@ -96,6 +96,8 @@ pub struct Origin {
     pub name: Arc<str>,
     /// Its addresses; never empty.
     pub addresses: Vec<SocketAddr>,
+    /// The Host that it gets where the client named none: its TLS name, or else its first address.
+    pub fallback_host: String,
     /// How an address is chosen.
     pub balance: Balance,
     /// Absent for plain TCP.

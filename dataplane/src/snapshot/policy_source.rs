@@ -72,8 +72,6 @@ fn location(location: &config::LocationConfig) -> LocationSource {
             config::MatchKind::Prefix => MatchKind::Prefix,
             config::MatchKind::Exact => MatchKind::Exact,
             config::MatchKind::PrefixFinal => MatchKind::PrefixFinal,
-            config::MatchKind::Regex => MatchKind::Regex,
-            config::MatchKind::RegexNocase => MatchKind::RegexNocase,
         },
         context: context(&location.context),
     }
@@ -107,7 +105,6 @@ fn condition(condition: &config::ConditionConfig) -> Condition {
         is: match condition.is {
             config::Test::Equal => Test::Equal,
             config::Test::Iequal => Test::Iequal,
-            config::Test::Regex => Test::Regex,
             config::Test::Absent => Test::Absent,
         },
         value: condition.value.clone(),

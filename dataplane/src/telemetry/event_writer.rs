@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How often the queues are looked at.
 pub const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
-/// Lines that wait in memory for the file, in bytes.
-pub const PENDING_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+/// Lines that wait in memory for the file, in bytes, unless [`EventWriter::with_pending_limit`] says otherwise.
+const PENDING_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// Events taken from one queue before the next one has its turn.
 const TURN_EVENTS: usize = 1_024;
 /// Turns before the thread looks for commands again.
@@ -94,6 +94,7 @@ pub struct EventWriter {
     path: Option<PathBuf>,
     file: Option<File>,
     pending: Pending,
+    pending_limit_bytes: usize,
     counters: Arc<EventCounters>,
     /// Drops of queues that are gone, and lines given up.
     dropped_before: u64,
@@ -113,12 +114,20 @@ impl EventWriter {
             path: path.map(Path::to_path_buf),
             file: path.map(open).transpose()?,
             pending: Pending::default(),
+            pending_limit_bytes: PENDING_LIMIT_BYTES,
             counters: Arc::default(),
             dropped_before: 0,
             retry_at: None,
             error_log: RateLimit::new(ERROR_LOG_INTERVAL),
             failures: FailureLog::default(),
         })
+    }
+
+    /// Bounds the lines that wait in memory while the file can't be written.
+    #[must_use]
+    pub fn with_pending_limit(mut self, bytes: usize) -> Self {
+        self.pending_limit_bytes = bytes;
+        self
     }
 
     /// What was counted so far.
@@ -230,7 +239,7 @@ impl EventWriter {
         let mut taken = false;
         for queue in &mut self.queues {
             for _ in 0..TURN_EVENTS {
-                if self.pending.bytes.len() >= PENDING_LIMIT_BYTES {
+                if self.pending.bytes.len() >= self.pending_limit_bytes {
                     return taken;
                 }
                 let Some(event) = queue.receive() else { break };

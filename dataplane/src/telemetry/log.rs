@@ -7,6 +7,7 @@ use super::events::rfc3339_milliseconds;
 use std::io::IsTerminal as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -81,6 +82,14 @@ pub fn init(format: LogFormat, default_level: &str) -> Result<(), LogError> {
 
 fn filter(level: &str, default_level: &str) -> Result<EnvFilter, LogError> {
     let level = if level.trim().is_empty() { default_level } else { level.trim() };
+    // The parser below takes a word that is no level for the name of a module, and then nothing is logged.
+    for directive in level.split(',') {
+        let wanted = directive.rsplit('=').next().unwrap_or_default().trim();
+        if wanted.parse::<LevelFilter>().is_err() {
+            let reason = format!("{wanted:?} is none");
+            return Err(LogError::BadLevel { found: level.to_owned(), reason });
+        }
+    }
     EnvFilter::builder()
         .parse(level)
         .map_err(|error| LogError::BadLevel { found: level.to_owned(), reason: error.to_string() })
@@ -134,6 +143,16 @@ mod tests {
         });
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_and_not_taken_for_a_module() {
+        for level in ["WARNING", "nonsense", "info,foo=bar", "info,notice", "info,"] {
+            assert!(matches!(filter(level, "info"), Err(LogError::BadLevel { .. })), "{level}");
+        }
+        for level in ["warn", "INFO", "off", "info,weir::tls=debug", " error "] {
+            assert!(filter(level, "info").is_ok(), "{level}");
+        }
     }
 
     #[test]

@@ -334,6 +334,23 @@ fn a_full_disk_loses_nothing_until_it_has_room_again() {
 }
 
 #[test]
+fn what_waits_for_a_full_disk_is_bounded() {
+    let mut writer = EventWriter::new(Some(Path::new("/dev/full"))).unwrap().with_pending_limit(1);
+    let (mut sender, receiver) = event_queue(4);
+    writer.add_queue(receiver);
+    assert!(sender.send(event(b"/1")));
+    writer.drain(Instant::now());
+    // The first line waits in memory and fills it; from here on events wait in the queue, and then are dropped.
+    for _ in 0..4 {
+        assert!(sender.send(event(b"/2")));
+        writer.drain(Instant::now());
+    }
+    assert!(!sender.send(event(b"/3")));
+    writer.drain(Instant::now());
+    assert_eq!((writer.counters().written(), writer.counters().dropped()), (0, 1));
+}
+
+#[test]
 fn what_can_not_be_written_at_the_end_is_counted_as_dropped() {
     let mut writer = EventWriter::new(Some(Path::new("/dev/full"))).unwrap();
     let (mut sender, receiver) = event_queue(8);

@@ -316,6 +316,9 @@ impl<I: Io> Worker<I> {
         if request.queued {
             return; // its place in the queue has a time-out of its own, and that runs
         }
+        if request.is_discarding() {
+            return; // nobody wants the rest: it has lingering_timeout in all, however it comes
+        }
         let Some(settings) = request.settings().filter(|_| request.is_uploading()) else {
             self.client_refresh_send_deadline(id);
             return;
@@ -484,6 +487,9 @@ impl<I: Io> Worker<I> {
             self.client_close(id, true);
         } else if !request.is_uploading() {
             // The origin's time-outs run.
+        } else if request.is_discarding() {
+            self.metrics.limit(Limit::LingeringTimeout);
+            self.client_close(id, false);
         } else if request.sink == Sink::Stream && self.origin_is_behind(request) {
             // It isn't the client that is slow.
             self.client_body_progress(id);

@@ -269,7 +269,8 @@ impl<I: Io> Worker<I> {
         }
         self.client_write_answer(id, 403, verdict.reason.as_str());
         if uploading {
-            self.client_body_progress(id);
+            let timeout = self.current.snapshot.http.lingering_timeout;
+            self.client_set_deadline(id, timeout);
         } else {
             self.client_finish(id, false);
         }

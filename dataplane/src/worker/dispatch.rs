@@ -39,7 +39,10 @@ impl<I: Io> Worker<I> {
         let mut client_ip: ArrayVec<u8, 48> = ArrayVec::new();
         // 48 bytes hold every address in text form, so this can't fail.
         let _ = write!(client_ip, "{}", request.client_ip.unwrap_or(peer));
+        let Some(settings) = request.settings() else { return };
+        let origin = &generation.snapshot.origins[settings.origin as usize];
         let facts = ForwardFacts {
+            fallback_host: origin.fallback_host.as_bytes(),
             client_ip: &client_ip,
             peer_is_trusted: generation.snapshot.is_trusted(peer),
             scheme: b"http",
@@ -53,31 +56,34 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// Position of the address that the request tries first. Addresses that failed a moment ago are passed over,
+    /// unless all did: then they are tried like any other.
     fn choose_address(&self, request: &Request) -> usize {
         let Some((generation, origin)) = self.origin_of(request) else { return 0 };
         let pools = &generation.pools[origin];
         if pools.len() < 2 {
             return 0;
         }
-        match generation.snapshot.origins[origin].balance {
-            Balance::RoundRobin => next_turn(&generation, origin) % pools.len(),
-            Balance::LeastRequests => {
-                let busy = |pool: &PoolIndex| {
-                    let pool = self.pools.peek(*pool);
-                    pool.open as usize - pool.idle.len() + pool.waiting.len()
-                };
-                // Ties go round, or the first address would get everything while the load is low.
-                let start = next_turn(&generation, origin);
-                (0..pools.len())
-                    .map(|step| (start.wrapping_add(step)) % pools.len())
-                    .min_by_key(|index| busy(&pools[*index]))
-                    .unwrap_or(0)
-            }
+        let start = match generation.snapshot.origins[origin].balance {
+            // Ties of the least busy go round too, or the first address would get everything while the load is low.
+            Balance::RoundRobin | Balance::LeastRequests => next_turn(&generation, origin),
             Balance::ClientIp => {
-                let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(request.client_ip);
-                (hash % pools.len() as u64) as usize
+                let seeds = ahash::RandomState::with_seeds(1, 2, 3, 4);
+                (seeds.hash_one(request.client_ip) % pools.len() as u64) as usize
             }
+        };
+        let in_turn = (0..pools.len()).map(|step| start.wrapping_add(step) % pools.len());
+        let now = self.io.now();
+        let rests = |index: &usize| self.pools.peek(pools[*index]).rests_until > now;
+        if generation.snapshot.origins[origin].balance == Balance::LeastRequests {
+            let busy = |index: &usize| {
+                let pool = self.pools.peek(pools[*index]);
+                (rests(index), pool.open as usize - pool.idle.len() + pool.waiting.len())
+            };
+            return in_turn.min_by_key(busy).unwrap_or(0);
         }
+        let first = start % pools.len();
+        in_turn.into_iter().find(|index| !rests(index)).unwrap_or(first)
     }
 
     /// The request's generation and the number of its origin.

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::{ClientId, UpstreamId};
+use crate::io::Monotonic;
 use crate::snapshot::{OriginLimits, Snapshot, TlsKey};
 
 /// A pool's place in the worker's table.
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     pub(crate) idle: Vec<UpstreamId>,
     /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
+    /// Until then other addresses are preferred, because a connection could not be made.
+    pub(crate) rests_until: Monotonic,
 }
 
 impl Pool {
@@ -123,6 +126,7 @@ impl Pools {
             open: 0,
             idle: Vec::new(),
             waiting: VecDeque::new(),
+            rests_until: Monotonic::default(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
     }

@@ -242,6 +242,11 @@ impl Request {
         self.has_head() && self.head.expects_continue() && self.body_bytes == 0
     }
 
+    /// Whether it was answered, and what still comes of its body is thrown away.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.sink == Sink::Discard && self.answer == Answer::Done && self.is_uploading()
+    }
+
     /// Whether the client still owes body bytes.
     pub(crate) fn is_uploading(&self) -> bool {
         !matches!(self.upload, Upload::Done)

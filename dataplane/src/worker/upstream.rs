@@ -1,5 +1,7 @@
 //! Connections to origins: connect, handshake, requests out, bytes in, and what their end means.
 
+use std::time::Duration;
+
 use super::output::Output;
 use super::pool::PoolIndex;
 use super::request::Answer;
@@ -9,6 +11,9 @@ use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
 use crate::tls::{ClientEngine, TlsFailure};
+
+/// How long an address is passed over after a connection to it could not be made (as nginx's `fail_timeout`).
+const ADDRESS_REST: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -312,7 +317,7 @@ impl<I: Io> Worker<I> {
         self.upstream_failed(id, failure);
     }
 
-    pub(super) fn upstream_set_deadline(&mut self, id: UpstreamId, span: std::time::Duration) {
+    pub(super) fn upstream_set_deadline(&mut self, id: UpstreamId, span: Duration) {
         let at = until(self.io.now(), span);
         if let Some(upstream) = self.upstreams.get_mut(id) {
             self.timers.set(&mut upstream.deadline, TimerKey::Upstream(id), at);
@@ -396,6 +401,9 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.get(id) else { return };
         let (pool, stage, served, answering) =
             (upstream.pool, upstream.stage, upstream.served, upstream.answering);
+        // A time-out says that the origin has the request and is slow; only a closed connection says that it
+        // may never have looked at it.
+        let closed_early = failure.error == UpstreamError::Reset;
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
         if let Some(client) = client
@@ -406,8 +414,10 @@ impl<I: Io> Worker<I> {
                 self.record_origin_failure(client, &failure);
                 self.relay_truncated(client);
             } else if stage != Stage::Ready {
+                self.rest_address(pool, &failure);
                 self.try_next_address(client, failure);
-            } else if served > 0 && !answering && !request.retried && request.is_repeatable() {
+            } else if closed_early && served > 0 && !answering && !request.retried && request.is_repeatable()
+            {
                 // The origin may have closed a connection that it took for idle while the request was on its way.
                 // Once, and on a fresh connection only.
                 request.retried = true;
@@ -418,5 +428,22 @@ impl<I: Io> Worker<I> {
             }
         }
         self.serve_waiting(pool);
+    }
+
+    /// No connection could be made to this address: for a while, others are tried first.
+    fn rest_address(&mut self, pool: PoolIndex, failure: &OriginFailure) {
+        let now = self.io.now();
+        let pool = self.pools.get(pool);
+        if pool.rests_until > now {
+            return;
+        }
+        pool.rests_until = now.after(ADDRESS_REST);
+        tracing::warn!(
+            address = %pool.key.address,
+            reason = failure.code,
+            detail = failure.detail.as_str(),
+            seconds = ADDRESS_REST.as_secs(),
+            "an address of an origin failed; its others are preferred for a while"
+        );
     }
 }

@@ -69,6 +69,18 @@ fn every_error_of_a_config_is_named_with_its_place() {
 }
 
 #[test]
+fn check_refuses_what_run_could_not_open() {
+    let setup = Setup::new(somewhere());
+    let text = setup.text().replace("file = \"events.jsonl\"", "file = \"nowhere/events.jsonl\"");
+    let path = setup.write("weir.toml", &text);
+    for (command, code) in [("check", 1), ("run", 2), ("explain", 2)] {
+        let done = run(command, &path, if command == "explain" { &["/"] } else { &[] });
+        assert_eq!(done.code, code, "{done:?}");
+        assert!(done.stderr.contains("events.file: events can't be appended to"), "{done:?}");
+    }
+}
+
+#[test]
 fn errors_of_rules_and_lists_are_named_with_their_place() {
     let setup = Setup::new(somewhere())
         .rules("general_mode = \"blok\"\n[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"block\"\nuri = \"no-slash\"\n\

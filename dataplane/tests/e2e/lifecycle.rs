@@ -105,6 +105,39 @@ fn a_second_signal_ends_the_drain() {
 }
 
 #[test]
+fn events_that_a_full_disk_costs_are_named_at_the_stop() {
+    let origin = Origin::echoing_targets();
+    let setup = Setup::new(origin.address).mode("block");
+    std::os::unix::fs::symlink("/dev/full", setup.config_path().with_file_name("events.jsonl")).unwrap();
+    let mut node = setup.start();
+    for _ in 0..3 {
+        assert_eq!(node.get("/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--").status(), 403);
+    }
+    node.signal("TERM");
+    assert_eq!(node.await_exit().code(), Some(0));
+    node.await_log("what was lost", |entry| entry["lost"] == 3 && entry["level"] == "ERROR");
+}
+
+#[test]
+fn signals_of_log_rotation_do_not_end_the_node() {
+    let origin = Origin::echoing_targets();
+    let mut node = Setup::new(origin.address).mode("block").start();
+    let attack = "/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--";
+    assert_eq!(node.get(attack).status(), 403);
+    assert_eq!(node.await_events(1).len(), 1);
+    let file = node.setup.config_path().with_file_name("events.jsonl");
+    std::fs::rename(&file, file.with_extension("1")).unwrap();
+    node.signal("USR2");
+    node.await_log("that USR2 means nothing", |entry| entry["level"] == "WARN");
+    node.signal("USR1");
+    eventually("the new file", || file.exists().then_some(()));
+    assert_eq!(node.get(attack).status(), 403);
+    assert_eq!(node.await_events(1).len(), 1);
+    node.signal("QUIT");
+    assert_eq!(node.await_exit().code(), Some(0));
+}
+
+#[test]
 fn events_reach_their_file_before_the_process_ends() {
     let origin = Origin::echoing_targets();
     let mut node = Setup::new(origin.address).start();

@@ -436,3 +436,25 @@ fn every_limit_that_is_reached_is_counted() {
     .collect();
     assert!(missing.is_empty(), "reached and not counted: {missing:?}");
 }
+
+#[test]
+fn a_blocked_client_can_not_hold_its_connection_with_the_rest_of_its_body() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address)
+        .limits("lingering_timeout = \"200ms\"\nbody_timeout = \"1h\"")
+        .lists("[[entry]]\nlist = \"deny\"\naddress = \"127.0.0.1\"\n")
+        .start();
+    let mut client = node.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nstart");
+    assert_eq!(client.answer().status(), 403);
+    let mut sender = client.stream.try_clone().unwrap();
+    let dripping = std::thread::spawn(move || {
+        // Each byte alone would keep the connection for as long as body_timeout allows.
+        while std::io::Write::write_all(&mut sender, b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    drop(client.rest());
+    dripping.join().unwrap();
+    node.await_metric("weir_limit_hits_total", &[("limit", "lingering_timeout")], 1);
+}

@@ -362,6 +362,35 @@ fn a_post_is_never_sent_twice() {
 }
 
 #[test]
+fn a_dead_address_is_passed_over_for_a_while() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).address(free_address()).start();
+    // Connections are closed after each answer, so that each request chooses anew.
+    for number in 0..10 {
+        assert_eq!(node.get(&format!("/{number}")).status(), 200);
+    }
+    let refused = [("origin", "app"), ("reason", "connect_refused")];
+    assert_eq!(node.metric("weir_upstream_errors_total", &refused), 1);
+    node.await_log("which address", |entry| entry["reason"] == "connect_refused");
+}
+
+#[test]
+fn a_slow_origin_does_not_get_the_request_again() {
+    let origin = Origin::scripted(|peer| {
+        if let Some(request) = peer.request() {
+            peer.send(ok(request.target().as_bytes()));
+            drop(peer.request());
+            peer.read_to_end();
+        }
+    });
+    let node = Setup::new(origin.address).origin("first_byte_timeout = \"200ms\"").start();
+    let mut client = node.connect();
+    assert_eq!(client.get("/first").status(), 200);
+    assert_eq!(client.ask("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n").status(), 504);
+    assert_eq!(origin.targets(), ["/first", "/slow"]);
+}
+
+#[test]
 fn a_request_is_repeated_once_and_not_again() {
     let origin = Origin::scripted(|peer| {
         // The first connection answers once; all others take the request and close.

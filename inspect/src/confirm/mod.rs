@@ -3,6 +3,8 @@
 mod path;
 mod shell;
 
+use std::ops::Range;
+
 use regex_automata::meta::{Cache, Regex};
 use serde::Deserialize;
 
@@ -50,28 +52,49 @@ impl ConfirmerKind {
 /// The second expression with its working memory, for [`ConfirmerKind::Regex`].
 pub(crate) type Second<'a> = Option<(&'a Regex, &'a mut Cache)>;
 
-/// Whether `value`, in which the pattern matched at `start..end`, is what its signature says.
+/// What the SQL tokenizer said of the whole of one value, so that several signatures that nominate it ask once.
+#[derive(Debug, Default)]
+pub(crate) struct SqliVerdict {
+    value: u32,
+    injection: Option<bool>,
+}
+
+impl SqliVerdict {
+    /// Forgets the verdict if the next value to be confirmed is another one.
+    pub(crate) const fn turn_to(&mut self, value: u32) {
+        if self.value != value {
+            *self = Self { value, injection: None };
+        }
+    }
+
+    fn is_injection(&mut self, value: &[u8], found: &Range<usize>) -> bool {
+        let part = window(value, found);
+        if part.len() < value.len() {
+            return libinjectionrs::detect_sqli(part).is_injection();
+        }
+        *self.injection.get_or_insert_with(|| libinjectionrs::detect_sqli(part).is_injection())
+    }
+}
+
+/// Whether `value`, in which the pattern matched at `found`, is what its signature says.
 pub(crate) fn confirm(
     kind: ConfirmerKind,
     second: Second<'_>,
     value: &[u8],
-    start: usize,
-    end: usize,
+    found: Range<usize>,
+    sqli: &mut SqliVerdict,
 ) -> bool {
     match kind {
         ConfirmerKind::Pattern => true,
         ConfirmerKind::LibinjectionSqli => {
-            ends_literal(value, start)
-                && libinjectionrs::detect_sqli(window(value, start, end)).is_injection()
+            ends_literal(value, found.start) && sqli.is_injection(value, &found)
         }
-        ConfirmerKind::LibinjectionXss => {
-            libinjectionrs::detect_xss(window(value, start, end)).is_injection()
-        }
+        ConfirmerKind::LibinjectionXss => libinjectionrs::detect_xss(window(value, &found)).is_injection(),
         ConfirmerKind::Regex => {
             second.is_some_and(|(regex, cache)| regex.search_half_with(cache, &value.into()).is_some())
         }
-        ConfirmerKind::Shell => shell::is_command(value, start, end),
-        ConfirmerKind::Path => path::leads_out(window(value, start, end)),
+        ConfirmerKind::Shell => shell::is_command(value, found.start, found.end),
+        ConfirmerKind::Path => path::leads_out(window(value, &found)),
     }
 }
 
@@ -87,11 +110,11 @@ fn ends_literal(value: &[u8], start: usize) -> bool {
 }
 
 /// The value, or if it is long the part around the match, so that work per nomination is bounded.
-fn window(value: &[u8], start: usize, end: usize) -> &[u8] {
+fn window<'v>(value: &'v [u8], found: &Range<usize>) -> &'v [u8] {
     if value.len() <= 2 * TOKENIZED_BYTES {
         return value;
     }
-    let from = start.saturating_sub(TOKENIZED_BYTES);
-    let to = end.saturating_add(TOKENIZED_BYTES).min(value.len());
+    let from = found.start.saturating_sub(TOKENIZED_BYTES);
+    let to = found.end.saturating_add(TOKENIZED_BYTES).min(value.len());
     &value[from..to]
 }

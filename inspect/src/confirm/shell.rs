@@ -11,15 +11,22 @@ const COMMANDS: &str = "\
     awk base64 bash busybox certutil chmod chown cmd cmd.exe crontab csh curl dash dig fetch gawk gcc \
     grep ifconfig ipconfig ksh lua mkdir mkfifo mknod mshta ncat netcat netstat nohup nslookup openssl \
     perl php powershell powershell.exe printenv pwsh python python2 python3 regsvr32 ruby rundll32 scp \
-    sed socat ssh sudo systeminfo tcpdump telnet tftp traceroute uname useradd wget whoami wmic xargs \
-    zsh";
+    sed socat ssh sudo systeminfo tasklist tcpdump telnet tftp traceroute uname useradd wget whoami wmic \
+    xargs zsh";
 
 /// Commands that are also ordinary words or names: they need arguments that only a shell takes.
 const COMMON_WORDS: &str = "\
     arp bin cat cp cut date del dir echo env eval exec export expr find finger ftp groups head history \
     host hostname id install kill last less ln ls lsof mail more mount mv nc net nl nmap node paste ping \
     printf ps pwd reboot rev rm route set sh shutdown sleep sort source strings su tac tail tar tee time \
-    timeout top touch type uniq vi vim w wc who xxd";
+    timeout top touch type uniq ver vi vim w wc who xxd";
+
+/// Commands that only an intruder runs: in the middle of a text they are telling too.
+const TELLING_COMMANDS: &str = "ifconfig ipconfig nc ncat netcat nslookup systeminfo tasklist whoami";
+
+/// What the arguments of an intruder's command hold, and those of an example in a text rarely do.
+const TELLING_ARGUMENTS: [&[u8]; 8] =
+    [b"/etc/", b"/dev/tcp", b"passwd", b"http://", b"https://", b"/bin/", b"/tmp/", b"${IFS"];
 
 /// What follows a command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +41,17 @@ enum Follows {
     Other,
 }
 
+/// What stands before an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing but numbers, quotes and other marks.
+    Nothing,
+    /// One word, such as a host or a file.
+    Word,
+    /// Several words: a sentence, or a longer command line.
+    Text,
+}
+
 /// Whether the operator that the pattern matched at `start..end` is followed by a command and the command by what a
 /// command line goes on with.
 pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
@@ -43,35 +61,86 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
     if operator_length == 0 || start >= end {
         return false;
     }
-    let operator = &text[..operator_length];
+    let earlier = value[..start].iter().rev().take(2).take_while(|byte| is_operator(**byte)).count();
+    let start = start - earlier;
+    let operator = &value[start..start + earlier + operator_length];
     if operator.contains(&b'`') && is_markup(value, start)
         || operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && is_prose(&value[..start])
     {
         return false;
     }
     let (word, rest) = command_word(&text[operator_length..]);
-    let word = word.as_slice();
+    runs(value, start, operator, word.as_slice(), rest)
+}
+
+/// Whether the command `word`, between `operator` at `start` and `rest`, is one that is to be run.
+fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -> bool {
+    let before = what_precedes(&value[..start]);
     let follows = what_follows(rest);
-    if is_one_of(COMMANDS, word) {
+    let known = is_one_of(COMMANDS, word);
+    if !known && !is_one_of(COMMON_WORDS, word) {
+        return false;
+    }
+    let substitutes = operator.contains(&b'`') || operator.ends_with(b"$(");
+    if before == Before::Text && (substitutes || operator == b"|" || operator.contains(&b'\n')) {
+        return has_telling_argument(rest)
+            || follows != Follows::Other && is_one_of(TELLING_COMMANDS, word)
+            || substitutes && word == b"id" && matches!(rest.first(), Some(b'`' | b')'));
+    }
+    if known {
         let between_bars = operator == b"|" && rest.starts_with(b"|");
-        return follows != Follows::Other
+        return (follows != Follows::Other || before == Before::Nothing && is_short(rest))
             && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
     // `&id>` is a reference in source code.
     let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
-    if separated && is_one_of(COMMON_WORDS, word) {
-        return match follows {
-            Follows::Argument => true,
-            // `| type |` is the head of a table.
-            Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
-            Follows::End | Follows::Operator => {
-                !in_list(value, start) && !matches!(operator, b"(" | b"{" | b"&")
-            }
-            Follows::Other => false,
-        };
+    match follows {
+        _ if !separated => false,
+        Follows::Argument => true,
+        // `| type |` is the head of a table.
+        Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
+        Follows::End | Follows::Operator if substitutes => is_closed(rest),
+        Follows::End | Follows::Operator => {
+            let ends = rest.iter().all(|byte| is_operator(*byte));
+            (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
+                && !matches!(operator, b"(" | b"{")
+                && (operator != b"&" || before == Before::Nothing)
+        }
+        Follows::Other => before == Before::Nothing && is_short(rest) && has_path_argument(rest),
     }
-    false
+}
+
+fn what_precedes(before: &[u8]) -> Before {
+    let start = before.len().saturating_sub(READ_BYTES_MAX);
+    let mut words = before[start..]
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| word.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii()));
+    match (words.next(), words.next()) {
+        (None, _) => Before::Nothing,
+        (Some(_), None) => Before::Word,
+        _ => Before::Text,
+    }
+}
+
+/// Whether a substitution ends right after the command.
+fn is_closed(rest: &[u8]) -> bool {
+    matches!(rest.trim_ascii_start().first(), Some(b'`' | b')'))
+}
+
+/// Whether at most three words are left.
+fn is_short(rest: &[u8]) -> bool {
+    rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(4).count() <= 3
+}
+
+/// Whether one of the words is a path, a variable or a redirection.
+fn has_path_argument(rest: &[u8]) -> bool {
+    rest.split(u8::is_ascii_whitespace).any(|word| matches!(word.first(), Some(b'/' | b'~' | b'$' | b'>')))
+}
+
+fn has_telling_argument(rest: &[u8]) -> bool {
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    TELLING_ARGUMENTS.iter().any(|argument| memchr::memmem::find(line, argument).is_some())
 }
 
 /// Whether a word is a command of the list; question marks in it stand for any letter, as in file names, but for two at
@@ -237,6 +306,15 @@ mod tests {
             ";sleep 5",
             ";uname -a",
             "|whoami;",
+            "&&id",
+            "x;id;",
+            "x$(id)",
+            "a`id`",
+            ";grep root /etc/passwd",
+            ";echo x > /tmp/x",
+            ";busybox nc 10.0.0.1 80",
+            ";w'h'o'am'i",
+            "ping it | nc 10.0.0.1 99",
         ] {
             assert!(check(text), "{text}");
         }
@@ -260,6 +338,11 @@ mod tests {
             "| Type  | Null |",
             "one; curl is a tool",
             "fish & date",
+            "name;id",
+            "bread & more",
+            "list them all with lspci | grep -i vga",
+            "the machine has a device like `perl -V` says",
+            "a longer text about $(date +%s) in scripts",
         ] {
             assert!(!check(text), "{text}");
         }

@@ -3,17 +3,25 @@
 /// Shorter values are words and identifiers that happen to have base64's letters.
 const ENCODED_BYTES_MIN: usize = 12;
 
+/// Below [`ENCODED_BYTES_MIN`], down to this, what is encoded must hold a mark that no word has.
+const SHORT_BYTES_MIN: usize = 8;
+
 /// A cheap look at whether [`decode_text`] is worth a try: the length fits and the first letters encode text.
 pub(crate) fn may_be_text(input: &[u8]) -> bool {
-    input.len() >= ENCODED_BYTES_MIN
-        && decode_chunk(&input[..4]).is_some_and(|bytes| bytes.iter().all(is_text_byte))
+    input.len() >= SHORT_BYTES_MIN
+        && decode_chunk(&input[..4]).is_some_and(|bytes| {
+            bytes
+                .iter()
+                .all(|byte| is_text_byte(byte) && (byte.is_ascii() || input.len() >= ENCODED_BYTES_MIN))
+        })
 }
 
 /// Appends what `input` encodes, if all of it is base64 in either alphabet and encodes text: printable characters and
-/// white space in UTF-8. Otherwise `out` stays as it is and the answer is false.
+/// white space in UTF-8. A space stands for the plus sign that a form's decoding has made one. Otherwise `out` stays as
+/// it is and the answer is false.
 pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
     let stripped = input.strip_suffix(b"==").or_else(|| input.strip_suffix(b"=")).unwrap_or(input);
-    if stripped.len() < ENCODED_BYTES_MIN || stripped.len() % 4 == 1 {
+    if input.len() < SHORT_BYTES_MIN || stripped.len() % 4 == 1 {
         return false;
     }
     let start = out.len();
@@ -23,11 +31,34 @@ pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(decoded);
         decoded.iter().all(is_text_byte)
     });
-    if whole && std::str::from_utf8(&out[start..]).is_ok() {
+    let long_enough = input.len() >= ENCODED_BYTES_MIN || out[start..].iter().any(|byte| is_mark(*byte));
+    if whole && long_enough && std::str::from_utf8(&out[start..]).is_ok() {
         return true;
     }
     out.truncate(start);
     false
+}
+
+/// Punctuation that the short attacks are made of.
+const fn is_mark(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'<' | b'>'
+            | b'\''
+            | b'"'
+            | b'('
+            | b'{'
+            | b'['
+            | b';'
+            | b'|'
+            | b'&'
+            | b'$'
+            | b'/'
+            | b'\\'
+            | b'*'
+            | b'='
+            | b'`'
+    )
 }
 
 /// Decodes up to four letters, as if zeros followed.
@@ -49,15 +80,33 @@ fn is_text_byte(byte: &u8) -> bool {
     !byte.is_ascii_control() || byte.is_ascii_whitespace()
 }
 
-const fn sextet(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
+/// The mark in [`SEXTETS`] of bytes that are no letters of base64.
+const NO_SEXTET: u8 = 0xff;
+
+/// What each byte stands for, in both alphabets.
+static SEXTETS: [u8; 256] = {
+    let mut table = [NO_SEXTET; 256];
+    let mut index = 0;
+    while index < 26 {
+        table[b'A' as usize + index] = index as u8;
+        table[b'a' as usize + index] = index as u8 + 26;
+        index += 1;
     }
+    let mut digit = 0;
+    while digit < 10 {
+        table[b'0' as usize + digit] = digit as u8 + 52;
+        digit += 1;
+    }
+    table[b'+' as usize] = 62;
+    table[b'-' as usize] = 62;
+    table[b' ' as usize] = 62;
+    table[b'/' as usize] = 63;
+    table[b'_' as usize] = 63;
+    table
+};
+
+fn sextet(letter: u8) -> Option<u8> {
+    Some(SEXTETS[letter as usize]).filter(|sextet| *sextet != NO_SEXTET)
 }
 
 #[cfg(test)]
@@ -77,14 +126,23 @@ mod tests {
         assert_eq!(decoded("PHNjcmlwdD5hPC9zY3JpcHQ+").as_deref(), Some("<script>a</script>"));
         assert_eq!(decoded("MSBvciAxPTEgLS0=").as_deref(), Some("1 or 1=1 --"));
         assert_eq!(decoded("MSBvciAxPTEgLS0").as_deref(), Some("1 or 1=1 --"));
+        assert_eq!(decoded("e3s3Kjd9fQ==").as_deref(), Some("{{7*7}}"));
+        assert_eq!(decoded("O2lkO2lk").as_deref(), Some(";id;id"));
+        assert_eq!(decoded("YT8 YT8 YT8 ").as_deref(), Some("a?>a?>a?>"));
         assert_eq!(decoded("w6nDqcOpw6nDqQ==").as_deref(), Some("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"));
     }
 
     #[test]
     fn what_is_no_text_stays() {
-        for input in
-            ["", "YWJj", "8f14e45fceea167a5a36", "AAAAAAAAAAAAAAAA", "MSBvciAx PTEgLS0=", "MSBvciAxPTEgL"]
-        {
+        for input in [
+            "",
+            "YWJj",
+            "8f14e45fceea167a5a36",
+            "AAAAAAAAAAAAAAAA",
+            "MSBvciAx\nPTEgLS0=",
+            "MSBvciAxPTEgL",
+            "YWJjZGVm",
+        ] {
             assert_eq!(decoded(input), None, "{input}");
         }
     }

@@ -8,6 +8,9 @@ use crate::decode::percent::{hex_number, push_character};
 use crate::limits::OverLimit;
 use crate::place::Place;
 
+/// How many names are remembered at once. A power of two.
+const NAMES_KEPT: usize = 32;
+
 /// How reading a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -23,8 +26,10 @@ pub(crate) enum Ending {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     node: NodeId,
-    /// The point of the current member or element.
-    member: NodeId,
+    /// The name of the current member, unless this is a list.
+    name: Span,
+    /// The point of the current member, once something needs one: most numbers never do.
+    member: Option<NodeId>,
     /// How many elements a list has so far; `None` in an object.
     index: Option<u32>,
 }
@@ -33,6 +38,9 @@ struct Frame {
 #[derive(Debug, Default)]
 pub(crate) struct JsonReader {
     frames: Vec<Frame>,
+    /// Names of this document that are in the arena already, by a hash of theirs: the objects of a list all have the
+    /// same, and once is enough.
+    names: [Option<Span>; NAMES_KEPT],
 }
 
 /// What may come next.
@@ -60,6 +68,7 @@ impl JsonReader {
     /// checked, not added: nothing can hide in them.
     pub(crate) fn read(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> Ending {
         self.frames.clear();
+        self.names = [None; NAMES_KEPT];
         let mut expect = Expect::Value;
         let mut position = 0;
         loop {
@@ -80,7 +89,7 @@ impl JsonReader {
                     }
                     let node = self.start_value(target, arena);
                     let index = (byte == b'[').then_some(0);
-                    self.frames.push(Frame { node, member: node, index });
+                    self.frames.push(Frame { node, name: NO_NAME, member: None, index });
                     expect = if byte == b'{' { Expect::Key } else { Expect::Value };
                     position += 1;
                 }
@@ -94,10 +103,7 @@ impl JsonReader {
                     position += 1;
                 }
                 (Expect::Key, b'"') => {
-                    let (span, end) = string(input, position, arena);
-                    let Some(frame) = self.frames.last_mut() else { return Ending::Stopped(position) };
-                    frame.member = arena.node(frame.node, Step::Name(span));
-                    arena.add(span, frame.member, Place::Name, target.depth);
+                    let end = self.key(input, position, target, arena);
                     let Some(end) = end else { return Ending::Truncated };
                     position = end;
                     expect = Expect::Colon;
@@ -122,8 +128,10 @@ impl JsonReader {
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
                     let length = input[position..].iter().take_while(|byte| is_word(**byte)).count();
                     let word = &input[position..position + length];
-                    let node = self.start_value(target, arena);
-                    if !is_harmless_word(word) {
+                    if is_harmless_word(word) {
+                        self.skip_value();
+                    } else {
+                        let node = self.start_value(target, arena);
                         let span = arena.write(|bytes| bytes.extend_from_slice(word));
                         arena.add(span, node, target.place, target.depth);
                     }
@@ -140,7 +148,7 @@ impl JsonReader {
         match self.frames.last_mut() {
             None => target.node,
             Some(frame) => match &mut frame.index {
-                None => frame.member,
+                None => *frame.member.get_or_insert_with(|| arena.node(frame.node, Step::Name(frame.name))),
                 Some(index) => {
                     let node = arena.node(frame.node, Step::Index(*index));
                     *index += 1;
@@ -148,6 +156,39 @@ impl JsonReader {
                 }
             },
         }
+    }
+
+    /// As [`JsonReader::start_value`], for a value that needs no point.
+    fn skip_value(&mut self) {
+        if let Some(Frame { index: Some(index), .. }) = self.frames.last_mut() {
+            *index += 1;
+        }
+    }
+
+    /// Reads the name whose opening quote is at `position` and makes it a value, unless it is known. The offset after the
+    /// closing quote is `None` when the input ends first.
+    fn key(&mut self, input: &[u8], position: usize, target: Target, arena: &mut Arena) -> Option<usize> {
+        let slot = plain_end(&input[position + 1..]).map(|length| {
+            let name = &input[position + 1..position + 1 + length];
+            (name, &mut self.names[hash(name) % NAMES_KEPT])
+        });
+        let frame = self.frames.last_mut()?;
+        frame.member = None;
+        if let Some((name, Some(known))) = &slot
+            && arena.slice(*known) == *name
+        {
+            frame.name = *known;
+            return Some(position + name.len() + 2);
+        }
+        let (span, end) = string(input, position, arena);
+        let node = arena.node(frame.node, Step::Name(span));
+        arena.add(span, node, Place::Name, target.depth);
+        frame.name = span;
+        frame.member = Some(node);
+        if let Some((_, slot)) = slot {
+            *slot = Some(span);
+        }
+        end
     }
 
     fn after_value(&self) -> Expect {
@@ -164,9 +205,50 @@ fn is_harmless_word(word: &[u8]) -> bool {
         || word.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
 }
 
+/// The name of what has none.
+const NO_NAME: Span = Span { start: 0, end: 0 };
+
+/// A number that differs for most names.
+fn hash(name: &[u8]) -> usize {
+    let ends = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
+        _ => name.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    };
+    ((ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
+}
+
+/// The length of the string that `input` begins inside of, if it ends and nothing in it is escaped.
+fn plain_end(input: &[u8]) -> Option<usize> {
+    quote_or_backslash(input).filter(|position| input[*position] == b'"')
+}
+
+/// Where the first quote or backslash is. Strings in documents are short, so the first bytes are looked at in words.
+fn quote_or_backslash(input: &[u8]) -> Option<usize> {
+    const WORDS: usize = 4;
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+    // The lowest zero byte of a word becomes its lowest set high bit; higher ones may be wrong.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & ONES << 7;
+    let words = input.as_chunks::<8>().0;
+    let words = &words[..words.len().min(WORDS)];
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
+        if found != 0 {
+            return Some(8 * index + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let looked_at = 8 * words.len();
+    memchr::memchr2(b'"', b'\\', &input[looked_at..]).map(|offset| looked_at + offset)
+}
+
 /// Unescapes the string whose opening quote is at `start` into the arena. The offset after the closing quote is `None`
 /// when the input ends first.
 fn string(input: &[u8], start: usize, arena: &mut Arena) -> (Span, Option<usize>) {
+    if let Some(length) = plain_end(&input[start + 1..]) {
+        return (arena.copy(&input[start + 1..start + 1 + length]), Some(start + length + 2));
+    }
     let mut end = None;
     let span = arena.write(|bytes| {
         let mut position = start + 1;

@@ -1,10 +1,13 @@
 //! Decoders: from bytes as they travel to bytes as an application sees them.
 
-mod base64;
+pub(crate) mod base64;
 pub(crate) mod entities;
 mod escapes;
+mod hex;
 pub(crate) mod json;
 pub(crate) mod percent;
+mod pieces;
+mod unicode;
 
 use crate::arena::{Arena, Step, Value};
 use crate::limits::OverLimit;
@@ -27,8 +30,12 @@ pub(crate) struct Expander {
 enum Encoding {
     Percent,
     Base64,
+    Hex,
     Entities,
     Escapes,
+    LookAlikes,
+    Token,
+    Serialized,
 }
 
 impl Expander {
@@ -66,6 +73,10 @@ impl Expander {
                 ("percent", arena.write(|bytes| percent::decode(input, Plus::Literal, bytes)))
             }
             Encoding::Base64 => ("base64", arena.write(|bytes| _ = base64::decode_text(input, bytes))),
+            Encoding::Hex => ("hex", arena.write(|bytes| hex::decode_text(input, bytes))),
+            Encoding::LookAlikes => ("unicode", arena.write(|bytes| unicode::decode(input, bytes))),
+            Encoding::Token => return pieces::add_token(input, value, arena),
+            Encoding::Serialized => return pieces::add_strings(input, value, arena),
             Encoding::Entities => ("html", arena.write(|bytes| entities::decode(input, bytes))),
             Encoding::Escapes => ("escapes", arena.write(|bytes| escapes::decode(input, bytes))),
         };
@@ -88,17 +99,56 @@ impl Expander {
     }
 }
 
+/// A byte that escapes begin with.
+const ESCAPE: u8 = 1;
+
+/// A byte that look-alikes of ASCII begin with.
+const LOOK_ALIKE: u8 = 2;
+
+/// What each byte may be the begin of.
+static MARKS: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'%' as usize] = ESCAPE;
+    table[b'&' as usize] = ESCAPE;
+    table[b'\\' as usize] = ESCAPE;
+    table[0xc0] = LOOK_ALIKE;
+    table[0xc1] = LOOK_ALIKE;
+    table[0xe2] = LOOK_ALIKE;
+    table[0xef] = LOOK_ALIKE;
+    table
+};
+
+/// The marks of all bytes of a value. Most values are short, where a table is faster than a vector search.
+fn marks(bytes: &[u8]) -> u8 {
+    const SHORT_BYTES_MAX: usize = 48;
+    if bytes.len() <= SHORT_BYTES_MAX {
+        return bytes.iter().fold(0, |marks, byte| marks | MARKS[*byte as usize]);
+    }
+    let escapes = memchr::memchr3(b'%', b'&', b'\\', bytes).map_or(0, |_| ESCAPE);
+    let ascii = bytes.is_ascii();
+    escapes | if ascii { 0 } else { LOOK_ALIKE }
+}
+
 /// What to undo in a value next.
 fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
-    if memchr::memchr3(b'%', b'&', b'\\', bytes).is_none() {
-        return base64::may_be_text(bytes).then_some(Encoding::Base64);
+    let marks = marks(bytes);
+    if marks & ESCAPE != 0 {
+        if depth < PERCENT_ROUNDS && has_percent_escape(bytes) {
+            return Some(Encoding::Percent);
+        } else if entities::are_hidden_in(bytes) {
+            return Some(Encoding::Entities);
+        } else if escapes::are_in(bytes) {
+            return Some(Encoding::Escapes);
+        }
+    } else if hex::may_be_text(bytes) {
+        return Some(Encoding::Hex);
+    } else if base64::may_be_text(bytes) {
+        return Some(if pieces::is_token(bytes) { Encoding::Token } else { Encoding::Base64 });
     }
-    if depth < PERCENT_ROUNDS && has_percent_escape(bytes) {
-        Some(Encoding::Percent)
-    } else if entities::are_hidden_in(bytes) {
-        Some(Encoding::Entities)
-    } else if escapes::are_in(bytes) {
-        Some(Encoding::Escapes)
+    if pieces::is_serialized(bytes) {
+        Some(Encoding::Serialized)
+    } else if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
+        Some(Encoding::LookAlikes)
     } else {
         None
     }

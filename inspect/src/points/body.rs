@@ -1,4 +1,4 @@
-//! Bodies: read as their content type says, or else as what they look like.
+//! Bodies: read as their content types say, and as what they look like.
 
 use crate::arena::{Arena, NodeId, ROOT, Step};
 use crate::decode::Expander;
@@ -6,89 +6,87 @@ use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
 use crate::place::Place;
 use crate::points::form::Pairs;
-use crate::points::{multipart, xml};
+use crate::points::multipart::{self, Found};
+use crate::points::xml;
 use crate::request::RequestView;
-
-/// What a body is read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Form,
-    Json,
-    Xml,
-    Text,
-    Binary,
-}
 
 /// How much of a body is looked at to tell what it is.
 const SNIFFED_BYTES: usize = 1024;
 
+/// What the Content-Type fields say. All of them count: which one a server believes is its own choice.
+#[derive(Debug, Clone, Copy, Default)]
+struct Claims {
+    form: bool,
+    multipart: bool,
+    xml: bool,
+}
+
+impl Claims {
+    fn of<'a>(content_types: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut claims = Self::default();
+        for content_type in content_types {
+            claims.form |= mentions(content_type, b"x-www-form-urlencoded");
+            claims.multipart |= mentions(content_type, b"multipart/");
+            claims.xml |= mentions(content_type, b"xml");
+        }
+        claims
+    }
+}
+
+/// The values of all Content-Type fields.
+fn content_types<'a>(headers: &[(&'a [u8], &'a [u8])]) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-type")).map(|(_, value)| *value)
+}
+
+/// Whether the lower-case `word` is in the text, in any case.
+fn mentions(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
 /// Adds the values of the body, if there is one.
-pub(super) fn add(
-    request: &RequestView<'_>,
-    content_type: &[u8],
-    expander: &mut Expander,
-    arena: &mut Arena,
-) {
+///
+/// Its type and its looks can differ, and so do servers in which of them they believe: it is read as what its types say,
+/// as what it looks like, and as a whole where these leave bytes out.
+pub(super) fn add(request: &RequestView<'_>, expander: &mut Expander, arena: &mut Arena) {
     // A byte order mark is no part of any format.
     let body = request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(request.body);
     if body.is_empty() {
         return;
     }
     let node = arena.node(ROOT, Step::Part("body"));
-    let says_form = says_form(content_type);
-    if let Some(boundary) = multipart_boundary(content_type, body)
-        && multipart::add(body, boundary, node, arena)
-    {
-        // Looks do not overrule the type: whoever believes the type reads a form.
-        if says_form {
+    let claims = Claims::of(content_types(request.headers));
+    let found = if claims.multipart || body.starts_with(b"--") {
+        multipart::add(body, content_types(request.headers), node, arena)
+    } else {
+        Found::Nothing
+    };
+    if found == Found::Parts && claims.multipart {
+        if claims.form {
             form(body, node, arena);
         }
         return;
     }
-    match kind(says_form, body) {
-        Kind::Form => form(body, node, arena),
-        Kind::Json => {
-            if json(body, node, expander, arena) != Ending::Complete && says_form {
-                form(body, node, arena);
-            }
-        }
-        Kind::Xml => {
-            whole(body, node, Place::Body, arena);
-            let node = arena.node(node, Step::Part("xml"));
-            xml::add(body, node, arena);
-        }
-        Kind::Text => whole(body, node, Place::Body, arena),
-        Kind::Binary => whole(body, node, Place::File, arena),
+    let is_json = starts_as_json(body);
+    let is_whole_json = is_json && json(body, node, expander, arena) == Ending::Complete;
+    let is_binary = is_binary(body);
+    let is_xml = looks_like_xml(body) || (claims.xml && !is_json && !is_binary);
+    // In whole JSON without `=` a form has no value that is not a string of the document.
+    let is_form = if claims.form {
+        !is_whole_json || memchr::memchr(b'=', body).is_some()
+    } else {
+        !is_json && !is_xml && !is_binary && looks_like_form(body)
+    };
+    if is_form {
+        form(body, node, arena);
     }
-}
-
-fn says_form(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-}
-
-/// What a body without parts is read as. JSON often comes with the type of a form, so its looks count first.
-fn kind(says_form: bool, body: &[u8]) -> Kind {
-    if starts_as_json(body) {
-        return Kind::Json;
+    if is_xml {
+        let node = arena.node(node, Step::Part("xml"));
+        xml::add(body, node, arena);
     }
-    if says_form {
-        return Kind::Form;
+    if is_xml || found != Found::Nothing || !(is_json || is_form) {
+        let place = if is_binary && !is_xml && found == Found::Nothing { Place::File } else { Place::Body };
+        whole(body, node, place, arena);
     }
-    if looks_like_xml(body) {
-        return Kind::Xml;
-    }
-    if is_binary(body) {
-        return Kind::Binary;
-    }
-    if looks_like_form(body) { Kind::Form } else { Kind::Text }
-}
-
-/// The boundary, if the content type says multipart or the body begins like that.
-fn multipart_boundary<'a>(content_type: &'a [u8], body: &'a [u8]) -> Option<&'a [u8]> {
-    const TYPE: &[u8] = b"multipart/";
-    let named = content_type.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
-    if named || body.starts_with(b"--") { multipart::boundary(content_type, body) } else { None }
 }
 
 fn starts_as_json(body: &[u8]) -> bool {

@@ -6,8 +6,8 @@ mod multipart;
 mod xml;
 
 use crate::arena::{Arena, ROOT, Step};
-use crate::decode::Expander;
 use crate::decode::percent::{self, Plus};
+use crate::decode::{Expander, base64};
 use crate::place::Place;
 use crate::request::RequestView;
 use form::Pairs;
@@ -19,32 +19,26 @@ pub(crate) fn decompose(request: &RequestView<'_>, expander: &mut Expander, aren
         let node = arena.node(ROOT, Step::Part("query"));
         Pairs { node, values: Place::Query, names: Place::Name, plus: Plus::Space }.add(query, arena);
     }
-    let mut content_type = None;
     for (index, (name, value)) in request.headers.iter().enumerate() {
         if arena.is_full() {
             break;
         }
-        if name.eq_ignore_ascii_case(b"content-type") {
-            content_type = content_type.or(Some(*value));
-        }
         header(u32::try_from(index).unwrap_or(u32::MAX), name, value, arena);
     }
-    body::add(request, content_type.unwrap_or_default(), expander, arena);
+    body::add(request, expander, arena);
 }
 
-/// The decoded path as a whole, and as values of their own the segments that hold more than plain file-name characters.
+/// The decoded path as a whole, and as values of their own the segments that hold more than plain file-name characters
+/// or may be encoded.
 fn path(raw: &[u8], arena: &mut Arena) {
     let node = arena.node(ROOT, Step::Part("path"));
     let whole = arena.write(|bytes| percent::decode(raw, Plus::Literal, bytes));
     arena.add(whole, node, Place::Path, 0);
-    if arena.slice(whole).iter().all(|byte| *byte == b'/' || is_plain_path_byte(*byte)) {
-        return;
-    }
     for (index, segment) in raw.strip_prefix(b"/").unwrap_or(raw).split(|byte| *byte == b'/').enumerate() {
         if arena.is_full() {
             return;
         }
-        if !segment.iter().all(|byte| is_plain_path_byte(*byte)) {
+        if !segment.iter().all(|byte| is_plain_path_byte(*byte)) || base64::may_be_text(segment) {
             let step = Step::Index(u32::try_from(index).unwrap_or(u32::MAX));
             let node = arena.node(node, step);
             let span = arena.write(|bytes| percent::decode(segment, Plus::Literal, bytes));
@@ -65,6 +59,11 @@ fn header(index: u32, name: &[u8], value: &[u8], arena: &mut Arena) {
     if name.eq_ignore_ascii_case(b"referer") || name.eq_ignore_ascii_case(b"origin") {
         return form::url(value, node, arena);
     }
+    // Credentials are encoded without their scheme.
+    let value = match memchr::memchr(b' ', value) {
+        Some(position) if name.eq_ignore_ascii_case(b"authorization") => &value[position + 1..],
+        _ => value,
+    };
     let place = if name.eq_ignore_ascii_case(b"user-agent") { Place::UserAgent } else { Place::Header };
     let span = arena.write(|bytes| bytes.extend_from_slice(value));
     arena.add(span, node, place, 0);

@@ -1,78 +1,242 @@
-//! Multipart bodies (RFC 7578, RFC 2046 section 5.1), read as tolerantly as servers do.
+//! Multipart bodies (RFC 7578, RFC 2046 section 5.1), read in every way that servers read them.
+//!
+//! Servers differ in what they take for a delimiter (a boundary anywhere, at the start of any line, or on a line of its
+//! own behind CRLF) and in whether they go on behind the closing one. So a body with delimiters that not all of them see
+//! is read once each way, and what lies before, behind and around the parts is looked at too.
+
+mod boundary;
+mod parameters;
+mod transfer;
 
 use crate::arena::{Arena, NodeId, Step};
 use crate::decode::percent::{self, Plus};
 use crate::place::Place;
+use boundary::Boundaries;
+use memchr::memmem::Finder;
+use parameters::Parameters;
+use transfer::Transfer;
 
-/// The longest boundary that is looked for, in bytes. RFC 2046 allows 70.
-const BOUNDARY_BYTES_MAX: usize = 256;
-
-/// The boundary that a content type names, or that the body starts with if it names none.
-pub(super) fn boundary<'a>(content_type: &'a [u8], body: &'a [u8]) -> Option<&'a [u8]> {
-    let named = parameter(content_type, b"boundary");
-    let boundary = named.or_else(|| {
-        let line = body.strip_prefix(b"--")?.split(|byte| *byte == b'\n').next()?;
-        let next = &body[line.len() + 2..];
-        let has_header = next.get(1..9).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
-        has_header.then_some(line.trim_ascii_end())
-    })?;
-    (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()).then_some(boundary)
+/// What reading a body as multipart found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No delimiter, so that it is something else.
+    Nothing,
+    /// Parts, but also something that other readers would read differently or that lies outside of the parts.
+    PartsAndMore,
+    /// Parts from the first byte to the last.
+    Parts,
 }
 
-/// Adds the parts of a body. False if the boundary does not occur, so that it is something else.
-pub(super) fn add(body: &[u8], boundary: &[u8], node: NodeId, arena: &mut Arena) -> bool {
-    let mut delimiter = [0; BOUNDARY_BYTES_MAX + 2];
-    let delimiter = &mut delimiter[..boundary.len() + 2];
-    delimiter[..2].copy_from_slice(b"--");
-    delimiter[2..].copy_from_slice(boundary);
-    let finder = memchr::memmem::Finder::new(delimiter);
-    let Some(first) = finder.find(body) else { return false };
-    let mut rest = &body[first + delimiter.len()..];
-    while !rest.starts_with(b"--") && !rest.is_empty() {
+/// Adds the parts of a body whose boundary these Content-Type fields name, or that starts with one.
+pub(super) fn add<'a>(
+    body: &[u8],
+    content_types: impl Iterator<Item = &'a [u8]>,
+    node: NodeId,
+    arena: &mut Arena,
+) -> Found {
+    let boundaries = Boundaries::of(content_types, body);
+    let (mut any, mut more) = (false, boundaries.disputed);
+    for delimiter in boundaries.as_slice() {
+        let finder = Finder::new(delimiter.as_bytes());
+        let mut last_count = 0;
+        for strictness in [Strictness::Anywhere, Strictness::LineStart, Strictness::WholeLine] {
+            let delimiters = Delimiters { body, finder: &finder, strictness, position: 0 };
+            let count = delimiters.count();
+            if count == 0 || count == last_count {
+                continue;
+            }
+            more |= last_count > 0;
+            last_count = count;
+            any = true;
+            more |= pieces(delimiters, node, arena);
+        }
+    }
+    match (any, more) {
+        (false, _) => Found::Nothing,
+        (true, true) => Found::PartsAndMore,
+        (true, false) => Found::Parts,
+    }
+}
+
+/// What a server takes for a delimiter, from the most to the fewest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// The boundary anywhere.
+    Anywhere,
+    /// The boundary at the start of a line, whatever follows.
+    LineStart,
+    /// The boundary behind CRLF or at the body's start, then blanks and the end of the line or of the body.
+    WholeLine,
+}
+
+/// The delimiters of a body: where each begins and ends, from the dashes to the boundary's end.
+#[derive(Debug, Clone, Copy)]
+struct Delimiters<'a> {
+    body: &'a [u8],
+    finder: &'a Finder<'a>,
+    strictness: Strictness,
+    position: usize,
+}
+
+impl Iterator for Delimiters<'_> {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let start = self.position + self.finder.find(&self.body[self.position..])?;
+            let end = start + self.finder.needle().len();
+            self.position = end;
+            let (before, after) = (&self.body[..start], &self.body[end..]);
+            let counts = match self.strictness {
+                Strictness::Anywhere => true,
+                Strictness::LineStart => matches!(before.last(), None | Some(b'\r' | b'\n')),
+                Strictness::WholeLine => (start == 0 || before.ends_with(b"\r\n")) && ends_line(after),
+            };
+            if counts {
+                return Some((start, end));
+            }
+        }
+    }
+}
+
+/// Whether the closing dashes, if any, blanks and the end of the line follow a boundary.
+fn ends_line(after: &[u8]) -> bool {
+    let after = skip_blanks(after.strip_prefix(b"--").unwrap_or(after));
+    after.is_empty() || after.starts_with(b"\n") || after.starts_with(b"\r\n")
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &text[blanks..]
+}
+
+/// Adds all that the delimiters part from each other. Says whether something but white space lies outside of the parts.
+fn pieces(delimiters: Delimiters<'_>, node: NodeId, arena: &mut Arena) -> bool {
+    let body = delimiters.body;
+    let mut outside = false;
+    let mut start = 0;
+    let mut is_part = false;
+    for (end, next) in delimiters.chain([(body.len(), body.len())]) {
         if arena.is_full() {
             break;
         }
-        let end = finder.find(rest);
-        part(&rest[..end.unwrap_or(rest.len())], node, arena);
-        let Some(end) = end else { break };
-        rest = &rest[end + delimiter.len()..];
+        let piece = &body[start..end];
+        start = next;
+        // Behind the closing delimiter a reader may stop or go on: it is text, and what follows it may be parts again.
+        if is_part && !piece.starts_with(b"--") {
+            part(piece, node, arena);
+        } else if !piece.trim_ascii().is_empty() && piece.trim_ascii() != b"--" {
+            outside = true;
+            add_text(piece, node, Place::Body, arena);
+        }
+        is_part = true;
     }
-    true
+    outside
 }
 
-/// One part, from the end of its delimiter line to the next delimiter.
+/// One part, from the end of its delimiter to the next delimiter.
 fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
     let part = skip_line_end(part);
     let (head, content) = split_head(part);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     let content = content.strip_suffix(b"\r").unwrap_or(content);
-    let disposition = field(head, b"content-disposition").unwrap_or_default();
-    let Some(name) = parameter(disposition, b"name") else {
+    let Some(name) = names(head).next() else {
         // No server would know what to do with it, but one might do something.
-        let span = arena.write(|bytes| bytes.extend_from_slice(part));
-        return arena.add(span, node, Place::Body, 0);
+        return add_text(part, node, Place::Body, arena);
     };
-    let name = arena.write(|bytes| bytes.extend_from_slice(name));
-    let node = arena.node(node, Step::Name(name));
-    arena.add(name, node, Place::Name, 0);
-    let file_name = parameter(disposition, b"filename").or_else(|| parameter(disposition, b"filename*"));
-    if let Some(file_name) = file_name {
-        let node = arena.node(node, Step::Part("filename"));
-        let span = arena.write(|bytes| percent::decode(file_name, Plus::Literal, bytes));
-        arena.add(span, node, Place::Body, 0);
+    let span = arena.write(|bytes| bytes.extend_from_slice(name));
+    let node = arena.node(node, Step::Name(span));
+    arena.add(span, node, Place::Name, 0);
+    for name in names(head).skip(1) {
+        add_text(name, node, Place::Name, arena);
     }
-    let place = if file_name.is_some() { Place::File } else { Place::Body };
-    let span = arena.write(|bytes| bytes.extend_from_slice(content));
-    arena.add(span, node, place, 0);
+    let place = if is_file(head) { Place::File } else { Place::Body };
+    let transfer = add_head(head, node, arena);
+    add_text(content, node, place, arena);
+    if let Some(transfer) = transfer {
+        let node = arena.node(node, Step::Decoder(transfer.name()));
+        let span = arena.write(|bytes| transfer.decode(content, bytes));
+        arena.add(span, node, place, 1);
+    }
 }
 
-/// Splits a part at its empty line; without one it is all head.
+/// Adds what a part's head holds besides the part's name. Returns how the content is encoded.
+fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
+    let mut transfer = None;
+    for line in head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let (name, value) = field(line).unwrap_or((b"", line));
+        if name.eq_ignore_ascii_case(DISPOSITION) {
+            for (name, value) in Parameters::new(value, true) {
+                if name.eq_ignore_ascii_case(b"filename") || name.eq_ignore_ascii_case(b"filename*") {
+                    let node = arena.node(node, Step::Part("filename"));
+                    let span = arena.write(|bytes| percent::decode(value, Plus::Literal, bytes));
+                    arena.add(span, node, Place::Body, 0);
+                }
+            }
+            if parameters::is_usual_disposition(value) {
+                continue;
+            }
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            transfer = transfer.or(Transfer::named(value));
+        }
+        if !line.iter().all(|byte| is_harmless(*byte)) {
+            let node = arena.node(node, Step::Part("head"));
+            add_text(value, node, Place::Header, arena);
+        }
+    }
+    transfer
+}
+
+const DISPOSITION: &[u8] = b"content-disposition";
+
+/// What media types, lengths and names of encodings consist of.
+fn is_harmless(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'/' | b':' | b';' | b'.' | b'-' | b'+' | b'_')
+}
+
+/// The name and value of a line in a part's head.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
+}
+
+/// The values of all Content-Disposition fields in a part's head.
+fn dispositions(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    head.split(|byte| *byte == b'\n')
+        .filter_map(field)
+        .filter(|(name, _)| name.eq_ignore_ascii_case(DISPOSITION))
+        .map(|(_, value)| value)
+}
+
+fn names(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    dispositions(head)
+        .flat_map(|field| Parameters::new(field, true))
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"name"))
+        .map(|(_, value)| value)
+}
+
+/// Whether every server takes the part for an uploaded file. Some know no `filename*`, an empty name says nothing to
+/// some, and which of several fields or parameters counts differs, as does whether a backslash escapes a quote.
+fn is_file(head: &[u8]) -> bool {
+    let names_file = |field, escapes| {
+        let mut file_names = Parameters::new(field, escapes)
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"filename"))
+            .map(|(_, value)| value)
+            .peekable();
+        file_names.peek().is_some() && file_names.all(|file_name| !file_name.is_empty())
+    };
+    // Single quotes are quotes to some, unless double ones are around them.
+    let unquoted = |field: &[u8]| parameters::is_usual_disposition(field) || !field.contains(&b'\'');
+    dispositions(head).all(|field| names_file(field, true) && names_file(field, false) && unquoted(field))
+}
+
+/// Splits a part at its first empty line; without one it is all head.
 fn split_head(part: &[u8]) -> (&[u8], &[u8]) {
     let mut position = 0;
     while let Some(length) = memchr::memchr(b'\n', &part[position..]) {
         let line = &part[position..position + length];
         position += length + 1;
-        if line.trim_ascii_end().is_empty() {
+        if matches!(line, b"" | b"\r") {
             return (&part[..position], &part[position..]);
         }
     }
@@ -85,102 +249,10 @@ fn skip_line_end(part: &[u8]) -> &[u8] {
     rest.strip_prefix(b"\n").unwrap_or(rest)
 }
 
-/// The value of a header field in a part's head, folded lines cut off.
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    head.split(|byte| *byte == b'\n').find_map(|line| {
-        let colon = memchr::memchr(b':', line)?;
-        line[..colon].trim_ascii().eq_ignore_ascii_case(name).then(|| line[colon + 1..].trim_ascii())
-    })
-}
-
-/// The value of a parameter such as `name="x"` or `name=x`, in any case; backslashes inside quotes are kept.
-fn parameter<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut rest = field;
-    while let Some(position) = memchr::memchr2(b';', b',', rest) {
-        rest = rest[position + 1..].trim_ascii_start();
-        let equals = memchr::memchr(b'=', rest)?;
-        let found = rest[..equals].trim_ascii().eq_ignore_ascii_case(name);
-        let value = rest[equals + 1..].trim_ascii_start();
-        let (value, after) = match value.strip_prefix(b"\"") {
-            Some(quoted) => {
-                let end = closing_quote(quoted);
-                (&quoted[..end], &quoted[end..])
-            }
-            None => {
-                let end = memchr::memchr(b';', value).unwrap_or(value.len());
-                (value[..end].trim_ascii(), &value[end..])
-            }
-        };
-        if found {
-            return Some(value);
-        }
-        rest = after;
-    }
-    None
-}
-
-/// Where the quoted text ends: at its closing quote, or at its end without one.
-fn closing_quote(quoted: &[u8]) -> usize {
-    let mut position = 0;
-    while let Some(offset) = memchr::memchr2(b'"', b'\\', &quoted[position..]) {
-        position += offset;
-        if quoted[position] == b'"' {
-            return position;
-        }
-        position = (position + 2).min(quoted.len());
-    }
-    quoted.len()
+fn add_text(text: &[u8], node: NodeId, place: Place, arena: &mut Arena) {
+    let span = arena.write(|bytes| bytes.extend_from_slice(text));
+    arena.add(span, node, place, 0);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::arena::ROOT;
-    use crate::limits::Limits;
-
-    fn values(content_type: &str, body: &str) -> Option<Vec<(String, String, Place)>> {
-        let mut arena = Arena::new(Limits::default());
-        let node = arena.node(ROOT, Step::Part("body"));
-        let boundary = boundary(content_type.as_bytes(), body.as_bytes())?;
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        add(body.as_bytes(), boundary, node, &mut arena).then(|| {
-            let values = arena.values().iter();
-            values
-                .map(|value| (arena.label(value.node, &[]), text(arena.slice(value.span)), value.place))
-                .collect()
-        })
-    }
-
-    fn expected(rows: &[(&str, &str, Place)]) -> Vec<(String, String, Place)> {
-        rows.iter().map(|(label, text, place)| ((*label).to_owned(), (*text).to_owned(), *place)).collect()
-    }
-
-    #[test]
-    fn parts_are_fields_and_files() {
-        let body = "preamble\r\n--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n2\r\n--x\r\n\
-                    content-type: text/plain\r\nContent-Disposition: form-data; filename=\"f;\\\".txt\"; name=b\r\n\r\n\
-                    data\r\n--x--\r\nepilogue";
-        let rows = [
-            ("body.a", "a", Place::Name),
-            ("body.a", "1\r\n2", Place::Body),
-            ("body.b", "b", Place::Name),
-            ("body.b.filename", "f;\\\".txt", Place::Body),
-            ("body.b", "data", Place::File),
-        ];
-        for content_type in ["multipart/form-data; boundary=x", "multipart/form-data; a=b; Boundary=\"x\""] {
-            assert_eq!(values(content_type, body), Some(expected(&rows)), "{content_type}");
-        }
-    }
-
-    #[test]
-    fn unfinished_and_odd_bodies() {
-        let rows = [("body.a", "a", Place::Name), ("body.a", "unfin", Place::Body)];
-        let body = "--x\nContent-Disposition: form-data; name=a\n\nunfin";
-        assert_eq!(values("multipart/form-data; boundary=x", body), Some(expected(&rows)));
-        assert_eq!(values("", body), Some(expected(&rows)));
-        assert_eq!(values("multipart/form-data; boundary=y", body), None);
-        assert_eq!(values("multipart/form-data", "text"), None);
-        let nameless = values("multipart/form-data; boundary=x", "--x\r\nnothing here");
-        assert_eq!(nameless, Some(expected(&[("body", "nothing here", Place::Body)])));
-    }
-}
+mod tests;

@@ -3,42 +3,128 @@
 //! What is no well-formed XML does no harm: each step takes at least one byte, and the body as a whole is a value beside
 //! these.
 
-use crate::arena::{Arena, NodeId, Step};
-use crate::decode::entities;
-use crate::place::Place;
+mod entities;
 
-/// Adds the texts, attribute values, comments and CDATA sections of a document. An element's point is named after it
-/// alone, not after those around it.
+use crate::arena::{Arena, NodeId, Step};
+use crate::limits::OverLimit;
+use crate::place::Place;
+use entities::Entities;
+
+/// Adds the texts, attribute values and comments of a document. An element's point is named after it alone, not after
+/// those around it. A text is what lies between two tags, as applications see it: with CDATA sections and the document's
+/// own entities, without comments. All texts joined are one more value, because an application can ask for that.
 pub(super) fn add(document: &[u8], node: NodeId, arena: &mut Arena) {
+    let entities = Entities::of(document);
+    read(document, node, &entities, arena);
+    let other = entities.other_reading();
+    if let Some(other) = &other {
+        read(document, node, other, arena);
+    }
+    if entities.is_over() || other.is_some_and(|other| other.is_over()) {
+        arena.hit_limit(OverLimit::DecodedBytes);
+    }
+}
+
+fn read(document: &[u8], node: NodeId, entities: &Entities<'_>, arena: &mut Arena) {
     let mut element = node;
     let mut rest = document;
-    while let Some(position) = memchr::memchr(b'<', rest) {
+    let mut count = 0;
+    while !rest.is_empty() {
         if arena.is_full() {
             return;
         }
-        text(&rest[..position], element, arena);
-        rest = &rest[position + 1..];
-        rest = if let Some(section) = rest.strip_prefix(b"![CDATA[") {
-            let (content, after) = split(section, b"]]>");
-            raw(content, element, arena);
-            after
-        } else if let Some(comment) = rest.strip_prefix(b"!--") {
-            let (content, after) = split(comment, b"-->");
-            raw(content, element, arena);
-            after
-        } else if matches!(rest.first(), Some(b'!' | b'?' | b'/')) {
-            split(rest, b">").1
-        } else {
-            let (found, after) = tag(rest, node, arena);
-            element = found;
-            after
+        let (run, after) = rest.split_at(text_length(rest));
+        if !run.trim_ascii().is_empty() {
+            count += usize::from(text(run, element, entities, arena));
+            comments(run, element, arena);
+        }
+        rest = match after {
+            [] => return join(document, count, node, entities, arena),
+            [b'<', b'!' | b'?' | b'/', ..] => split(after, b">").1,
+            _ => {
+                let (found, after) = tag(&after[1..], node, entities, arena);
+                element = found;
+                after
+            }
         };
     }
-    text(rest, element, arena);
+    join(document, count, node, entities, arena);
+}
+
+/// The length of the text that the input starts with: up to a tag or a declaration.
+fn text_length(input: &[u8]) -> usize {
+    let mut position = 0;
+    while let Some(offset) = memchr::memchr(b'<', &input[position..]) {
+        position += offset;
+        let markup = &input[position..];
+        let Some((_, mark)) = inside_text(markup) else { return position };
+        position = input.len() - split(markup, mark).1.len();
+    }
+    input.len()
+}
+
+/// Markup that does not end a text: its length at the start and the mark that ends it.
+fn inside_text(markup: &[u8]) -> Option<(usize, &'static [u8])> {
+    if markup.starts_with(b"<![CDATA[") {
+        Some((9, b"]]>"))
+    } else if markup.starts_with(b"<!--") {
+        Some((4, b"-->"))
+    } else if markup.starts_with(b"<?") {
+        Some((2, b"?>"))
+    } else {
+        None
+    }
+}
+
+/// Appends a text as an application sees it.
+fn write_text(mut run: &[u8], entities: &Entities<'_>, out: &mut Vec<u8>) {
+    while let Some(position) = memchr::memchr(b'<', run) {
+        entities.write(&run[..position], out);
+        let markup = &run[position..];
+        let Some((length, mark)) = inside_text(markup) else { return };
+        let (content, after) = split(&markup[length..], mark);
+        if length == 9 {
+            out.extend_from_slice(content);
+        }
+        run = after;
+    }
+    entities.write(run, out);
+}
+
+/// Adds the comments inside a text.
+fn comments(mut run: &[u8], node: NodeId, arena: &mut Arena) {
+    while let Some(position) = memchr::memchr(b'<', run) {
+        let markup = &run[position..];
+        let Some((length, mark)) = inside_text(markup) else { return };
+        let (content, after) = split(&markup[length..], mark);
+        if length == 4 && !arena.is_full() {
+            let span = arena.write(|bytes| bytes.extend_from_slice(content));
+            arena.add(span, node, Place::Body, 0);
+        }
+        run = after;
+    }
+}
+
+/// Adds all texts of a document as one value, if there are several.
+fn join(document: &[u8], count: usize, node: NodeId, entities: &Entities<'_>, arena: &mut Arena) {
+    if count < 2 {
+        return;
+    }
+    let span = arena.write(|bytes| {
+        let mut rest = document;
+        while !rest.is_empty() {
+            let (run, after) = rest.split_at(text_length(rest));
+            if !run.trim_ascii().is_empty() {
+                write_text(run, entities, bytes);
+            }
+            rest = behind_markup(after);
+        }
+    });
+    arena.add(span, node, Place::Body, 0);
 }
 
 /// Reads a start tag from its name on; returns its point and what follows the tag.
-fn tag<'a>(input: &'a [u8], node: NodeId, arena: &mut Arena) -> (NodeId, &'a [u8]) {
+fn tag<'a>(input: &'a [u8], node: NodeId, entities: &Entities<'_>, arena: &mut Arena) -> (NodeId, &'a [u8]) {
     let name_length = input.iter().take_while(|byte| is_name_byte(**byte)).count();
     let name = arena.write(|bytes| bytes.extend_from_slice(&input[..name_length]));
     let element = arena.node(node, Step::Name(name));
@@ -60,13 +146,32 @@ fn tag<'a>(input: &'a [u8], node: NodeId, arena: &mut Arena) -> (NodeId, &'a [u8
                 let (content, after) = split(quoted, &[quote]);
                 let name = arena.write(|bytes| bytes.extend_from_slice(attribute));
                 let node = arena.node(element, Step::Name(name));
-                text(content, node, arena);
+                text(content, node, entities, arena);
                 rest = after;
             }
             _ => rest = after,
         }
     }
     (element, b"")
+}
+
+/// What follows a tag or a declaration; quoted values may hold the sign that ends it.
+fn behind_markup(input: &[u8]) -> &[u8] {
+    if matches!(input, [b'<', b'!' | b'?' | b'/', ..]) {
+        return split(input, b">").1;
+    }
+    let mut rest = input;
+    while let Some(position) = memchr::memchr2(b'>', b'=', rest) {
+        let sign = rest[position];
+        rest = &rest[position + 1..];
+        if sign == b'>' {
+            return rest;
+        }
+        if let Some((quote @ (b'"' | b'\''), quoted)) = rest.trim_ascii_start().split_first() {
+            rest = split(quoted, &[*quote]).1;
+        }
+    }
+    b""
 }
 
 fn is_name_byte(byte: u8) -> bool {
@@ -81,17 +186,15 @@ fn split<'a>(input: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     }
 }
 
-fn text(content: &[u8], node: NodeId, arena: &mut Arena) {
+/// Adds a text and says whether anything is in it.
+fn text(content: &[u8], node: NodeId, entities: &Entities<'_>, arena: &mut Arena) -> bool {
     let content = content.trim_ascii();
-    if !content.is_empty() {
-        let span = arena.write(|bytes| entities::decode(content, bytes));
-        arena.add(span, node, Place::Body, 0);
+    if content.is_empty() {
+        return false;
     }
-}
-
-fn raw(content: &[u8], node: NodeId, arena: &mut Arena) {
-    let span = arena.write(|bytes| bytes.extend_from_slice(content));
+    let span = arena.write(|bytes| write_text(content, entities, bytes));
     arena.add(span, node, Place::Body, 0);
+    span.len() > 0
 }
 
 #[cfg(test)]
@@ -123,9 +226,19 @@ mod tests {
             ("xml.c", " note "),
             ("xml.d", "<e>"),
             ("xml.d", "tail"),
+            ("xml", " text A <e>tail"),
         ];
         let expected = expected.map(|(label, text)| (label.to_owned(), text.to_owned()));
         assert_eq!(values(document), expected);
+    }
+
+    #[test]
+    fn a_text_is_what_an_application_sees() {
+        let expected = [("xml.a", "1 2<3 > 4"), ("xml.a", " 2 ")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(values("<a>1<!-- 2 --> 2<![CDATA[<3 >]]><?pi ?> 4</a>"), expected);
+        let joined = values("<a>1<b c='&x;'>2</b><b>3</b>4<!ENTITY x '5'></a>");
+        assert_eq!(joined.last().unwrap(), &("xml".to_owned(), "1234".to_owned()));
+        assert!(joined.contains(&("xml.b.c".to_owned(), "5".to_owned())));
     }
 
     #[test]

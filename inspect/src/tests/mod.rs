@@ -1,5 +1,6 @@
 //! Tests of the whole way from a request to its report.
 
+mod bypasses;
 mod hostile;
 mod packs;
 mod requests;

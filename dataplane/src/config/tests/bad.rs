@@ -206,11 +206,40 @@ path = "/x"
             r#"weir.toml:16:9: server[1].location[0].match: found "prefixx""#,
             "weir.toml:17:18: server[1].location[0].block_response: block_response is not supported in this version",
             r#"weir.toml:18:10: server[1].location[0].origin: found "no", which no [[origin]] has as its name"#,
+            r#"weir.toml:20:9: server[1].location[1].match: found "regex": regex locations are not supported in this version"#,
             r#"weir.toml:22:12: server[1].location[1].limits.head_bytes: unknown key "head_bytes""#,
             r#"weir.toml:27:8: server[1].location[3].path: found a second location "prefix /x""#,
             r#"weir.toml:31:1: server[1].location[5].path: [[server.location]] has no "path""#,
         ],
     );
+}
+
+#[test]
+fn a_catch_all_host_is_no_host() {
+    assert_errors(
+        "[[server]]\nname = \"b\"\norigin = \"app\"\nhosts = [\"_\", \"_a.example\"]\n",
+        &[
+            r#"weir.toml:14:10: server[1].hosts[0]: found "_", allowed is a host name, or "*." and a host name; default = true"#,
+        ],
+    );
+}
+
+#[test]
+fn modifiers_of_locations_have_a_key_of_their_own() {
+    for (path, advice) in [
+        ("= /x", r#"write path = "/x" with match = "exact""#),
+        ("^~ /x", r#"write path = "/x" with match = "prefix_final""#),
+        ("~ /x", "regex locations are not supported in this version; write path = "),
+        ("~* /x", "regex locations are not supported in this version; write path = "),
+        ("x", r#"write "/x""#),
+    ] {
+        assert_errors(
+            &format!("[[server]]\nname = \"b\"\norigin = \"app\"\n[[server.location]]\npath = \"{path}\"\n"),
+            &[&format!(
+                "weir.toml:15:8: server[1].location[0].path: found \"{path}\", allowed is a path that begins with /; {advice}"
+            )],
+        );
+    }
 }
 
 #[test]
@@ -306,8 +335,75 @@ fn a_token_file_must_be_there() {
 address = "0.0.0.0:9901"
 token_file = "x"
 "#,
-        &["weir.toml:13:14: admin.token_file: can't read x: No such file or directory"],
+        &["weir.toml:13:14: admin.token_file: token file x: No such file or directory"],
     );
+}
+
+#[test]
+fn a_token_file_must_hold_a_token() {
+    let folder =
+        Folder::new(&format!("{MINIMAL}[admin]\naddress = \"127.0.0.1:0\"\ntoken_file = \"short.token\"\n"));
+    for text in ["", "\n", "too-short\n"] {
+        folder.write("short.token", text);
+        assert_lines(
+            &folder.error_lines(),
+            &["weir.toml:13:14: admin.token_file: token file short.token: a token of at least 16 bytes"],
+        );
+    }
+    folder.write("short.token", "0123456789abcdef\n");
+    assert!(folder.load().is_ok());
+}
+
+#[test]
+fn the_admin_endpoint_needs_a_port_that_no_listener_has() {
+    let lines = |listener: &str, admin: &str| {
+        let main = MINIMAL.replace("127.0.0.1:0", listener);
+        let folder = Folder::new(&format!("{main}[admin]\naddress = \"{admin}\"\ntoken_file = \"token\"\n"));
+        folder.write("token", "0123456789abcdef");
+        if folder.load().is_ok() { Vec::new() } else { folder.error_lines() }
+    };
+    for (listener, admin) in [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("127.0.0.1:80", "0.0.0.0:80"),
+        ("127.0.0.1:80", "[::]:80"),
+        ("[::]:80", "[::1]:80"),
+        ("[::1]:80", "[::]:80"),
+    ] {
+        let shown = format!(
+            "weir.toml:12:11: admin.address: found {admin}, which listener \"public\" at weir.toml:2:1 listens on with \
+             {listener}; give"
+        );
+        assert_lines(&lines(listener, admin), &[&shown]);
+    }
+    for (listener, admin) in [
+        ("127.0.0.1:80", "127.0.0.1:81"),
+        ("127.0.0.1:80", "127.0.0.2:80"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[::]:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "[::1]:80"),
+    ] {
+        assert_lines(&lines(listener, admin), &[]);
+    }
+}
+
+#[test]
+fn events_need_a_file_that_can_be_appended_to() {
+    let folder = |file: &str| Folder::new(&format!("{MINIMAL}[events]\nfile = \"{file}\"\n"));
+    assert_lines(
+        &folder("nowhere/events.jsonl").error_lines(),
+        &[
+            "weir.toml:12:8: events.file: events can't be appended to nowhere/events.jsonl: it doesn't exist, and folder \
+           nowhere: No such file or directory",
+        ],
+    );
+    assert_lines(
+        &folder(".").error_lines(),
+        &["weir.toml:12:8: events.file: events can't be appended to .: it is a folder"],
+    );
+    let good = folder("events.jsonl");
+    assert!(good.load().is_ok());
+    assert!(!good.path("events.jsonl").exists(), "nothing is created");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn mistakes_in_conditions_are_named() {
         (r#"{ is = "absent", point = ["action"] }"#, r#"27: rule[0].when[10].point: found ["action"]"#),
         (
             r#"{ is = "regex", value = "", point = ["uri"] }"#,
-            "26: rule[0].when[11].value: found an empty regex",
+            r#"9: rule[0].when[11].is: found "regex": regexes are not supported in this version; write "equal", "iequal" or"#,
         ),
         (
             r#"{ is = "equal", point = ["uri"] }"#,

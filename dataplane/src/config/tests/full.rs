@@ -134,7 +134,7 @@ fn folder_with(changed: &str, text: &str) -> Folder {
     for (name, _) in files() {
         folder.write(name, if name == changed { text.to_owned() } else { read(name) });
     }
-    folder.write("full-admin.token", "token");
+    folder.write("full-admin.token", "0123456789abcdef");
     folder
 }
 

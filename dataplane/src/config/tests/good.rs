@@ -299,3 +299,29 @@ fn a_value_that_absent_ignores_is_a_warning() {
         ["rules.toml:5:51: rule[0].when[0].value: has no effect: \"absent\" compares with no value"]
     );
 }
+
+#[test]
+fn entries_without_effect_and_those_that_open_everything_are_warnings() {
+    let folder = Folder::new(&format!("ip_lists.file = \"lists.toml\"\n{MINIMAL}"));
+    folder.write(
+        "lists.toml",
+        r#"entry = [
+{ list = "deny", address = "192.0.2.1", expires = "2020-01-01T00:00:00Z" },
+{ list = "allow", address = "0.0.0.0/0" },
+{ list = "allow", address = "::/0" },
+{ list = "deny", address = "0.0.0.0/0" },
+{ list = "allow", address = "0.0.0.0/1", expires = "2999-01-01T00:00:00Z" },
+]
+"#,
+    );
+    let lines = folder.warning_lines();
+    let starts = [
+        "lists.toml:2:51: entry[0].expires: is over",
+        "lists.toml:3:29: entry[1].address: allows every address",
+        "lists.toml:4:29: entry[2].address: allows every address",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}

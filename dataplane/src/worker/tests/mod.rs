@@ -17,6 +17,7 @@ mod origin;
 mod random;
 mod script;
 mod setup;
+mod steady;
 mod uploads;
 mod verdicts;
 mod world;

@@ -19,6 +19,7 @@ use crate::io::{Errno, Event, Io, IoCounters, Monotonic, Outgoing, ReceiveBuffer
 use crate::snapshot::{Snapshot, attack_class_names};
 use crate::telemetry::{Event as Record, Family};
 use crate::telemetry::{EventReceiver, Labels, MetricsRegistry, WorkerMetrics, event_queue};
+use crate::tls::tests::counting::allocations;
 
 /// Turns after which a run counts as one that never comes to rest.
 const TURNS_MAX: u32 = 2_000_000;
@@ -67,7 +68,7 @@ pub(super) struct Watched {
 impl Watched {
     /// Calls the simulator, and remembers what it allocates.
     fn call<T>(&mut self, work: impl FnOnce(&mut SimIo) -> T) -> T {
-        let (count, _, result) = crate::tls::tests::counting::allocations(|| work(&mut self.inner));
+        let (count, _, result) = allocations(|| work(&mut self.inner));
         self.probe.allocations.set(self.probe.allocations.get() + count);
         result
     }
@@ -198,8 +199,9 @@ pub(super) struct World {
     metrics: Vec<Arc<WorkerMetrics>>,
     /// Virtual time that a wait lasts at most while something is under way.
     quantum: u64,
-    /// The most bytes that waited for one client.
-    pub(super) parked_max: usize,
+    /// Allocations of the worker from `counts_from` on, while there are clients.
+    pub(super) allocated: usize,
+    pub(super) counts_from: Monotonic,
 }
 
 impl World {
@@ -238,7 +240,8 @@ impl World {
             registry,
             metrics: vec![metrics],
             quantum,
-            parked_max: 0,
+            allocated: 0,
+            counts_from: Monotonic(0),
         }
     }
 
@@ -318,12 +321,22 @@ impl World {
                 self.worker.io.wait(limit.map(Monotonic), &mut self.events).unwrap();
                 self.events.clear();
             } else {
-                self.worker.turn(&mut self.events, &mut self.fired).unwrap();
+                self.turn();
             }
             quiet = self.probe.events.get() == 0;
             self.check();
         }
         panic!("the worker does not come to rest");
+    }
+
+    /// One turn of the worker, with its allocations counted, those of the simulator left out.
+    fn turn(&mut self) {
+        let inside = self.probe.allocations.get();
+        let (count, _, result) = allocations(|| self.worker.turn(&mut self.events, &mut self.fired));
+        result.unwrap();
+        if self.network.now() >= self.counts_from && self.clients.iter().any(|client| !client.over) {
+            self.allocated += count - (self.probe.allocations.get() - inside);
+        }
     }
 
     /// Lets everyone but the worker act. Says when the next of them wants to.
@@ -367,7 +380,7 @@ impl World {
     }
 
     /// What holds after every turn.
-    fn check(&mut self) {
+    fn check(&self) {
         let worker = &self.worker;
         let http = &worker.current.snapshot.http;
         let handed_over: usize = worker.clients.values().map(|client| client.output.handed_over()).sum();
@@ -376,7 +389,6 @@ impl World {
         let slack = 8 * self.weather.options.buffer_bytes;
         for client in worker.clients.values() {
             let parked = client.output.pending_bytes();
-            self.parked_max = self.parked_max.max(parked);
             assert!(parked <= http.parked_bytes + slack, "{parked} bytes are parked for {}", client.peer);
             assert!(client.unread.len() <= slack, "{} bytes of {} unread", client.unread.len(), client.peer);
             if let Some(request) = &client.request {
@@ -455,6 +467,11 @@ impl World {
     /// What the worker told the control thread.
     pub(super) fn notices(&self) -> Vec<Notice> {
         self.notices.try_iter().map(|(_, notice)| notice).collect()
+    }
+
+    /// Connections that the worker made to origins.
+    pub(super) fn origin_connections(&self) -> usize {
+        self.origins.len()
     }
 
     /// How often a limit was reached.
