@@ -51,6 +51,18 @@ fn json_body(bytes: usize) -> Vec<u8> {
     body
 }
 
+/// A document of about `bytes` bytes whose strings are made to nominate signatures of all classes.
+fn hostile_body(bytes: usize) -> Vec<u8> {
+    let item = br#""<a onx=1 'or 1=(select sleep(1 ../ {{config ${jndi: ;cat ""#;
+    let mut body = b"[".to_vec();
+    while body.len() < bytes {
+        body.extend_from_slice(item);
+        body.push(b',');
+    }
+    body.extend_from_slice(b"0]");
+    body
+}
+
 fn wire_bytes(request: &RequestView<'_>) -> u64 {
     let headers: usize = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let line =
@@ -90,6 +102,10 @@ fn inspect(criterion: &mut Criterion) {
             RequestView { method: b"POST", headers: JSON_HEADERS, query: None, body: &body, ..BROWSER_GET };
         bench.run(&format!("JSON POST, {kib} KiB"), &request);
     }
+    let body = hostile_body(64 * 1024);
+    let request =
+        RequestView { method: b"POST", headers: JSON_HEADERS, query: None, body: &body, ..BROWSER_GET };
+    bench.run("hostile JSON POST, 64 KiB", &request);
     let query = b"id=1%27+union+select+1,2,version()--+&x=%3Cscript%3Ealert(1)";
     bench.run("browser GET with two attacks", &RequestView { query: Some(query), ..BROWSER_GET });
 }

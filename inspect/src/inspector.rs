@@ -122,6 +122,17 @@ impl Inspector {
         Report { findings: &self.findings, attack, over_limit: self.arena.over_limit() }
     }
 
+    /// Runs only the matcher, over bytes that stand for a request's values, and returns how many matches it reports: what
+    /// the cost of signatures is measured with.
+    pub fn count_matches(&mut self, engine: &Engine, values: &[u8]) -> usize {
+        let mut matches = 0;
+        let scanned = self.scratch.scan(&engine.database, values, &mut |_, _| {
+            matches += 1;
+            ControlFlow::Continue(())
+        });
+        if scanned.is_ok() { matches } else { 0 }
+    }
+
     #[cfg(test)]
     pub(crate) fn work(&self) -> (Work, usize) {
         (self.work, self.arena.bytes().len())

@@ -212,6 +212,25 @@ impl Pack {
     pub const fn signature_count(&self) -> usize {
         self.signatures.len()
     }
+
+    /// The ids of the signatures, in the order of the files.
+    pub fn signature_ids(&self) -> impl Iterator<Item = &str> {
+        self.signatures.iter().map(|signature| &*signature.id)
+    }
+
+    /// This pack with those signatures only whose ids `keep` takes, such as one alone to measure it. Its digest is
+    /// another one.
+    #[must_use]
+    pub fn retain(mut self, mut keep: impl FnMut(&str) -> bool) -> Self {
+        self.signatures.retain(|signature| keep(&signature.id));
+        let mut digest = Sha256::new();
+        digest.update(self.digest);
+        for signature in &self.signatures {
+            digest.update((signature.id.len() as u64).to_le_bytes());
+            digest.update(signature.id.as_bytes());
+        }
+        Self { digest: digest.finalize().into(), ..self }
+    }
 }
 
 impl Source {

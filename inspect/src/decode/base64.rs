@@ -6,9 +6,11 @@ const ENCODED_BYTES_MIN: usize = 12;
 /// Below [`ENCODED_BYTES_MIN`], down to this, what is encoded must hold a mark that no word has.
 const SHORT_BYTES_MIN: usize = 8;
 
-/// A cheap look at whether [`decode_text`] is worth a try: the length fits and the first letters encode text.
+/// A cheap look at whether [`decode_text`] is worth a try: the length fits, the first letters encode text and the last
+/// one is one of base64 or padding.
 pub(crate) fn may_be_text(input: &[u8]) -> bool {
     input.len() >= SHORT_BYTES_MIN
+        && input.last().is_some_and(|byte| *byte == b'=' || sextet(*byte).is_some())
         && decode_chunk(&input[..4]).is_some_and(|bytes| {
             bytes
                 .iter()

@@ -36,6 +36,7 @@ enum Encoding {
     LookAlikes,
     Token,
     Serialized,
+    GraphQl,
 }
 
 impl Expander {
@@ -76,6 +77,7 @@ impl Expander {
             Encoding::Hex => ("hex", arena.write(|bytes| hex::decode_text(input, bytes))),
             Encoding::LookAlikes => ("unicode", arena.write(|bytes| unicode::decode(input, bytes))),
             Encoding::Token => return pieces::add_token(input, value, arena),
+            Encoding::GraphQl => return pieces::add_graphql_strings(input, value, arena),
             Encoding::Serialized => return pieces::add_strings(input, value, arena),
             Encoding::Entities => ("html", arena.write(|bytes| entities::decode(input, bytes))),
             Encoding::Escapes => ("escapes", arena.write(|bytes| escapes::decode(input, bytes))),
@@ -147,6 +149,8 @@ fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
     }
     if pieces::is_serialized(bytes) {
         Some(Encoding::Serialized)
+    } else if pieces::is_graphql(bytes) {
+        Some(Encoding::GraphQl)
     } else if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
         Some(Encoding::LookAlikes)
     } else {

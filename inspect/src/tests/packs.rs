@@ -89,3 +89,14 @@ fn the_digest_tells_packs_apart() {
     assert_eq!(digest(GOOD), digest(GOOD));
     assert_ne!(digest(GOOD), digest(&GOOD.replace("abc'''", "abd'''")));
 }
+
+#[test]
+fn a_part_of_a_pack_is_a_pack_of_its_own() {
+    let whole = Pack::embedded();
+    let part = whole.clone().retain(|id| id == "xss-script-tag");
+    assert_eq!(part.signature_ids().collect::<Vec<_>>(), ["xss-script-tag"]);
+    assert_ne!(part.digest(), whole.digest());
+    let engine = Engine::compile(part, EngineOptions::default()).unwrap();
+    let mut inspector = engine.inspector().unwrap();
+    assert_eq!(inspector.count_matches(&engine, b"<script>\0onload=\0</script>"), 2);
+}

@@ -87,6 +87,8 @@ fn decoders_are_part_of_the_point() {
     assert_eq!(query(b"q=3c7363726970743e616c6572742831293c2f7363726970743e"), ["query.q|hex"]);
     assert_eq!(query(b"q=%EF%BC%9Cscript%EF%BC%9Ealert(1)%EF%BC%9C/script%EF%BC%9E"), ["query.q|unicode"]);
     assert_eq!(query(b"q=s:9:%22a%22;s:12:%22JyBvciAxPTEgLS0=%22"), ["query.q|php|base64"]);
+    let graphql = br#"q={user(id:"1' union select 1,2,3-- ", n: "a"){name}}"#;
+    assert_eq!(query(graphql), ["query.q", "query.q|graphql"]);
     let token = b"t=eyJhbGciOiJub25lIn0.eyJuYW1lIjoiPHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0PiJ9.x";
     assert_eq!(query(token), ["query.t|jwt", "query.t|jwt.json.name"]);
     let headers: [(&[u8], &[u8]); 1] = [(b"Authorization", b"Basic JyBvciAxPTEgLS06cGFzcw==")];
