@@ -59,6 +59,8 @@ pub enum OverLimit {
     DecodedBytes,
     /// More nominations than [`Limits::confirmations`] or [`Limits::confirmed_bytes`] allow.
     Confirmations,
+    /// A Content-Encoding that is not known here or does not fit the body.
+    Encoding,
     /// The matcher could not get its working memory.
     Memory,
     /// The caller's time was up, see [`crate::Inspector::inspect_within`].
@@ -74,6 +76,7 @@ impl OverLimit {
             Self::Depth => "depth",
             Self::DecodedBytes => "decoded_bytes",
             Self::Confirmations => "confirmations",
+            Self::Encoding => "encoding",
             Self::Memory => "memory",
             Self::Time => "time",
         }

@@ -1,11 +1,16 @@
 //! Bodies: read as their content types say, and as what they look like.
 
+use std::borrow::Cow;
+
 use crate::arena::{Arena, NodeId, ROOT, Step};
 use crate::decode::Expander;
 use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
+use crate::limits::OverLimit;
 use crate::place::Place;
+use crate::points::charset;
 use crate::points::form::Pairs;
+use crate::points::inflate::{self, Ended};
 use crate::points::multipart::{self, Found};
 use crate::points::xml;
 use crate::request::RequestView;
@@ -19,7 +24,14 @@ struct Claims {
     form: bool,
     multipart: bool,
     xml: bool,
+    utf_16: bool,
+    utf_32: bool,
+    /// A file, which an application keeps as it is.
+    file: bool,
 }
+
+/// Parts of the types that compressed files have.
+const FILES: [&[u8]; 4] = [b"octet-stream", b"zip", b"tar", b"compress"];
 
 impl Claims {
     fn of<'a>(content_types: impl Iterator<Item = &'a [u8]>) -> Self {
@@ -28,14 +40,21 @@ impl Claims {
             claims.form |= mentions(content_type, b"x-www-form-urlencoded");
             claims.multipart |= mentions(content_type, b"multipart/");
             claims.xml |= mentions(content_type, b"xml");
+            claims.file |= FILES.iter().any(|word| mentions(content_type, word));
+            claims.utf_16 |= mentions(content_type, b"utf-16") || mentions(content_type, b"ucs-2");
+            claims.utf_32 |= mentions(content_type, b"utf-32") || mentions(content_type, b"ucs-4");
         }
         claims
     }
 }
 
-/// The values of all Content-Type fields.
+/// The values of all fields with this name.
+fn fields<'a>(headers: &[(&'a [u8], &'a [u8])], name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+}
+
 fn content_types<'a>(headers: &[(&'a [u8], &'a [u8])]) -> impl Iterator<Item = &'a [u8]> {
-    headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-type")).map(|(_, value)| *value)
+    fields(headers, b"content-type")
 }
 
 /// Whether the lower-case `word` is in the text, in any case.
@@ -43,18 +62,99 @@ fn mentions(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
-/// Adds the values of the body, if there is one.
-///
-/// Its type and its looks can differ, and so do servers in which of them they believe: it is read as what its types say,
-/// as what it looks like, and as a whole where these leave bytes out.
+/// How many compressions around a body are undone.
+const COMPRESSIONS_MAX: usize = 3;
+
+/// Adds the values of the body, if there is one: as it is, and with compression and wide characters undone. Whether a
+/// server undoes them is its own choice.
 pub(super) fn add(request: &RequestView<'_>, expander: &mut Expander, arena: &mut Arena) {
-    // A byte order mark is no part of any format.
-    let body = request.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(request.body);
-    if body.is_empty() {
+    if request.body.is_empty() {
         return;
     }
     let node = arena.node(ROOT, Step::Part("body"));
     let claims = Claims::of(content_types(request.headers));
+    add_in_charsets(request.body, request, claims, node, expander, arena);
+    inflated(request, claims, node, expander, arena);
+}
+
+/// Undoes the compression that Content-Encoding fields name, the last first (RFC 9110 section 8.4), or that shows.
+fn inflated(
+    request: &RequestView<'_>,
+    claims: Claims,
+    mut node: NodeId,
+    expander: &mut Expander,
+    arena: &mut Arena,
+) {
+    let codings = |headers| {
+        let items = fields(headers, b"content-encoding").flat_map(|value| value.split(|byte| *byte == b','));
+        let items = items.map(<[u8]>::trim_ascii);
+        items.filter(|item| !item.is_empty() && !item.eq_ignore_ascii_case(b"identity"))
+    };
+    let count = codings(request.headers).count();
+    let mut body = Cow::Borrowed(request.body);
+    for undone in 0..COMPRESSIONS_MAX.max(count) {
+        let coding = count.checked_sub(undone + 1).and_then(|index| codings(request.headers).nth(index));
+        let shows_gzip = inflate::is_gzip(&body) && !claims.file;
+        let is_gzip = coding.is_some_and(|coding| mentions(coding, b"gzip"));
+        let is_deflate = coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"deflate"));
+        let (name, (bytes, ended)) = if shows_gzip || is_gzip {
+            ("gzip", inflate::gzip(&body))
+        } else if is_deflate {
+            ("deflate", inflate::deflate(&body))
+        } else {
+            if coding.is_some() {
+                arena.hit_limit(OverLimit::Encoding);
+            }
+            return;
+        };
+        match ended {
+            Ended::TooMuch => arena.hit_limit(OverLimit::DecodedBytes),
+            Ended::Broken if coding.is_some() => arena.hit_limit(OverLimit::Encoding),
+            Ended::Broken | Ended::Whole => {}
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        if undone == COMPRESSIONS_MAX {
+            return arena.hit_limit(OverLimit::Depth);
+        }
+        node = arena.node(node, Step::Decoder(name));
+        add_in_charsets(&bytes, request, claims, node, expander, arena);
+        body = Cow::Owned(bytes);
+    }
+}
+
+/// Adds a body as it is, and in the wide characters that it may be written in.
+fn add_in_charsets(
+    body: &[u8],
+    request: &RequestView<'_>,
+    claims: Claims,
+    node: NodeId,
+    expander: &mut Expander,
+    arena: &mut Arena,
+) {
+    // A byte order mark is no part of any format.
+    add_read(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), request, claims, node, expander, arena);
+    for charset in charset::guesses(body, claims.utf_16, claims.utf_32) {
+        let mut text = Vec::new();
+        charset.decode(body, &mut text);
+        let node = arena.node(node, Step::Decoder(charset.name()));
+        add_read(&text, request, claims, node, expander, arena);
+    }
+}
+
+/// Adds the values of a body in every way that it may be read.
+///
+/// Its type and its looks can differ, and so do servers in which of them they believe: it is read as what its types say,
+/// as what it looks like, and as a whole where these leave bytes out.
+fn add_read(
+    body: &[u8],
+    request: &RequestView<'_>,
+    claims: Claims,
+    node: NodeId,
+    expander: &mut Expander,
+    arena: &mut Arena,
+) {
     let found = if claims.multipart || body.starts_with(b"--") {
         multipart::add(body, content_types(request.headers), node, arena)
     } else {

@@ -1,7 +1,9 @@
 //! Takes a request apart into named values.
 
 mod body;
+mod charset;
 mod form;
+mod inflate;
 mod multipart;
 mod xml;
 

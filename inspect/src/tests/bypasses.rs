@@ -1,7 +1,7 @@
 //! Ways around the inspection that were found once: each stays closed.
 
 use super::{EMPTY, engine};
-use crate::RequestView;
+use crate::{OverLimit, RequestView};
 
 /// An injection that is found in any plain value, and its urlencoded form.
 const ATTACK: &str = "1' UNION SELECT password FROM users-- -";
@@ -153,4 +153,64 @@ fn entities_that_multiply_are_reported() {
     let mut inspector = engine.inspector().unwrap();
     let report = inspector.inspect(engine, &RequestView { body: document.as_bytes(), ..EMPTY });
     assert!(report.over_limit.is_some());
+}
+
+#[test]
+fn wide_characters_are_read() {
+    let json = format!("{{\"a\":\"{ATTACK}\"}}");
+    let xml = "<?xml version='1.0' encoding='UTF-16'?><!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>";
+    for text in [&json, xml] {
+        for mark in ["", "\u{feff}"] {
+            let text = format!("{mark}{text}");
+            for body in [
+                text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>(),
+                text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+                text.chars().flat_map(|character| u32::from(character).to_be_bytes()).collect(),
+                text.chars().flat_map(|character| u32::from(character).to_le_bytes()).collect(),
+            ] {
+                for content_type in ["application/json", "text/xml", ""] {
+                    assert!(is_attack(&[content_type], &body), "{body:?}");
+                }
+            }
+        }
+    }
+    let said =
+        format!("\u{e9}\u{e9} {ATTACK}").encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    assert!(is_attack(&["text/plain; charset=UTF-16"], said));
+}
+
+#[test]
+fn compressed_bodies_are_read() {
+    let json = format!("{{\"a\":\"{ATTACK}\"}}");
+    let deflated = miniz_oxide::deflate::compress_to_vec(json.as_bytes(), 6);
+    let zlib = miniz_oxide::deflate::compress_to_vec_zlib(json.as_bytes(), 6);
+    let gzip = |deflated: &[u8]| [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0], deflated, &[0; 8]].concat();
+    let twice = gzip(&miniz_oxide::deflate::compress_to_vec(&gzip(&deflated), 6));
+    let engine = engine();
+    let mut inspector = engine.inspector().unwrap();
+    let mut outcome = |encoding: &str, body: &[u8]| {
+        let headers: [(&[u8], &[u8]); 2] =
+            [(b"Content-Type", b"application/json"), (b"content-encoding", encoding.as_bytes())];
+        let report = inspector.inspect(engine, &RequestView { headers: &headers, body, ..EMPTY });
+        (report.attack, report.over_limit)
+    };
+    assert_eq!(outcome("gzip", &gzip(&deflated)), (true, None));
+    assert_eq!(outcome("X-GZIP", &gzip(&deflated)), (true, None));
+    assert_eq!(outcome("", &gzip(&deflated)), (true, None));
+    assert_eq!(outcome("deflate", &deflated), (true, None));
+    assert_eq!(outcome("identity, deflate", &zlib), (true, None));
+    assert_eq!(outcome("gzip, gzip", &twice), (true, None));
+    assert_eq!(
+        outcome("deflate, gzip", &gzip(&miniz_oxide::deflate::compress_to_vec(&zlib, 6))),
+        (true, None)
+    );
+    for encoding in ["br", "zstd", "gzip, br", "deflate", "gzip"] {
+        assert_eq!(
+            outcome(encoding, b"\xff\xff\xff\xff no such thing").1,
+            Some(OverLimit::Encoding),
+            "{encoding}"
+        );
+    }
+    assert!(!is_attack(&["application/gzip"], gzip(&deflated)), "a file stays a file");
+    assert_eq!(outcome("identity", json.as_bytes()), (true, None));
 }

@@ -1,0 +1,120 @@
+//! Bodies in UTF-16 and UTF-32, which parsers of JSON (RFC 4627 section 3) and XML recognise by themselves.
+
+use crate::decode::percent::push_character;
+
+/// How characters are laid out in units of two or four bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charset {
+    Utf16Big,
+    Utf16Little,
+    Utf32Big,
+    Utf32Little,
+}
+
+use Charset::{Utf16Big, Utf16Little, Utf32Big, Utf32Little};
+
+/// What a body may be written in, from its first bytes and from what its type says.
+pub(super) fn guesses(body: &[u8], says_utf_16: bool, says_utf_32: bool) -> &'static [Charset] {
+    match sniff(body) {
+        Some(Utf16Big) => &[Utf16Big],
+        Some(Utf16Little) => &[Utf16Little],
+        Some(Utf32Big) => &[Utf32Big],
+        Some(Utf32Little) => &[Utf32Little],
+        // Without a mark, readers differ in the order of bytes that they take.
+        None if says_utf_16 => &[Utf16Big, Utf16Little],
+        None if says_utf_32 => &[Utf32Big, Utf32Little],
+        None => &[],
+    }
+}
+
+/// The layout that a byte order mark or the NUL bytes around a first ASCII character show.
+pub(super) fn sniff(bytes: &[u8]) -> Option<Charset> {
+    let is_text = |byte: u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match *bytes {
+        [0xff, 0xfe, 0, 0, ..] => Some(Utf32Little),
+        [0, 0, 0xfe, 0xff, ..] => Some(Utf32Big),
+        [0xff, 0xfe, ..] => Some(Utf16Little),
+        [0xfe, 0xff, ..] => Some(Utf16Big),
+        [first, 0, 0, 0, ..] if is_text(first) => Some(Utf32Little),
+        [0, 0, 0, first, ..] if is_text(first) => Some(Utf32Big),
+        [first, 0, ..] if is_text(first) => Some(Utf16Little),
+        [0, first, ..] if is_text(first) => Some(Utf16Big),
+        _ => None,
+    }
+}
+
+impl Charset {
+    /// What a point's name shows.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Utf16Big | Utf16Little => "utf-16",
+            Utf32Big | Utf32Little => "utf-32",
+        }
+    }
+
+    /// Appends the text in UTF-8, without a byte order mark. What is no character becomes U+FFFD; a last piece of a unit
+    /// is left out.
+    pub(super) fn decode(self, bytes: &[u8], out: &mut Vec<u8>) {
+        let pair = |pair: &[u8]| match self {
+            Utf16Big | Utf32Big => u32::from(pair[0]) << 8 | u32::from(pair[1]),
+            Utf16Little | Utf32Little => u32::from(pair[1]) << 8 | u32::from(pair[0]),
+        };
+        let wide = matches!(self, Utf32Big | Utf32Little);
+        let mut units = bytes.chunks_exact(if wide { 4 } else { 2 }).map(|unit| match self {
+            Utf16Big | Utf16Little => pair(unit),
+            Utf32Big => pair(unit) << 16 | pair(&unit[2..]),
+            Utf32Little => pair(&unit[2..]) << 16 | pair(unit),
+        });
+        let mut next = units.next().filter(|first| *first != 0xfeff).or_else(|| units.next());
+        while let Some(unit) = next {
+            next = units.next();
+            match (unit, next) {
+                (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) if !wide => {
+                    push_character(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00), out);
+                    next = units.next();
+                }
+                _ => push_character(unit, out),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> Option<String> {
+        let mut out = Vec::new();
+        sniff(bytes)?.decode(bytes, &mut out);
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn texts_are_recognised_and_decoded() {
+        let text = "{\u{e9}\u{1f600}}";
+        for mark in ["", "\u{feff}"] {
+            let text_with_mark = format!("{mark}{text}");
+            let utf_16: Vec<u16> = text_with_mark.encode_utf16().collect();
+            let utf_32: Vec<u32> = text_with_mark.chars().map(u32::from).collect();
+            for bytes in [
+                utf_16.iter().flat_map(|unit| unit.to_be_bytes()).collect::<Vec<u8>>(),
+                utf_16.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+                utf_32.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+                utf_32.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+            ] {
+                assert_eq!(decoded(&bytes).as_deref(), Some(text), "{bytes:?}");
+            }
+        }
+        assert_eq!(decoded(b"a\0\x00\xd8b\0c").as_deref(), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn other_bytes_are_left_alone() {
+        for bytes in [&b""[..], b"a", b"ab", b"\0\0\0\0\x05abcde", b"\x01\0\x02\0", b"\x1f\x8b\x08\0"] {
+            assert_eq!(decoded(bytes), None, "{bytes:?}");
+        }
+        assert_eq!(guesses(b"ab", true, false), [Utf16Big, Utf16Little]);
+        assert_eq!(guesses(b"ab", false, true), [Utf32Big, Utf32Little]);
+        assert!(guesses(b"ab", false, false).is_empty());
+    }
+}

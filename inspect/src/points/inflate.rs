@@ -1,0 +1,155 @@
+//! Compressed bodies: gzip (RFC 1952), zlib (RFC 1950) and bare deflate (RFC 1951).
+
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+
+/// The most bytes that one body is inflated to.
+const INFLATED_BYTES_MAX: usize = 1 << 20;
+
+/// The first buffer of a member, in bytes; it doubles as needed.
+const INFLATED_BYTES_START: usize = 4 << 10;
+
+/// The most gzip members that are inflated.
+const MEMBERS_MAX: usize = 64;
+
+/// How inflating ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// At the end of the data, or in its midst where the input is cut.
+    Whole,
+    /// At the limit of bytes.
+    TooMuch,
+    /// At something that is no compressed data.
+    Broken,
+}
+
+/// Whether the bytes start like gzip.
+pub(super) fn is_gzip(input: &[u8]) -> bool {
+    input.starts_with(&[0x1f, 0x8b, 8])
+}
+
+/// Inflates gzip with all its members.
+pub(super) fn gzip(input: &[u8]) -> (Vec<u8>, Ended) {
+    let mut out = Vec::new();
+    let mut rest = input;
+    let mut count = 0;
+    while let Some(data) = behind_gzip_head(rest) {
+        if count == MEMBERS_MAX {
+            return (out, Ended::TooMuch);
+        }
+        count += 1;
+        let (used, ended) = inflate(data, 0, &mut out);
+        if ended != Ended::Whole {
+            return (out, ended);
+        }
+        // The check sum and the length are not checked: some readers do not either.
+        rest = data.get(used + 8..).unwrap_or_default();
+    }
+    (out, if count == 0 { Ended::Broken } else { Ended::Whole })
+}
+
+/// Inflates what a Content-Encoding of `deflate` means: zlib, or without its head to some.
+pub(super) fn deflate(input: &[u8]) -> (Vec<u8>, Ended) {
+    let mut out = Vec::new();
+    let (_, ended) = inflate(input, inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER, &mut out);
+    if ended != Ended::Broken || !out.is_empty() {
+        return (out, ended);
+    }
+    let (_, ended) = inflate(input, 0, &mut out);
+    (out, ended)
+}
+
+/// Appends the inflated data and returns how many bytes of the input it took.
+fn inflate(input: &[u8], flags: u32, out: &mut Vec<u8>) -> (usize, Ended) {
+    let flags = flags
+        | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
+        | inflate_flags::TINFL_FLAG_IGNORE_ADLER32
+        | inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
+    let mut state = Box::<DecompressorOxide>::default();
+    let start = out.len();
+    let (mut used, mut written) = (0, start);
+    loop {
+        if written == out.len() {
+            if written >= INFLATED_BYTES_MAX {
+                return (used, Ended::TooMuch);
+            }
+            let more = (written - start).max(INFLATED_BYTES_START);
+            out.resize((written + more).min(INFLATED_BYTES_MAX), 0);
+        }
+        // Distances reach back into this member only.
+        let (status, taken, made) =
+            decompress(&mut state, &input[used..], &mut out[start..], written - start, flags);
+        used += taken;
+        written += made;
+        match status {
+            TINFLStatus::HasMoreOutput if written == out.len() => {}
+            TINFLStatus::Done | TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+                out.truncate(written);
+                return (used, Ended::Whole);
+            }
+            _ => {
+                out.truncate(written);
+                return (used, Ended::Broken);
+            }
+        }
+    }
+}
+
+/// What follows the head of a gzip member.
+fn behind_gzip_head(input: &[u8]) -> Option<&[u8]> {
+    const FIXED_BYTES: usize = 10;
+    if !is_gzip(input) {
+        return None;
+    }
+    let flags = *input.get(3)?;
+    let mut rest = input.get(FIXED_BYTES..)?;
+    if flags & 4 != 0 {
+        let length = usize::from(u16::from_le_bytes([*rest.first()?, *rest.get(1)?]));
+        rest = rest.get(2 + length..)?;
+    }
+    // A file name and a comment, each up to a NUL byte.
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            rest = &rest[memchr::memchr(0, rest)? + 1..];
+        }
+    }
+    if flags & 2 != 0 { rest.get(2..) } else { Some(rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
+
+    fn member(head: &[u8], text: &[u8]) -> Vec<u8> {
+        [&[0x1f, 0x8b, 8], head, &compress_to_vec(text, 6), &[0; 8]].concat()
+    }
+
+    #[test]
+    fn all_members_of_gzip_are_inflated() {
+        let plain = member(&[0; 7], b"one ");
+        let named = member(&[0b11110, 0, 0, 0, 0, 0, 0, 2, 0, b'x', b'y', b'n', 0, b'c', 0, 1, 2], b"two");
+        assert_eq!(gzip(&[plain.clone(), named].concat()), (b"one two".to_vec(), Ended::Whole));
+        let (cut, ended) = gzip(&member(&[0; 7], &b"ab".repeat(100_000))[..60]);
+        assert!(ended == Ended::Whole && cut.starts_with(b"abab"));
+        assert_eq!(gzip(&plain[..5]), (vec![], Ended::Broken));
+        assert_eq!(gzip(&[&plain[..10], &[0xff; 20]].concat()).1, Ended::Broken);
+    }
+
+    #[test]
+    fn deflate_has_two_meanings() {
+        let text = b"a text, a text, a text".repeat(2000);
+        assert_eq!(deflate(&compress_to_vec(&text, 6)), (text.clone(), Ended::Whole));
+        assert_eq!(deflate(&compress_to_vec_zlib(&text, 6)), (text.clone(), Ended::Whole));
+    }
+
+    #[test]
+    fn a_bomb_is_cut() {
+        let bomb = member(&[0; 7], &vec![0; 3 << 20]);
+        let (out, ended) = gzip(&bomb);
+        assert_eq!((out.len(), ended), (INFLATED_BYTES_MAX, Ended::TooMuch));
+        assert_eq!(gzip(&member(&[0; 7], b"").repeat(MEMBERS_MAX + 1)).1, Ended::TooMuch);
+        let small = member(&[0; 7], &vec![0; 700 << 10]);
+        assert_eq!(gzip(&small.repeat(4)).1, Ended::TooMuch);
+    }
+}
