@@ -59,7 +59,7 @@ pub enum OverLimit {
     DecodedBytes,
     /// More nominations than [`Limits::confirmations`] or [`Limits::confirmed_bytes`] allow.
     Confirmations,
-    /// A Content-Encoding that is not known here or does not fit the body.
+    /// A Content-Encoding that is not known here or does not fit the body, or a character set that is not read.
     Encoding,
     /// The matcher could not get its working memory.
     Memory,

@@ -73,6 +73,11 @@ pub(super) fn add(request: &RequestView<'_>, expander: &mut Expander, arena: &mu
     }
     let node = arena.node(ROOT, Step::Part("body"));
     let claims = Claims::of(content_types(request.headers));
+    let declaration =
+        request.body.strip_prefix(b"<?xml").and_then(|rest| rest.split(|byte| *byte == b'>').next());
+    if content_types(request.headers).chain(declaration).any(charset::names_unread) {
+        arena.hit_limit(OverLimit::Encoding);
+    }
     add_in_charsets(request.body, request, claims, node, expander, arena);
     inflated(request, claims, node, expander, arena);
 }

@@ -43,6 +43,15 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<Charset> {
     }
 }
 
+/// Whether a type or an XML declaration names a character set in which ASCII characters can have other bytes, and which
+/// is not read here.
+pub(super) fn names_unread(text: &[u8]) -> bool {
+    const UNREAD: [&[u8]; 7] = [b"utf-7", b"ibm", b"ebcdic", b"cp037", b"cp500", b"cp875", b"cp1026"];
+    let named = memchr::memchr(b'=', text).map_or(&b""[..], |equals| &text[equals..]);
+    let is_named = |word: &&[u8]| named.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+    UNREAD.iter().any(is_named)
+}
+
 impl Charset {
     /// What a point's name shows.
     pub(super) const fn name(self) -> &'static str {
@@ -116,5 +125,17 @@ mod tests {
         assert_eq!(guesses(b"ab", true, false), [Utf16Big, Utf16Little]);
         assert_eq!(guesses(b"ab", false, true), [Utf32Big, Utf32Little]);
         assert!(guesses(b"ab", false, false).is_empty());
+    }
+
+    #[test]
+    fn character_sets_that_are_not_read_are_known() {
+        for text in
+            ["text/xml; charset=UTF-7", "a/b;charset=\"ibm037\"", "<?xml version='1.0' encoding='cp037'"]
+        {
+            assert!(names_unread(text.as_bytes()), "{text}");
+        }
+        for text in ["text/xml; charset=utf-8", "application/vnd.ibm.modcap", "utf-7"] {
+            assert!(!names_unread(text.as_bytes()), "{text}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod transfer;
 use crate::arena::{Arena, NodeId, Step};
 use crate::decode::percent::{self, Plus};
 use crate::place::Place;
+use crate::points::charset;
 use boundary::Boundaries;
 use memchr::memmem::Finder;
 use parameters::Parameters;
@@ -153,6 +154,11 @@ fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
     let place = if is_file(head) { Place::File } else { Place::Body };
     let transfer = add_head(head, node, arena);
     add_text(content, node, place, arena);
+    if let Some(charset) = charset::sniff(content) {
+        let node = arena.node(node, Step::Decoder(charset.name()));
+        let span = arena.write(|bytes| charset.decode(content, bytes));
+        arena.add(span, node, place, 1);
+    }
     if let Some(transfer) = transfer {
         let node = arena.node(node, Step::Decoder(transfer.name()));
         let span = arena.write(|bytes| transfer.decode(content, bytes));

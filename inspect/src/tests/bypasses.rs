@@ -85,6 +85,7 @@ fn every_content_type_field_is_believed() {
 fn a_form_that_is_also_json_is_read_as_a_form() {
     assert!(is_attack(&[FORM], format!("{{\"a\":\"=&id={ENCODED}\"}}")));
     assert!(is_attack(&["text/plain", FORM], format!("[\"=&id={ENCODED}\"]")));
+    assert!(is_attack(&[&format!("{FORM},x")], format!("a!=1&id={ENCODED}")));
     assert!(is_attack(&[FORM], format!("<a>=&id={ENCODED}")));
 }
 
@@ -213,4 +214,23 @@ fn compressed_bodies_are_read() {
     }
     assert!(!is_attack(&["application/gzip"], gzip(&deflated)), "a file stays a file");
     assert_eq!(outcome("identity", json.as_bytes()), (true, None));
+}
+
+#[test]
+fn character_sets_that_are_not_read_are_reported() {
+    let over_limit = |content_type: &[u8], body: &[u8]| {
+        let headers = [(&b"Content-Type"[..], content_type)];
+        let engine = engine();
+        engine
+            .inspector()
+            .unwrap()
+            .inspect(engine, &RequestView { headers: &headers, body, ..EMPTY })
+            .over_limit
+    };
+    assert_eq!(over_limit(b"text/html; charset=ibm037", b"\x81\x82"), Some(OverLimit::Encoding));
+    assert_eq!(
+        over_limit(b"", b"<?xml version='1.0' encoding='UTF-7'?>+ADw-a/+AD4-"),
+        Some(OverLimit::Encoding)
+    );
+    assert_eq!(over_limit(b"text/xml; charset=utf-8", b"<?xml version='1.0'?><a>ibm</a>"), None);
 }
