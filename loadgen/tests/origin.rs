@@ -295,3 +295,30 @@ fn what_cannot_be_started_is_explained() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn the_origin_fails_when_it_is_asked_to() {
+    let origin = spawn(Options::default()).unwrap();
+    let ask = |rest: &str| exchange(origin.address(), &format!("GET /?{rest} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_eq!(ask("fault=close"), "");
+    let answer = ask("fault=truncate&size=200");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("Content-Length: 200") && body.len() == 100, "{answer}");
+    let answer = ask("fault=truncate&size=200000&chunked=1");
+    assert!(answer.len() > 100_000 && !answer.ends_with("0\r\n\r\n"), "{}", answer.len());
+
+    let mut stream = TcpStream::connect(origin.address()).unwrap();
+    stream.write_all(b"GET /?fault=stall&size=20 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nline 0000 ") {
+        let mut room = [0; 500];
+        let count = stream.read(&mut room).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&room[..count]);
+    }
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    drop(stream);
+    assert_eq!(origin.stop(), 0);
+}

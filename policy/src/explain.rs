@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::hosts::Host;
+use crate::hosts::{self, Host};
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
 use crate::policy::{ModeSource, Policy, RequestFacts, Resolution, Scratch, SetBy};
 use crate::rules::Facts;
-use crate::source::List;
+use crate::source::{List, ServerSource};
 
 /// A value, and who set it: `environment`, `http`, `server NAME`, `location PATH` or `default`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +18,29 @@ pub struct Sourced<T> {
     pub value: T,
     /// Who set it.
     pub from: String,
+}
+
+/// Why a server answers a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "pattern", rename_all = "snake_case")]
+pub enum ServerBy {
+    /// It names the host.
+    Exact(String),
+    /// One of its wildcards covers the host, and no longer one of another server.
+    Wildcard(String),
+    /// No server names the host: it is the default server.
+    Default,
+    /// No server names the host, and none is the default: it is the first.
+    First,
+}
+
+/// What `mode_by_header` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderMatch {
+    /// The header's name, as the map has it.
+    pub header: String,
+    /// The text of the map that occurs in it.
+    pub contains: String,
 }
 
 /// A rule that matches the request.
@@ -56,12 +79,16 @@ pub struct ListMatch {
 pub struct Explanation {
     /// The server's name.
     pub server: String,
+    /// Why that server.
+    pub server_by: ServerBy,
     /// The location's path; none if no location of the server takes the path.
     pub location: Option<String>,
     /// The application.
     pub application: i64,
     /// The local mode.
     pub local_mode: Sourced<Mode>,
+    /// The header that chose the local mode, if one did.
+    pub local_mode_by_header: Option<HeaderMatch>,
     /// The override policy.
     pub mode_allow_override: Sourced<Override>,
     /// Every rule that matches, the one that wins first.
@@ -100,7 +127,12 @@ impl Policy {
             SetBy::Location => format!("location {}", location_path.as_deref().unwrap_or_default()),
             SetBy::Default => "default".to_owned(),
         };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let by_header = location.mapped_by(facts.headers);
         Explanation {
+            server_by: server_by(&self.source.servers[resolution.server.0 as usize], host.name),
+            local_mode_by_header: by_header
+                .map(|(header, contains)| HeaderMatch { header: text(header), contains: text(contains) }),
             application: resolution.application,
             local_mode: Sourced { value: local, from: name(set_by) },
             mode_allow_override: Sourced { value: policy, from: name(policy_set_by) },
@@ -132,6 +164,22 @@ impl Policy {
             expires: entry.expires,
             reason: entry.reason.clone(),
         })
+    }
+}
+
+/// Why `server`, which was found to answer `name`, does.
+fn server_by(server: &ServerSource, name: &[u8]) -> ServerBy {
+    let patterns = || server.hosts.iter().filter_map(|host| Some((host, hosts::pattern(host).ok()?)));
+    if let Some((host, _)) = patterns().find(|(_, pattern)| pattern.as_bytes() == name) {
+        return ServerBy::Exact(host.clone());
+    }
+    // What follows the star begins with the dot that has to be there.
+    let covers = |pattern: &str| pattern.strip_prefix('*').is_some_and(|end| name.ends_with(end.as_bytes()));
+    let covering = patterns().filter(|(_, pattern)| covers(pattern));
+    match covering.max_by_key(|(_, pattern)| pattern.len()) {
+        Some((host, _)) => ServerBy::Wildcard(host.clone()),
+        None if server.default => ServerBy::Default,
+        None => ServerBy::First,
     }
 }
 

@@ -172,6 +172,16 @@ impl HeaderMap {
             .filter_map(|&(_, value)| of_value(value))
             .max()
     }
+
+    /// The first text of the map that gives `mode` and occurs.
+    pub(crate) fn text_of(&self, mode: Mode, headers: &[(&[u8], &[u8])]) -> Option<&[u8]> {
+        let occurs = |text: &memmem::Finder<'_>| {
+            let mut values = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&self.name));
+            values.any(|(_, value)| text.find(value).is_some())
+        };
+        let (text, _) = self.contains.iter().find(|(text, given)| *given == mode && occurs(text))?;
+        Some(text.needle())
+    }
 }
 
 /// A compiled policy: immutable, shared by all workers.
@@ -321,5 +331,11 @@ impl Location {
     /// The local mode that a header chooses, and whose map did.
     pub(crate) fn mapped_mode(&self, headers: &[(&[u8], &[u8])]) -> Option<(Mode, SetBy)> {
         self.maps.iter().find_map(|map| Some((map.mode(headers)?, map.set_by)))
+    }
+
+    /// The name of the header that chooses the local mode, and the text in it that does.
+    pub(crate) fn mapped_by(&self, headers: &[(&[u8], &[u8])]) -> Option<(&[u8], &[u8])> {
+        let (map, mode) = self.maps.iter().find_map(|map| Some((map, map.mode(headers)?)))?;
+        Some((&map.name, map.text_of(mode, headers)?))
     }
 }

@@ -231,9 +231,11 @@ fn an_explanation_names_the_entry_and_serialises_to_the_documented_fields() {
     let json: serde_json::Value = serde_json::to_value(&explained).unwrap();
     let expected = serde_json::json!({
         "server": "s",
+        "server_by": {"kind": "exact", "pattern": "s"},
         "location": "/a",
         "application": -1,
         "local_mode": {"value": "block", "from": "server s"},
+        "local_mode_by_header": null,
         "mode_allow_override": {"value": "on", "from": "default"},
         "rules": [
             {"id": 2, "type": "mode", "mode": "safe_blocking", "wins": true,

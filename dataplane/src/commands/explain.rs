@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -31,7 +33,7 @@ pub(super) struct Arguments {
     /// A header; may be given often.
     #[arg(short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
-    /// The body.
+    /// The body; `@FILE` reads it from a file (`@-` from standard input) and leaves out line ends and NULs.
     #[arg(short = 'd', value_name = "BODY", allow_hyphen_values = true)]
     body: Option<String>,
     /// Print one JSON object.
@@ -74,16 +76,7 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Outcome {
 }
 
 fn single(explainer: &mut Explainer<'_>, arguments: &Arguments) -> Outcome {
-    let described = Described::from_parts(Parts {
-        method: arguments.method.clone(),
-        url: arguments.url.clone(),
-        client: arguments.client,
-        headers: arguments.headers.clone(),
-        body: arguments.body.clone(),
-        body_base64: None,
-        raw_base64: None,
-    });
-    let described = match described {
+    let described = match describe(arguments) {
         Ok(described) => described,
         Err(error) => {
             eprintln!("error: {error}");
@@ -98,6 +91,40 @@ fn single(explainer: &mut Explainer<'_>, arguments: &Arguments) -> Outcome {
         write!(std::io::stdout(), "{explanation}")
     };
     Outcome::Fine
+}
+
+fn describe(arguments: &Arguments) -> Result<Described, String> {
+    let (body, body_base64) = match &arguments.body {
+        Some(text) => match text.strip_prefix('@') {
+            Some(file) => (None, Some(STANDARD.encode(read_body(file)?))),
+            None => (Some(text.clone()), None),
+        },
+        None => (None, None),
+    };
+    Described::from_parts(Parts {
+        method: arguments.method.clone(),
+        url: arguments.url.clone(),
+        client: arguments.client,
+        headers: arguments.headers.clone(),
+        body,
+        body_base64,
+        raw_base64: None,
+    })
+}
+
+/// A body out of a file, as curl's `-d @FILE` sends it: without line ends and NULs.
+fn read_body(file: &str) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    let read = if file == "-" {
+        std::io::stdin().read_to_end(&mut body)
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut body))
+    };
+    read.map_err(|error| {
+        format!("-d @{file}: {error}; name a file with the body, or write the body itself")
+    })?;
+    body.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    Ok(body)
 }
 
 fn batch(explainer: &mut Explainer<'_>, path: &Path) -> Outcome {
@@ -148,17 +175,26 @@ fn explain_lines(
     }
 }
 
+/// The answer to one line; an `id` in the line is repeated in it.
 fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
-    let described = serde_json::from_slice::<Value>(line)
-        .map_err(|error| error.to_string())
-        .and_then(|value| Described::from_json(&value));
-    match described {
+    let mut id = None;
+    let described =
+        serde_json::from_slice::<Value>(line).map_err(|error| error.to_string()).and_then(|mut value| {
+            id = value.as_object_mut().and_then(|parts| parts.remove("id"));
+            Described::from_json(&value)
+        });
+    let mut answer = match described {
         Ok(described) => explainer.explain(&described).to_json(),
         Err(detail) => {
+            let error = json!(format!("this line describes no request: {detail}"));
             let refused = Explanation::Refused { status: 400, code: "bad_description".to_owned(), detail };
             let mut answer = refused.to_json();
-            answer["error"] = json!("this line describes no request");
+            answer["error"] = error;
             answer
         }
+    };
+    if let Some(id) = id {
+        answer["id"] = id;
     }
+    answer
 }

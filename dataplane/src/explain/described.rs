@@ -70,8 +70,39 @@ impl Described {
             (None, None) => None,
         };
         let url = parts.url.ok_or("url is missing (or raw_base64)")?;
+        judge_url(&url)?;
+        if let Some(method) = &parts.method {
+            judge_method(method)?;
+        }
         Ok(Self { bytes: write_request(parts.method, &url, &parts.headers, body), client })
     }
+}
+
+/// Whether a client could send this URL as it is; what to write if not.
+fn judge_url(url: &str) -> Result<(), String> {
+    if url.is_empty() {
+        return Err("the URL is empty; write a path such as \"/\", or http://HOST/PATH".to_owned());
+    }
+    if url.contains(' ') {
+        return Err(format!("the URL {url:?} holds a space; write %20"));
+    }
+    if let Some(control) = url.bytes().find(u8::is_ascii_control) {
+        return Err(format!("the URL {url:?} holds a control character; write %{control:02X}"));
+    }
+    match scheme_of(url) {
+        Some((scheme, _)) if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            Err(format!("the URL has the scheme {scheme:?}; write http://HOST/PATH, or a path alone"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn judge_method(method: &str) -> Result<(), String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if method.is_empty() || !method.bytes().all(is_token) {
+        return Err(format!("{method:?} is no method; write one word such as GET or POST"));
+    }
+    Ok(())
 }
 
 /// Writes the request as a client would.
@@ -102,10 +133,15 @@ fn write_request(
     out
 }
 
+/// The scheme of a URL and what follows its `://`.
+fn scheme_of(url: &str) -> Option<(&str, &str)> {
+    url.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '#']))
+}
+
 /// Authority and target of a URL. The fragment stays with the client, as everywhere.
 fn split_url(url: &str) -> (&str, String) {
-    let rest = match url.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => rest,
+    let rest = match scheme_of(url) {
+        Some((_, rest)) => rest,
         _ if url.starts_with('/') || url == "*" => return ("localhost", without_fragment(url)),
         _ => url,
     };
@@ -164,6 +200,12 @@ mod tests {
             (r#"{"raw_base64":"%"}"#, "raw_base64"),
             (r#"{"url":"/","clint":"::1"}"#, "unknown field `clint`"),
             (r#"{"url":"/","client":"nobody"}"#, "IP address"),
+            (r#"{"url":""}"#, "is empty"),
+            (r#"{"url":"/a b"}"#, "holds a space; write %20"),
+            (r#"{"url":"/a\nb"}"#, "write %0A"),
+            (r#"{"url":"ftp://a/"}"#, "scheme \"ftp\""),
+            (r#"{"url":"/","method":"foo bar"}"#, "\"foo bar\" is no method"),
+            (r#"{"url":"/","method":""}"#, "is no method"),
         ] {
             let error = Described::from_json(&serde_json::from_str(json).unwrap()).unwrap_err();
             assert!(error.contains(expected), "{json}: {error}");

@@ -164,7 +164,7 @@ impl Explanation {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Refused { status, code, detail } => json!({
-                "server": null, "location": null, "application": null, "origin": null,
+                "server": null, "server_by": null, "location": null, "application": null, "origin": null,
                 "local_mode": null, "mode_allow_override": null, "rules": [],
                 "mode": null, "mode_from": null, "list": null, "findings": [],
                 "verdict": "block", "reason": "protocol", "recorded": false,
@@ -194,10 +194,15 @@ impl Decided {
         });
         json!({
             "server": policy.server,
+            "server_by": policy.server_by,
             "location": policy.location,
             "application": policy.application,
             "origin": self.origin,
-            "local_mode": { "value": policy.local_mode.value.as_str(), "from": policy.local_mode.from },
+            "local_mode": {
+                "value": policy.local_mode.value.as_str(),
+                "from": policy.local_mode.from,
+                "by_header": policy.local_mode_by_header,
+            },
             "mode_allow_override": {
                 "value": policy.mode_allow_override.value.as_str(),
                 "from": policy.mode_allow_override.from,

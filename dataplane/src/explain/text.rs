@@ -1,6 +1,8 @@
 //! The explanation as a person reads it.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
+
+use weir_policy::ServerBy;
 
 use super::{Decided, Explanation, mode_from};
 
@@ -19,11 +21,23 @@ impl Display for Explanation {
 impl Display for Decided {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let policy = &self.policy;
-        writeln!(f, "server     {}", policy.server)?;
+        write!(f, "server     {}", policy.server)?;
+        match &policy.server_by {
+            ServerBy::Exact(host) => writeln!(f, ", by host {host}")?,
+            ServerBy::Wildcard(pattern) => writeln!(f, ", by wildcard {pattern}")?,
+            ServerBy::Default => writeln!(f, ", the default: no server names this host")?,
+            ServerBy::First => {
+                writeln!(f, ", the first: no server names this host, and none is the default")?
+            }
+        }
         writeln!(f, "location   {}", policy.location.as_deref().unwrap_or("(none matches)"))?;
         writeln!(f, "path       {}", policy.normalised_path)?;
         writeln!(f, "origin     {}, application {}", self.origin, policy.application)?;
-        writeln!(f, "local mode {}, from {}", policy.local_mode.value.as_str(), policy.local_mode.from)?;
+        write!(f, "local mode {}, from {}", policy.local_mode.value.as_str(), policy.local_mode.from)?;
+        match &policy.local_mode_by_header {
+            Some(by) => writeln!(f, ", mode_by_header: {} contains {:?}", by.header, by.contains)?,
+            None => writeln!(f)?,
+        }
         let policy_of_override = &policy.mode_allow_override;
         writeln!(f, "override   {}, from {}", policy_of_override.value.as_str(), policy_of_override.from)?;
         for rule in &policy.rules {
@@ -65,17 +79,44 @@ impl Decided {
             return writeln!(f, "findings   none");
         }
         for finding in &self.findings {
-            writeln!(
+            write!(
                 f,
-                "finding    {} at {}: signature {} (score {}, confirmed by {}): {}",
+                "finding    {} at {}: signature {} (score {}, confirmed by {}): ",
                 finding.class.as_str(),
                 finding.point,
                 finding.signature,
                 finding.score,
                 finding.confirmed_by,
-                finding.payload.escape_ascii()
             )?;
+            write_bytes(f, &finding.payload)?;
+            writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+/// Bytes from outside, on one line and without anything that a terminal acts on. Quotes stay as they are.
+fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\'' | '"' => out.write_char(character)?,
+                _ => write!(out, "{}", character.escape_debug())?,
+            }
+        }
+        write!(out, "{}", chunk.invalid().escape_ascii())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_readable_and_harmless() {
+        let mut text = String::new();
+        write_bytes(&mut text, b"1' OR \"a\"\\\r\n\x1b[0m\xff\xc3\xbc\xe2\x80\xae").unwrap();
+        assert_eq!(text, "1' OR \"a\"\\\\\\r\\n\\u{1b}[0m\\xff\u{fc}\\u{202e}");
     }
 }

@@ -85,7 +85,7 @@ fn filter(level: &str, default_level: &str) -> Result<EnvFilter, LogError> {
     // The parser below takes a word that is no level for the name of a module, and then nothing is logged.
     for directive in level.split(',') {
         let wanted = directive.rsplit('=').next().unwrap_or_default().trim();
-        if wanted.parse::<LevelFilter>().is_err() {
+        if wanted.is_empty() || wanted.parse::<LevelFilter>().is_err() {
             let reason = format!("{wanted:?} is none");
             return Err(LogError::BadLevel { found: level.to_owned(), reason });
         }

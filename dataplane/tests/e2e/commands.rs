@@ -342,6 +342,25 @@ fn demanding_mtls_without_a_certificate_is_an_error() {
 }
 
 #[test]
+fn the_documented_signature_finds_what_it_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/detection.md")).unwrap();
+    let start = page.find("class = \"rce\"").unwrap();
+    let signature = &page[start..start + page[start..].find("```").unwrap()];
+    let setup = Setup::new(somewhere()).detection("signatures = [\"signatures\"]");
+    std::fs::create_dir(setup.folder.path().join("signatures")).unwrap();
+    setup.write("signatures/shop.toml", signature);
+    let path = setup.write_config();
+    let command = "$ weir explain --config weir.toml '/x?__debug__=eval(1)' | grep finding\n";
+    let after = &page[page.find(command).expect("the page shows the command") + command.len()..];
+    let documented = after.lines().next().unwrap();
+    let done = run("explain", &path, &["/x?__debug__=eval(1)"]);
+    let found: Vec<&str> = done.stdout.lines().filter(|line| line.contains("finding")).collect();
+    assert_eq!(found, [documented]);
+    let clean = run("explain", &path, &["/x?debug=evaluate"]);
+    assert!(clean.stdout.contains("findings   none"), "{}", clean.stdout);
+}
+
+#[test]
 fn a_bad_signature_of_ones_own_stops_check() {
     let setup = Setup::new(somewhere()).detection("signatures = [\"own\"]");
     std::fs::create_dir(setup.folder.path().join("own")).unwrap();

@@ -45,7 +45,8 @@ fn explain_says_where_everything_comes_from() {
         ("location", json!("/main")),
         ("application", json!(3)),
         ("origin", json!("app")),
-        ("local_mode", json!({ "value": "safe_blocking", "from": "location /main" })),
+        ("server_by", json!({ "kind": "exact", "pattern": "site.example" })),
+        ("local_mode", json!({ "value": "safe_blocking", "from": "location /main", "by_header": null })),
         ("mode_allow_override", json!({ "value": "strict", "from": "server site" })),
         ("mode", json!("block")),
         ("mode_from", json!("rule 2")),
@@ -112,6 +113,85 @@ fn explain_takes_what_curl_takes() {
     for word in ["site", "/main", "safe_blocking", "block", "rule 2", "verdict"] {
         assert!(text.stdout.contains(word), "{word}: {}", text.stdout);
     }
+}
+
+#[test]
+fn explain_says_why_this_server_and_which_header_chose_the_mode() {
+    let server =
+        |name: &str, more: &str| format!("[[server]]\nname = \"{name}\"\norigin = \"app\"\n{more}\n");
+    let setup = Setup::new(somewhere()).more(
+        &(server("named", "hosts = [\"a.example\", \"*.Example\", \"*.b.example\"]")
+            + "mode_by_header = { header = \"User-Agent\", contains = { Googlebot = \"off\", bot = \"monitoring\" } }\n"),
+    );
+    let path = setup.write_config();
+    let site = ("site", json!({ "kind": "default" }), "site, the default: no server names this host");
+    for (host, (server, by, text)) in [
+        (
+            "a.example:80",
+            ("named", json!({ "kind": "exact", "pattern": "a.example" }), "named, by host a.example\n"),
+        ),
+        (
+            "x.EXAMPLE",
+            (
+                "named",
+                json!({ "kind": "wildcard", "pattern": "*.Example" }),
+                "named, by wildcard *.Example\n",
+            ),
+        ),
+        ("c.b.example", ("named", json!({ "kind": "wildcard", "pattern": "*.b.example" }), "*.b.example\n")),
+        ("nobody", site),
+    ] {
+        let url = format!("http://{host}/");
+        let answer = run("explain", &path, &["--json", &url]).json_lines().remove(0);
+        assert_eq!((&answer["server"], &answer["server_by"]), (&json!(server), &by), "{host}");
+        assert_eq!(answer["local_mode"]["by_header"], Value::Null);
+        assert!(run("explain", &path, &[&url]).stdout.contains(text), "{host}");
+    }
+    let bot = ["-H", "user-agent: Googlebot/2", "http://a.example/"];
+    let answer = run("explain", &path, &[&["--json"], &bot[..]].concat()).json_lines().remove(0);
+    assert_eq!(
+        answer["local_mode"],
+        json!({ "value": "monitoring", "from": "server named",
+                "by_header": { "header": "User-Agent", "contains": "bot" } })
+    );
+    let text = run("explain", &path, &bot).stdout;
+    let line = "local mode monitoring, from server named, mode_by_header: User-Agent contains \"bot\"\n";
+    assert!(text.contains(line), "{text}");
+    // Without a default server, the first one answers.
+    let text = setup.text().replace("default = true", "");
+    let first = run("explain", &setup.write("first.toml", text), &["/"]).stdout;
+    assert!(first.contains("site, the first: no server names this host, and none is the default"), "{first}");
+}
+
+#[test]
+fn what_no_client_can_send_is_wrong_usage() {
+    let setup = explained();
+    let path = setup.write_config();
+    for (arguments, advice) in [
+        (&["/a b"][..], "write %20"),
+        (&[""], "the URL is empty"),
+        (&["ftp://x/"], "write http://HOST/PATH"),
+        (&["-X", "foo bar", "/"], "write one word such as GET"),
+        (&["-d", "@nowhere", "/"], "-d @nowhere: No such file"),
+    ] {
+        let done = run("explain", &path, arguments);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{done:?}");
+        assert!(done.stderr.contains(advice), "{done:?}");
+    }
+}
+
+#[test]
+fn a_body_is_read_from_a_file_as_curl_does() {
+    let setup = explained();
+    let path = setup.write_config();
+    let file = setup.write("body", "id=1'+UNION+SELECT\n+password+FROM+users--\n");
+    let named = format!("@{}", file.display());
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let from_file = run("explain", &path, &["-H", form, "-d", &named, "/main/a"]);
+    let direct =
+        run("explain", &path, &["-H", form, "-d", "id=1'+UNION+SELECT+password+FROM+users--", "/main/a"]);
+    assert_eq!(from_file.stdout, direct.stdout);
+    assert!(direct.stdout.contains("1' UNION SELECT"), "quotes as they are: {}", direct.stdout);
 }
 
 #[test]
@@ -207,9 +287,13 @@ fn an_empty_line_of_a_batch_is_a_line() {
         "explain",
         &setup.write_config(),
         &["--batch", "-"],
-        b"{\"url\":\"/\"}\n\n{\"url\":\"/\"}\n",
+        b"{\"url\":\"/\",\"id\":7}\n\n{\"url\":\"/ \",\"id\":\"x\"}\n",
     );
     let answers = done.json_lines();
+    assert_eq!((&answers[0]["id"], answers[0].get("error")), (&json!(7), None));
+    assert_eq!((answers[1].get("id"), answers[1]["error"].is_string()), (None, true));
+    assert_eq!(answers[2]["id"], "x");
+    assert!(answers[2]["error"].as_str().unwrap().contains("write %20"), "{}", answers[2]);
     assert_eq!(
         answers.len(),
         3,

@@ -28,7 +28,7 @@ pub(crate) enum ConfirmerKind {
 }
 
 /// The most bytes of a value that a tokenizer reads from where the pattern matched, and before it.
-const TOKENIZED_BYTES: usize = 4096;
+const TOKENIZED_BYTES: usize = 1024;
 
 impl ConfirmerKind {
     /// Whether another match in the same value may be judged differently.

@@ -23,6 +23,18 @@ pub(super) struct Plan {
     pub(super) chunked: bool,
     pub(super) close: bool,
     pub(super) delay: Duration,
+    pub(super) fault: Option<Fault>,
+}
+
+/// How an origin fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It closes the connection in place of an answer.
+    Close,
+    /// It closes the connection behind half of the body.
+    Truncate,
+    /// It sends nothing more behind half of the body, and keeps the connection open.
+    Stall,
 }
 
 /// The bytes of an answer's body, handed out in pieces.
@@ -90,6 +102,7 @@ impl Answers {
             chunked: false,
             close: false,
             delay: options.delay,
+            fault: None,
         };
         let mut answers = Self {
             default_plan,
@@ -204,7 +217,15 @@ impl Plan {
             }
             "chunked" => self.chunked = yes()?,
             "close" => self.close = yes()?,
-            _ => return Err("only size, delay, status, chunked and close can be asked for".to_owned()),
+            "fault" => {
+                self.fault = Some(match value {
+                    "close" => Fault::Close,
+                    "truncate" => Fault::Truncate,
+                    "stall" => Fault::Stall,
+                    _ => return Err(format!("`{value}` is not a fault: close, truncate or stall")),
+                });
+            }
+            _ => return Err("only size, delay, status, chunked, close and fault can be asked for".to_owned()),
         }
         Ok(())
     }
@@ -246,14 +267,16 @@ mod tests {
     #[test]
     fn requests_choose_size_status_delay_and_framing() {
         let answers = answers(&Options::default());
-        let plan =
-            answers.steer("/x?size=1KiB&delay=10ms&status=404&chunked=1&close=1&other=2", &[]).unwrap();
+        let plan = answers
+            .steer("/x?size=1KiB&delay=10ms&status=404&chunked=1&close=1&fault=stall&other=2", &[])
+            .unwrap();
         let expected = Plan {
             status: 404,
             size: Some(1024),
             chunked: true,
             close: true,
             delay: Duration::from_millis(10),
+            fault: Some(Fault::Stall),
         };
         assert_eq!(plan, expected);
         let header = Header { name: "X-Origin-Status", value: b"503" };

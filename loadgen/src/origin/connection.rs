@@ -6,7 +6,7 @@ use std::{io, mem::MaybeUninit, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::{
     Worker,
-    answer::{Content, Plan},
+    answer::{Content, Fault, Plan},
     record::{Echo, LogLine, Record, TlsFacts, now},
 };
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a started head, the next piece of a body and the next piece of an answer may take.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer stalls at most.
+const STALL_LIMIT: Duration = Duration::from_secs(3600);
 /// Answers go out when this much has collected.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// How much of a request's body an echo repeats.
@@ -193,6 +195,10 @@ impl Connection {
             self.flush().await?;
             monoio::time::sleep(request.plan.delay).await;
         }
+        if let Some(fault) = request.plan.fault {
+            self.fail(&request, fault).await?;
+            return Ok(false);
+        }
         let keep_alive = request.keep_alive && !request.plan.close && !self.transport.watch().is_stopping();
         self.answer(&request, keep_alive).await?;
         self.worker.answered.set(self.worker.answered.get() + 1);
@@ -203,6 +209,19 @@ impl Connection {
         self.transport.finish().await;
         self.transport.discard_input(DISCARD_BYTES, DISCARD_TIME).await;
         Ok(false)
+    }
+
+    /// Fails as the request asks for; the connection is over behind that. Closing without a farewell is part of it.
+    async fn fail(&mut self, request: &Request, fault: Fault) -> io::Result<()> {
+        if fault != Fault::Close {
+            self.answer(request, true).await?;
+        }
+        self.flush().await?;
+        if fault == Fault::Stall {
+            // The other side has had enough at some time; what it sends until then is forgotten.
+            self.transport.discard_input(usize::MAX, STALL_LIMIT).await;
+        }
+        Ok(())
     }
 
     /// Reads a request's body to its end; false when it has none and the connection is over.
@@ -278,9 +297,12 @@ impl Connection {
         if request.is_head || http::status_has_no_body(plan.status) {
             return self.flush_if_full().await;
         }
+        let end = if plan.fault.is_some() { content.len() / 2 } else { content.len() };
         let mut offset = 0;
         loop {
             let piece = content.piece(offset);
+            let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            let piece = &piece[..piece.len().min(left)];
             if piece.is_empty() {
                 break;
             }
@@ -292,7 +314,7 @@ impl Connection {
             offset += piece.len() as u64;
             self.flush_if_full().await?;
         }
-        if plan.chunked {
+        if plan.chunked && plan.fault.is_none() {
             http::append_last_chunk(&mut self.out);
         }
         Ok(())
