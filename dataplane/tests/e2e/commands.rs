@@ -28,7 +28,7 @@ fn check_accepts_a_good_config_and_sums_it_up() {
     let before = files_in(setup.folder.path());
     let done = run("check", &path, &[]);
     assert_eq!((done.code, done.errors().len()), (0, 0), "{done:?}");
-    for part in ["public", "app", "edge", "1 rules", "1 list entries", "signatures"] {
+    for part in ["public", "app", "edge", "1 rule,", "1 list entry\n", "signatures"] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }
     run("explain", &path, &["/"]);
@@ -66,6 +66,32 @@ fn every_error_of_a_config_is_named_with_its_place() {
         }
         assert!(done.stderr.contains("nothing was put in force"), "{command}");
     }
+}
+
+#[test]
+fn check_says_what_blocks_and_who_says_so() {
+    let setup = Setup::new(somewhere()).mode("block").server(
+        "mode_by_header = { header = \"User-Agent\", contains = { bot = \"off\" } }\n\
+         [[server.location]]\npath = \"/watch\"\nmatch = \"exact\"\nmode = \"monitoring\"\n\
+         [[server.location]]\npath = \"/b\"\nmode_allow_override = \"off\"",
+    );
+    let path = setup.write_config();
+    let text = run("check", &path, &[]).stdout;
+    for line in [
+        "mode block, from [http]",
+        "1 server with 2 locations",
+        "server site: mode block, from http, unless User-Agent chooses another; override on, from default; origin app",
+        "  location /watch (exact): mode monitoring, from location /watch; override on, from default; origin app",
+        "  location /b: mode block, from http, unless User-Agent chooses another; override off, from location /b; \
+         origin app",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line}: {text}");
+    }
+    let output =
+        weir().args(["check", "--config"]).arg(&path).env("WEIR_MODE", "monitoring").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\nmode monitoring, from WEIR_MODE\n"), "{text}");
+    assert!(text.contains("server site: mode monitoring, from environment, unless"), "{text}");
 }
 
 #[test]
