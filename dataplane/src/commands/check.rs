@@ -6,14 +6,14 @@ use std::path::Path;
 
 use weir_policy::LocationIndex;
 
-use super::{Outcome, print_errors, print_warnings};
+use super::{Outcome, prepare, print_errors, print_warnings};
 use crate::config::{Config, Environment, MatchKind, RuleMode};
-use crate::node::{self, Prepared};
+use crate::node::Prepared;
 use crate::snapshot::{Origin, Snapshot};
 
 /// Checks the config at `path`. Opens no socket and writes nothing outside the cache.
 pub(super) fn run(path: &Path, environment: &Environment) -> Outcome {
-    match node::prepare(path, environment, 1) {
+    match prepare(path, environment) {
         Ok(prepared) => {
             print_warnings(&prepared.warnings);
             print_summary(path, &prepared);

@@ -107,6 +107,25 @@ fn check_refuses_what_run_could_not_open() {
 }
 
 #[test]
+fn errors_of_certificates_come_with_those_of_the_rest() {
+    let setup = Pki::new().mutual(Setup::new(somewhere()));
+    let text = setup.text();
+    let missing = |key: &str, text: &str| -> String {
+        let is_key = |line: &&str| line.starts_with(&format!("{key} ="));
+        let line = text.lines().find(is_key).unwrap_or_else(|| panic!("no {key}: {text}"));
+        text.replace(line, &format!("{key} = \"missing-{key}.pem\""))
+    };
+    let both = missing("ca", &missing("ca_bundle", &text));
+    for text in [both.clone(), both.replace("workers = ", "wrokers = ")] {
+        let errors = run("check", &setup.write("weir.toml", &text), &[]).stderr;
+        for part in ["missing-ca.pem", "missing-ca_bundle.pem"] {
+            assert_eq!(errors.matches(part).count(), 1, "{part}: {errors}");
+        }
+        assert_eq!(errors.contains("wrokers"), text.contains("wrokers"), "{errors}");
+    }
+}
+
+#[test]
 fn errors_of_rules_and_lists_are_named_with_their_place() {
     let setup = Setup::new(somewhere())
         .rules("general_mode = \"blok\"\n[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"block\"\nuri = \"no-slash\"\n\
