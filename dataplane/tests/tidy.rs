@@ -135,7 +135,7 @@ fn make_commands_of_pages_exist() {
 fn the_config_of_the_readme_is_in_order() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("weir.toml"), blocks(&page("README.md"), "toml")[0]).unwrap();
-    assert!(check(folder.path()).contains("1 servers with 1 locations"));
+    assert!(check(folder.path()).contains("1 server with 1 location"));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::hosts::{self, Host};
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
-use crate::policy::{ModeSource, Policy, RequestFacts, Resolution, Scratch, SetBy};
+use crate::policy::{
+    HeaderMap, LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex, SetBy,
+};
 use crate::rules::Facts;
 use crate::source::{List, ServerSource};
 
@@ -108,7 +110,45 @@ pub struct Explanation {
     pub resolution: Resolution,
 }
 
+/// What a server or location decides about modes, before any request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocationModes {
+    /// The local mode, where no header chooses another.
+    pub local_mode: Sourced<Mode>,
+    /// The override policy.
+    pub mode_allow_override: Sourced<Override>,
+    /// Names of the headers that may choose another local mode, those of the closest context first.
+    pub headers: Vec<String>,
+}
+
+/// Who set a value, in words.
+fn name_of(set_by: SetBy, server: &str, location_path: Option<&str>) -> String {
+    match set_by {
+        SetBy::Environment => "environment".to_owned(),
+        SetBy::Http => "http".to_owned(),
+        SetBy::Server => format!("server {server}"),
+        SetBy::Location => format!("location {}", location_path.unwrap_or_default()),
+        SetBy::Default => "default".to_owned(),
+    }
+}
+
 impl Policy {
+    /// The modes of a location, own or inherited. `None` if no location has that number.
+    pub fn location_modes(&self, number: LocationIndex) -> Option<LocationModes> {
+        let location = self.locations.get(number.0 as usize)?;
+        let server = self.server_name(ServerIndex(location.server));
+        let name = |set_by| name_of(set_by, server, self.location_path(number));
+        let header = |map: &HeaderMap| String::from_utf8_lossy(&map.name).into_owned();
+        Some(LocationModes {
+            local_mode: Sourced { value: location.local_mode.0, from: name(location.local_mode.1) },
+            mode_allow_override: Sourced {
+                value: location.allow_override.0,
+                from: name(location.allow_override.1),
+            },
+            headers: location.maps.iter().map(header).collect(),
+        })
+    }
+
     /// Tells how [`Policy::resolve`] comes to its answer. Allocates, and looks at every rule.
     pub fn explain(&self, facts: &RequestFacts<'_>, client: IpAddr, now_unix_seconds: u64) -> Explanation {
         let resolution = self.resolve(&mut Scratch::default(), facts, client, now_unix_seconds);
@@ -120,13 +160,7 @@ impl Policy {
         let path = Path::normalise(facts.path, &mut path);
         let server = self.server_name(resolution.server).to_owned();
         let location_path = self.location_path(resolution.location).map(str::to_owned);
-        let name = |set_by| match set_by {
-            SetBy::Environment => "environment".to_owned(),
-            SetBy::Http => "http".to_owned(),
-            SetBy::Server => format!("server {server}"),
-            SetBy::Location => format!("location {}", location_path.as_deref().unwrap_or_default()),
-            SetBy::Default => "default".to_owned(),
-        };
+        let name = |set_by| name_of(set_by, &server, location_path.as_deref());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let by_header = location.mapped_by(facts.headers);
         Explanation {

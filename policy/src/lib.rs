@@ -24,7 +24,7 @@ mod verdict;
 
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
-pub use explain::{Explanation, HeaderMatch, ListMatch, RuleMatch, ServerBy, Sourced};
+pub use explain::{Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced};
 pub use mode::{Mode, Override, RuleMode, UnknownMode};
 pub use point::{Condition, Point, Test};
 pub use policy::{LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex, Stage};

@@ -1,14 +1,19 @@
 //! `weir check`: validates everything that `run` would load, and says what it would serve.
 
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
-use super::{Outcome, print_errors, print_warnings};
-use crate::config::Environment;
-use crate::node::{self, Prepared};
+use weir_policy::LocationIndex;
+
+use super::{Outcome, prepare, print_errors, print_warnings};
+use crate::config::{Config, Environment, MatchKind, RuleMode};
+use crate::node::Prepared;
+use crate::snapshot::{Origin, Snapshot};
 
 /// Checks the config at `path`. Opens no socket and writes nothing outside the cache.
 pub(super) fn run(path: &Path, environment: &Environment) -> Outcome {
-    match node::prepare(path, environment, 1) {
+    match prepare(path, environment) {
         Ok(prepared) => {
             print_warnings(&prepared.warnings);
             print_summary(path, &prepared);
@@ -22,38 +27,89 @@ pub(super) fn run(path: &Path, environment: &Environment) -> Outcome {
 }
 
 fn print_summary(path: &Path, prepared: &Prepared) {
+    let mut summary = String::new();
+    // Writing to a String can't fail, and a reader that closed the pipe early has seen what it wanted.
+    let _ = summarise(&mut summary, path, prepared);
+    let _ = std::io::stdout().write_all(summary.as_bytes());
+}
+
+fn summarise(out: &mut String, path: &Path, prepared: &Prepared) -> fmt::Result {
     let Prepared { config, snapshot, .. } = prepared;
-    let locations: usize = config.servers.iter().map(|server| server.locations.len()).sum();
-    println!("{}: in order", path.display());
-    println!("digest {}", snapshot.digest);
+    writeln!(out, "{}: in order", path.display())?;
+    writeln!(out, "digest {}", snapshot.digest)?;
     for listener in &config.listeners {
-        println!("listener {} on {}", listener.name, listener.address);
+        writeln!(out, "listener {} on {}", listener.name, listener.address)?;
     }
-    println!("{} servers with {locations} locations", config.servers.len());
+    summarise_modes(out, config, snapshot)?;
     for origin in &snapshot.origins {
-        let addresses: Vec<String> = origin.addresses.iter().map(ToString::to_string).collect();
-        let tls = match &origin.tls {
-            None => "plain TCP".to_owned(),
-            Some(tls) => format!(
-                "TLS as `{}`, {}{}",
-                tls.key.server_name,
-                if tls.settings.verifies_origin { "verified" } else { "NOT verified" },
-                tls.settings
-                    .identity_name
-                    .as_ref()
-                    .map_or_else(String::new, |name| format!(", showing certificate `{name}`")),
-            ),
-        };
-        println!("origin {}: {} ({tls})", origin.name, addresses.join(", "));
+        summarise_origin(out, origin)?;
     }
-    println!(
-        "{} rules, general mode {}",
-        config.rules.rules.len(),
-        match config.rules.general_mode {
-            crate::config::RuleMode::Default => "default",
-            crate::config::RuleMode::Set(mode) => mode.as_str(),
+    let general = match config.rules.general_mode {
+        RuleMode::Default => "default",
+        RuleMode::Set(mode) => mode.as_str(),
+    };
+    writeln!(out, "{}, general mode {general}", counted(config.rules.rules.len(), "rule", "rules"))?;
+    writeln!(out, "{}", counted(config.ip_lists.entries.len(), "list entry", "list entries"))?;
+    writeln!(out, "{}", counted(snapshot.engine.signature_count(), "signature", "signatures"))
+}
+
+/// The mode of http, and that of every server and location, each with who set it.
+fn summarise_modes(out: &mut String, config: &Config, snapshot: &Snapshot) -> fmt::Result {
+    let http = &config.http.context;
+    match http.mode {
+        Some(mode) if http.mode_from_environment => writeln!(out, "mode {}, from WEIR_MODE", mode.as_str())?,
+        Some(mode) => writeln!(out, "mode {}, from [http]", mode.as_str())?,
+        None => writeln!(out, "mode not set in [http]")?,
+    }
+    let locations = config.servers.iter().map(|server| server.locations.len()).sum();
+    let servers = counted(config.servers.len(), "server", "servers");
+    writeln!(out, "{servers} with {}", counted(locations, "location", "locations"))?;
+    for (number, settings) in (0..).zip(&snapshot.locations) {
+        let number = LocationIndex(number);
+        let Some((server, location)) = snapshot.policy.location_position(number) else { continue };
+        let Some(modes) = snapshot.policy.location_modes(number) else { continue };
+        let server = &config.servers[server];
+        match location.map(|index| &server.locations[index]) {
+            None => write!(out, "server {}", server.name)?,
+            Some(location) => write!(
+                out,
+                "  location {}{}",
+                location.path,
+                match location.match_kind {
+                    MatchKind::Prefix => "",
+                    MatchKind::Exact => " (exact)",
+                    MatchKind::PrefixFinal => " (prefix_final)",
+                }
+            )?,
         }
-    );
-    println!("{} list entries", config.ip_lists.entries.len());
-    println!("{} signatures", snapshot.engine.signature_count());
+        let (mode, policy) = (&modes.local_mode, &modes.mode_allow_override);
+        write!(out, ": mode {}, from {}", mode.value.as_str(), mode.from)?;
+        for header in &modes.headers {
+            write!(out, ", unless {header} chooses another")?;
+        }
+        write!(out, "; override {}, from {}", policy.value.as_str(), policy.from)?;
+        writeln!(out, "; origin {}", snapshot.origins[settings.origin as usize].name)?;
+    }
+    Ok(())
+}
+
+fn summarise_origin(out: &mut String, origin: &Origin) -> fmt::Result {
+    let addresses: Vec<String> = origin.addresses.iter().map(ToString::to_string).collect();
+    let tls = match &origin.tls {
+        None => "plain TCP".to_owned(),
+        Some(tls) => format!(
+            "TLS as `{}`, {}{}",
+            tls.key.server_name,
+            if tls.settings.verifies_origin { "verified" } else { "NOT verified" },
+            tls.settings
+                .identity_name
+                .as_ref()
+                .map_or_else(String::new, |name| format!(", showing certificate `{name}`")),
+        ),
+    };
+    writeln!(out, "origin {}: {} ({tls})", origin.name, addresses.join(", "))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

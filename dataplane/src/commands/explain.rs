@@ -10,10 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Outcome, print_errors};
+use super::{Outcome, prepare, print_errors};
 use crate::config::Environment;
 use crate::explain::{Described, Explainer, Explanation, Parts};
-use crate::node;
 
 /// Longest line of a batch.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -55,7 +54,7 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 
 /// Explains one request or a batch of them.
 pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Outcome {
-    let prepared = match node::prepare(&arguments.config, environment, 1) {
+    let prepared = match prepare(&arguments.config, environment) {
         Ok(prepared) => prepared,
         Err(errors) => {
             print_errors(&errors);

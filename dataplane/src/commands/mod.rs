@@ -5,12 +5,15 @@ mod demo;
 mod explain;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{ConfigError, ConfigWarning, Environment};
+use crate::config::{self, ConfigError, ConfigWarning, Environment};
+use crate::node::{self, Prepared};
+use crate::snapshot;
 use crate::telemetry::log::{self, LogFormat};
 
 /// A web application firewall and mTLS reverse proxy.
@@ -82,6 +85,18 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
     }
     .into()
+}
+
+/// Reads and compiles the config at `path`. Where it can't be read, its certificates are judged all the same.
+fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
+    node::prepare(path, environment, 1).map_err(|mut errors| {
+        if let Some(parts) = config::load_parts(path, environment) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now_unix = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            errors.extend(snapshot::certificate_errors(&parts, now_unix));
+        }
+        errors
+    })
 }
 
 fn print_errors(errors: &[ConfigError]) {

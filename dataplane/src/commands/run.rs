@@ -4,14 +4,14 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Outcome, print_errors};
+use super::{Outcome, prepare, print_errors};
 use crate::config::{Config, Environment};
 use crate::control::{AdminLimits, AdminSocket, Control, Token};
 use crate::node::{self, Node};
 
 /// Serves the config at `path` until a signal asks to stop.
 pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
-    let prepared = match node::prepare(path, &environment, 1) {
+    let prepared = match prepare(path, &environment) {
         Ok(prepared) => prepared,
         Err(errors) => {
             print_errors(&errors);

@@ -81,6 +81,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Config
     Ok(Loaded { config, warnings, digest })
 }
 
+/// What could be read of a config that has errors, for checks of the rest; `None` if it has none, or if nothing
+/// could be read. Wherever there was an error it holds a default.
+#[must_use]
+pub fn load_parts(path: &Path, environment: &Environment) -> Option<Config> {
+    let problems = Problems::default();
+    let config = read_main_file(path, environment, &problems, &mut Sha256::new());
+    problems.finish(path).is_err().then_some(config)?
+}
+
 fn read_main_file(
     path: &Path,
     environment: &Environment,

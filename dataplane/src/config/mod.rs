@@ -30,7 +30,7 @@ mod tests;
 mod units;
 
 pub use error::{ConfigError, ConfigWarning, Where};
-pub use load::{Environment, Loaded, load};
+pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AdminConfig, Balance, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig,
     DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind,

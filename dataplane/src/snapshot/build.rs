@@ -14,7 +14,10 @@ use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
     TlsKey,
 };
-use crate::config::{Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits, Where};
+use crate::config::{
+    ClientCertificateConfig, Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits,
+    Where,
+};
 use crate::http::HeadLimits;
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust};
 
@@ -89,6 +92,27 @@ pub fn build(
     Ok(Built { snapshot, warnings })
 }
 
+/// What is wrong with the certificates and trust bundles of a config that has other errors, so that all are
+/// told at once. What that config doesn't say is left out: its absence is one of those errors.
+pub fn certificate_errors(config: &Config, now_unix: i64) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    let is_whole = |certificate: &&ClientCertificateConfig| {
+        let paths = [&certificate.certificate, &certificate.private_key, &certificate.ca_bundle];
+        paths.iter().all(|path| !path.as_os_str().is_empty())
+    };
+    let mut parts = config.clone();
+    parts.client_certificates = config.client_certificates.iter().filter(is_whole).cloned().collect();
+    load_identities(&parts, now_unix, &mut errors, &mut Vec::new());
+    for origin in &mut parts.origins {
+        let Some(tls) = &mut origin.tls else { continue };
+        tls.client_certificate = None;
+        if !tls.server_name.is_empty() {
+            build_origin(origin, &[], &mut errors);
+        }
+    }
+    errors
+}
+
 fn load_identities(
     config: &Config,
     now_unix: i64,
@@ -138,15 +162,14 @@ fn build_origin(
         None => None,
         Some(tls) => {
             let identity = tls.client_certificate.and_then(|index| identities.get(index)?.as_ref());
-            if tls.client_certificate.is_some() && identity.is_none() {
-                return None; // reported with the certificate
-            }
             let trust = match &tls.trust {
                 OriginTrust::SystemRoots => Trust::SystemRoots,
                 OriginTrust::Bundle(path) => Trust::Bundle(path.clone()),
                 OriginTrust::Unverified => Trust::Insecure,
             };
             match OriginTls::build(&tls.server_name, &trust, identity) {
+                // The certificate's errors are reported already; what is wrong with the trust is told with them.
+                Ok(_) if tls.client_certificate.is_some() && identity.is_none() => return None,
                 Ok(settings) => Some(OriginTlsSettings {
                     settings,
                     key: TlsKey {

@@ -16,7 +16,7 @@ use crate::config::{Balance, OverLimit};
 use crate::http::HeadLimits;
 use crate::tls::OriginTls;
 
-pub use build::{Built, build};
+pub use build::{Built, build, certificate_errors};
 
 /// A compiled generation.
 pub struct Snapshot {

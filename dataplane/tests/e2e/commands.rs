@@ -28,7 +28,7 @@ fn check_accepts_a_good_config_and_sums_it_up() {
     let before = files_in(setup.folder.path());
     let done = run("check", &path, &[]);
     assert_eq!((done.code, done.errors().len()), (0, 0), "{done:?}");
-    for part in ["public", "app", "edge", "1 rules", "1 list entries", "signatures"] {
+    for part in ["public", "app", "edge", "1 rule,", "1 list entry\n", "signatures"] {
         assert!(done.stdout.contains(part), "{part}: {}", done.stdout);
     }
     run("explain", &path, &["/"]);
@@ -69,6 +69,32 @@ fn every_error_of_a_config_is_named_with_its_place() {
 }
 
 #[test]
+fn check_says_what_blocks_and_who_says_so() {
+    let setup = Setup::new(somewhere()).mode("block").server(
+        "mode_by_header = { header = \"User-Agent\", contains = { bot = \"off\" } }\n\
+         [[server.location]]\npath = \"/watch\"\nmatch = \"exact\"\nmode = \"monitoring\"\n\
+         [[server.location]]\npath = \"/b\"\nmode_allow_override = \"off\"",
+    );
+    let path = setup.write_config();
+    let text = run("check", &path, &[]).stdout;
+    for line in [
+        "mode block, from [http]",
+        "1 server with 2 locations",
+        "server site: mode block, from http, unless User-Agent chooses another; override on, from default; origin app",
+        "  location /watch (exact): mode monitoring, from location /watch; override on, from default; origin app",
+        "  location /b: mode block, from http, unless User-Agent chooses another; override off, from location /b; \
+         origin app",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line}: {text}");
+    }
+    let output =
+        weir().args(["check", "--config"]).arg(&path).env("WEIR_MODE", "monitoring").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\nmode monitoring, from WEIR_MODE\n"), "{text}");
+    assert!(text.contains("server site: mode monitoring, from environment, unless"), "{text}");
+}
+
+#[test]
 fn check_refuses_what_run_could_not_open() {
     let setup = Setup::new(somewhere());
     let text = setup.text().replace("file = \"events.jsonl\"", "file = \"nowhere/events.jsonl\"");
@@ -77,6 +103,25 @@ fn check_refuses_what_run_could_not_open() {
         let done = run(command, &path, if command == "explain" { &["/"] } else { &[] });
         assert_eq!(done.code, code, "{done:?}");
         assert!(done.stderr.contains("events.file: events can't be appended to"), "{done:?}");
+    }
+}
+
+#[test]
+fn errors_of_certificates_come_with_those_of_the_rest() {
+    let setup = Pki::new().mutual(Setup::new(somewhere()));
+    let text = setup.text();
+    let missing = |key: &str, text: &str| -> String {
+        let is_key = |line: &&str| line.starts_with(&format!("{key} ="));
+        let line = text.lines().find(is_key).unwrap_or_else(|| panic!("no {key}: {text}"));
+        text.replace(line, &format!("{key} = \"missing-{key}.pem\""))
+    };
+    let both = missing("ca", &missing("ca_bundle", &text));
+    for text in [both.clone(), both.replace("workers = ", "wrokers = ")] {
+        let errors = run("check", &setup.write("weir.toml", &text), &[]).stderr;
+        for part in ["missing-ca.pem", "missing-ca_bundle.pem"] {
+            assert_eq!(errors.matches(part).count(), 1, "{part}: {errors}");
+        }
+        assert_eq!(errors.contains("wrokers"), text.contains("wrokers"), "{errors}");
     }
 }
 
