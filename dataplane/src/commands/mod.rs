@@ -81,7 +81,10 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(file) => run::run(&file.config, Environment::of_process()),
         Command::Check(file) => check::run(&file.config, &Environment::of_process()),
-        Command::Explain(arguments) => explain::run(&arguments, &Environment::of_process()),
+        Command::Explain(arguments) => {
+            let environment = Environment { only_asked: true, ..Environment::of_process() };
+            explain::run(&arguments, &environment)
+        }
         Command::Demo(arguments) => demo::run(&arguments),
     }
     .into()

@@ -34,6 +34,9 @@ pub struct Environment {
     pub cache_home: Option<PathBuf>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// The config is only asked, not served: whether this user may write the event file and read the admin token
+    /// doesn't matter then.
+    pub only_asked: bool,
 }
 
 impl Environment {
@@ -41,7 +44,12 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        Self { mode: std::env::var_os(MODE_VARIABLE), cache_home: path("XDG_CACHE_HOME"), home: path("HOME") }
+        Self {
+            mode: std::env::var_os(MODE_VARIABLE),
+            cache_home: path("XDG_CACHE_HOME"),
+            home: path("HOME"),
+            only_asked: false,
+        }
     }
 
     /// The user's cache folder for this program; only absolute paths count, as the XDG specification has it.
@@ -96,6 +104,7 @@ fn read_main_file(
     problems: &Problems,
     digest: &mut Sha256,
 ) -> Option<Config> {
+    let serve = !environment.only_asked;
     let mode = read_mode_variable(environment, problems);
     digest.update([mode.map_or(u8::MAX, |mode| mode as u8)]);
     let source = Source::read(path, None, problems)?;
@@ -123,8 +132,8 @@ fn read_main_file(
         detection: read_detection(&root.table("detection", &DETECTION), environment),
         rules: read_rules(&root, problems, digest),
         ip_lists: read_ip_lists(&root, problems, digest),
-        events: read_events(&root.table("events", &EVENTS)),
-        admin: root.table_if_present("admin", &ADMIN).map(|table| read_admin(&table, &listeners)),
+        events: read_events(&root.table("events", &EVENTS), serve),
+        admin: root.table_if_present("admin", &ADMIN).map(|table| read_admin(&table, &listeners, serve)),
         listeners,
         http,
     })

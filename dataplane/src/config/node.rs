@@ -128,10 +128,10 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
     }
 }
 
-/// Reads `[events]`.
-pub(super) fn read_events(table: &TableReader<'_>) -> EventsConfig {
+/// Reads `[events]`. If the node is to `serve`, the file must be one that it can write to.
+pub(super) fn read_events(table: &TableReader<'_>, serve: bool) -> EventsConfig {
     let file = table.path("file");
-    if let Some(file) = &file
+    if let Some(file) = file.as_ref().filter(|_| serve)
         && let Err(reason) = judge_appendable(file)
     {
         let message = format!("events can't be appended to {}: {reason}", file.display());
@@ -160,11 +160,12 @@ fn judge_appendable(file: &Path) -> Result<(), String> {
         .map_err(|error| format!("it doesn't exist, and folder {}: {error}", folder.display()))
 }
 
-/// Reads `[admin]`. `listeners` are those that its address must not meet.
-pub(super) fn read_admin(table: &TableReader<'_>, listeners: &[ListenerConfig]) -> AdminConfig {
+/// Reads `[admin]`. `listeners` are those that its address must not meet. If the node is to `serve`, the token
+/// must be there.
+pub(super) fn read_admin(table: &TableReader<'_>, listeners: &[ListenerConfig], serve: bool) -> AdminConfig {
     let address = table.address("address");
     let token_file = table.path("token_file");
-    if let Some(file) = &token_file
+    if let Some(file) = token_file.as_ref().filter(|_| serve)
         && let Err(reason) = Token::read(file)
     {
         let advice = "write the token into that file, or name one that this user may read";

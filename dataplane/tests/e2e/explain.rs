@@ -32,6 +32,15 @@ fn explained() -> Setup {
 }
 
 #[test]
+fn whoever_may_not_write_events_may_ask_all_the_same() {
+    let setup = explained();
+    let text = setup.text().replace("events.jsonl", "no/such/folder/events.jsonl");
+    let path = setup.write("weir.toml", text);
+    assert_eq!(run("check", &path, &[]).code, 1);
+    assert_eq!(run("explain", &path, &["http://site.example/"]).code, 0);
+}
+
+#[test]
 fn explain_says_where_everything_comes_from() {
     let setup = explained();
     let path = setup.write_config();

@@ -155,6 +155,7 @@ fn the_cache_is_per_user_unless_the_file_names_one() {
         mode: None,
         cache_home: cache.map(Into::into),
         home: home.map(Into::into),
+        only_asked: false,
     };
     let folder = Folder::new(MINIMAL);
     for (cache, home, expected) in [
