@@ -93,12 +93,12 @@ fn lists(count: usize) -> Vec<ListEntry> {
     (0..count).map(entry).collect()
 }
 
-fn policy(rule_count: usize) -> Policy {
+fn policy(rule_count: usize, list_entries: usize) -> Policy {
     let source = PolicySource {
         servers: servers(),
         general_mode: RuleMode::Set(Mode::Monitoring),
         rules: rules(rule_count),
-        lists: lists(100_000),
+        lists: lists(list_entries),
         ..PolicySource::default()
     };
     compile(&source).unwrap().policy
@@ -144,13 +144,14 @@ const HEADERS: [(&[u8], &[u8]); 6] = [
 fn resolve(criterion: &mut Criterion) {
     let requests = requests();
     let mut group = criterion.benchmark_group("policy");
-    for rule_count in [10, 10_000, 100_000] {
-        let policy = policy(rule_count);
+    // Without lists: what the mode alone costs (host, location, rules).
+    for (rule_count, list_entries) in [(10_000, 0), (10, 100_000), (10_000, 100_000), (100_000, 100_000)] {
+        let policy = policy(rule_count, list_entries);
         for request_count in REQUESTS {
             let requests = &requests[..request_count];
             let mut scratch = Scratch::default();
             let mut next = 0;
-            let name = format!("resolve/{rule_count}_rules/{request_count}_requests");
+            let name = format!("resolve/{rule_count}_rules/{list_entries}_entries/{request_count}_requests");
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
                     let request = &requests[next % request_count];

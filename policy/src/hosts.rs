@@ -1,15 +1,14 @@
 //! From the Host value to the server: exact names over wildcards, the longest wildcard over shorter ones.
 
-use std::collections::HashMap;
-
 use crate::bytes;
+use crate::names::{NONE, Names};
 
 /// Which server answers which name.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    exact: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    exact: Names,
     /// By what follows `*.`.
-    wildcard: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    wildcard: Names,
     /// The fewest and the most labels that a wildcard's suffix has: others needn't be looked up.
     wildcard_labels: (usize, usize),
     /// Answers all other names.
@@ -26,9 +25,9 @@ impl Hosts {
                 let (fewest, most) = hosts.wildcard_labels;
                 let fewest = if hosts.wildcard.is_empty() { labels } else { fewest.min(labels) };
                 hosts.wildcard_labels = (fewest, most.max(labels));
-                hosts.wildcard.insert(suffix.as_bytes().into(), server);
+                hosts.wildcard.insert(suffix.as_bytes(), server);
             } else {
-                hosts.exact.insert(pattern.into_bytes().into(), server);
+                hosts.exact.insert(pattern.as_bytes(), server);
             }
         }
         hosts
@@ -40,7 +39,8 @@ impl Hosts {
         if name.is_empty() {
             return self.default;
         }
-        if let Some(&server) = self.exact.get(name) {
+        let server = self.exact.get(name);
+        if server != NONE {
             return server;
         }
         if self.wildcard.is_empty() { self.default } else { self.find_wildcard(name) }
@@ -50,8 +50,9 @@ impl Hosts {
         // from the right, so that no more suffixes are looked up than wildcards have labels, however long the name is
         let (fewest, most) = self.wildcard_labels;
         let dots = memchr::memrchr_iter(b'.', name).take(most).skip(fewest - 1);
-        let longest_last = dots.filter_map(|dot| self.wildcard.get(&name[dot + 1..]));
-        longest_last.last().copied().unwrap_or(self.default)
+        let longest_last =
+            dots.map(|dot| self.wildcard.get(&name[dot + 1..])).filter(|&server| server != NONE);
+        longest_last.last().unwrap_or(self.default)
     }
 }
 
