@@ -266,7 +266,7 @@ impl<I: Io> Worker<I> {
         self.upstream_awaits(upstream_id);
     }
 
-    /// Whether so much waits for the origin that the client is not to be read for now.
+    /// Whether so much waits for the origin that the client is not to be read until some of it has gone.
     pub(super) fn origin_is_behind(&self, request: &Request) -> bool {
         let Some(generation) = &request.generation else { return false };
         let in_flight = request

@@ -201,7 +201,7 @@ impl Link {
                 self.server_error = Some(error);
             }
             let mut part = Vec::new();
-            // An error says only that there is no more for now.
+            // An error says only that there is nothing more to read yet.
             let _ = self.server.reader().read_to_end(&mut part);
             self.at_server.extend_from_slice(&part);
         }
