@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use weir_policy::{Finding, Reason, Stage, Verdict};
 
-use super::client::upload_of;
+use super::input::upload_of;
 use super::request::{Answer, Request, Sink, Upload};
 use super::{ClientId, Life, Worker};
 use crate::decision::{self, HeaderList};
 use crate::http::{self, BodyFraming};
 use crate::io::Io;
 use crate::snapshot::attack_class_number;
-use crate::telemetry::{BlockReason, Limit, VerdictLabel};
+use crate::telemetry::{BlockReason, Event, Limit, VerdictLabel};
 
 /// The verdict on what was not looked at.
 const PASS: Verdict = Verdict { block: false, reason: Reason::None, record: false };
@@ -202,39 +202,37 @@ impl<I: Io> Worker<I> {
     /// Inspects what is there of the request, records what was found, and gives the verdict.
     fn inspect(&self, request: &mut Request) -> Verdict {
         request.inspect = false;
-        let Some(generation) = request.generation.clone() else { return PASS };
-        let limit = generation.snapshot.detection.body_limit_bytes;
+        // Taken out while they are added to, because what they are made of lies in the request too.
+        let mut events = std::mem::take(&mut request.events);
+        let verdict = self.inspect_into(request, &mut events);
+        request.events = events;
+        request.verdict = verdict.or(request.verdict);
+        verdict.unwrap_or(PASS)
+    }
+
+    fn inspect_into(&self, request: &Request, events: &mut Vec<Event>) -> Option<Verdict> {
+        let context = request.event_context(self.io.unix_nanos())?;
+        let generation = request.generation.as_ref()?;
+        let settings = &generation.snapshot.detection;
         let started = Instant::now();
         let mut inspector = generation.inspector.borrow_mut();
         let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
-        let body = &request.body[..request.body.len().min(limit)];
+        let body = &request.body[..request.body.len().min(settings.body_limit_bytes)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
-        let time_limit = generation.snapshot.detection.time_limit;
-        let mut time_is_up = || started.elapsed() >= time_limit;
+        let mut time_is_up = || started.elapsed() >= settings.time_limit;
         let report = inspector.inspect_within(&generation.snapshot.engine, &view, &mut time_is_up);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
-        let shortened = decision::shortened(&report, request.body_over_limit, &generation.snapshot.detection);
+        let shortened = decision::shortened(&report, request.body_over_limit, settings);
         let finding = decision::finding(&report, shortened);
         if let Some(shortened) = shortened {
             self.metrics.limit(shortened.counted_as());
         }
-        let Some(resolution) = &request.resolution else { return PASS };
-        let verdict = generation.snapshot.policy.verdict(resolution, finding);
-        request.verdict = Some(verdict);
+        let verdict = generation.snapshot.policy.verdict(context.resolution, finding);
         if verdict.record {
-            let context = decision::EventContext {
-                request_id: &request.id,
-                unix_nanos: self.io.unix_nanos(),
-                client_ip: request.client_ip(),
-                snapshot: &generation.snapshot,
-                resolution,
-                head: &request.head,
-                bytes: &request.head_bytes,
-            };
-            decision::record(&context, &report, shortened, verdict, &mut request.events);
+            decision::record(&context, &report, shortened, verdict, events);
         }
-        verdict
+        Some(verdict)
     }
 
     /// The verdict where nothing was inspected.
@@ -278,17 +276,9 @@ impl<I: Io> Worker<I> {
 
     /// An event for a request that was refused for where it came from.
     fn record_access(&self, request: &mut Request, verdict: Verdict) {
-        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else { return };
-        let context = decision::EventContext {
-            request_id: &request.id,
-            unix_nanos: self.io.unix_nanos(),
-            client_ip: request.client_ip(),
-            snapshot: &generation.snapshot,
-            resolution,
-            head: &request.head,
-            bytes: &request.head_bytes,
-        };
-        request.events.push(decision::access_event(&context, verdict));
+        let Some(context) = request.event_context(self.io.unix_nanos()) else { return };
+        let event = decision::access_event(&context, verdict);
+        request.events.push(event);
     }
 
     /// The request is over: counts it and hands its events on.

@@ -313,16 +313,7 @@ impl<I: Io> Worker<I> {
         let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
             return;
         };
-        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else { return };
-        let context = decision::EventContext {
-            request_id: &request.id,
-            unix_nanos: self.io.unix_nanos(),
-            client_ip: request.client_ip(),
-            snapshot: &generation.snapshot,
-            resolution,
-            head: &request.head,
-            bytes: &request.head_bytes,
-        };
+        let Some(context) = request.event_context(self.io.unix_nanos()) else { return };
         let event = decision::origin_event(&context, failure.code, &failure.detail);
         request.events.push(event);
     }

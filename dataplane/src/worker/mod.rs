@@ -1,7 +1,8 @@
 //! A worker: one ring, its connections, its pools, its timers, and nothing that is shared.
 //!
-//! Where things are: `client` reads requests and answers them, `request` is the life of one request,
-//! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back,
+//! Where things are: `client` is a client's connection, `input` reads from it, `deadlines` watches its time,
+//! `answers` writes what we say ourselves; `request` is the life of one request, `decide` what becomes of it;
+//! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back;
 //! `pool`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
 //! [`Io`], so that the same code runs on io_uring and in the simulator.
 //!
@@ -11,10 +12,13 @@
 //!    └───────────────── output <─────────────────────┴──────── relay <─────────┘
 //! ```
 
+mod answers;
 mod buffers;
 mod client;
+mod deadlines;
 mod decide;
 mod dispatch;
+mod input;
 mod output;
 mod pool;
 mod relay;

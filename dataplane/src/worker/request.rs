@@ -8,6 +8,7 @@ use std::rc::Rc;
 use weir_policy::{Resolution, Verdict};
 
 use super::{Generation, UpstreamId};
+use crate::decision::EventContext;
 use crate::http::{BodyFraming, ChunkedDecoder, RequestHead, ResponseHead};
 use crate::io::Monotonic;
 use crate::snapshot::LocationSettings;
@@ -210,6 +211,19 @@ impl Request {
     pub(crate) fn settings(&self) -> Option<&LocationSettings> {
         let location = self.resolution.as_ref()?.location.0 as usize;
         self.generation.as_ref()?.snapshot.locations.get(location)
+    }
+
+    /// What its events have in common, once the head was read. `unix_nanos` is now.
+    pub(crate) fn event_context(&self, unix_nanos: u64) -> Option<EventContext<'_>> {
+        Some(EventContext {
+            request_id: &self.id,
+            unix_nanos,
+            client_ip: self.client_ip(),
+            snapshot: &self.generation.as_ref()?.snapshot,
+            resolution: self.resolution.as_ref()?,
+            head: &self.head,
+            bytes: &self.head_bytes,
+        })
     }
 
     /// The client's address, once the head was read.

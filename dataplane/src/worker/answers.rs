@@ -1,0 +1,94 @@
+//! Answers of our own to a client: refusals, blocks, origins that can't be reached.
+
+use weir_policy::{Reason, Verdict};
+
+use super::request::{Answer, Upload};
+use super::{ClientId, Life, Worker};
+use crate::http::{self, HeadError};
+use crate::io::Io;
+use crate::telemetry::Limit;
+
+/// The verdict on a request that was refused for its framing, its size or its slowness.
+const REFUSED: Verdict = Verdict { block: true, reason: Reason::Protocol, record: false };
+
+/// What a client hears that takes too long for its head.
+pub(super) const HEAD_TIMEOUT: HeadError = HeadError {
+    status: 408,
+    code: "head_timeout",
+    detail: "the request head did not come in whole within head_timeout",
+};
+
+impl<I: Io> Worker<I> {
+    /// Refuses a bad head: an answer, and the end of the connection.
+    pub(super) fn client_refuse(&mut self, id: ClientId, error: &HeadError) {
+        self.metrics.protocol_error(error.status, error.code);
+        if let Some(limit) = limit_of(error) {
+            self.metrics.limit(limit);
+        }
+        let request_id = self.request_ids.next();
+        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+            request.id = request_id;
+        }
+        self.client_answer_and_close(id, error.status, error.code);
+    }
+
+    /// The body's framing is broken: where nothing was answered yet, the client is told; the origin's
+    /// connection is reset, so that what it got never looks whole.
+    pub(super) fn client_bad_body(&mut self, id: ClientId, code: &'static str) {
+        self.metrics.protocol_error(400, code);
+        self.client_answer_and_close(id, 400, code);
+    }
+
+    /// Answers and ends the connection. If an answer is on its way already, ends it right there.
+    pub(super) fn client_answer_and_close(&mut self, id: ClientId, status: u16, code: &'static str) {
+        self.upstream_abandon(id);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let started = client.request.as_ref().is_some_and(|request| request.answer != Answer::None);
+        if started {
+            self.client_close(id, true);
+            return;
+        }
+        if let Some(request) = &mut client.request {
+            request.keep_alive = false;
+            request.upload = Upload::Done;
+            if !request.forwarded && request.verdict.is_none() {
+                // It went nowhere, for what it is itself.
+                request.verdict = Some(REFUSED);
+            }
+        }
+        self.client_write_answer(id, status, code);
+        self.client_finish(id, true);
+    }
+
+    /// Writes an answer of our own to the client's output.
+    pub(super) fn client_write_answer(&mut self, id: ClientId, status: u16, code: &str) {
+        let mut out = self.buffers.take();
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(request) = &mut client.request else { return };
+        request.status = status;
+        request.answer = Answer::Done;
+        request.keep_alive &= self.life == Life::Serving;
+        let answer = http::Answer {
+            status,
+            reason_code: code,
+            request_id: &request.id,
+            accept: request.accept(),
+            keep_alive: request.keep_alive,
+            head_only: request.wants_head_only(),
+        };
+        http::write_answer(&answer, &mut out);
+        request.answer_bytes = out.len() as u64;
+        self.client_push(id, out, None);
+    }
+}
+
+/// The limit that a head was refused for, if it was one.
+fn limit_of(error: &HeadError) -> Option<Limit> {
+    match error.code {
+        "head_too_large" | "header_too_large" => Some(Limit::HeadBytes),
+        "target_too_long" => Some(Limit::TargetBytes),
+        "too_many_headers" => Some(Limit::HeaderCount),
+        "head_timeout" => Some(Limit::HeadTimeout),
+        _ => None,
+    }
+}

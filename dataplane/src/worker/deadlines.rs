@@ -1,0 +1,121 @@
+//! What clients may take their time for, and what happens when the time is over.
+
+use super::answers::HEAD_TIMEOUT;
+use super::client::Phase;
+use super::request::{Answer, Sink};
+use super::{ClientId, TimerKey, Worker, until};
+use crate::io::Io;
+use crate::telemetry::Limit;
+
+impl<I: Io> Worker<I> {
+    pub(super) fn client_set_deadline(&mut self, id: ClientId, span: std::time::Duration) {
+        let at = until(self.io.now(), span);
+        if let Some(client) = self.clients.get_mut(id) {
+            self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
+        }
+    }
+
+    /// Something of the body came in: the time-out for the next part starts anew.
+    pub(super) fn client_body_progress(&mut self, id: ClientId) {
+        let now = self.io.now();
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(request) = &client.request else { return };
+        if request.queued {
+            return; // its place in the queue has a time-out of its own, and that runs
+        }
+        if request.is_discarding() {
+            return; // nobody wants the rest: it has lingering_timeout in all, however it comes
+        }
+        let Some(settings) = request.settings().filter(|_| request.is_uploading()) else {
+            self.client_refresh_send_deadline(id);
+            return;
+        };
+        let elapsed = now.since(request.started);
+        let at = until(now, settings.body_timeout);
+        let too_slow = elapsed > settings.body_rate_grace
+            && settings.body_rate_min_bytes.is_some_and(|rate| {
+                u128::from(request.body_bytes) * 1000 < u128::from(rate) * elapsed.as_millis()
+            });
+        self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
+        // A body that waits for a slow origin isn't the client's fault.
+        if too_slow && !client.paused && request.answer == Answer::None {
+            self.metrics.limit(Limit::BodyRate);
+            self.client_answer_and_close(id, 408, "body_rate_min_bytes");
+        }
+    }
+
+    /// While an answer is on its way, the client must keep taking it.
+    pub(super) fn client_refresh_send_deadline(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let span = client
+            .request
+            .as_ref()
+            .and_then(|request| request.settings())
+            .map_or(self.current.snapshot.http.send_timeout, |settings| settings.send_timeout);
+        if client.request.as_ref().is_some_and(|request| request.is_uploading()) {
+            return; // the body's time-out runs
+        }
+        if client.output.is_empty() {
+            client.deadline.clear();
+        } else {
+            self.client_set_deadline(id, span);
+        }
+    }
+
+    /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.
+    pub(super) fn client_idles(&mut self, id: ClientId) {
+        let http = &self.current.snapshot.http;
+        let Some(client) = self.clients.get(id) else { return };
+        let span = if client.output.is_empty() { http.keep_alive_timeout } else { http.send_timeout };
+        self.client_set_deadline(id, span);
+    }
+
+    pub(super) fn client_timed_out(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        match client.phase {
+            Phase::Idle if !client.output.is_empty() => {
+                self.metrics.limit(Limit::SendTimeout);
+                self.client_close(id, true);
+            }
+            Phase::Idle => {
+                let limit = if client.served == 0 { Limit::HeadTimeout } else { Limit::KeepAliveTimeout };
+                self.metrics.limit(limit);
+                self.client_close(id, false);
+            }
+            Phase::Head => {
+                self.client_refuse(id, &HEAD_TIMEOUT);
+            }
+            Phase::Active => self.client_active_timed_out(id),
+            Phase::Lingering { .. } => {
+                self.metrics.limit(Limit::LingeringTimeout);
+                self.client_close(id, false);
+            }
+            Phase::Flushing { .. } => {
+                self.metrics.limit(Limit::SendTimeout);
+                self.client_close(id, true);
+            }
+        }
+    }
+
+    fn client_active_timed_out(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let Some(request) = &client.request else { return };
+        if request.queued {
+            self.queue_timed_out(id);
+        } else if !client.output.is_empty() && request.answer != Answer::None {
+            self.metrics.limit(Limit::SendTimeout);
+            self.client_close(id, true);
+        } else if !request.is_uploading() {
+            // The origin's time-outs run.
+        } else if request.is_discarding() {
+            self.metrics.limit(Limit::LingeringTimeout);
+            self.client_close(id, false);
+        } else if request.sink == Sink::Stream && self.origin_is_behind(request) {
+            // It isn't the client that is slow.
+            self.client_body_progress(id);
+        } else {
+            self.metrics.limit(Limit::BodyTimeout);
+            self.client_answer_and_close(id, 408, "body_timeout");
+        }
+    }
+}
