@@ -63,6 +63,8 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     limits: Limits,
     over_limit: Option<OverLimit>,
+    /// Whether values that no attack can hide in are wanted too.
+    keeps_all: bool,
 }
 
 /// The parent of the top-level points.
@@ -76,8 +78,14 @@ const LABEL_STEPS_MAX: usize = 40;
 
 impl Arena {
     pub(crate) fn new(limits: Limits) -> Self {
-        let mut arena =
-            Self { bytes: Vec::new(), values: Vec::new(), nodes: Vec::new(), limits, over_limit: None };
+        let mut arena = Self {
+            bytes: Vec::new(),
+            values: Vec::new(),
+            nodes: Vec::new(),
+            limits,
+            over_limit: None,
+            keeps_all: false,
+        };
         arena.reset(limits);
         arena
     }
@@ -86,6 +94,7 @@ impl Arena {
     pub(crate) fn reset(&mut self, limits: Limits) {
         self.limits = limits;
         self.over_limit = None;
+        self.keeps_all = false;
         self.bytes.clear();
         self.values.clear();
         self.nodes.clear();
@@ -109,6 +118,32 @@ impl Arena {
 
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Asks for values too that no attack can hide in.
+    pub(crate) const fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
+    /// Whether values are wanted that no attack can hide in.
+    pub(crate) const fn keeps_all(&self) -> bool {
+        self.keeps_all
+    }
+
+    /// All points.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..index_u32(self.nodes.len())).map(NodeId)
+    }
+
+    /// The point above a point, and the step from there.
+    pub(crate) fn parent_and_step(&self, node: NodeId) -> (NodeId, Step) {
+        let node = self.nodes[node.0 as usize];
+        (node.parent, node.step)
+    }
+
+    /// Whether a decoder made what is at this point.
+    pub(crate) fn is_decoded(&self, node: NodeId) -> bool {
+        matches!(self.nodes[node.0 as usize].step, Step::Decoder(_))
     }
 
     /// The first limit that was hit.

@@ -142,6 +142,18 @@ impl Engine {
         self.rules.len()
     }
 
+    /// The number of the signature with this id.
+    pub(crate) fn signature_number(&self, id: &str) -> Option<u32> {
+        let position = self.rules.iter().position(|rule| &*rule.id == id)?;
+        u32::try_from(position).ok()
+    }
+
+    /// Whether there is a signature with this id.
+    #[must_use]
+    pub fn has_signature(&self, id: &str) -> bool {
+        self.signature_number(id).is_some()
+    }
+
     /// Bytes of memory that the matcher's database takes.
     #[must_use]
     pub fn database_bytes(&self) -> usize {

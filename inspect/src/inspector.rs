@@ -10,18 +10,13 @@ use crate::arena::Arena;
 use crate::class::AttackClass;
 use crate::confirm::{self, SqliVerdict};
 use crate::decode::Expander;
+use crate::directives::{self, Applied, Detectors, HitKind, Look, Masks, RuleHit, Scope, Selector};
 use crate::engine::{Engine, EngineError, Rule};
 use crate::hyperscan::Scratch;
 use crate::limits::OverLimit;
 use crate::points;
 use crate::report::{Finding, Report};
 use crate::request::RequestView;
-
-/// The most bytes of evidence in a finding.
-const PAYLOAD_BYTES_MAX: usize = 256;
-
-/// How much of a value is shown before and after what the pattern matched, in bytes.
-const PAYLOAD_CONTEXT_BYTES: usize = 48;
 
 /// The most findings of one signature in one request: more of the same say nothing new.
 const FINDINGS_PER_RULE_MAX: u32 = 4;
@@ -42,6 +37,9 @@ pub struct Inspector {
     /// The database of the engine that `rules` belongs to.
     database: u64,
     findings: Vec<Finding>,
+    detectors: Detectors,
+    masks: Masks,
+    hits: Vec<RuleHit>,
     work: Work,
 }
 
@@ -84,6 +82,9 @@ impl Inspector {
             rules: Vec::new(),
             database: engine.database.identity(),
             findings: Vec::new(),
+            detectors: Detectors::default(),
+            masks: Masks::default(),
+            hits: Vec::new(),
             work: Work::default(),
         };
         inspector.fit(engine);
@@ -104,22 +105,78 @@ impl Inspector {
         request: &RequestView<'_>,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> Report<'s> {
+        self.inspect_scope(engine, &Scope::none(request), time_is_up)
+    }
+
+    /// As [`Inspector::inspect_within`], with the directives that hold for this request.
+    pub fn inspect_applying<'s>(
+        &'s mut self,
+        engine: &Engine,
+        request: &RequestView<'_>,
+        applied: Applied<'_>,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Report<'s> {
+        self.inspect_scope(engine, &Scope::new(applied, request), time_is_up)
+    }
+
+    fn inspect_scope<'s>(
+        &'s mut self,
+        engine: &Engine,
+        scope: &Scope<'_>,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Report<'s> {
         if self.database != engine.database.identity() {
             self.fit(engine);
         }
-        self.arena.reset(engine.options.limits);
         self.nominations.clear();
         self.findings.clear();
+        self.hits.clear();
+        self.masks.reset();
         self.work = Work::default();
-        points::decompose(request, &mut self.expander, &mut self.arena);
-        self.expander.expand(&mut self.arena);
+        self.take_apart(engine, scope);
         if time_is_up() {
             self.arena.hit_limit(OverLimit::Time);
         } else {
             self.scan(engine);
         }
-        let attack = !self.nominations.is_empty() && self.confirm_all(engine, request, time_is_up);
-        Report { findings: &self.findings, attack, over_limit: self.arena.over_limit() }
+        if scope.has_detectors() {
+            let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
+            self.detectors.run(&mut look, &mut self.arena, time_is_up);
+        }
+        let detected = self.hits.iter().any(|hit| hit.what == HitKind::Detected);
+        let attack = !self.nominations.is_empty() && self.confirm_all(engine, scope, time_is_up);
+        Report {
+            findings: &self.findings,
+            attack: attack || detected,
+            hits: &self.hits,
+            over_limit: self.arena.over_limit(),
+        }
+    }
+
+    fn take_apart(&mut self, engine: &Engine, scope: &Scope<'_>) {
+        self.arena.reset(engine.options.limits);
+        if scope.needs_all_values() {
+            self.arena.keep_all();
+        }
+        points::decompose(scope, &mut self.expander, &mut self.arena);
+        self.expander.expand(scope, &mut self.arena);
+    }
+
+    /// Writes the first value at a point into `value` and says whether there is one: what a rule counts requests by.
+    /// Nothing is looked for in it.
+    pub fn value_at(
+        &mut self,
+        engine: &Engine,
+        request: &RequestView<'_>,
+        selector: &Selector,
+        value: &mut Vec<u8>,
+    ) -> bool {
+        let scope = Scope::none(request);
+        self.arena.reset(engine.options.limits);
+        self.arena.keep_all();
+        points::decompose(&scope, &mut self.expander, &mut self.arena);
+        self.expander.expand(&scope, &mut self.arena);
+        directives::value_at(selector, &scope, &self.arena, value)
     }
 
     /// Runs only the matcher, over bytes that stand for a request's values, and returns how many matches it reports: what
@@ -184,18 +241,29 @@ impl Inspector {
     fn confirm_all(
         &mut self,
         engine: &Engine,
-        request: &RequestView<'_>,
+        scope: &Scope<'_>,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> bool {
         let mut scores = [0_u32; AttackClass::ALL.len()];
-        let nominations = std::mem::take(&mut self.nominations);
+        let mut nominations = std::mem::take(&mut self.nominations);
+        if scope.has_patches() {
+            // What is patched is looked at first, and all of it: no number of other signs may hide it.
+            nominations.sort_unstable_by_key(|nomination| {
+                (!self.is_patched(engine, scope, *nomination), nomination.value, nomination.rule)
+            });
+        }
         let mut sqli = SqliVerdict::default();
         for nomination in &nominations {
-            if self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX {
+            let often = self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX;
+            if often && !self.is_patched(engine, scope, *nomination) {
                 continue;
             }
             let rule = &engine.rules[nomination.rule as usize];
             let value = self.arena.values()[nomination.value as usize];
+            let dropped_by = scope.drops(nomination.rule, rule, &value, &self.arena);
+            if dropped_by.is_some() && !scope.traces() {
+                continue;
+            }
             self.work.confirmations += 1;
             self.work.confirmed_bytes += value.span.len();
             if self.work.confirmed_bytes > engine.options.limits.confirmed_bytes {
@@ -209,17 +277,36 @@ impl Inspector {
             let state = &mut self.rules[nomination.rule as usize];
             let bytes = self.arena.slice(value.span);
             sqli.turn_to(nomination.value);
-            let Some((start, end)) = look_closer(rule, state, bytes, &mut sqli) else { continue };
+            let counts = |start, end| {
+                scope.drops_in_path(nomination.rule, rule, &value, start..end, &self.arena).is_none()
+            };
+            let Some(found) = look_closer(rule, state, bytes, &mut sqli, &counts) else { continue };
+            let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
+            if let Some(dropped_by) = dropped_by {
+                directives::report_dropped(&mut look, &self.arena, dropped_by, rule, &value);
+                continue;
+            }
+            if scope.has_patches() {
+                directives::report_patched(&mut look, &self.arena, rule, &value, found);
+            }
+            if often {
+                continue;
+            }
             state.confirmed += 1;
             if state.confirmed == 1 {
                 let score = &mut scores[rule.class as usize];
                 *score = score.saturating_add(rule.score);
             }
             if self.findings.len() < engine.options.limits.findings {
+                let point = self.arena.label(value.node, scope.request().headers);
+                let evidence = look.masks.evidence(scope, &self.arena, &value, found);
+                if scope.traces() {
+                    look.note_mask(evidence.masked_by, point.clone());
+                }
                 self.findings.push(Finding {
                     class: rule.class,
-                    point: self.arena.label(value.node, request.headers),
-                    payload: evidence(bytes, start, end).to_vec(),
+                    point,
+                    payload: evidence.payload,
                     signature: Arc::clone(&rule.id),
                     score: rule.score,
                     confirmed_by: rule.confirmer.as_str(),
@@ -234,15 +321,23 @@ impl Inspector {
         self.nominations = nominations;
         scores.iter().any(|score| *score >= engine.options.min_score.max(1))
     }
+
+    /// Whether a sign in this value would be patched.
+    fn is_patched(&self, engine: &Engine, scope: &Scope<'_>, nomination: Nomination) -> bool {
+        let class = engine.rules[nomination.rule as usize].class;
+        let value = self.arena.values()[nomination.value as usize];
+        scope.has_patches() && scope.patches(class, &value, &self.arena).next().is_some()
+    }
 }
 
 /// Finds the pattern's matches inside the one value and has the confirmer look at each, up to a few: the scan may have
-/// matched over the border of a value, and only one of several matches may be the attack.
+/// matched over the border of a value, only one of several matches may be the attack, and not each may count.
 fn look_closer(
     rule: &Rule,
     state: &mut RuleState,
     value: &[u8],
     sqli: &mut SqliVerdict,
+    counts: &dyn Fn(usize, usize) -> bool,
 ) -> Option<(usize, usize)> {
     const MATCHES_MAX: usize = 8;
     let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
@@ -253,19 +348,13 @@ fn look_closer(
             (second, &mut **state.second_cache.get_or_insert_with(|| Box::new(second.create_cache())))
         });
         if confirm::confirm(rule.confirmer, second, value, found.range(), sqli) {
-            return Some((found.start(), found.end()));
-        }
-        if !rule.confirmer.depends_on_match() {
+            if counts(found.start(), found.end()) {
+                return Some((found.start(), found.end()));
+            }
+        } else if !rule.confirmer.depends_on_match() {
             return None;
         }
         from = found.end();
     }
     None
-}
-
-/// What the pattern matched, with context, within the limit.
-fn evidence(value: &[u8], start: usize, end: usize) -> &[u8] {
-    let from = start.saturating_sub(PAYLOAD_CONTEXT_BYTES);
-    let to = end.saturating_add(PAYLOAD_CONTEXT_BYTES).min(value.len()).min(from + PAYLOAD_BYTES_MAX);
-    &value[from..to]
 }

@@ -30,6 +30,7 @@ mod cache;
 mod class;
 mod confirm;
 mod decode;
+mod directives;
 mod engine;
 mod hyperscan;
 mod inspector;
@@ -43,6 +44,10 @@ mod request;
 mod tests;
 
 pub use class::AttackClass;
+pub use directives::{
+    Applied, DirectiveAction, DirectiveError, DirectiveSource, Directives, HitKind, Parser, Part, RuleHit,
+    Selector,
+};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use inspector::Inspector;
 pub use limits::{Limits, OverLimit};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::class::AttackClass;
+use crate::directives::RuleHit;
 use crate::limits::OverLimit;
 
 /// The outcome of one inspection, borrowed from its [`Inspector`](crate::Inspector).
@@ -10,8 +11,11 @@ use crate::limits::OverLimit;
 pub struct Report<'s> {
     /// All confirmed signs, at most [`Limits::findings`](crate::Limits::findings), in the order of their values.
     pub findings: &'s [Finding],
-    /// Whether the scores of one class reach [`EngineOptions::min_score`](crate::EngineOptions::min_score).
+    /// Whether the scores of one class reach [`EngineOptions::min_score`](crate::EngineOptions::min_score), or a detector
+    /// matched that is not experimental.
     pub attack: bool,
+    /// What the request's directives did, at most 64; empty for a request without any.
+    pub hits: &'s [RuleHit],
     /// Which limit cut the inspection short, if one did.
     pub over_limit: Option<OverLimit>,
 }

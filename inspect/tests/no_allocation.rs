@@ -6,7 +6,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use weir_inspect::{Engine, EngineOptions, Pack, RequestView};
+use weir_inspect::{
+    Applied, AttackClass, DirectiveAction, DirectiveSource, Directives, Engine, EngineOptions, Pack, Parser,
+    Part, RequestView, Selector,
+};
 
 struct Counting;
 
@@ -101,4 +104,42 @@ fn clean_requests_do_not_allocate() {
     let attack = RequestView { query: Some(b"q=%3Cscript%3Ealert(1)%3C/script%3E"), ..REQUESTS[0] };
     assert!(inspector.inspect(&engine, &attack).attack);
     assert!(ALLOCATIONS.get() > before);
+}
+
+#[test]
+fn directives_that_find_nothing_do_not_allocate() {
+    let engine = Engine::compile(Pack::embedded(), EngineOptions::default()).unwrap();
+    let detector = DirectiveAction::Detector {
+        expression: "never[0-9]{3}there".to_owned(),
+        class: Some(AttackClass::Rce),
+        experimental: false,
+    };
+    let actions = [
+        DirectiveAction::Patch(Some(AttackClass::Sqli)),
+        detector,
+        DirectiveAction::DropClass(Some(AttackClass::Xss)),
+        DirectiveAction::Binary,
+        DirectiveAction::Parser { parser: Parser::Base64, enabled: false },
+        DirectiveAction::Mask,
+        DirectiveAction::Measure(1 << 20),
+    ];
+    let source = |action| DirectiveSource {
+        name: "rule-1".to_owned(),
+        selector: Selector::new(Part::Body, [Some("json"), None]),
+        action,
+    };
+    let directives = Directives::compile(&actions.map(source), &engine).unwrap();
+    let active = [0, 1, 2, 3, 4, 5, 6];
+    let applied = Applied { directives: &directives, active: &active, unseen_body_bytes: 0, trace: false };
+    let mut inspector = engine.inspector().unwrap();
+    let mut inspect = |request| {
+        let report = inspector.inspect_applying(&engine, request, applied, &mut || false);
+        assert!(report.hits.is_empty() && report.findings.is_empty());
+    };
+    REQUESTS.iter().for_each(&mut inspect);
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        REQUESTS.iter().for_each(&mut inspect);
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }

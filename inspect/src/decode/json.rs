@@ -128,7 +128,7 @@ impl JsonReader {
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
                     let length = input[position..].iter().take_while(|byte| is_word(**byte)).count();
                     let word = &input[position..position + length];
-                    if is_harmless_word(word) {
+                    if is_harmless_word(word) && !arena.keeps_all() {
                         self.skip_value();
                     } else {
                         let node = self.start_value(target, arena);

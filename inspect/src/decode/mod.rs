@@ -10,6 +10,7 @@ mod pieces;
 mod unicode;
 
 use crate::arena::{Arena, Step, Value};
+use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
 use json::{JsonReader, Target};
 use percent::Plus;
@@ -42,13 +43,14 @@ enum Encoding {
 impl Expander {
     /// Adds to the arena what decoders make of its values, until nothing new comes or a limit is hit. One decoder at a
     /// time is applied to a value and the next to what it made, so that work is linear in the input.
-    pub(crate) fn expand(&mut self, arena: &mut Arena) {
+    pub(crate) fn expand(&mut self, scope: &Scope<'_>, arena: &mut Arena) {
         let mut index = 0;
         while let Some(value) = arena.values().get(index).copied() {
             index += 1;
             let bytes = arena.slice(value.span);
-            let json = looks_like_json(bytes);
-            let encoding = encoding(bytes, value.depth);
+            let off = scope.parsers_off(value.node, arena);
+            let json = looks_like_json(bytes) && !off.has(Parser::Json);
+            let encoding = encoding(bytes, value.depth, off);
             if !json && encoding.is_none() {
                 continue;
             }
@@ -132,11 +134,13 @@ fn marks(bytes: &[u8]) -> u8 {
 }
 
 /// What to undo in a value next.
-fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
+fn encoding(bytes: &[u8], depth: u8, off: ParserSet) -> Option<Encoding> {
     let marks = marks(bytes);
     if marks & ESCAPE != 0 {
-        if depth < PERCENT_ROUNDS && has_percent_escape(bytes) {
+        if depth < PERCENT_ROUNDS && !off.has(Parser::Percent) && has_percent_escape(bytes) {
             return Some(Encoding::Percent);
+        } else if off.has(Parser::HtmlJs) {
+            // Neither entities nor escapes are undone.
         } else if entities::are_hidden_in(bytes) {
             return Some(Encoding::Entities);
         } else if escapes::are_in(bytes) {
@@ -145,11 +149,15 @@ fn encoding(bytes: &[u8], depth: u8) -> Option<Encoding> {
     } else if hex::may_be_text(bytes) {
         return Some(Encoding::Hex);
     } else if base64::may_be_text(bytes) {
-        return Some(if pieces::is_token(bytes) { Encoding::Token } else { Encoding::Base64 });
+        if !pieces::is_token(bytes) && !off.has(Parser::Base64) {
+            return Some(Encoding::Base64);
+        } else if pieces::is_token(bytes) && !off.has(Parser::Jwt) {
+            return Some(Encoding::Token);
+        }
     }
     if pieces::is_serialized(bytes) {
         Some(Encoding::Serialized)
-    } else if pieces::is_graphql(bytes) {
+    } else if !off.has(Parser::GraphQl) && pieces::is_graphql(bytes) {
         Some(Encoding::GraphQl)
     } else if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
         Some(Encoding::LookAlikes)

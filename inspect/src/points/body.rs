@@ -6,6 +6,7 @@ use crate::arena::{Arena, NodeId, ROOT, Step};
 use crate::decode::Expander;
 use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
+use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
 use crate::place::Place;
 use crate::points::charset;
@@ -28,6 +29,8 @@ struct Claims {
     utf_32: bool,
     /// A file, which an application keeps as it is.
     file: bool,
+    /// What the body isn't read as, whatever it says.
+    off: ParserSet,
 }
 
 /// Parts of the types that compressed files have.
@@ -67,19 +70,23 @@ const COMPRESSIONS_MAX: usize = 3;
 
 /// Adds the values of the body, if there is one: as it is, and with compression and wide characters undone. Whether a
 /// server undoes them is its own choice.
-pub(super) fn add(request: &RequestView<'_>, expander: &mut Expander, arena: &mut Arena) {
+pub(super) fn add(scope: &Scope<'_>, expander: &mut Expander, arena: &mut Arena) {
+    let request = scope.request();
     if request.body.is_empty() {
         return;
     }
     let node = arena.node(ROOT, Step::Part("body"));
-    let claims = Claims::of(content_types(request.headers));
+    let off = scope.parsers_off(node, arena);
+    let claims = Claims { off, ..Claims::of(content_types(request.headers)) };
     let declaration =
         request.body.strip_prefix(b"<?xml").and_then(|rest| rest.split(|byte| *byte == b'>').next());
     if content_types(request.headers).chain(declaration).any(charset::names_unread) {
         arena.hit_limit(OverLimit::Encoding);
     }
     add_in_charsets(request.body, request, claims, node, expander, arena);
-    inflated(request, claims, node, expander, arena);
+    if !off.has(Parser::Gzip) {
+        inflated(request, claims, node, expander, arena);
+    }
 }
 
 /// Undoes the compression that Content-Encoding fields name, the last first (RFC 9110 section 8.4), or that shows.
@@ -160,23 +167,26 @@ fn add_read(
     expander: &mut Expander,
     arena: &mut Arena,
 ) {
-    let found = if claims.multipart || body.starts_with(b"--") {
+    let off = claims.off;
+    let found = if (claims.multipart || body.starts_with(b"--")) && !off.has(Parser::Multipart) {
         multipart::add(body, content_types(request.headers), node, arena)
     } else {
         Found::Nothing
     };
     if found == Found::Parts && claims.multipart {
-        if claims.form {
+        if claims.form && !off.has(Parser::FormUrlencoded) {
             form(body, node, arena);
         }
         return;
     }
-    let is_json = starts_as_json(body);
+    let is_json = starts_as_json(body) && !off.has(Parser::Json);
     let is_whole_json = is_json && json(body, node, expander, arena) == Ending::Complete;
     let is_binary = is_binary(body);
-    let is_xml = looks_like_xml(body) || (claims.xml && !is_json && !is_binary);
+    let is_xml = (looks_like_xml(body) || (claims.xml && !is_json && !is_binary)) && !off.has(Parser::Xml);
     // In whole JSON without `=` a form has no value that is not a string of the document.
-    let is_form = if claims.form {
+    let is_form = if off.has(Parser::FormUrlencoded) {
+        false
+    } else if claims.form {
         !is_whole_json || memchr::memchr(b'=', body).is_some()
     } else {
         !is_json && !is_xml && !is_binary && looks_like_form(body)

@@ -29,6 +29,10 @@ impl Pairs {
                 None => {
                     let span = arena.write(|bytes| percent::decode(piece, self.plus, bytes));
                     arena.add(span, self.node, self.values, 0);
+                    if arena.keeps_all() {
+                        // Some take it for a name without a value.
+                        self.pair(piece, b"", arena);
+                    }
                 }
             }
         }

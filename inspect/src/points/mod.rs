@@ -10,12 +10,13 @@ mod xml;
 use crate::arena::{Arena, ROOT, Step};
 use crate::decode::percent::{self, Plus};
 use crate::decode::{Expander, base64};
+use crate::directives::{Parser, Scope};
 use crate::place::Place;
-use crate::request::RequestView;
 use form::Pairs;
 
 /// Adds all values of the request to the arena.
-pub(crate) fn decompose(request: &RequestView<'_>, expander: &mut Expander, arena: &mut Arena) {
+pub(crate) fn decompose(scope: &Scope<'_>, expander: &mut Expander, arena: &mut Arena) {
+    let request = scope.request();
     path(request.path, arena);
     if let Some(query) = request.query {
         let node = arena.node(ROOT, Step::Part("query"));
@@ -25,9 +26,9 @@ pub(crate) fn decompose(request: &RequestView<'_>, expander: &mut Expander, aren
         if arena.is_full() {
             break;
         }
-        header(u32::try_from(index).unwrap_or(u32::MAX), name, value, arena);
+        header(u32::try_from(index).unwrap_or(u32::MAX), name, value, scope, arena);
     }
-    body::add(request, expander, arena);
+    body::add(scope, expander, arena);
 }
 
 /// The decoded path as a whole, and as values of their own the segments that hold more than plain file-name characters
@@ -40,7 +41,8 @@ fn path(raw: &[u8], arena: &mut Arena) {
         if arena.is_full() {
             return;
         }
-        if !segment.iter().all(|byte| is_plain_path_byte(*byte)) || base64::may_be_text(segment) {
+        let is_plain = segment.iter().all(|byte| is_plain_path_byte(*byte));
+        if !is_plain || base64::may_be_text(segment) || arena.keeps_all() {
             let step = Step::Index(u32::try_from(index).unwrap_or(u32::MAX));
             let node = arena.node(node, step);
             let span = arena.write(|bytes| percent::decode(segment, Plus::Literal, bytes));
@@ -53,11 +55,15 @@ fn is_plain_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }
 
-fn header(index: u32, name: &[u8], value: &[u8], arena: &mut Arena) {
-    if name.eq_ignore_ascii_case(b"cookie") {
+fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut Arena) {
+    let is_cookie = name.eq_ignore_ascii_case(b"cookie");
+    if is_cookie && !scope.may_switch_parsers() {
         return form::cookies(value, arena);
     }
     let node = arena.node(ROOT, Step::Header(index));
+    if is_cookie && !scope.parsers_off(node, arena).has(Parser::Cookie) {
+        return form::cookies(value, arena);
+    }
     if name.eq_ignore_ascii_case(b"referer") || name.eq_ignore_ascii_case(b"origin") {
         return form::url(value, node, arena);
     }

@@ -1,6 +1,7 @@
 //! Tests of the whole way from a request to its report.
 
 mod bypasses;
+mod directives;
 mod hostile;
 mod packs;
 mod requests;

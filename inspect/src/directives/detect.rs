@@ -1,0 +1,401 @@
+//! Detectors, patches for the presence of a point, and measures: looked for in the values once all are known.
+
+use std::mem::discriminant;
+use std::ops::ControlFlow;
+
+use crate::arena::{Arena, NodeId, Value};
+use crate::decode::percent::{self, Plus};
+use crate::directives::mask::Evidence;
+use crate::directives::{Directive, Directives, Effect, HitKind, Masks, Part, Relation, RuleHit, Scope};
+use crate::hyperscan::{Database, Scratch};
+use crate::limits::OverLimit;
+use crate::place::Place;
+use crate::request::RequestView;
+
+/// The most hits of all directives in one request.
+pub(crate) const HITS_MAX: usize = 64;
+
+/// The most hits of one directive in one request: more of the same say nothing new.
+const HITS_PER_DIRECTIVE_MAX: usize = 4;
+
+/// How many values are looked at between two looks at the time.
+const VALUES_PER_LOOK: usize = 64;
+
+/// Working memory of detectors. Reused.
+#[derive(Debug, Default)]
+pub(crate) struct Detectors {
+    scratch: Option<Scratch>,
+    /// Which directives hold, one bit each.
+    active: Vec<u64>,
+    /// Directives whose expression matched in the value at hand, and where the match ended.
+    matched: Vec<(u32, usize)>,
+    whole: WholeParts,
+}
+
+/// Bytes that a detector looks at.
+#[derive(Debug, Clone, Copy)]
+enum Candidate<'a> {
+    /// A value of the arena.
+    Value(Value),
+    /// A part of the request as it came.
+    Part(Part, &'a [u8]),
+}
+
+/// What the steps of one request share.
+pub(crate) struct Look<'a> {
+    pub(crate) scope: &'a Scope<'a>,
+    pub(crate) masks: &'a mut Masks,
+    pub(crate) hits: &'a mut Vec<RuleHit>,
+}
+
+impl Look<'_> {
+    /// Whether there is room for another hit of this directive. There always is for the first that decides about the
+    /// request, so that no number of others hides it.
+    pub(crate) fn has_room(&self, directive: u32, what: HitKind) -> bool {
+        let decides = matches!(what, HitKind::Patched | HitKind::Detected | HitKind::Oversized(_));
+        if decides && !self.hits.iter().any(|hit| discriminant(&hit.what) == discriminant(&what)) {
+            return true;
+        }
+        let of_this = self.hits.iter().filter(|hit| hit.directive == directive).count();
+        self.hits.len() < HITS_MAX && of_this < HITS_PER_DIRECTIVE_MAX
+    }
+
+    /// Reports what a directive did, and in a trace, that evidence was masked.
+    pub(crate) fn report(&mut self, hit: RuleHit, masked_by: Option<u32>) {
+        let point = if self.scope.traces() { hit.point.clone() } else { String::new() };
+        self.hits.push(hit);
+        self.note_mask(masked_by, point);
+    }
+
+    /// Notes in a trace that evidence was masked.
+    pub(crate) fn note_mask(&mut self, masked_by: Option<u32>, point: String) {
+        let Some(mask) = masked_by.filter(|_| self.scope.traces()) else { return };
+        let Some((_, directive)) = self.scope.active().find(|(index, _)| *index == mask) else { return };
+        let known = self.hits.iter().any(|hit| hit.directive == mask && hit.point == point);
+        if !known && self.has_room(mask, HitKind::Masked) {
+            self.hits.push(hit(mask, directive, HitKind::Masked, point, b"*".to_vec()));
+        }
+    }
+
+    fn evidence(&mut self, arena: &Arena, candidate: &Candidate<'_>, end: usize) -> Evidence {
+        match candidate {
+            Candidate::Value(value) => self.masks.evidence(self.scope, arena, value, (end, end)),
+            Candidate::Part(_, bytes) => Masks::evidence_of_part(self.scope, bytes, (end, end)),
+        }
+    }
+
+    fn point(&self, arena: &Arena, candidate: &Candidate<'_>) -> String {
+        match candidate {
+            Candidate::Value(value) => arena.label(value.node, self.scope.request().headers),
+            Candidate::Part(part, _) => part.as_str().to_owned(),
+        }
+    }
+}
+
+pub(crate) fn hit(
+    index: u32,
+    directive: &Directive,
+    what: HitKind,
+    point: String,
+    payload: Vec<u8>,
+) -> RuleHit {
+    RuleHit {
+        directive: index,
+        name: directive.name.clone(),
+        what,
+        class: None,
+        point,
+        payload,
+        signature: None,
+    }
+}
+
+impl Detectors {
+    /// Looks for what the directives of the request ask for.
+    pub(crate) fn run(
+        &mut self,
+        look: &mut Look<'_>,
+        arena: &mut Arena,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) {
+        let mut whole = std::mem::take(&mut self.whole);
+        whole.fill(look.scope.request());
+        let parts = whole.list(look.scope.request());
+        presence(look, &parts, arena);
+        measures(look, arena);
+        self.detect(look, &parts, arena, time_is_up);
+        self.whole = whole;
+    }
+
+    fn detect(
+        &mut self,
+        look: &mut Look<'_>,
+        parts: &[Option<(Part, &[u8])>],
+        arena: &mut Arena,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) {
+        let Some(directives) = look.scope.applied().map(|applied| applied.directives) else { return };
+        let Some(database) = &directives.expressions else { return };
+        if !self.take_active(look.scope, directives) {
+            return;
+        }
+        for index in 0..arena.values().len() {
+            if index % VALUES_PER_LOOK == 0 && time_is_up() {
+                return arena.hit_limit(OverLimit::Time);
+            }
+            let value = arena.values()[index];
+            self.look_at(look, directives, database, Candidate::Value(value), arena);
+        }
+        for (part, bytes) in parts.iter().flatten() {
+            self.look_at(look, directives, database, Candidate::Part(*part, bytes), arena);
+        }
+    }
+
+    /// Notes which detectors hold, and says whether any does.
+    fn take_active(&mut self, scope: &Scope<'_>, directives: &Directives) -> bool {
+        self.active.clear();
+        self.active.resize(directives.count().div_ceil(64), 0);
+        let mut any = false;
+        for (index, directive) in scope.active() {
+            if matches!(directive.effect, Effect::Detector { .. }) {
+                self.active[index as usize / 64] |= 1 << (index % 64);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn is_active(&self, index: u32) -> bool {
+        self.active[index as usize / 64] & 1 << (index % 64) != 0
+    }
+
+    fn look_at(
+        &mut self,
+        look: &mut Look<'_>,
+        directives: &Directives,
+        database: &Database,
+        candidate: Candidate<'_>,
+        arena: &mut Arena,
+    ) {
+        let scope = look.scope;
+        let selects = |directive: &Directive| match &candidate {
+            Candidate::Value(value) => {
+                // These are read from the last segment, which would say more than they do.
+                !matches!(directive.selector.part(), Part::ActionName | Part::ActionExt)
+                    && scope.relation(directive, value, arena) == Relation::Inside
+            }
+            Candidate::Part(part, _) => {
+                directive.selector.part() == *part && directive.selector.is_whole_part()
+            }
+        };
+        let wanted =
+            |directive: &Directive| matches!(directive.effect, Effect::Detector { .. }) && selects(directive);
+        if !scope.active().any(|(_, directive)| wanted(directive)) {
+            return;
+        }
+        let bytes = match &candidate {
+            Candidate::Value(value) => arena.slice(value.span),
+            Candidate::Part(_, bytes) => bytes,
+        };
+        self.matched.clear();
+        if self.scan(database, directives, bytes).is_err() {
+            return arena.hit_limit(OverLimit::Memory);
+        }
+        let matched = std::mem::take(&mut self.matched);
+        for &(index, end) in &matched {
+            let Some(directive) = directives.list.get(index as usize) else { continue };
+            if self.is_active(index) && selects(directive) {
+                detected(look, arena, &candidate, (index, directive), end);
+            }
+        }
+        self.matched = matched;
+    }
+
+    fn scan(
+        &mut self,
+        database: &Database,
+        directives: &Directives,
+        bytes: &[u8],
+    ) -> Result<(), crate::hyperscan::HyperscanError> {
+        let scratch = match &mut self.scratch {
+            Some(scratch) => scratch,
+            none => none.insert(Scratch::new(database)?),
+        };
+        let matched = &mut self.matched;
+        scratch.scan(database, bytes, &mut |expression, end| {
+            if let Some(index) = directives.detectors.get(expression as usize)
+                && !matched.iter().any(|(known, _)| known == index)
+            {
+                matched.push((*index, end));
+            }
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+/// A detector's expression matched: reports it, unless it is ignored at this point.
+fn detected(
+    look: &mut Look<'_>,
+    arena: &Arena,
+    candidate: &Candidate<'_>,
+    (index, directive): (u32, &Directive),
+    end: usize,
+) {
+    let node = match candidate {
+        Candidate::Value(value) => Some(value.node),
+        Candidate::Part(..) => None,
+    };
+    let ignored_by = match candidate {
+        Candidate::Value(_) => look.scope.ignores(index, node, arena),
+        // What is read as a whole holds the value that doesn't count.
+        Candidate::Part(part, _) => look
+            .scope
+            .active()
+            .find(|(_, directive)| {
+                directive.effect == Effect::IgnoreDetector(index) && part.overlaps(directive.selector.part())
+            })
+            .map(|(index, _)| index),
+    };
+    let Effect::Detector { class, experimental } = directive.effect else { return };
+    let point = look.point(arena, candidate);
+    if let Some(ignoring) = ignored_by {
+        if look.scope.traces()
+            && node.is_some()
+            && look.has_room(ignoring, HitKind::Dropped)
+            && let Some((_, by)) = look.scope.active().find(|(index, _)| *index == ignoring)
+        {
+            let signature = Some(directive.name.clone());
+            look.hits.push(RuleHit {
+                class,
+                signature,
+                ..hit(ignoring, by, HitKind::Dropped, point, Vec::new())
+            });
+        }
+        return;
+    }
+    let what = match (experimental, class) {
+        (true, _) => HitKind::Experimental,
+        (false, None) => HitKind::Patched,
+        (false, Some(_)) => HitKind::Detected,
+    };
+    if !look.has_room(index, what) {
+        return;
+    }
+    let evidence = look.evidence(arena, candidate, end);
+    let found = RuleHit { class, ..hit(index, directive, what, point, evidence.payload) };
+    look.report(found, evidence.masked_by);
+}
+
+/// Parts of the request that are no values of their own.
+#[derive(Debug, Default)]
+struct WholeParts {
+    /// Path and query as they came.
+    target: Vec<u8>,
+    /// The last segment of the path, decoded.
+    last_segment: Vec<u8>,
+}
+
+impl WholeParts {
+    fn fill(&mut self, request: &RequestView<'_>) {
+        self.target.clear();
+        self.target.extend_from_slice(request.path);
+        if let Some(query) = request.query {
+            self.target.push(b'?');
+            self.target.extend_from_slice(query);
+        }
+        let last = request.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        self.last_segment.clear();
+        percent::decode(last, Plus::Literal, &mut self.last_segment);
+    }
+
+    fn list<'a>(&'a self, request: &RequestView<'a>) -> [Option<(Part, &'a [u8])>; 6] {
+        let last = &self.last_segment;
+        let name_end = memchr::memchr(b'.', last).unwrap_or(last.len());
+        let ext_start = memchr::memrchr(b'.', last).map(|position| position + 1);
+        [
+            Some((Part::Method, request.method)),
+            Some((Part::Uri, &self.target)),
+            Some((Part::ActionName, &last[..name_end])),
+            ext_start.map(|start| (Part::ActionExt, &last[start..])),
+            request.query.map(|query| (Part::Query, query)),
+            Some((Part::Body, request.body)),
+        ]
+    }
+}
+
+/// Patches that ask only whether their point is there.
+fn presence(look: &mut Look<'_>, parts: &[Option<(Part, &[u8])>], arena: &Arena) {
+    for (index, directive) in look.scope.active() {
+        if directive.effect != Effect::Patch(None) || !look.has_room(index, HitKind::Patched) {
+            continue;
+        }
+        let Some(candidate) = present(look.scope, directive, parts, arena) else { continue };
+        let point = match &candidate {
+            Ok(node) => arena.label(*node, look.scope.request().headers),
+            Err(part) => part.as_str().to_owned(),
+        };
+        let value = candidate.ok().and_then(|node| {
+            arena.values().iter().find(|value| value.node == node && value.place != Place::Name)
+        });
+        let evidence = match value {
+            Some(value) => look.masks.evidence(look.scope, arena, value, (0, value.span.len())),
+            None => Evidence { payload: Vec::new(), masked_by: None },
+        };
+        let found = hit(index, directive, HitKind::Patched, point, evidence.payload);
+        look.report(found, evidence.masked_by);
+    }
+}
+
+/// The first point that a directive selects, if it is there: a node, or a part that is none.
+fn present(
+    scope: &Scope<'_>,
+    directive: &Directive,
+    parts: &[Option<(Part, &[u8])>],
+    arena: &Arena,
+) -> Option<Result<NodeId, Part>> {
+    let selector = &directive.selector;
+    if !matches!(selector.part(), Part::ActionName | Part::ActionExt) {
+        let mut nodes = arena.nodes();
+        let node = nodes.find(|node| selector.relation(*node, arena, scope) == Relation::Inside);
+        if let Some(node) = node {
+            return Some(Ok(node));
+        }
+    }
+    let mut parts = parts.iter().flatten();
+    let is_there = |(part, bytes): &&(Part, &[u8])| {
+        *part == selector.part() && selector.is_whole_part() && !bytes.is_empty()
+    };
+    parts.find(is_there).map(|(part, _)| Err(*part))
+}
+
+/// Values that are larger than they may be.
+fn measures(look: &mut Look<'_>, arena: &Arena) {
+    for (index, directive) in look.scope.active() {
+        let Effect::Measure(limit) = directive.effect else { continue };
+        let largest = arena
+            .values()
+            .iter()
+            .filter(|value| {
+                value.place != Place::Name
+                    && !arena.is_decoded(value.node)
+                    && directive.selector.relation(value.node, arena, look.scope) == Relation::Inside
+            })
+            .map(|value| (size(look.scope, arena, value), value))
+            .max_by_key(|(size, _)| *size);
+        if let Some((size, value)) = largest.filter(|(size, _)| *size > limit)
+            && look.has_room(index, HitKind::Oversized(size))
+        {
+            let point = arena.label(value.node, look.scope.request().headers);
+            look.hits.push(hit(index, directive, HitKind::Oversized(size), point, Vec::new()));
+        }
+    }
+}
+
+/// How large a value is. One that the end of the inspected part cuts off goes on with what follows that.
+fn size(scope: &Scope<'_>, arena: &Arena, value: &Value) -> u64 {
+    let bytes = arena.slice(value.span);
+    let request = scope.request();
+    let is_cut = !request.body_complete && request.body.ends_with(bytes);
+    let unseen = scope.applied().map_or(0, |applied| applied.unseen_body_bytes);
+    bytes.len() as u64 + if is_cut { unseen } else { 0 }
+}

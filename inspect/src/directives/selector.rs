@@ -1,0 +1,247 @@
+//! Which points of a request a directive is about.
+
+use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::directives::scope::Scope;
+
+/// A part of a request that a [`Selector`] starts at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The path; a step is the number of a segment.
+    Path,
+    /// The query; a step is a parameter.
+    Query,
+    /// The headers; the first step is a name.
+    Header,
+    /// The cookies; a step is a name.
+    Cookie,
+    /// The body; the first step is a field, or `json` or `xml`.
+    Body,
+    /// Path and query together. Without steps.
+    Uri,
+    /// The last path segment up to its first dot. Without steps.
+    ActionName,
+    /// The last path segment behind its last dot. Without steps.
+    ActionExt,
+    /// The method. Without steps.
+    Method,
+}
+
+impl Part {
+    /// Whether the same bytes of a request can be in both.
+    pub(crate) const fn overlaps(self, other: Self) -> bool {
+        const fn is_in_target(part: Part) -> bool {
+            matches!(part, Part::Path | Part::Query | Part::Uri | Part::ActionName | Part::ActionExt)
+        }
+        self as u8 == other as u8 || (is_in_target(self) && is_in_target(other))
+    }
+
+    /// The name in points.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+            Self::Body => "body",
+            Self::Uri => "uri",
+            Self::ActionName => "action_name",
+            Self::ActionExt => "action_ext",
+            Self::Method => "method",
+        }
+    }
+}
+
+/// A point and all that is parsed or decoded out of it, whatever the decoders are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    part: Part,
+    picks: Box<[Pick]>,
+}
+
+/// One step down from a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pick {
+    Any,
+    Name {
+        text: Box<[u8]>,
+        /// The text as the number of an element or segment.
+        index: Option<u32>,
+    },
+}
+
+/// How a point stands to a selector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// It is the selected point or below it.
+    Inside,
+    /// The selected point may be below it.
+    Above,
+    /// Neither.
+    Apart,
+}
+
+/// The most steps of a selector; more can't be compared.
+const STEPS_MAX: usize = 40;
+
+impl Selector {
+    /// A selector from its steps; `None` is any step. Names of headers count in any case.
+    #[must_use]
+    pub fn new<'a>(part: Part, steps: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let pick = |step: Option<&str>| match step {
+            None => Pick::Any,
+            Some(text) => Pick::Name { text: text.as_bytes().into(), index: text.parse().ok() },
+        };
+        Self { part, picks: steps.into_iter().take(STEPS_MAX).map(pick).collect() }
+    }
+
+    /// The part of the request that it starts at.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        self.part
+    }
+
+    /// Whether all of the part is selected.
+    #[must_use]
+    pub fn is_whole_part(&self) -> bool {
+        self.picks.is_empty()
+    }
+
+    /// Whether what it selects can lie in the body.
+    #[must_use]
+    pub const fn looks_at_body(&self) -> bool {
+        matches!(self.part, Part::Body)
+    }
+
+    /// Whether it selects the header with this name.
+    #[must_use]
+    pub fn selects_header(&self, name: &[u8]) -> bool {
+        let named = |pick: &Pick| match pick {
+            Pick::Any => true,
+            Pick::Name { text, .. } => text.eq_ignore_ascii_case(name),
+        };
+        match self.part {
+            Part::Header => self.picks.len() < 2 && self.picks.iter().all(named),
+            Part::Cookie => self.picks.is_empty() && name.eq_ignore_ascii_case(b"cookie"),
+            _ => false,
+        }
+    }
+
+    /// Whether it selects the segment with this number of a path that has `count` of them.
+    #[must_use]
+    pub fn selects_segment(&self, number: u32, count: u32) -> bool {
+        match (self.part, &*self.picks) {
+            (Part::Uri, _) | (Part::Path, [] | [Pick::Any]) => true,
+            (Part::ActionName | Part::ActionExt, _) => number + 1 == count,
+            (Part::Path, [Pick::Name { index: Some(index), .. }]) => *index == number,
+            _ => false,
+        }
+    }
+
+    /// How specific it is: more steps, and steps with a name, are more.
+    pub(crate) fn weight(&self) -> usize {
+        let named = self.picks.iter().filter(|pick| matches!(pick, Pick::Name { .. })).count();
+        self.picks.len() * 64 + named
+    }
+
+    /// How a point stands to what is selected.
+    pub(crate) fn relation(&self, node: NodeId, arena: &Arena, scope: &Scope<'_>) -> Relation {
+        // The steps nearest to the top are what counts; they are visited last.
+        let mut ring = [Step::Part(""); STEPS_MAX + 2];
+        let mut visited = 0;
+        let mut current = node;
+        while current != ROOT {
+            let (parent, step) = arena.parent_and_step(current);
+            if !matches!(step, Step::Decoder(_)) {
+                ring[visited % ring.len()] = step;
+                visited += 1;
+            }
+            current = parent;
+        }
+        let kept = visited.min(ring.len());
+        let mut steps = (0..kept).map(|back| ring[(visited - 1 - back) % ring.len()]);
+        let Some(first) = steps.next() else { return Relation::Above };
+        let Some(mut picks) = self.below_top(first, scope) else { return Relation::Apart };
+        for step in steps {
+            if picks.is_empty() {
+                return Relation::Inside;
+            }
+            let taken = match step {
+                Step::Part(text) | Step::Decoder(text) => taken(text.as_bytes(), picks, <[u8]>::eq),
+                Step::Name(span) => taken(arena.slice(span), picks, <[u8]>::eq),
+                Step::Index(number) => usize::from(match &picks[0] {
+                    Pick::Any => true,
+                    Pick::Name { index, .. } => *index == Some(number),
+                }),
+                Step::Header(_) => 0,
+            };
+            if taken == 0 {
+                return Relation::Apart;
+            }
+            picks = &picks[taken..];
+        }
+        match (picks.is_empty(), self.part) {
+            (true, Part::ActionName | Part::ActionExt) => self.of_last_segment(node, arena, scope),
+            (true, _) => Relation::Inside,
+            (false, _) => Relation::Above,
+        }
+    }
+
+    /// What is left to be compared below a top-level point; `None` where the point is another one.
+    fn below_top(&self, top: Step, scope: &Scope<'_>) -> Option<&[Pick]> {
+        let all = Some(&*self.picks);
+        match (self.part, top) {
+            (Part::Path | Part::Uri | Part::ActionName | Part::ActionExt, Step::Part("path"))
+            | (Part::Query | Part::Uri, Step::Part("query"))
+            | (Part::Cookie, Step::Part("cookie"))
+            | (Part::Body, Step::Part("body")) => all,
+            (Part::Cookie, Step::Header(index)) => {
+                all.filter(|_| scope.header_name(index).eq_ignore_ascii_case(b"cookie"))
+            }
+            (Part::Header, Step::Header(index)) => match self.picks.split_first() {
+                None => all,
+                Some((Pick::Any, rest)) => Some(rest),
+                Some((Pick::Name { text, .. }, rest)) => {
+                    let name = scope.header_name(index);
+                    if name.eq_ignore_ascii_case(text) {
+                        return Some(rest);
+                    }
+                    // `header.x.y` may be the header `x.y`.
+                    let taken = taken(name, &self.picks, <[u8]>::eq_ignore_ascii_case);
+                    (taken > 0).then(|| &self.picks[taken..])
+                }
+            },
+            _ => None,
+        }
+    }
+
+    fn of_last_segment(&self, node: NodeId, arena: &Arena, scope: &Scope<'_>) -> Relation {
+        let mut current = node;
+        loop {
+            match arena.parent_and_step(current) {
+                (_, Step::Index(number)) if number + 1 == scope.segment_count() => return Relation::Inside,
+                (_, Step::Index(_)) => return Relation::Apart,
+                (ROOT, _) => return Relation::Above,
+                (parent, _) => current = parent,
+            }
+        }
+    }
+}
+
+/// How many picks a step's text takes: one that is the same, or several that are its pieces between dots.
+fn taken(text: &[u8], picks: &[Pick], same: fn(&[u8], &[u8]) -> bool) -> usize {
+    match picks.first() {
+        None => 0,
+        Some(Pick::Any) => 1,
+        Some(Pick::Name { text: name, .. }) => match text.split_at_checked(name.len()) {
+            Some((start, rest)) if same(start, name) => match rest {
+                [] => 1,
+                [b'.', rest @ ..] => match taken(rest, &picks[1..], same) {
+                    0 => 0,
+                    more => 1 + more,
+                },
+                _ => 0,
+            },
+            _ => 0,
+        },
+    }
+}
