@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::hosts::{self, Host};
-use crate::mode::{Mode, Override};
+use crate::mode::{Mode, Override, RuleMode};
 use crate::path::{Path, PathScratch};
 use crate::policy::{
     HeaderMap, LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex, SetBy,
+    Stage,
 };
 use crate::rules::Facts;
 use crate::source::{List, ServerSource};
@@ -53,9 +54,10 @@ pub struct RuleMatch {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What it says: a mode's name or `default`.
-    pub mode: String,
-    /// It is the one that counts among the rules; whether the rules count is up to `mode_allow_override`.
+    /// What a rule of type `mode` says; none for other types.
+    pub mode: Option<RuleMode>,
+    /// It counts: of mode rules it is the one that goes before the others, and whether that sets the mode is up to
+    /// `mode_allow_override`; of other types it holds for this request.
     pub wins: bool,
     /// Why it wins or loses, in words.
     pub why: String,
@@ -93,7 +95,8 @@ pub struct Explanation {
     pub local_mode_by_header: Option<HeaderMatch>,
     /// The override policy.
     pub mode_allow_override: Sourced<Override>,
-    /// Every rule that matches, the one that wins first.
+    /// Every rule that matches: of the mode rules the one that wins first; then the others by type, in the order in which
+    /// they hold.
     pub rules: Vec<RuleMatch>,
     /// The effective mode.
     pub mode: Mode,
@@ -174,6 +177,7 @@ impl Policy {
                 &Facts { request: facts, host, path, instance: location.instance.as_bytes() },
                 policy,
                 local,
+                self.idle(&resolution),
             ),
             mode: resolution.mode,
             mode_from: resolution.mode_source,
@@ -185,6 +189,15 @@ impl Policy {
             resolution,
             location: location_path.clone(),
             server: server.clone(),
+        }
+    }
+
+    /// Why no rule but those of modes runs for a request, if none does.
+    fn idle(&self, resolution: &Resolution) -> Option<&'static str> {
+        match (resolution.stage, resolution.mode) {
+            (Stage::PassUninspected, Mode::Off) => Some("the mode is off"),
+            (Stage::PassUninspected, _) => Some("the client is on the allow list"),
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ mod compile;
 mod error;
 mod explain;
 mod hosts;
+mod kinds;
 mod lists;
 mod locations;
 mod mode;
@@ -19,17 +20,24 @@ mod path;
 mod point;
 mod policy;
 mod rules;
+mod selector;
 mod source;
 mod verdict;
+mod written;
 
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
 pub use explain::{Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced};
+pub use kinds::{AttackType, HeaderAction, OverTimeAction, Parser, RuleKind, RuleType, UploadAction};
 pub use mode::{Mode, Override, RuleMode, UnknownMode};
 pub use point::{Condition, Point, Test};
-pub use policy::{LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex, Stage};
+pub use policy::{
+    EffectIndex, Effects, LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex,
+    Stage,
+};
+pub use selector::{POINT_SELECTOR_FORMS, Part, PointSelector, Step, WrittenPoint};
 pub use source::{
-    ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader, PolicySource, RuleKind,
-    RuleSource, ServerSource,
+    ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader, PolicySource, RuleSource,
+    ServerSource,
 };
 pub use verdict::{Finding, Reason, Verdict};

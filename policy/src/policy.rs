@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use memchr::memmem;
 
 use crate::hosts::{Host, Hosts};
+use crate::kinds::RuleType;
 use crate::lists::Lists;
 use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
-use crate::rules::{Facts, Known, MatchScratch, Rules};
-use crate::source::{List, ModeByHeader, PolicySource};
+use crate::rules::{self, Facts, Known, MatchScratch, Rules};
+use crate::source::{List, ModeByHeader, PolicySource, RuleSource};
 use crate::verdict::{self, Finding, Reason, Verdict};
 
 /// A server, counted from 0 in the order of the source.
@@ -48,6 +49,38 @@ pub struct Scratch {
     host: Vec<u8>,
     path: PathScratch,
     matching: MatchScratch,
+    /// What counts beside the mode for the request resolved last.
+    effects: Vec<EffectIndex>,
+}
+
+/// A rule of a type other than `mode`, numbered in the order of [`Policy::effect_rules`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectIndex(pub u32);
+
+/// The rules, beside those of modes, that hold for one request: of types of which one rule counts, that one.
+#[derive(Debug, Clone, Copy)]
+pub struct Effects<'a> {
+    rules: &'a rules::Effects,
+    all: &'a [EffectIndex],
+}
+
+impl<'a> Effects<'a> {
+    /// All of them, by type, in the order of [`RuleType`]; then as in [`Effects::of`].
+    pub const fn all(&self) -> &'a [EffectIndex] {
+        self.all
+    }
+
+    /// Those of one type. Most specific first, but `rate_limit` (the lowest rate first) and `response_header` (least
+    /// specific first, so that the most specific one has the last word).
+    pub fn of(&self, rule_type: RuleType) -> &'a [EffectIndex] {
+        if self.all.is_empty() {
+            return self.all;
+        }
+        let range = self.rules.range(rule_type);
+        let start = self.all.partition_point(|effect| effect.0 < range.start);
+        let end = self.all.partition_point(|effect| effect.0 < range.end);
+        &self.all[start..end]
+    }
 }
 
 /// Where the effective mode came from.
@@ -238,7 +271,7 @@ impl Policy {
         client: IpAddr,
         now_unix_seconds: u64,
     ) -> Resolution {
-        let Scratch { host, path, matching } = scratch;
+        let Scratch { host, path, matching, effects } = scratch;
         let host = Host::read(facts.host, host);
         let server = self.hosts.find(host.name);
         let path = Path::normalise(facts.path, path);
@@ -252,6 +285,11 @@ impl Policy {
         let byte = self.modes[row as usize * COLUMNS + usize::from(rule.column)];
         let mode = Mode::from_low_bits(byte);
         let list = self.list(location, mode, client, now_unix_seconds);
+        let stage = self.stage(mode, list);
+        effects.clear();
+        if stage != Stage::PassUninspected {
+            self.rules.collect_effects(matching, &facts, effects);
+        }
         Resolution {
             server: ServerIndex(server),
             location: LocationIndex(index),
@@ -259,8 +297,19 @@ impl Policy {
             mode,
             mode_source: if byte & FROM_RULE != 0 { self.rules.mode_source(rule) } else { ModeSource::Local },
             list,
-            stage: self.stage(mode, list),
+            stage,
         }
+    }
+
+    /// Which rules beside those of modes hold for the request that was resolved last with this scratch, by this policy.
+    /// None do where the mode is off or the client allowlisted.
+    pub fn effects<'a>(&'a self, scratch: &'a Scratch) -> Effects<'a> {
+        Effects { rules: self.rules.effects(), all: &scratch.effects }
+    }
+
+    /// The rules that [`EffectIndex`] numbers.
+    pub fn effect_rules(&self) -> impl ExactSizeIterator<Item = &RuleSource> {
+        self.rules.effects().sources().map(|index| &self.source.rules[index])
     }
 
     /// What happens to a request of which `finding` is the strongest.

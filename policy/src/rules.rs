@@ -1,8 +1,9 @@
-//! Mode rules: their conditions, their order, and which one wins for a request.
+//! Rules: their conditions, their order, and which of them count for a request.
 
 mod check;
 mod constructor;
 mod edges;
+mod effects;
 mod facts;
 mod tree;
 mod walk;
@@ -13,13 +14,15 @@ use std::collections::HashMap;
 use crate::compile::Remarks;
 use crate::error::Place;
 use crate::explain::RuleMatch;
+use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
-use crate::policy::ModeSource;
-use crate::source::{PolicySource, RuleKind, RuleSource};
+use crate::policy::{EffectIndex, ModeSource};
+use crate::source::{PolicySource, RuleSource};
 pub(crate) use check::is_header_name;
 use check::{Check, Difference, Kind, PointKey, difference};
+pub(crate) use effects::Effects;
 pub(crate) use facts::Facts;
-use tree::Tree;
+use tree::{Entry, Tree};
 pub(crate) use walk::{First, Known, MatchScratch};
 
 /// The most conditions that a rule may have.
@@ -48,22 +51,22 @@ impl Rule {
     fn name(&self) -> String {
         self.id.map_or_else(|| "the general mode".to_owned(), |id| format!("rule {id}"))
     }
+}
 
-    /// Whether all conditions hold, asked one by one.
-    fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.checks.iter().all(|check| {
-            let values = values_at(&check.point, facts);
-            match check.kind {
-                Kind::Absent => values.is_empty(),
-                Kind::Iequal if check.point == PointKey::Host => {
-                    !values.is_empty() && *facts.host.name == *check.value
-                }
-                Kind::Equal | Kind::HostWithPort => values.iter().any(|value| **value == *check.value),
-                Kind::Iequal => values.iter().any(|value| value.eq_ignore_ascii_case(&check.value)),
-                Kind::Present => values.iter().any(|value| !value.is_empty()),
+/// Whether all conditions hold, asked one by one.
+fn matches(checks: &[Check], facts: &Facts<'_>) -> bool {
+    checks.iter().all(|check| {
+        let values = values_at(&check.point, facts);
+        match check.kind {
+            Kind::Absent => values.is_empty(),
+            Kind::Iequal if check.point == PointKey::Host => {
+                !values.is_empty() && *facts.host.name == *check.value
             }
-        })
-    }
+            Kind::Equal | Kind::HostWithPort => values.iter().any(|value| **value == *check.value),
+            Kind::Iequal => values.iter().any(|value| value.eq_ignore_ascii_case(&check.value)),
+            Kind::Present => values.iter().any(|value| !value.is_empty()),
+        }
+    })
 }
 
 /// All values of a point.
@@ -87,12 +90,15 @@ fn values_at(point: &PointKey, facts: &Facts<'_>) -> Vec<Vec<u8>> {
     }
 }
 
-/// All rules and the general mode, most specific first; the last one has no conditions.
+/// All rules and the general mode.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    /// Those that set the mode, most specific first; the last one has no conditions.
     rules: Box<[Rule]>,
     /// The ids of `rules`, close together for the hot path.
     ids: Box<[Option<u64>]>,
+    /// The others.
+    effects: Effects,
     tree: Tree,
 }
 
@@ -100,36 +106,39 @@ impl Rules {
     pub(crate) fn compile(source: &PolicySource, remarks: &mut Remarks) -> Self {
         let general = Rule { id: None, mode: source.general_mode, checks: Box::default(), index: 0 };
         let mut rules = vec![general];
-        let mut ids = HashMap::new();
+        let mut others = Vec::new();
+        let ids = take_ids(&source.rules, remarks);
         for (index, rule) in source.rules.iter().enumerate() {
             let place = Place::Rule { index, id: rule.id };
-            if ids.insert(rule.id, index).is_some() {
-                remarks.error(
-                    &place,
-                    "id",
-                    format!("{} is taken by another rule", rule.id),
-                    "a unique number",
-                );
-            }
             let checks = compile_checks(rule, &place, remarks);
-            let RuleKind::Mode(mode) = rule.kind;
-            rules.push(Rule { id: Some(rule.id), mode, checks, index });
+            match rule.kind {
+                RuleKind::Mode(mode) => rules.push(Rule { id: Some(rule.id), mode, checks, index }),
+                _ => {
+                    effects::check_kind(rule, &place, &ids, &source.rules, remarks);
+                    others.push((index, checks));
+                }
+            }
         }
         rules.sort_unstable_by(Rule::order);
-        let rules: Box<[Rule]> = rules.into();
-        let mut hidden = |hidden: u32, by: u32| {
-            let (hidden, by) = (&rules[hidden as usize], &rules[by as usize]);
-            if let Some(id) = hidden.id {
-                let place = Place::Rule { index: hidden.index, id };
-                remarks.warn(
-                    &place,
-                    format!("it never wins: {} has the same conditions and goes before it", by.name()),
-                );
-            }
+        let effects = Effects::new(&source.rules, others);
+        let tree = {
+            let modes: Vec<Entry<'_>> =
+                rules.iter().map(|rule| Entry { checks: &rule.checks, column: rule.mode.column() }).collect();
+            let mut hidden = |hidden: u32, by: u32| {
+                let (hidden, by) = (&rules[hidden as usize], &rules[by as usize]);
+                if let Some(id) = hidden.id {
+                    let place = Place::Rule { index: hidden.index, id };
+                    let name = by.name();
+                    remarks.warn(
+                        &place,
+                        format!("it never wins: {name} has the same conditions and goes before it"),
+                    );
+                }
+            };
+            tree::build(&modes, &effects.scopes(), &mut hidden)
         };
-        let tree = tree::build(&rules, &mut hidden);
         let ids = rules.iter().map(|rule| rule.id).collect();
-        Self { rules, ids, tree }
+        Self { rules: rules.into(), ids, effects, tree }
     }
 
     /// What rules tell apart of an application, asked once when a policy is compiled.
@@ -137,10 +146,30 @@ impl Rules {
         walk::known_instance(&self.tree, application.as_bytes())
     }
 
-    /// The rule that counts; the general mode if no other matches. `instance` is what [`Self::instance`] gives for the
-    /// application.
+    /// The rule whose mode counts; the general mode if no other matches. `instance` is what [`Self::instance`] gives for
+    /// the application.
     pub(crate) fn winner(&self, scratch: &mut MatchScratch, facts: &Facts<'_>, instance: Known) -> First {
         walk::first_match(&self.tree, scratch, facts, instance)
+    }
+
+    /// The numbers of all other rules that count, in their order. [`Self::winner`] was asked for the same request just
+    /// before.
+    pub(crate) fn collect_effects(
+        &self,
+        scratch: &mut MatchScratch,
+        facts: &Facts<'_>,
+        out: &mut Vec<EffectIndex>,
+    ) {
+        out.clear();
+        if !self.effects.is_empty() {
+            walk::collect_effects(&self.tree, scratch, facts);
+            self.effects.settle(&scratch.effects, out);
+        }
+    }
+
+    /// The rules beside those of modes.
+    pub(crate) const fn effects(&self) -> &Effects {
+        &self.effects
     }
 
     /// Where a mode comes from that this rule sets.
@@ -148,17 +177,36 @@ impl Rules {
         self.ids.get(winner.rule as usize).copied().flatten().map_or(ModeSource::General, ModeSource::Rule)
     }
 
-    /// Every rule that matches, in order, with the reasons.
-    pub(crate) fn explain(&self, facts: &Facts<'_>, policy: Override, local: Mode) -> Vec<RuleMatch> {
-        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| rule.matches(facts)).collect();
+    /// Every rule that matches, in order, with the reasons: those of modes, then the others. `idle` says why no other
+    /// rule runs, if none does.
+    pub(crate) fn explain(
+        &self,
+        facts: &Facts<'_>,
+        policy: Override,
+        local: Mode,
+        idle: Option<&'static str>,
+    ) -> Vec<RuleMatch> {
+        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| matches(&rule.checks, facts)).collect();
         let Some(&winner) = matching.first() else { return Vec::new() };
-        let explained = matching.iter().enumerate().filter_map(|(place, rule)| {
+        let modes = matching.iter().enumerate().filter_map(|(place, rule)| {
             let wins = place == 0;
             let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, winner) };
-            Some(RuleMatch { id: rule.id?, kind: "mode", mode: rule.mode.to_string(), wins, why })
+            Some(RuleMatch { id: rule.id?, kind: "mode", mode: Some(rule.mode), wins, why })
         });
-        explained.collect()
+        modes.chain(self.effects.explain(facts, idle)).collect()
     }
+}
+
+/// The rules by their ids, which have to be unique.
+fn take_ids(rules: &[RuleSource], remarks: &mut Remarks) -> HashMap<u64, usize> {
+    let mut ids = HashMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        if ids.insert(rule.id, index).is_some() {
+            let place = Place::Rule { index, id: rule.id };
+            remarks.error(&place, "id", format!("{} is taken by another rule", rule.id), "a unique number");
+        }
+    }
+    ids
 }
 
 fn compile_checks(rule: &RuleSource, place: &Place, remarks: &mut Remarks) -> Box<[Check]> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
 use crate::point::Condition;
 
@@ -136,22 +137,6 @@ pub struct RuleSource {
     pub uri: Option<String>,
     /// The scope as conditions that all have to hold.
     pub when: Vec<Condition>,
-}
-
-/// The type of a rule, with its settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RuleKind {
-    /// Sets the filtering mode.
-    Mode(RuleMode),
-}
-
-impl RuleKind {
-    /// The `type` in rule files.
-    pub const fn type_name(&self) -> &'static str {
-        match self {
-            Self::Mode(_) => "mode",
-        }
-    }
 }
 
 /// One of the three address lists, in the order in which they are read (spec S1.3).

@@ -328,7 +328,7 @@ mod literal {
         for rule in &source.rules {
             let conditions = conditions(rule);
             if conditions.iter().all(|(point, is)| holds(is, &values(point, facts, &path, application))) {
-                let RuleKind::Mode(mode) = rule.kind;
+                let RuleKind::Mode(mode) = rule.kind else { continue };
                 matching.push((conditions, mode, Some(rule.id)));
             }
         }

@@ -50,6 +50,7 @@ fn resolve_allocates_nothing_in_the_steady_state() {
     let mapped = Some(ModeByHeader { header: "user-agent".into(), contains });
     let context = ContextSource { mode_by_header: mapped, ..context(Some(Mode::SafeBlocking), None) };
     let set = RuleMode::Set(Mode::Block);
+    let mask = RuleKind::Mask { point: PointSelector::parse_text("query.q").unwrap() };
     let source = PolicySource {
         servers: vec![server("s", context, vec![location("/a", None, None)])],
         rules: vec![
@@ -59,6 +60,8 @@ fn resolve_allocates_nothing_in_the_steady_state() {
             when(rule(4, set, ""), Point::Uri, Test::Iequal, "/x"),
             when(rule(5, set, ""), Point::Query("p q".into()), Test::Absent, ""),
             when(rule(6, set, ""), Point::Instance, Test::Equal, "1"),
+            RuleSource { kind: mask.clone(), ..rule(7, set, "/a/**") },
+            RuleSource { kind: mask, ..rule(8, set, "") },
         ],
         lists: lists(),
         ..PolicySource::default()
@@ -74,17 +77,18 @@ fn resolve_allocates_nothing_in_the_steady_state() {
     let mut scratch = Scratch::default();
     let mut run = || {
         let before = ALLOCATIONS.get();
-        let mut modes = 0;
+        let (mut modes, mut effects) = (0, 0);
         for client in clients {
             for facts in &requests {
                 modes += policy.resolve(&mut scratch, facts, client, NOW).mode as u64;
+                effects += policy.effects(&scratch).of(RuleType::Mask).len();
             }
         }
-        (ALLOCATIONS.get() - before, modes)
+        (ALLOCATIONS.get() - before, modes, effects)
     };
-    let (warm_up, modes) = run();
-    assert!(warm_up > 0, "the counter counts");
+    let (warm_up, modes, effects) = run();
+    assert!(warm_up > 0 && effects > 0, "the counter counts");
     for _ in 0..3 {
-        assert_eq!(run(), (0, modes));
+        assert_eq!(run(), (0, modes, effects));
     }
 }

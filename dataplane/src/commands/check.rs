@@ -76,9 +76,8 @@ fn summarise_modes(out: &mut String, config: &Config, snapshot: &Snapshot) -> fm
                 "  location {}{}",
                 location.path,
                 match location.match_kind {
-                    MatchKind::Prefix => "",
-                    MatchKind::Exact => " (exact)",
-                    MatchKind::PrefixFinal => " (prefix_final)",
+                    MatchKind::Prefix => String::new(),
+                    kind => format!(" ({})", kind.as_str()),
                 }
             )?,
         }

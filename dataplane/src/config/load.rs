@@ -147,7 +147,7 @@ fn add_to_digest(digest: &mut Sha256, source: &Source) {
 
 fn read_mode_variable(environment: &Environment, problems: &Problems) -> Option<Mode> {
     let value = environment.mode.as_ref().filter(|value| !value.is_empty())?;
-    let mode = value.to_str().and_then(Mode::from_name);
+    let mode = value.to_str().and_then(|name| name.parse::<Mode>().ok());
     if mode.is_none() {
         let names = Mode::ALL.map(Mode::as_str);
         let near = value.to_str().and_then(|text| nearest(text, &names));

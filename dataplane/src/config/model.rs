@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
 /// A position in a config file, for errors that are found after reading (by the policy compiler, by
 /// certificate checks).
@@ -116,41 +117,6 @@ pub struct ContextConfig {
     pub application: Option<i64>,
     /// Whether IP lists are ignored here.
     pub disable_acl: Option<bool>,
-}
-
-/// A filtering mode, from the laxest to the strictest (spec S1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// Nothing is inspected.
-    Off,
-    /// Inspected and recorded, never blocked.
-    Monitoring,
-    /// Blocked only from graylisted sources.
-    SafeBlocking,
-    /// Blocked.
-    Block,
-}
-
-impl Mode {
-    /// All modes, in order.
-    pub const ALL: [Self; 4] = [Self::Off, Self::Monitoring, Self::SafeBlocking, Self::Block];
-
-    /// The name as in config files.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Monitoring => "monitoring",
-            Self::SafeBlocking => "safe_blocking",
-            Self::Block => "block",
-        }
-    }
-
-    /// The mode of that name; `None` for any other text. Case counts.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
-    }
 }
 
 /// What rules may do to the local mode (spec S2.3).
@@ -265,17 +231,6 @@ pub struct LocationConfig {
     pub origin: usize,
     /// Limits of a request in force here: its own, else those of the server.
     pub limits: RequestLimits,
-}
-
-/// How a location's path is compared, ranked as nginx ranks them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MatchKind {
-    /// The longest prefix wins.
-    Prefix,
-    /// The whole path; wins over all others.
-    Exact,
-    /// The same. With regexes, which this version doesn't have, it stops the search for them.
-    PrefixFinal,
 }
 
 /// `[[origin]]`.
@@ -411,15 +366,6 @@ pub struct RulesConfig {
     pub rules: Vec<RuleConfig>,
 }
 
-/// The mode that a rule or the general mode sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleMode {
-    /// `default`: the local mode stays.
-    Default,
-    /// A mode.
-    Set(Mode),
-}
-
 /// `[[rule]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleConfig {
@@ -435,14 +381,6 @@ pub struct RuleConfig {
     pub when: Vec<ConditionConfig>,
 }
 
-/// What a rule does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RuleKind {
-    /// `type = "mode"`.
-    Mode(RuleMode),
-}
-
 /// `[[rule.when]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionConfig {
@@ -454,42 +392,6 @@ pub struct ConditionConfig {
     pub is: Test,
     /// What it compares with; empty for [`Test::Absent`].
     pub value: String,
-}
-
-/// A part of a request that conditions look at (spec S3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Point {
-    /// `["method"]`
-    Method,
-    /// `["instance"]`: the application id as text.
-    Instance,
-    /// `["scheme"]`
-    Scheme,
-    /// `["proto"]`
-    Proto,
-    /// `["uri"]`
-    Uri,
-    /// `["path", n]`: the n-th path component, from 0.
-    Path(u16),
-    /// `["action_name"]`
-    ActionName,
-    /// `["action_ext"]`
-    ActionExt,
-    /// `["query", "k"]`
-    Query(String),
-    /// `["header", "NAME"]`, as written.
-    Header(String),
-}
-
-/// How a condition compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Test {
-    /// The same bytes.
-    Equal,
-    /// The same but for upper and lower case.
-    Iequal,
-    /// The point isn't there.
-    Absent,
 }
 
 /// `[ip_lists]` and its file.

@@ -84,6 +84,11 @@ impl<'a> TableReader<'a> {
         Self { file, table, place: file.source.place(offset), path, section }
     }
 
+    /// The same table as one of another section.
+    pub(super) fn with_section(self, section: &'static Section) -> Self {
+        Self { section, ..self }
+    }
+
     /// Where the table begins.
     pub(super) fn place(&self) -> Place {
         self.place.clone()
@@ -151,9 +156,11 @@ impl<'a> TableReader<'a> {
         if let Some(near) = nearest(name, &names) {
             return format!("did you mean {near:?}?");
         }
-        let elsewhere = super::schema::MAIN_SECTIONS.iter().find(|section| {
-            !section.header.is_empty() && self.section.header.starts_with('[') && section.key(name).is_some()
-        });
+        let is_of_main_file =
+            self.section.header.starts_with('[') && !self.section.header.starts_with("[[rule");
+        let elsewhere = super::schema::MAIN_SECTIONS
+            .iter()
+            .find(|section| is_of_main_file && !section.header.is_empty() && section.key(name).is_some());
         if let Some(section) = elsewhere {
             return format!("it is a key of {}", section.header);
         }
@@ -255,26 +262,6 @@ impl<'a> TableReader<'a> {
     /// One of the names that `choices` gives a meaning.
     pub(super) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         self.value(name, |value, _| read_choice(value, choices))
-    }
-
-    /// The same where further names are those of a later version; `what` they stand for, in the plural.
-    pub(super) fn choice_of_now<T: Copy>(
-        &self,
-        name: &str,
-        choices: &[(&str, T)],
-        later: &[&str],
-        what: &str,
-    ) -> Option<T> {
-        self.value(name, |value, _| match value.as_str() {
-            Some(text) if later.contains(&text) => {
-                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                Err(Refusal {
-                    message: format!("found {text:?}: {what} are not supported in this version"),
-                    advice: format!("write {}", alternatives(&names)),
-                })
-            }
-            _ => read_choice(value, choices),
-        })
     }
 
     /// A path, joined to the folder of the file.

@@ -2,7 +2,7 @@
 //! `docs/configuration.md` is written from them, so that the two can't disagree.
 
 use super::units::{format_size, format_time};
-use super::{context, detection, http, ip_lists, limits, listener, node, origin, rules, server};
+use super::{context, detection, http, ip_lists, limits, listener, node, origin, rule_types, rules, server};
 
 /// A table of a config file.
 #[derive(Debug)]
@@ -116,7 +116,10 @@ pub(super) static MAIN_SECTIONS: [&Section; 18] = [
 ];
 
 /// The tables of the file that `[rules].file` names.
-pub(super) static RULES_SECTIONS: [&Section; 3] = [&rules::RULES_FILE, &rules::RULE, &rules::WHEN];
+pub(super) static RULES_SECTIONS: [&Section; 16] = {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m] = &rule_types::SHOWN;
+    [&rules::RULES_FILE, &rules::RULE, &rules::WHEN, a, b, c, d, e, f, g, h, i, j, k, l, m]
+};
 
 /// The tables of the file that `[ip_lists].file` names.
 pub(super) static IP_LISTS_SECTIONS: [&Section; 2] = [&ip_lists::IP_LISTS_FILE, &ip_lists::ENTRY];

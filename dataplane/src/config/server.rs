@@ -9,11 +9,18 @@ use super::names::Names;
 use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section};
 
-const MATCHES: [(&str, MatchKind); 3] =
-    [("prefix", MatchKind::Prefix), ("exact", MatchKind::Exact), ("prefix_final", MatchKind::PrefixFinal)];
-
-/// Ways to compare that this version doesn't have yet.
-const LATER_MATCHES: [&str; 2] = ["regex", "regex_nocase"];
+const MATCHES: [(&str, MatchKind); 5] = {
+    const fn named(kind: MatchKind) -> (&'static str, MatchKind) {
+        (kind.as_str(), kind)
+    }
+    [
+        named(MatchKind::Prefix),
+        named(MatchKind::Exact),
+        named(MatchKind::PrefixFinal),
+        named(MatchKind::Regex),
+        named(MatchKind::RegexNocase),
+    ]
+};
 
 /// `[[server]]`.
 pub(super) static SERVER: Section = Section {
@@ -76,15 +83,15 @@ pub(super) static LOCATION: Section = Section {
         &[
             Key {
                 name: "path",
-                kind: Kind::Text("a path that begins with /"),
+                kind: Kind::Text("a path that begins with /, or a regular expression"),
                 default: Default::Required("\"/login\""),
                 meaning: "What is compared with the request's path.",
             },
             Key {
                 name: "match",
-                kind: Kind::Choice(&["prefix", "exact", "prefix_final"]),
+                kind: Kind::Choice(&["prefix", "exact", "prefix_final", "regex", "regex_nocase"]),
                 default: Default::Value("\"prefix\""),
-                meaning: "How it is compared. `regex` and `regex_nocase` are not supported in this version.",
+                meaning: "How it is compared.",
             },
             Key {
                 name: "origin",
@@ -170,17 +177,16 @@ fn read_locations(
     let mut locations = Vec::new();
     let mut paths = Names::new("location");
     for table in server.tables("location", &LOCATION) {
-        let match_kind = table
-            .choice_of_now("match", &MATCHES, &LATER_MATCHES, "regex locations")
-            .unwrap_or(MatchKind::Prefix);
+        let match_kind = table.choice("match", &MATCHES).unwrap_or(MatchKind::Prefix);
         let path = table.text("path").unwrap_or_default();
-        let is_regex = table.raw_text("match").is_some_and(|name| LATER_MATCHES.contains(&name));
-        if !is_regex && !path.is_empty() {
+        if let Some(compared_as) = compared_as(match_kind)
+            && !path.is_empty()
+        {
             if !path.starts_with('/') {
                 let message = format!("found {}, allowed is a path that begins with /", table.shown("path"));
                 table.error("path", message, advice_for_path(&path));
             }
-            let same = format!("{} {path}", compared_as(match_kind));
+            let same = format!("{compared_as} {path}");
             paths.add_at(&same, &table.place_of("path"), &table.path_of("path"), table.file);
         }
         let limits = read_request_limits(&table.table("limits", &LOCATION_LIMITS), Some(limits));
@@ -204,21 +210,22 @@ fn advice_for_path(path: &str) -> String {
         modified("prefix_final", rest.trim_start())
     } else if let Some(rest) = path.strip_prefix('=') {
         modified("exact", rest.trim_start())
-    } else if path.starts_with('~') {
-        "regex locations are not supported in this version; write path = \"/PATH\", with match = \"exact\" or \
-         \"prefix_final\" if need be"
-            .to_owned()
+    } else if let Some(rest) = path.strip_prefix("~*") {
+        modified("regex_nocase", rest.trim_start())
+    } else if let Some(rest) = path.strip_prefix('~') {
+        modified("regex", rest.trim_start())
     } else {
         format!("write {:?}", format!("/{path}"))
     }
 }
 
 /// What can't be there twice for one path. `prefix` and `prefix_final` are two ways to treat one prefix, so
-/// that both at once contradict each other.
-fn compared_as(match_kind: MatchKind) -> &'static str {
+/// that both at once contradict each other. Of regexes the first one in the file holds.
+const fn compared_as(match_kind: MatchKind) -> Option<&'static str> {
     match match_kind {
-        MatchKind::Prefix | MatchKind::PrefixFinal => "prefix",
-        MatchKind::Exact => "exact",
+        MatchKind::Prefix | MatchKind::PrefixFinal => Some("prefix"),
+        MatchKind::Exact => Some("exact"),
+        MatchKind::Regex | MatchKind::RegexNocase => None,
     }
 }
 

@@ -42,7 +42,8 @@ impl Display for Decided {
         writeln!(f, "override   {}, from {}", policy_of_override.value.as_str(), policy_of_override.from)?;
         for rule in &policy.rules {
             let mark = if rule.wins { "wins" } else { "loses" };
-            writeln!(f, "rule {:<5} {} {}: {mark}, {}", rule.id, rule.kind, rule.mode, rule.why)?;
+            let mode = rule.mode.map_or_else(String::new, |mode| format!(" {mode}"));
+            writeln!(f, "rule {:<5} {}{mode}: {mark}, {}", rule.id, rule.kind, rule.why)?;
         }
         writeln!(f, "mode       {}, from {}", policy.mode.as_str(), mode_from(policy.mode_from))?;
         self.fmt_list(f)?;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, Pack};
 use weir_policy::LocationIndex;
 
-use super::policy_source::{error_in_files, policy_source, warning_in_files};
+use super::policy_source::{error_in_files, policy_source, unenforced_rules, warning_in_files};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
     TlsKey,
@@ -61,6 +61,7 @@ pub fn build(
             None
         }
     };
+    errors.extend(unenforced_rules(config));
     let engine = build_engine(config, file, &mut errors, &mut warnings);
     let (Some(policy), Some(engine), true) = (policy, engine, errors.is_empty()) else {
         return Err(errors);

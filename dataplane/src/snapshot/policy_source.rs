@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use weir_policy::{
-    CompileError, Condition, ContextSource, List, ListEntry, LocationSource, MatchKind, Mode, ModeByHeader,
-    Override, Place, Point, PolicySource, RuleKind, RuleMode, RuleSource, ServerSource, Test, Warning,
+    CompileError, Condition, ContextSource, List, ListEntry, LocationSource, ModeByHeader, Override, Place,
+    PolicySource, RuleSource, RuleType, ServerSource, Warning,
 };
 
 use crate::config::{self, Config, ConfigError, ConfigWarning, Where};
@@ -14,32 +14,16 @@ pub(super) fn policy_source(config: &Config) -> PolicySource {
     PolicySource {
         http: context(&config.http.context),
         servers: config.servers.iter().map(server).collect(),
-        general_mode: rule_mode(config.rules.general_mode),
+        general_mode: config.rules.general_mode,
         rules: config.rules.rules.iter().map(rule).collect(),
         lists: config.ip_lists.entries.iter().map(list_entry).collect(),
         acl_access_phase: config.http.acl_access_phase,
     }
 }
 
-fn mode(mode: config::Mode) -> Mode {
-    match mode {
-        config::Mode::Off => Mode::Off,
-        config::Mode::Monitoring => Mode::Monitoring,
-        config::Mode::SafeBlocking => Mode::SafeBlocking,
-        config::Mode::Block => Mode::Block,
-    }
-}
-
-fn rule_mode(setting: config::RuleMode) -> RuleMode {
-    match setting {
-        config::RuleMode::Default => RuleMode::Default,
-        config::RuleMode::Set(value) => RuleMode::Set(mode(value)),
-    }
-}
-
 fn context(context: &config::ContextConfig) -> ContextSource {
     ContextSource {
-        mode: context.mode.map(mode),
+        mode: context.mode,
         mode_from_environment: context.mode_from_environment,
         mode_allow_override: context.mode_allow_override.map(|value| match value {
             config::ModeOverride::Off => Override::Off,
@@ -48,7 +32,7 @@ fn context(context: &config::ContextConfig) -> ContextSource {
         }),
         mode_by_header: context.mode_by_header.as_ref().map(|map| ModeByHeader {
             header: map.header.clone(),
-            contains: map.contains.iter().map(|(text, value)| (text.clone(), mode(*value))).collect(),
+            contains: map.contains.iter().map(|(text, value)| (text.clone(), *value)).collect(),
         }),
         application: context.application,
         disable_acl: context.disable_acl,
@@ -68,11 +52,7 @@ fn server(server: &config::ServerConfig) -> ServerSource {
 fn location(location: &config::LocationConfig) -> LocationSource {
     LocationSource {
         path: location.path.clone(),
-        kind: match location.match_kind {
-            config::MatchKind::Prefix => MatchKind::Prefix,
-            config::MatchKind::Exact => MatchKind::Exact,
-            config::MatchKind::PrefixFinal => MatchKind::PrefixFinal,
-        },
+        kind: location.match_kind,
         context: context(&location.context),
     }
 }
@@ -80,35 +60,14 @@ fn location(location: &config::LocationConfig) -> LocationSource {
 fn rule(rule: &config::RuleConfig) -> RuleSource {
     RuleSource {
         id: rule.id,
-        kind: match rule.kind {
-            config::RuleKind::Mode(value) => RuleKind::Mode(rule_mode(value)),
-        },
+        kind: rule.kind.clone(),
         uri: rule.uri.clone(),
         when: rule.when.iter().map(condition).collect(),
     }
 }
 
 fn condition(condition: &config::ConditionConfig) -> Condition {
-    Condition {
-        point: match &condition.point {
-            config::Point::Method => Point::Method,
-            config::Point::Instance => Point::Instance,
-            config::Point::Scheme => Point::Scheme,
-            config::Point::Proto => Point::Proto,
-            config::Point::Uri => Point::Uri,
-            config::Point::Path(index) => Point::Path(u32::from(*index)),
-            config::Point::ActionName => Point::ActionName,
-            config::Point::ActionExt => Point::ActionExt,
-            config::Point::Query(name) => Point::Query(name.clone()),
-            config::Point::Header(name) => Point::Header(name.clone()),
-        },
-        is: match condition.is {
-            config::Test::Equal => Test::Equal,
-            config::Test::Iequal => Test::Iequal,
-            config::Test::Absent => Test::Absent,
-        },
-        value: condition.value.clone(),
-    }
+    Condition { point: condition.point.clone(), is: condition.is, value: condition.value.clone() }
 }
 
 fn list_entry(entry: &config::ListEntryConfig) -> ListEntry {
@@ -123,6 +82,23 @@ fn list_entry(entry: &config::ListEntryConfig) -> ListEntry {
         expires: entry.expires,
         reason: entry.reason.clone(),
     }
+}
+
+/// Types of rules that the data path acts upon. A rule of another type would be ignored in silence, so it is refused.
+const ENFORCED: [RuleType; 1] = [RuleType::Mode];
+
+/// An error for each rule of a type that nothing acts upon.
+pub(super) fn unenforced_rules(config: &Config) -> impl Iterator<Item = ConfigError> {
+    let rules = config.rules.rules.iter().filter(|rule| !ENFORCED.contains(&rule.kind.rule_type()));
+    rules.map(|rule| {
+        let message = format!("rules of type {} are not supported yet", rule.kind.type_name());
+        ConfigError::at(
+            &rule.place,
+            &format!("rule {}: type", rule.id),
+            message,
+            "remove the rule".to_owned(),
+        )
+    })
 }
 
 /// Where in the files the compiler's place is.

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Rule;
 use super::check::{Check, Kind, PointKey};
 use super::edges::{Edge, Edges};
 use crate::names::{NONE, Names};
@@ -93,7 +92,10 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
-    pub(super) root: u32,
+    /// Where the walk for the mode starts.
+    pub(super) modes: u32,
+    /// Where the walk for all other types starts; [`NONE`] if there are none.
+    pub(super) effects: u32,
     /// By the number of a value, or by that of a name in a `Group` node.
     pub(super) edges: Edges,
     pub(super) tails: Vec<TailCheck>,
@@ -115,12 +117,27 @@ impl Tree {
     }
 }
 
-/// Builds the tree over rules that stand in their order; `shadowed` is told of each rule that another one with the same
-/// conditions hides, and of that one.
-pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree {
+/// What a rule is to the tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry<'a> {
+    /// In the order of their points.
+    pub(super) checks: &'a [Check],
+    /// In the table of modes.
+    pub(super) column: u8,
+}
+
+/// Builds the tree over rules that stand in their order: those that set modes, and those that do something else, of which
+/// no two have the same checks. `shadowed` is told of each mode rule that another one with the same conditions hides, and
+/// of that one.
+pub(super) fn build<'a>(
+    modes: &'a [Entry<'a>],
+    effects: &'a [Entry<'a>],
+    shadowed: &'a mut dyn FnMut(u32, u32),
+) -> Tree {
     let tree = Tree {
         nodes: Vec::new(),
-        root: NONE,
+        modes: NONE,
+        effects: NONE,
         edges: Edges::new(&[]),
         tails: Vec::new(),
         absent_names: Vec::new(),
@@ -131,14 +148,15 @@ pub(super) fn build(rules: &[Rule], shadowed: &mut dyn FnMut(u32, u32)) -> Tree 
     };
     let mut builder = Builder {
         tree,
-        rules,
+        rules: modes,
         slots: HashMap::new(),
         edges: Vec::new(),
         next_number: EMPTY_IEQUAL + 1,
         shadowed,
     };
-    let all: Vec<u32> = (0..rules.len() as u32).collect();
-    builder.tree.root = builder.node(&all, 0);
+    builder.tree.modes = builder.all_rules();
+    builder.rules = effects;
+    builder.tree.effects = builder.all_rules();
     builder.tree.edges = Edges::new(&builder.edges);
     builder.tree
 }
@@ -148,7 +166,7 @@ const PLACE: Node = Node::Tail { rule: NONE, start: 0, end: 0, column: 0 };
 
 struct Builder<'a> {
     tree: Tree,
-    rules: &'a [Rule],
+    rules: &'a [Entry<'a>],
     slots: HashMap<&'a PointKey, Slot>,
     edges: Vec<Edge>,
     /// The next number for a value.
@@ -160,6 +178,11 @@ struct Builder<'a> {
 type Parted<'a> = BTreeMap<(Kind, &'a [u8]), (&'a Check, Vec<u32>)>;
 
 impl<'a> Builder<'a> {
+    fn all_rules(&mut self) -> u32 {
+        let all: Vec<u32> = (0..self.rules.len() as u32).collect();
+        self.others(&all, 0)
+    }
+
     fn check(&self, rule: u32, position: usize) -> Option<&'a Check> {
         self.rules[rule as usize].checks.get(position)
     }
@@ -224,8 +247,9 @@ impl<'a> Builder<'a> {
 
     fn tail(&mut self, rule: u32, position: usize) -> u32 {
         let compiled = &self.rules[rule as usize];
+        let column = compiled.column;
         let (start, end) = self.row(&compiled.checks[position..]);
-        self.push(Node::Tail { rule, start, end, column: compiled.mode.column() })
+        self.push(Node::Tail { rule, start, end, column })
     }
 
     /// Writes checks in a row.

@@ -69,9 +69,22 @@ pub(crate) struct MatchScratch {
     name: Vec<u8>,
     value: Vec<u8>,
     lower: Vec<u8>,
+    /// Numbers of what matches beside mode rules.
+    pub(super) effects: Vec<u32>,
 }
 
 impl MatchScratch {
+    /// Forgets the last request.
+    fn prepare(&mut self, tree: &Tree, instance: Known) {
+        self.facts.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
+        self.facts.fill(Known::NOT_LOOKED_AT);
+        if let Some(slot) = tree.instance {
+            self.facts[slot as usize] = instance;
+        }
+        self.query_is_read = false;
+        self.headers_are_read = false;
+    }
+
     fn occurrences(&self, group: GroupKind) -> &[Occurrence] {
         match group {
             GroupKind::Query => &self.query,
@@ -88,27 +101,27 @@ pub(crate) struct First {
     pub(crate) column: u8,
 }
 
-/// Walks the tree. The general mode matches every request, so that there is always a rule.
+/// Walks the tree for the mode. The general mode matches every request, so that there is always a rule.
 pub(super) fn first_match(
     tree: &Tree,
     scratch: &mut MatchScratch,
     facts: &Facts<'_>,
     instance: Known,
 ) -> First {
-    scratch.facts.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
-    scratch.facts.fill(Known::NOT_LOOKED_AT);
-    if let Some(slot) = tree.instance {
-        scratch.facts[slot as usize] = instance;
-    }
-    scratch.query_is_read = false;
-    scratch.headers_are_read = false;
-    scratch.pending.clear();
-    scratch.pending.push(tree.root);
-    let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 } };
-    while let Some(index) = walk.scratch.pending.pop() {
-        walk.node(index);
-    }
+    scratch.prepare(tree, instance);
+    let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 }, collects: false };
+    walk.from(tree.modes);
     walk.first
+}
+
+/// Walks the tree for all rules that aren't about the mode, with what [`first_match`] found out about the same request;
+/// the numbers of those that match are in `scratch.effects`, in no order.
+pub(super) fn collect_effects(tree: &Tree, scratch: &mut MatchScratch, facts: &Facts<'_>) {
+    scratch.effects.clear();
+    if tree.effects != NONE {
+        let first = First { rule: NONE, column: 0 };
+        Walk { tree, scratch, facts, first, collects: true }.from(tree.effects);
+    }
 }
 
 /// What rules tell apart of an application.
@@ -123,16 +136,30 @@ struct Walk<'a> {
     facts: &'a Facts<'a>,
     /// The first rule that was found to match so far.
     first: First,
+    /// All that match are wanted, not the first one.
+    collects: bool,
 }
 
 impl Walk<'_> {
+    fn from(&mut self, root: u32) {
+        self.scratch.pending.clear();
+        self.scratch.pending.push(root);
+        while let Some(index) = self.scratch.pending.pop() {
+            self.node(index);
+        }
+    }
+
     #[inline]
     fn node(&mut self, index: u32) {
         let tree = self.tree;
         match tree.nodes[index as usize] {
             Node::Tail { rule, start, end, column } => {
                 if rule < self.first.rule && self.all_hold(start, end) {
-                    self.first = First { rule, column };
+                    if self.collects {
+                        self.scratch.effects.push(rule);
+                    } else {
+                        self.first = First { rule, column };
+                    }
                 }
             }
             Node::Common { best, start, end, next } => {

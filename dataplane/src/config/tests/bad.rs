@@ -206,7 +206,6 @@ path = "/x"
             r#"weir.toml:16:9: server[1].location[0].match: found "prefixx""#,
             "weir.toml:17:18: server[1].location[0].block_response: block_response is not supported in this version",
             r#"weir.toml:18:10: server[1].location[0].origin: found "no", which no [[origin]] has as its name"#,
-            r#"weir.toml:20:9: server[1].location[1].match: found "regex": regex locations are not supported in this version"#,
             r#"weir.toml:22:12: server[1].location[1].limits.head_bytes: unknown key "head_bytes""#,
             r#"weir.toml:27:8: server[1].location[3].path: found a second location "prefix /x""#,
             r#"weir.toml:31:1: server[1].location[5].path: [[server.location]] has no "path""#,
@@ -229,8 +228,8 @@ fn modifiers_of_locations_have_a_key_of_their_own() {
     for (path, advice) in [
         ("= /x", r#"write path = "/x" with match = "exact""#),
         ("^~ /x", r#"write path = "/x" with match = "prefix_final""#),
-        ("~ /x", "regex locations are not supported in this version; write path = "),
-        ("~* /x", "regex locations are not supported in this version; write path = "),
+        ("~ [.]php$", r#"write path = "[.]php$" with match = "regex""#),
+        ("~* [.]php$", r#"write path = "[.]php$" with match = "regex_nocase""#),
         ("x", r#"write "/x""#),
     ] {
         assert_errors(

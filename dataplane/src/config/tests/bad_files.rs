@@ -68,18 +68,64 @@ when = 5
             r#"rules.toml:1:16: general_mode: found "on", allowed is "default", "off", "#,
             r#"rules.toml:2:1: rules: unknown key "rules"; did you mean "rule"?"#,
             r#"rules.toml:6:8: rule[0].mode: found "x""#,
-            r#"rules.toml:7:1: rule[0].foo: unknown key "foo"; the keys here are id, type, mode, uri, when"#,
-            r#"rules.toml:10:8: rule[1].type: found "mask": rules of this type are not supported in this version"#,
+            r#"rules.toml:7:1: rule[0].foo: unknown key "foo"; the keys here are id, type, uri, when, mode"#,
+            r#"rules.toml:9:6: rule[1].id: found a second rule with id "1"; the first is at rules.toml:4:6"#,
+            r#"rules.toml:11:9: rule[1].point: found ["x"]: `x` is no part of a request; parts are path, query, header"#,
             r#"rules.toml:13:6: rule[2].id: found a second rule with id "1"; the first is at rules.toml:4:6"#,
             r#"rules.toml:16:7: rule[2].uri: found """#,
-            r#"rules.toml:18:8: rule[3].type: found "mod": unknown rule type; did you mean "mode"?"#,
-            r#"rules.toml:20:8: rule[4].type: found "zzzzzzz": unknown rule type; known types are mode, virtual_patch"#,
-            r#"rules.toml:21:1: rule[5].type: [[rule]] has no "type"; allowed is "mode"; add type = "mode""#,
+            r#"rules.toml:17:1: rule[3].id: [[rule]] has no "id""#,
+            r#"rules.toml:18:8: rule[3].type: found "mod", allowed is "mode", "virtual_patch", "#,
+            r#"rules.toml:19:1: rule[4].id: [[rule]] has no "id""#,
+            r#"rules.toml:20:8: rule[4].type: found "zzzzzzz", allowed is "mode", "virtual_patch", "#,
+            r#"rules.toml:21:1: rule[5].type: [[rule]] has no "type"; allowed is "mode", "virtual_patch", "#,
             r#"rules.toml:21:1: rule[5].id: [[rule]] has no "id""#,
-            r#"rules.toml:21:1: rule[5].mode: [[rule]] has no "mode""#,
             r#"rules.toml:22:8: rule[5].when: found 5, allowed are [[rule.when]] tables"#,
         ],
     );
+}
+
+#[test]
+fn mistakes_in_settings_of_types_are_named() {
+    let table = [
+        ("type = \"mask\"", "3:1: rule[0].point: [[rule]] of type mask has no \"point\""),
+        (
+            "type = \"mask\"\npoint = \"method.x\"",
+            "6:9: rule[0].point: found \"method.x\": there is nothing below `method`",
+        ),
+        (
+            "type = \"mask\"\npoint = [[[\"a\"]]]",
+            "6:9: rule[0].point: found [[a list]]: this is no point; allowed is",
+        ),
+        (
+            "type = \"mask\"\npoint = [\"body\"]\nmode = \"off\"",
+            "7:1: rule[0].mode: unknown key \"mode\"; the keys here are",
+        ),
+        (
+            "type = \"virtual_patch\"\npoint = [\"body\"]\nattack_type = \"vpatch\"",
+            "7:15: rule[0].attack_type: found \"vpatch\", allowed is \"any\", \"sqli\"",
+        ),
+        (
+            "type = \"rate_limit\"\nrate = 0\nper = \"0s\"\nstatus = 200",
+            "6:8: rule[0].rate: found 0, allowed is a whole number from 1 to 1000000",
+        ),
+        (
+            "type = \"rate_limit\"\nrate = 1\nper = \"week\"",
+            "7:7: rule[0].per: found \"week\", allowed is \"second\", \"minute\", \"hour\" or a time",
+        ),
+        (
+            "type = \"upload_size\"\nlimit = 5",
+            "6:9: rule[0].limit: found 5, allowed is a size from \"1B\" to \"1TiB\"; add a unit",
+        ),
+        (
+            "type = \"response_header\"\naction = \"set\"\nname = \"A B\"\nvalues = [1]",
+            "7:8: rule[0].name: found \"A B\", allowed is a header field name",
+        ),
+    ];
+    for (keys, says) in table {
+        let errors = with_files(&format!("\n\n[[rule]]\nid = 1\n{keys}\n"), "").error_lines();
+        let says = format!("rules.toml:{says}");
+        assert!(errors.iter().any(|error| error.starts_with(&says)), "{says}\nin {errors:#?}");
+    }
 }
 
 #[test]
@@ -104,8 +150,8 @@ fn mistakes_in_conditions_are_named() {
         (r#"{ point = [], is = "absent" }"#, "12: rule[0].when[9].point: found []"),
         (r#"{ is = "absent", point = ["action"] }"#, r#"27: rule[0].when[10].point: found ["action"]"#),
         (
-            r#"{ is = "regex", value = "", point = ["uri"] }"#,
-            r#"9: rule[0].when[11].is: found "regex": regexes are not supported in this version; write "equal", "iequal" or"#,
+            r#"{ is = "regex", point = ["uri"] }"#,
+            r#"2: rule[0].when[11].value: [[rule.when]] has no "value""#,
         ),
         (
             r#"{ is = "equal", point = ["uri"] }"#,

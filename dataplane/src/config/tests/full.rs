@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
 fn the_full_config_loads_without_warnings() {
     let loaded = load(&repository().join("configs/full.toml"), &Environment::default()).unwrap();
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.config.rules.rules.len(), 1);
+    assert_eq!(loaded.config.rules.rules.len(), 13);
     assert_eq!(loaded.config.ip_lists.entries.len(), 2);
 }
 
@@ -54,9 +54,17 @@ fn collect<'a>(
     keys: &mut Vec<&'a str>,
     found: &mut Vec<(String, String, std::ops::Range<usize>)>,
 ) {
+    let rule_type = table.get("type").and_then(|value| value.get_ref().as_str());
     for (key, value) in table {
         let name: &str = key.get_ref();
-        found.push((header(keys), name.to_owned(), value.span()));
+        let is_of_all_types = ["id", "type", "uri", "when"].contains(&name);
+        let header = match rule_type {
+            Some(rule_type) if keys == &["rule"] && !is_of_all_types => {
+                format!("[[rule]] of type {rule_type}")
+            }
+            _ => header(keys),
+        };
+        found.push((header, name.to_owned(), value.span()));
         keys.push(name);
         match value.get_ref() {
             DeValue::Table(inner) if name != "contains" => collect(inner, keys, found),

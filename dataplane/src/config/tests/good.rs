@@ -221,6 +221,38 @@ value = ""
     assert_eq!(second.kind, RuleKind::Mode(RuleMode::Set(Mode::SafeBlocking)));
 }
 
+/// What the rules of the full config say is the same after it was written out and read again.
+#[test]
+fn rules_are_written_in_the_words_that_they_are_read_from() {
+    #[derive(serde::Serialize)]
+    struct RulesFile {
+        rule: Vec<weir_policy::RuleSource>,
+    }
+    let sources = |rules: &RulesConfig| {
+        let source = |rule: &RuleConfig| weir_policy::RuleSource {
+            id: rule.id,
+            kind: rule.kind.clone(),
+            uri: rule.uri.clone(),
+            when: rule
+                .when
+                .iter()
+                .map(|when| weir_policy::Condition {
+                    point: when.point.clone(),
+                    is: when.is,
+                    value: when.value.clone(),
+                })
+                .collect(),
+        };
+        rules.rules.iter().map(source).collect::<Vec<_>>()
+    };
+    let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
+    folder.write("rules.toml", include_str!("../../../../configs/full-rules.toml"));
+    let rule = sources(&folder.load().unwrap().config.rules);
+    assert_eq!(rule.len(), weir_policy::RuleType::NAMES.len());
+    folder.write("rules.toml", toml::to_string(&RulesFile { rule: rule.clone() }).unwrap());
+    assert_eq!(sources(&folder.load().unwrap().config.rules), rule);
+}
+
 #[test]
 fn list_entries_are_canonical() {
     let folder = Folder::new(&format!("ip_lists.file = \"lists.toml\"\n{MINIMAL}"));
