@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::{fmt, iter, mem};
 
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::pki_types::ServerName;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{ClientConfig, HandshakeKind};
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use super::failure::TlsFailure;
+use super::role::Role;
 
 /// The largest plaintext of one record (RFC 8446 section 5.1).
 const RECORD_PLAINTEXT_BYTES: usize = 16 * 1024;
@@ -29,9 +31,15 @@ const RECORD_OVERHEAD_BYTES: usize = 32;
 /// some bytes. A peer that cuts its messages finer than this is up to no good.
 const PARTIAL_LIMIT_BYTES: usize = 128 * 1024;
 
-/// One TLS connection towards an origin.
-pub struct ClientEngine {
-    connection: UnbufferedClientConnection,
+/// A TLS connection towards an origin.
+pub type ClientEngine = Engine<UnbufferedClientConnection>;
+
+/// A TLS connection of a client to a listener.
+pub type ServerEngine = Engine<UnbufferedServerConnection>;
+
+/// One TLS connection, in the role that `R` is.
+pub struct Engine<R> {
+    connection: R,
     /// Received bytes that don't make up a record or a handshake message yet. Without capacity while empty.
     partial: Vec<u8>,
     peer_closed: bool,
@@ -42,19 +50,19 @@ pub struct ClientEngine {
 /// What came of received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ingested {
-    /// The handshake finished with these bytes: data can be sealed from now on. In TLS 1.3 the origin may still
-    /// refuse our certificate, which a later [`ClientEngine::ingest`] reports.
+    /// The handshake finished with these bytes: data can be sealed from now on. In TLS 1.3 an origin may still
+    /// refuse our certificate, which a later [`Engine::ingest`] reports.
     pub handshake_finished_now: bool,
     /// An earlier session was resumed. Valid once the handshake has finished.
     pub resumed: bool,
-    /// The origin said that it sends no more (close_notify). What it sends after that is ignored. A connection
+    /// The peer said that it sends no more (close_notify). What it sends after that is ignored. A connection
     /// that ends without it may have been cut by anyone; one that ends in the handshake never says it.
     pub peer_closed: bool,
 }
 
-impl fmt::Debug for ClientEngine {
+impl<R: Role> fmt::Debug for Engine<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientEngine")
+        f.debug_struct("Engine")
             .field("handshaking", &self.connection.is_handshaking())
             .field("partial_bytes", &self.partial.len())
             .field("peer_closed", &self.peer_closed)
@@ -64,14 +72,15 @@ impl fmt::Debug for ClientEngine {
     }
 }
 
-impl ClientEngine {
+impl Engine<UnbufferedClientConnection> {
     /// A connection that hasn't said anything yet.
     ///
     /// # Errors
     /// `internal` if the configuration can't open a connection.
     pub fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsFailure> {
-        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)?;
-        Ok(Self { connection, partial: Vec::new(), peer_closed: false, close_sent: false, failure: None })
+        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)
+            .map_err(UnbufferedClientConnection::failure)?;
+        Ok(Self::of(connection))
     }
 
     /// Appends the first flight to `out`.
@@ -81,6 +90,29 @@ impl ClientEngine {
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), TlsFailure> {
         let result = self.process(&mut [], &mut Vec::new(), out).map(drop);
         self.remember(result)
+    }
+}
+
+impl Engine<UnbufferedServerConnection> {
+    /// A connection of a client that hasn't said anything yet.
+    ///
+    /// # Errors
+    /// `internal` if the configuration can't take a connection.
+    pub fn accept(config: &Arc<ServerConfig>) -> Result<Self, TlsFailure> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(config))
+            .map_err(UnbufferedServerConnection::failure)?;
+        Ok(Self::of(connection))
+    }
+
+    /// The certificate that the client proved to own, with those that it sent along.
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.connection.peer_certificates()
+    }
+}
+
+impl<R: Role> Engine<R> {
+    fn of(connection: R) -> Self {
+        Self { connection, partial: Vec::new(), peer_closed: false, close_sent: false, failure: None }
     }
 
     /// Takes received ciphertext, which is overwritten; appends plaintext to `plain` and bytes to send to `out`.
@@ -115,7 +147,7 @@ impl ClientEngine {
     /// Parts are joined into records of up to 16 KiB, so a head and a short body make one record.
     ///
     /// # Errors
-    /// `internal` before the end of the handshake, after [`ClientEngine::close_notify`], and if the keys are used up.
+    /// `internal` before the end of the handshake, after [`Engine::close_notify`], and if the keys are used up.
     pub fn seal(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), TlsFailure> {
         self.seal_parts(parts, out)
     }
@@ -201,7 +233,7 @@ impl ClientEngine {
         out: &mut Vec<u8>,
     ) -> Result<(), TlsFailure> {
         if self.partial.len() + missing.len() > PARTIAL_LIMIT_BYTES {
-            let detail = "the origin sent a handshake message in too many pieces";
+            let detail = "the peer sent a handshake message in too many pieces";
             return Err(TlsFailure::new("protocol", detail));
         }
         let mut partial = mem::take(&mut self.partial);
@@ -223,12 +255,11 @@ impl ClientEngine {
     ) -> Result<usize, TlsFailure> {
         let mut used = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } =
-                self.connection.process_tls_records(&mut buffer[used..]);
+            let UnbufferedStatus { mut discard, state } = self.connection.process(&mut buffer[used..]);
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record?;
+                        let record = record.map_err(R::failure)?;
                         discard += record.discard;
                         plain.extend_from_slice(record.payload);
                     }
@@ -247,7 +278,7 @@ impl ClientEngine {
                 Ok(state) => return Err(unexpected_state(&state)),
                 Err(error) => {
                     self.take_alerts(&mut buffer[used + discard..], out);
-                    return Err(error.into());
+                    return Err(R::failure(error));
                 }
             }
             used += discard;
@@ -257,9 +288,7 @@ impl ClientEngine {
     /// After a failure, appends what rustls still wants to tell the peer, without looking at more input.
     fn take_alerts(&mut self, buffer: &mut [u8], out: &mut Vec<u8>) {
         while self.connection.wants_write() {
-            let Ok(ConnectionState::EncodeTlsData(message)) =
-                self.connection.process_tls_records(buffer).state
-            else {
+            let Ok(ConnectionState::EncodeTlsData(message)) = self.connection.process(buffer).state else {
                 return;
             };
             if append_message(message, out).is_err() {
@@ -333,7 +362,7 @@ impl ClientEngine {
     /// Appends what rustls wants to send before application data, such as the answer to a key update.
     fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), TlsFailure> {
         loop {
-            match self.connection.process_tls_records(&mut self.partial).state? {
+            match self.connection.process(&mut self.partial).state.map_err(R::failure)? {
                 ConnectionState::EncodeTlsData(message) => append_message(message, out)?,
                 ConnectionState::TransmitTlsData(transmit) => transmit.done(),
                 // Seen by `ingest` already, or about to be: nothing for the sending side.
@@ -354,9 +383,9 @@ impl ClientEngine {
     /// within `write`: rustls has queued what goes out before the data by then.
     fn with_write<T>(
         &mut self,
-        write: impl FnOnce(&mut WriteTraffic<'_, ClientConnectionData>) -> Result<T, TlsFailure>,
+        write: impl FnOnce(&mut WriteTraffic<'_, R::Data>) -> Result<T, TlsFailure>,
     ) -> Result<T, TlsFailure> {
-        match self.connection.process_tls_records(&mut self.partial).state? {
+        match self.connection.process(&mut self.partial).state.map_err(R::failure)? {
             ConnectionState::WriteTraffic(mut traffic) => write(&mut traffic),
             state => Err(unexpected_state(&state)),
         }

@@ -1,10 +1,12 @@
-//! Why TLS towards an origin failed: a stable code for metrics and events, and a sentence for the log.
+//! Why TLS failed: a stable code for metrics and events, and a sentence for the log.
 
 use std::fmt;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// A TLS connection that failed, typed by a code out of a closed list.
+///
+/// Towards an origin:
 ///
 /// | code | meaning |
 /// | --- | --- |
@@ -21,6 +23,10 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// | `peer_alert` | the origin ended the connection with another alert |
 /// | `protocol` | the origin sent bytes that are not TLS as it should be |
 /// | `internal` | the node itself failed |
+///
+/// Towards a client the same codes have the sides exchanged: `certificate_refused` is a client that refused the
+/// listener's certificate, `untrusted_certificate`, `expired_certificate` and the like are about the certificate that
+/// the client presented, and `certificate_missing` is a client that presented none where one is required.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFailure {
     /// The code, one of [`TlsFailure::CODES`].
@@ -32,7 +38,7 @@ pub struct TlsFailure {
 
 impl TlsFailure {
     /// Every code that [`TlsFailure::code`] can have, so that a table of counters can be laid out at start.
-    pub const CODES: [&'static str; 13] = [
+    pub const CODES: [&'static str; 14] = [
         "certificate_refused",
         "untrusted_certificate",
         "wrong_name",
@@ -40,6 +46,7 @@ impl TlsFailure {
         "not_yet_valid_certificate",
         "revoked",
         "bad_certificate",
+        "certificate_missing",
         "name_refused",
         "incompatible",
         "handshake_refused",
@@ -62,11 +69,12 @@ impl fmt::Display for TlsFailure {
 
 impl std::error::Error for TlsFailure {}
 
-impl From<Error> for TlsFailure {
-    fn from(error: Error) -> Self {
-        match &error {
+impl TlsFailure {
+    /// What an error means on a connection towards an origin.
+    pub(super) fn of_origin(error: &Error) -> Self {
+        match error {
             Error::AlertReceived(alert) => from_alert(*alert),
-            Error::InvalidCertificate(reason) => from_certificate(reason, &error),
+            Error::InvalidCertificate(reason) => from_certificate(reason, error),
             Error::NoCertificatesPresented => {
                 Self::new("bad_certificate", "the origin presented no certificate")
             }
@@ -87,6 +95,56 @@ impl From<Error> for TlsFailure {
             _ => Self::new("internal", format!("the node's TLS failed: {error}")),
         }
     }
+
+    /// What an error means on a connection of a client to a listener.
+    pub(super) fn of_client(error: &Error) -> Self {
+        match error {
+            Error::AlertReceived(alert) => from_client_alert(*alert),
+            Error::InvalidCertificate(reason) => {
+                let (code, _) = certificate_problem(reason);
+                Self::new(code, format!("the client's certificate was refused ({error})"))
+            }
+            Error::NoCertificatesPresented => Self::new(
+                "certificate_missing",
+                "the client presented no certificate, and the listener requires one",
+            ),
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
+                Self::new("incompatible", format!("nothing in common with the client: {error}"))
+            }
+            Error::InvalidMessage(_) => Self::new(
+                "protocol",
+                format!("the client sent bytes that are not TLS; plain HTTP to a TLS port? ({error})"),
+            ),
+            Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. }
+            | Error::PeerMisbehaved(_)
+            | Error::PeerSentOversizedRecord
+            | Error::DecryptError => {
+                Self::new("protocol", format!("the client broke the TLS protocol: {error}"))
+            }
+            // What the resolver says where no certificate fits the name.
+            Error::General(_) => Self::new("name_refused", format!("no certificate for the client: {error}")),
+            _ => Self::new("internal", format!("the node's TLS failed: {error}")),
+        }
+    }
+}
+
+/// An alert of a client. What it says of a certificate is about the listener's.
+fn from_client_alert(alert: AlertDescription) -> TlsFailure {
+    use AlertDescription as A;
+    let code = match alert {
+        A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateRevoked
+        | A::CertificateExpired
+        | A::CertificateUnknown
+        | A::UnknownCA
+        | A::AccessDenied => "certificate_refused",
+        A::ProtocolVersion | A::InsufficientSecurity | A::NoApplicationProtocol => "incompatible",
+        A::HandshakeFailure => "handshake_refused",
+        _ => "peer_alert",
+    };
+    TlsFailure::new(code, format!("the client ended the connection ({alert:?})"))
 }
 
 /// An alert of the origin. What it says of a certificate is about ours: origins have no other to judge.
@@ -134,8 +192,14 @@ fn from_alert(alert: AlertDescription) -> TlsFailure {
 
 /// What is wrong with the certificate that the origin presented.
 fn from_certificate(reason: &CertificateError, error: &Error) -> TlsFailure {
+    let (code, hint) = certificate_problem(reason);
+    TlsFailure::new(code, format!("the origin's certificate was refused, {hint} ({error})"))
+}
+
+/// The code for what is wrong with a certificate, and what an operator of the origin can do about it.
+fn certificate_problem(reason: &CertificateError) -> (&'static str, &'static str) {
     use CertificateError as C;
-    let (code, hint) = match reason {
+    match reason {
         C::UnknownIssuer => {
             ("untrusted_certificate", "its issuer is not in the trust configured for this origin")
         }
@@ -154,6 +218,5 @@ fn from_certificate(reason: &CertificateError, error: &Error) -> TlsFailure {
         }
         C::Revoked => ("revoked", "it is revoked"),
         _ => ("bad_certificate", "it can't be used"),
-    };
-    TlsFailure::new(code, format!("the origin's certificate was refused, {hint} ({error})"))
+    }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
@@ -60,7 +61,8 @@ impl Identity {
         let Some((leaf, with_leaf)) = parsed.split_first() else { return Err(problems) };
         problems.extend(leaf_problems(&files.certificate, leaf, now_unix));
         if let Some(signing_key) = &signing_key {
-            problems.extend(key_mismatch(files, leaf, signing_key.as_ref()));
+            let mismatch = key_mismatch(&files.certificate, &files.private_key, leaf, signing_key.as_ref());
+            problems.extend(mismatch);
         }
         let mut chain = Vec::new();
         if !authorities.is_empty() {
@@ -285,11 +287,11 @@ impl fmt::Display for IdentityError {
             Self::Unreadable { source, .. } => write!(f, "can't be read: {source}"),
             Self::NotPem { reason, .. } => write!(
                 f,
-                "the client certificate must be X.509 in PEM: {reason}; \
+                "the certificate must be X.509 in PEM: {reason}; \
                  DER is converted by: openssl x509 -inform der -in FILE"
             ),
             Self::NoCertificate { .. } => {
-                write!(f, "has no CERTIFICATE section; the client certificate belongs here")
+                write!(f, "has no CERTIFICATE section; the certificate belongs here")
             }
             Self::Malformed { position, reason, .. } => {
                 write!(f, "certificate {position} is not X.509: {reason}")
@@ -350,6 +352,35 @@ impl std::error::Error for IdentityError {
             Self::Unreadable { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+/// A certificate with its chain and its key, not judged further.
+pub(super) struct Pair {
+    /// As in the file: the certificate, then its intermediates.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) signing_key: Arc<dyn SigningKey>,
+}
+
+/// Reads a certificate and its key and checks that they belong together.
+pub(super) fn load_pair(certificate: &Path, private_key: &Path) -> Result<Pair, Vec<IdentityError>> {
+    let mut problems = Vec::new();
+    let certificates = keep(&mut problems, read_certificates(certificate)).unwrap_or_default();
+    let signing_key = keep(&mut problems, read_key(private_key));
+    let parsed = keep(&mut problems, parse_chain(certificate, &certificates)).unwrap_or_default();
+    if let (Some(leaf), Some(signing_key)) = (parsed.first(), &signing_key) {
+        if let Some(found) = key::unsupported_public_key(leaf.public_key()) {
+            problems.push(IdentityError::UnsupportedAlgorithm { file: certificate.to_owned(), found });
+        }
+        problems.extend(key_mismatch(certificate, private_key, leaf, signing_key.as_ref()));
+    }
+    drop(parsed);
+    match signing_key {
+        Some(signing_key) if problems.is_empty() => {
+            let chain = certificates.into_iter().map(CertificateDer::from).collect();
+            Ok(Pair { chain, signing_key })
+        }
+        _ => Err(problems),
     }
 }
 
@@ -471,14 +502,15 @@ fn purposes(usage: &ExtendedKeyUsage<'_>) -> String {
 }
 
 fn key_mismatch(
-    files: &IdentityFiles,
+    certificate: &Path,
+    private_key: &Path,
     leaf: &X509Certificate<'_>,
     signing_key: &dyn SigningKey,
 ) -> Option<IdentityError> {
     let matches = signing_key.public_key().is_some_and(|key| key.as_ref() == leaf.public_key().raw);
     (!matches).then(|| IdentityError::KeyMismatch {
-        file: files.private_key.clone(),
-        certificate: files.certificate.clone(),
+        file: private_key.to_owned(),
+        certificate: certificate.to_owned(),
     })
 }
 

@@ -7,8 +7,9 @@ use std::{fmt, io};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::pem::SectionKind;
 
 use super::client_config::TlsConfigError;
 use super::pem::{self, Certificates};
@@ -125,7 +126,7 @@ fn system_roots() -> Result<RootCertStore, TrustError> {
     Ok(roots)
 }
 
-fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
+pub(super) fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
     let content =
         pem::read_bounded(file).map_err(|source| TrustError::Unreadable { file: file.to_owned(), source })?;
     let certificates = match pem::certificates(&content) {
@@ -146,6 +147,24 @@ fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
         })?;
     }
     Ok(roots)
+}
+
+/// Reads the revocation lists in a PEM file, at least one.
+pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let content = pem::read_bounded(file).map_err(|error| format!("can't be read: {error}"))?;
+    let sections =
+        pem::sections(&content).map_err(|reason| format!("the revocation list must be PEM: {reason}"))?;
+    let lists: Vec<_> = sections
+        .into_iter()
+        .filter(|(kind, _)| *kind == SectionKind::Crl)
+        .map(|(_, der)| CertificateRevocationListDer::from(der))
+        .collect();
+    if lists.is_empty() {
+        return Err(
+            "has no X509 CRL section; DER is converted by: openssl crl -inform der -in FILE".to_owned()
+        );
+    }
+    Ok(lists)
 }
 
 /// `verify = false`: the operator's explicit choice, with a metric and a warning where it is configured.
