@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::model::ListenerConfig;
+use ipnet::IpNet;
+
+use super::model::{ClientAuth, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion};
 use super::read::TableReader;
 use super::schema::{Default, Key, Kind, Section};
 
@@ -27,26 +29,134 @@ pub(super) static LISTENER: Section = Section {
             name: "proxy_protocol",
             kind: Kind::Boolean,
             default: Default::Value("false"),
-            meaning: "Whether connections begin with a PROXY protocol header. `true` is not supported in this version.",
+            meaning: "Whether every connection begins with a PROXY protocol header, version 1 or 2, whose source is then the \
+                      client. Only `[http].trusted_proxies` may connect; others, and connections without a header, are closed.",
         },
         Key {
             name: "tls",
-            kind: Kind::Later("TLS listeners are not supported in this version"),
-            default: Default::Absent("plain HTTP", "{}"),
-            meaning: "TLS towards clients, `[listener.tls]`.",
+            kind: Kind::Table("[listener.tls]"),
+            default: Default::Absent("plain HTTP", "{ certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }] }"),
+            meaning: "TLS towards clients.",
         },
     ]],
 };
 
+/// `[listener.tls]`.
+pub(super) static LISTENER_TLS: Section = Section {
+    header: "[listener.tls]",
+    about: "TLS towards the clients of the `[[listener]]` above it.",
+    keys: &[&[
+        Key {
+            name: "certificates",
+            kind: Kind::Tables("[[listener.tls.certificates]]"),
+            default: Default::Required(
+                "[{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }]",
+            ),
+            meaning: "The certificates to choose from by the name that the client asks for (SNI). The first one answers names \
+                      that none of them carries, and clients that ask for none.",
+        },
+        Key {
+            name: "minimum_version",
+            kind: Kind::Choice(&["1.2", "1.3"]),
+            default: Default::Value("\"1.2\""),
+            meaning: "The oldest TLS version spoken; the newest is 1.3.",
+        },
+        Key {
+            name: "client_auth",
+            kind: Kind::Choice(&["none", "request", "require"]),
+            default: Default::Value("\"none\""),
+            meaning: "Whether clients are asked for a certificate. With `request` they are served without one, or with one that \
+                      can't be verified, and origins are told; with `require` the handshake fails.",
+        },
+        Key {
+            name: "client_ca",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Absent("none; needed where client_auth asks", "\"certs/clients-ca.pem\""),
+            meaning: "The authorities that clients' certificates are verified against.",
+        },
+        Key {
+            name: "client_crl",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Absent("none: revocation is not checked", "\"certs/clients.crl.pem\""),
+            meaning: "Revocation lists of those authorities. Every certificate of a chain must then be covered by one.",
+        },
+    ]],
+};
+
+/// `[[listener.tls.certificates]]`.
+pub(super) static LISTENER_CERTIFICATE: Section = Section {
+    header: "[[listener.tls.certificates]]",
+    about: "A certificate of the listener above it; usually written inline, as `certificates = [{ ... }]`.",
+    keys: &[&[
+        Key {
+            name: "certificate",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Required("\"certs/site.pem\""),
+            meaning: "The certificate, then intermediates. The names that it carries (subjectAltName) choose it.",
+        },
+        Key {
+            name: "private_key",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Required("\"certs/site.key\""),
+            meaning: "The certificate's private key, not encrypted.",
+        },
+    ]],
+};
+
+const CLIENT_AUTH: [(&str, ClientAuth); 3] =
+    [("none", ClientAuth::None), ("request", ClientAuth::Request), ("require", ClientAuth::Require)];
+const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+
 /// Reads one listener.
 pub(super) fn read_listener(table: &TableReader<'_>) -> ListenerConfig {
-    if table.boolean("proxy_protocol") == Some(true) {
-        let message = "found true: the PROXY protocol is not supported in this version";
-        table.error("proxy_protocol", message, "set it to false or remove it");
-    }
     ListenerConfig {
         place: table.place(),
         name: table.text("name").unwrap_or_default(),
         address: table.address("address").unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        proxy_protocol: table.boolean("proxy_protocol").unwrap_or(false),
+        tls: table.table_if_present("tls", &LISTENER_TLS).map(|tls| read_tls(&tls)),
+    }
+}
+
+/// Whose PROXY header is believed must be said.
+pub(super) fn judge_proxy_protocol(table: &TableReader<'_>, listener: &ListenerConfig, trusted: &[IpNet]) {
+    if listener.proxy_protocol && trusted.is_empty() && table.file.is_whole() {
+        let message = "found true, and [http].trusted_proxies is empty: nobody could connect";
+        let advice = "add trusted_proxies = [\"ADDRESS OF THE PROXY\"] to [http]";
+        table.error("proxy_protocol", message, advice);
+    }
+}
+
+fn read_tls(table: &TableReader<'_>) -> ListenerTlsConfig {
+    let certificates = table.tables("certificates", &LISTENER_CERTIFICATE);
+    if certificates.is_empty() && table.file.is_whole() {
+        let advice = "for example certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }]";
+        table.error("certificates", "a TLS listener needs at least one certificate", advice);
+    }
+    let client_auth = table.choice("client_auth", &CLIENT_AUTH).unwrap_or_default();
+    let client_ca = table.path("client_ca");
+    if client_auth != ClientAuth::None && !table.has("client_ca") && table.file.is_whole() {
+        let advice = "add client_ca = \"PEM FILE\" with the authorities of your clients";
+        table.error("client_auth", "clients are asked for a certificate, and client_ca is missing", advice);
+    }
+    for key in ["client_ca", "client_crl"] {
+        if client_auth == ClientAuth::None && table.has(key) {
+            table.warning(key, "has no effect: client_auth is \"none\"");
+        }
+    }
+    ListenerTlsConfig {
+        place: table.place(),
+        certificates: certificates
+            .iter()
+            .map(|certificate| ListenerCertificateConfig {
+                place: certificate.place(),
+                certificate: certificate.path("certificate").unwrap_or_default(),
+                private_key: certificate.path("private_key").unwrap_or_default(),
+            })
+            .collect(),
+        minimum_version: table.choice("minimum_version", &VERSIONS).unwrap_or_default(),
+        client_auth,
+        client_ca,
+        client_crl: table.path("client_crl"),
     }
 }

@@ -9,7 +9,7 @@ use super::detection::{DETECTION, read_detection};
 use super::error::{ConfigError, ConfigWarning, Where};
 use super::http::{HTTP, read_http};
 use super::ip_lists::{IP_LISTS, IP_LISTS_FILE, read_ip_lists_file};
-use super::listener::{LISTENER, read_listener};
+use super::listener::{LISTENER, judge_proxy_protocol, read_listener};
 use super::model::{Config, HttpConfig, IpListsConfig, ListenerConfig, Mode, RuleMode, RulesConfig};
 use super::names::Names;
 use super::node::{ADMIN, EVENTS, NODE, read_admin, read_events, read_node};
@@ -123,7 +123,7 @@ fn read_main_file(
     let origin_names = Names::of("origin", &origins);
     let servers = root.tables("server", &SERVER);
     Names::of("server", &servers);
-    let listeners = read_listeners(&root);
+    let listeners = read_listeners(&root, &http);
     Some(Config {
         node: read_node(&root.table("node", &NODE)),
         servers: read_servers(&servers, &origin_names, &http.limits),
@@ -194,13 +194,14 @@ fn report_absent_tables(root: &TableReader<'_>) {
     }
 }
 
-fn read_listeners(root: &TableReader<'_>) -> Vec<ListenerConfig> {
+fn read_listeners(root: &TableReader<'_>, http: &HttpConfig) -> Vec<ListenerConfig> {
     let tables = root.tables("listener", &LISTENER);
     Names::of("listener", &tables);
     let mut addresses = Names::new("listener at");
     let mut listeners = Vec::with_capacity(tables.len());
     for table in &tables {
         let listener = read_listener(table);
+        judge_proxy_protocol(table, &listener, &http.trusted_proxies);
         if listener.address.port() != 0 {
             let address = listener.address.to_string();
             addresses.add_at(&address, &table.place_of("address"), &table.path_of("address"), table.file);

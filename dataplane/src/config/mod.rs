@@ -34,10 +34,10 @@ mod units;
 pub use error::{ConfigError, ConfigWarning, Where};
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
-    AdminConfig, Balance, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig,
+    AdminConfig, Balance, ClientAuth, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig,
     DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind,
-    ListenerConfig, LocationConfig, MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig,
+    ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig,
     OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits,
-    RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
+    RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test, TlsVersion,
 };
 pub use reference::reference;

@@ -193,6 +193,60 @@ pub struct ListenerConfig {
     pub name: String,
     /// Where it listens. Port 0 = any free port.
     pub address: SocketAddr,
+    /// Every connection begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Absent for plain HTTP.
+    pub tls: Option<ListenerTlsConfig>,
+}
+
+/// `[listener.tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTlsConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// The certificates to choose from; the first one answers unknown names.
+    pub certificates: Vec<ListenerCertificateConfig>,
+    /// The oldest version spoken.
+    pub minimum_version: TlsVersion,
+    /// Whether clients are asked for a certificate.
+    pub client_auth: ClientAuth,
+    /// What clients' certificates are verified against; there if they are asked.
+    pub client_ca: Option<PathBuf>,
+    /// Revocation lists of those authorities.
+    pub client_crl: Option<PathBuf>,
+}
+
+/// `[[listener.tls.certificates]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerCertificateConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// The certificate and its intermediates.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub private_key: PathBuf,
+}
+
+/// Whether a listener asks its clients for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No.
+    #[default]
+    None,
+    /// Yes, and it serves those without one.
+    Request,
+    /// Yes, or there is no connection.
+    Require,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    Tls12,
+    /// 1.3
+    Tls13,
 }
 
 /// `[[server]]`.

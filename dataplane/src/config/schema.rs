@@ -94,13 +94,15 @@ pub(super) const HOUR: u64 = 3_600 * SECOND;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// All tables of the main file, in the order of the reference page.
-pub(super) static MAIN_SECTIONS: [&Section; 18] = [
+pub(super) static MAIN_SECTIONS: [&Section; 20] = [
     &ROOT,
     &node::NODE,
     &http::HTTP,
     &context::MODE_BY_HEADER,
     &limits::HTTP_LIMITS,
     &listener::LISTENER,
+    &listener::LISTENER_TLS,
+    &listener::LISTENER_CERTIFICATE,
     &server::SERVER,
     &limits::SERVER_LIMITS,
     &server::LOCATION,

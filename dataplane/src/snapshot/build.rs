@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, Pack};
 use weir_policy::LocationIndex;
 
+use super::listeners::listeners;
 use super::policy_source::{error_in_files, policy_source, unenforced_rules, warning_in_files};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
@@ -51,6 +52,7 @@ pub fn build(
     let identities = load_identities(config, now_unix, &mut errors, &mut warnings);
     let origins: Vec<Option<Origin>> =
         config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
+    let listeners = listeners(&config.listeners, now_unix, &mut errors, &mut warnings);
     let policy = match weir_policy::compile(&policy_source(config)) {
         Ok(compiled) => {
             warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
@@ -73,6 +75,7 @@ pub fn build(
         policy,
         engine,
         http: http_settings(config, workers),
+        listeners,
         locations,
         origins: origins.into_iter().flatten().collect(),
         detection: DetectionSettings {

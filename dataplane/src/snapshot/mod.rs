@@ -4,6 +4,7 @@
 //! generation in force stays.
 
 mod build;
+mod listeners;
 mod policy_source;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use crate::config::{Balance, OverLimit};
 use crate::http::HeadLimits;
 use crate::tls::OriginTls;
+use crate::tls::listener::ListenerTls;
 
 pub use build::{Built, build, certificate_errors};
 
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub engine: weir_inspect::Engine,
     /// Settings that hold before a server is known.
     pub http: HttpSettings,
+    /// By the listeners' order in the config.
+    pub listeners: Vec<ListenerSettings>,
     /// By `LocationIndex` of the policy.
     pub locations: Vec<LocationSettings>,
     /// By origin number.
@@ -71,6 +75,15 @@ pub struct HttpSettings {
     pub connections_per_worker: usize,
     /// Connections to all origins together, of one worker.
     pub origin_connections_total: u32,
+}
+
+/// What a listener's connections begin with.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerSettings {
+    /// A PROXY protocol header, from trusted proxies only.
+    pub proxy_protocol: bool,
+    /// TLS.
+    pub tls: Option<Arc<ListenerTls>>,
 }
 
 /// What a location adds to its policy.

@@ -101,7 +101,7 @@ label! {
 }
 
 label! {
-    /// How a TLS handshake with an origin came out.
+    /// How a TLS handshake came out: with an origin, or (the sides exchanged) with a client.
     HandshakeResult {
         /// A full handshake succeeded.
         Full = "full",
@@ -128,6 +128,8 @@ label! {
         Closed = "closed",
         /// It took longer than the connect time-out.
         TimedOut = "timed_out",
+        /// The client presented no certificate, and the listener requires one.
+        CertificateMissing = "certificate_missing",
         /// The origin knows no host of the name that we asked for.
         NameRefused = "name_refused",
         /// The origin refused the handshake without a reason.

@@ -35,6 +35,7 @@ pub(crate) struct Unlabelled {
     plain: Counters,
     blocked: Counters,
     limits: Counters,
+    client_handshakes: Counters,
     protocol_errors: CodeCounters,
     pub(crate) inspection: LatencyHistogram,
     pub(crate) request: LatencyHistogram,
@@ -46,6 +47,7 @@ impl Default for Unlabelled {
             plain: Counters::new(Plain::COUNT),
             blocked: Counters::new(BlockReason::COUNT),
             limits: Counters::new(Limit::COUNT),
+            client_handshakes: Counters::new(HandshakeResult::COUNT),
             protocol_errors: CodeCounters::default(),
             inspection: LatencyHistogram::default(),
             request: LatencyHistogram::default(),
@@ -242,6 +244,12 @@ impl WorkerMetrics {
         self.cells.add(self.layout.handshakes + place, 1);
     }
 
+    /// A TLS handshake with a client came to its end.
+    #[inline]
+    pub fn client_handshake(&self, result: HandshakeResult) {
+        self.unlabelled.client_handshakes.add(result as usize, 1);
+    }
+
     /// An origin could not serve a request (each attempt counts).
     #[inline]
     pub fn upstream_error(&self, origin: u32, error: UpstreamError) {
@@ -395,6 +403,12 @@ impl Unlabelled {
         }
         for limit in Limit::ALL {
             visit(Family::LimitHits, &[limit.as_str()], self.limits.get(*limit as usize));
+        }
+        for result in HandshakeResult::ALL {
+            let count = self.client_handshakes.get(*result as usize);
+            if count != 0 {
+                visit(Family::ClientHandshakes, &[result.as_str()], count);
+            }
         }
         self.protocol_errors.visit(|status, code, count| {
             visit(Family::ProtocolErrors, &[&status.to_string(), code], count);

@@ -73,6 +73,7 @@ families! {
     Connections = Gauge, "weir_connections", [], "Open client connections.";
     ConnectionsAccepted = Counter, "weir_connections_accepted_total", [], "Client connections accepted.";
     AcceptFailures = Counter, "weir_accept_failures_total", [], "Client connections that could not be accepted.";
+    ClientHandshakes = Counter, "weir_client_handshakes_total", ["result"], "TLS handshakes with clients.";
     ReceivedBytes = Counter, "weir_received_bytes_total", [], "Bytes received from clients.";
     SentBytes = Counter, "weir_sent_bytes_total", [], "Bytes sent to clients.";
     BlockedReceivedBytes = Counter, "weir_blocked_received_bytes_total", [], "Bytes received with blocked requests.";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -39,6 +39,15 @@ impl fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
+    /// The keys of this process, so that tickets stay good over reloads.
+    ///
+    /// # Errors
+    /// If the system has no randomness to give.
+    pub fn of_this_process() -> Result<Self, String> {
+        static KEYS: OnceLock<Result<TicketKeys, String>> = OnceLock::new();
+        KEYS.get_or_init(Self::new).clone()
+    }
+
     /// Fresh keys.
     ///
     /// # Errors
@@ -205,6 +214,11 @@ impl ListenerTls {
         let config =
             server_config(files, Arc::new(chosen), verifier.clone(), tickets).map_err(|error| vec![error])?;
         Ok(Self { config: Arc::new(config), certificates, verifier })
+    }
+
+    /// Whether clients are asked for a certificate.
+    pub fn asks_for_certificate(&self) -> bool {
+        self.verifier.is_some()
     }
 
     /// What is known of a client by the certificates that it presented; nothing if it presented none.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::output::Output;
 use super::request::Request;
 use super::timers::Deadline;
+use super::transport::Transport;
 use super::{ClientId, Life, Owner, Worker};
 use crate::io::{Errno, Io, ListenerId, Monotonic, SocketId};
 use crate::telemetry::Limit;
@@ -28,7 +29,9 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Client<B> {
     pub(crate) socket: SocketId,
+    /// The other side: of the socket, or what a PROXY header said.
     pub(crate) peer: SocketAddr,
+    pub(crate) transport: Transport,
     pub(crate) phase: Phase,
     pub(crate) request: Option<Box<Request>>,
     /// Bytes that came in and weren't used yet.
@@ -50,7 +53,7 @@ impl<B> Client<B> {
 }
 
 impl<I: Io> Worker<I> {
-    pub(super) fn client_accepted(&mut self, _listener: ListenerId, socket: SocketId, peer: SocketAddr) {
+    pub(super) fn client_accepted(&mut self, listener: ListenerId, socket: SocketId, peer: SocketAddr) {
         if self.life != Life::Serving
             || self.clients.len() >= self.current.snapshot.http.connections_per_worker
         {
@@ -58,9 +61,14 @@ impl<I: Io> Worker<I> {
             self.io.close(socket, true);
             return;
         }
+        let Some(transport) = self.client_transport(listener, peer) else {
+            self.io.close(socket, true);
+            return;
+        };
         let id = self.clients.insert(Client {
             socket,
             peer,
+            transport,
             phase: Phase::Idle,
             request: None,
             unread: Vec::new(),
@@ -79,6 +87,20 @@ impl<I: Io> Worker<I> {
         self.client_set_deadline(id, self.current.snapshot.http.head_timeout);
     }
 
+    /// What a new connection has to pass before it speaks HTTP; nothing if it isn't welcome.
+    fn client_transport(&self, listener: ListenerId, peer: SocketAddr) -> Option<Transport> {
+        let snapshot = &self.current.snapshot;
+        let Some(settings) = snapshot.listeners.get(listener.0 as usize) else { return Some(Transport::default()) };
+        if settings.proxy_protocol && !snapshot.is_trusted(peer.ip().to_canonical()) {
+            tracing::debug!(%peer, "a PROXY header is due, and the peer is not one of trusted_proxies");
+            self.metrics.protocol_error(0, "untrusted_proxy");
+            return None;
+        }
+        Transport::new(settings)
+            .inspect_err(|failure| tracing::error!(%peer, %failure, "TLS with a client can't begin"))
+            .ok()
+    }
+
     /// Puts the request back that was taken out to work on it.
     pub(super) fn client_put_request(&mut self, id: ClientId, request: Box<Request>) {
         match self.clients.get_mut(id) {
@@ -94,6 +116,7 @@ impl<I: Io> Worker<I> {
         head: Vec<u8>,
         body: Option<(I::Buffer, std::ops::Range<usize>)>,
     ) {
+        let Some((head, body)) = self.client_wrap(id, head, body) else { return };
         let Some(client) = self.clients.get_mut(id) else { return };
         let bytes = head.len() + body.as_ref().map_or(0, |(_, range)| range.len());
         self.metrics.bytes(0, bytes as u64);
@@ -142,6 +165,8 @@ impl<I: Io> Worker<I> {
             return;
         }
         client.phase = Phase::Flushing { linger };
+        self.client_close_notify(id);
+        let Some(client) = self.clients.get(id) else { return };
         if client.output.is_empty() {
             self.client_flushed(id, linger);
         } else {
@@ -152,6 +177,7 @@ impl<I: Io> Worker<I> {
 
     /// All was sent and the connection is to end.
     pub(super) fn client_flushed(&mut self, id: ClientId, linger: bool) {
+        self.client_close_notify(id);
         let timeout = self.current.snapshot.http.lingering_timeout;
         let Some(client) = self.clients.get_mut(id) else { return };
         if !linger || client.input_ended {
@@ -172,6 +198,9 @@ impl<I: Io> Worker<I> {
     /// Ends a client connection and all that hangs on it.
     pub(super) fn client_close(&mut self, id: ClientId, reset: bool) {
         self.upstream_abandon(id);
+        if !reset {
+            self.client_close_notify(id);
+        }
         let Some(mut client) = self.clients.remove(id) else { return };
         self.handed_over -= client.output.handed_over();
         self.metrics.connection_closed();

@@ -48,7 +48,7 @@ impl<I: Io> Worker<I> {
 
         let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
-        let facts = decision::facts(&request.head, &request.head_bytes, b"http", &headers);
+        let facts = decision::facts(&request.head, &request.head_bytes, client.transport.scheme(), &headers);
         let now = self.io.unix_nanos() / 1_000_000_000;
         let resolution = snapshot.policy.resolve(&mut self.policy_scratch, &facts, client_ip, now);
         drop(headers);

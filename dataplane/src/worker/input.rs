@@ -12,13 +12,13 @@ use crate::telemetry::Limit;
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 impl<I: Io> Worker<I> {
-    pub(super) fn client_received(&mut self, id: ClientId, buffer: &I::Buffer) {
-        let bytes = buffer.bytes();
-        self.metrics.bytes(bytes.len() as u64, 0);
+    pub(super) fn client_received(&mut self, id: ClientId, buffer: &mut I::Buffer) {
+        let length = buffer.bytes().len() as u64;
+        self.metrics.bytes(length, 0);
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
             Phase::Lingering { discarded } => {
-                let discarded = discarded + bytes.len() as u64;
+                let discarded = discarded + length;
                 client.phase = Phase::Lingering { discarded };
                 if discarded > self.current.snapshot.http.lingering_bytes {
                     self.metrics.limit(Limit::LingeringBytes);
@@ -29,6 +29,16 @@ impl<I: Io> Worker<I> {
             Phase::Flushing { .. } => return,
             Phase::Idle | Phase::Head | Phase::Active => {}
         }
+        if client.transport.is_plain() {
+            self.client_data(id, buffer.bytes());
+        } else {
+            self.client_unwrap(id, buffer.bytes_mut());
+        }
+    }
+
+    /// HTTP of a client, freed of what lay around it.
+    pub(super) fn client_data(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else { return };
         if client.unread.is_empty() {
             let used = self.client_feed(id, bytes);
             if used < bytes.len() {

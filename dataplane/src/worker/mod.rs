@@ -26,6 +26,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transport;
 mod upstream;
 
 use std::cell::RefCell;
@@ -253,8 +254,8 @@ impl<I: Io> Worker<I> {
                     self.upstream_connected(id, result);
                 }
             }
-            Event::Received { socket, buffer } => match self.owner(socket) {
-                Owner::Client(id) => self.client_received(id, &buffer),
+            Event::Received { socket, mut buffer } => match self.owner(socket) {
+                Owner::Client(id) => self.client_received(id, &mut buffer),
                 Owner::Upstream(id) => self.upstream_received(id, buffer),
                 Owner::Nobody => {}
             },

@@ -1,0 +1,93 @@
+//! What the listeners' connections begin with, made from the config.
+
+use std::sync::Arc;
+
+use super::ListenerSettings;
+use crate::config::{
+    ClientAuth, ConfigError, ConfigWarning, ListenerConfig, ListenerTlsConfig, TlsVersion, Where,
+};
+use crate::tls::listener::{
+    CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion, TicketKeys,
+};
+
+/// Days before its expiry at which a listener's certificate is warned about.
+const EXPIRY_WARNING_DAYS: i64 = 30;
+
+/// Loads what the listeners need. A listener that can't be made is reported and left at its defaults.
+pub(super) fn listeners(
+    listeners: &[ListenerConfig],
+    now_unix: i64,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Vec<ListenerSettings> {
+    let settings = |listener: &ListenerConfig| ListenerSettings {
+        proxy_protocol: listener.proxy_protocol,
+        tls: listener.tls.as_ref().and_then(|tls| load(listener, tls, now_unix, errors, warnings)).map(Arc::new),
+    };
+    listeners.iter().map(settings).collect()
+}
+
+fn load(
+    listener: &ListenerConfig,
+    tls: &ListenerTlsConfig,
+    now_unix: i64,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Option<ListenerTls> {
+    let key = format!("listener `{}`: tls", listener.name);
+    let loaded = match TicketKeys::of_this_process() {
+        Ok(tickets) => ListenerTls::load(&files(tls), &tickets),
+        Err(reason) => {
+            errors.push(ConfigError::at(&tls.place, &key, reason, String::new()));
+            return None;
+        }
+    };
+    match loaded {
+        Ok(loaded) => {
+            for certificate in &loaded.certificates {
+                let message = match (certificate.not_after - now_unix) / 86_400 {
+                    _ if certificate.not_after < now_unix => "has expired: clients refuse it".to_owned(),
+                    days if days < EXPIRY_WARNING_DAYS => {
+                        format!("expires in {days} days; after that, clients refuse it")
+                    }
+                    _ => continue,
+                };
+                warnings.push(ConfigWarning {
+                    place: Where::Text(tls.place.clone()),
+                    key: key.clone(),
+                    message: format!("{}: {message}", certificate.file.display()),
+                });
+            }
+            Some(loaded)
+        }
+        Err(found) => {
+            let error = |error: &_| ConfigError::at(&tls.place, &key, format!("{error}"), String::new());
+            errors.extend(found.iter().map(error));
+            None
+        }
+    }
+}
+
+fn files(tls: &ListenerTlsConfig) -> ListenerTlsFiles {
+    let bundle = tls.client_ca.clone().unwrap_or_default();
+    ListenerTlsFiles {
+        certificates: tls
+            .certificates
+            .iter()
+            .map(|pair| CertificateFiles {
+                certificate: pair.certificate.clone(),
+                private_key: pair.private_key.clone(),
+            })
+            .collect(),
+        client_authentication: match tls.client_auth {
+            ClientAuth::None => ClientAuthentication::None,
+            ClientAuth::Request => ClientAuthentication::Request(bundle),
+            ClientAuth::Require => ClientAuthentication::Require(bundle),
+        },
+        client_crls: tls.client_crl.iter().cloned().collect(),
+        minimum_version: match tls.minimum_version {
+            TlsVersion::Tls12 => MinimumVersion::Tls12,
+            TlsVersion::Tls13 => MinimumVersion::Tls13,
+        },
+    }
+}
