@@ -18,7 +18,7 @@ SEEDS ?= 300
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
-PACKAGES += nginx-light curl openssl procps
+PACKAGES += nginx-light haproxy curl openssl procps
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -10,12 +10,31 @@ use weir_inspect::{Report, RequestView};
 use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, Verdict};
 
 use crate::config::OverLimit;
-use crate::http::{MAX_HEADER_COUNT, RequestHead, Version};
+use crate::http::{
+    CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, RequestHead, Version,
+};
 use crate::snapshot::{DetectionSettings, Snapshot};
 use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure};
 
 /// Names and values of a head, borrowed from its bytes.
-pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize }>;
+pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize + CERTIFICATE_FIELDS }>;
+
+/// The fields that rules see: what clients claim about their certificates is left out, what the listener found out
+/// takes its place.
+pub fn judged_headers<'a>(
+    head: &'a RequestHead,
+    bytes: &'a [u8],
+    certificate: Option<CertificateFacts<'a>>,
+) -> HeaderList<'a> {
+    let claims = |field: &&HeaderField| field.id == FieldId::XClientCertificate;
+    let received = head.fields().iter().filter(|field| !claims(field));
+    let mut headers: HeaderList<'a> =
+        received.map(|field| (field.name.of(bytes), field.value.of(bytes))).collect();
+    if let Some(certificate) = certificate {
+        headers.extend(certificate.fields().map(|(name, value)| (name, value)));
+    }
+    headers
+}
 
 /// What the policy looks at.
 pub fn facts<'a>(

@@ -35,7 +35,10 @@ pub(super) static LISTENER: Section = Section {
         Key {
             name: "tls",
             kind: Kind::Table("[listener.tls]"),
-            default: Default::Absent("plain HTTP", "{ certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }] }"),
+            default: Default::Absent(
+                "plain HTTP",
+                "{ certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }] }",
+            ),
             meaning: "TLS towards clients.",
         },
     ]],
@@ -129,7 +132,8 @@ pub(super) fn judge_proxy_protocol(table: &TableReader<'_>, listener: &ListenerC
 
 fn read_tls(table: &TableReader<'_>) -> ListenerTlsConfig {
     let certificates = table.tables("certificates", &LISTENER_CERTIFICATE);
-    if certificates.is_empty() && table.file.is_whole() {
+    let none_given = !table.has("certificates") && table.file.is_whole();
+    if none_given || table.shown("certificates") == "[]" {
         let advice = "for example certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }]";
         table.error("certificates", "a TLS listener needs at least one certificate", advice);
     }

@@ -79,6 +79,8 @@ pub enum FieldId {
     Upgrade,
     /// `User-Agent`
     UserAgent,
+    /// Every name that starts with `X-Client-Certificate-`, also with underscores
+    XClientCertificate,
     /// `X-Forwarded-For`
     XForwardedFor,
     /// `X-Forwarded-Host`
@@ -136,6 +138,8 @@ impl FieldId {
             Self::XRequestId
         } else if same_as_cgi(name, b"x-real-ip") {
             Self::XRealIp
+        } else if name.get(..21).is_some_and(|prefix| same_as_cgi(prefix, b"x-client-certificate-")) {
+            Self::XClientCertificate
         } else if name.get(..12).is_some_and(|prefix| same_as_cgi(prefix, b"x-forwarded-")) {
             Self::XForwardedOther
         } else {

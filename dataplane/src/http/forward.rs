@@ -27,6 +27,34 @@ pub struct ForwardFacts<'a> {
     pub request_id: &'a [u8],
     /// How we frame the body towards the origin.
     pub body: BodyFraming,
+    /// What the listener found out about the client's certificate; absent if it asks for none.
+    pub client_certificate: Option<CertificateFacts<'a>>,
+}
+
+/// How many fields tell of a client's certificate at most.
+pub const CERTIFICATE_FIELDS: usize = 3;
+
+/// What a listener found out about a client's certificate. Printable ASCII.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateFacts<'a> {
+    /// `SUCCESS`, `NONE`, or `FAILED:` and the reason.
+    pub verification: &'a [u8],
+    /// The subject; empty without a certificate.
+    pub subject: &'a [u8],
+    /// SHA-256 over the certificate's DER in hexadecimal; empty without a certificate.
+    pub fingerprint: &'a [u8],
+}
+
+impl<'a> CertificateFacts<'a> {
+    /// The fields that tell of it, to origins and to the conditions of rules.
+    pub fn fields(self) -> impl Iterator<Item = (&'static [u8], &'a [u8])> {
+        let fields: [(&'static [u8], &'a [u8]); CERTIFICATE_FIELDS] = [
+            (b"X-Client-Certificate-Verify", self.verification),
+            (b"X-Client-Certificate-Subject", self.subject),
+            (b"X-Client-Certificate-Fingerprint", self.fingerprint),
+        ];
+        fields.into_iter().filter(|(_, value)| !value.is_empty())
+    }
 }
 
 /// What we add or change when we relay a response.
@@ -68,6 +96,9 @@ pub fn write_request_head(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts
     if !trusted_has(FieldId::XForwardedHost) && !head.host(bytes).is_empty() {
         append(out, &[b"X-Forwarded-Host: ", head.host(bytes), b"\r\n"]);
     }
+    for (name, value) in facts.client_certificate.into_iter().flat_map(CertificateFacts::fields) {
+        append(out, &[name, b": ", value, b"\r\n"]);
+    }
     append(out, &[b"X-Request-Id: ", facts.request_id, b"\r\n\r\n"]);
 }
 
@@ -81,6 +112,7 @@ fn is_forwarded(field: &HeaderField, peer_is_trusted: bool) -> bool {
         FieldId::Host
         | FieldId::Expect
         | FieldId::XRequestId
+        | FieldId::XClientCertificate
         | FieldId::XForwardedFor
         | FieldId::Forwarded => false,
         FieldId::XForwardedHost | FieldId::XForwardedProto | FieldId::XForwardedOther | FieldId::XRealIp => {

@@ -28,8 +28,8 @@ pub use answer::{Answer, write_answer};
 pub use chunked::{Chunk, ChunkError, ChunkLimits, ChunkedDecoder};
 pub use fields::{FieldId, HeaderField, Span};
 pub use forward::{
-    CONTINUE, ForwardFacts, LAST_CHUNK, ResponseFacts, write_chunk, write_chunk_header, write_request_head,
-    write_response_head,
+    CERTIFICATE_FIELDS, CONTINUE, CertificateFacts, ForwardFacts, LAST_CHUNK, ResponseFacts, write_chunk,
+    write_chunk_header, write_request_head, write_response_head,
 };
 pub use framing::{BodyFraming, ResponseFraming};
 pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};

@@ -22,7 +22,11 @@ pub(super) fn listeners(
 ) -> Vec<ListenerSettings> {
     let settings = |listener: &ListenerConfig| ListenerSettings {
         proxy_protocol: listener.proxy_protocol,
-        tls: listener.tls.as_ref().and_then(|tls| load(listener, tls, now_unix, errors, warnings)).map(Arc::new),
+        tls: listener
+            .tls
+            .as_ref()
+            .and_then(|tls| load(listener, tls, now_unix, errors, warnings))
+            .map(Arc::new),
     };
     listeners.iter().map(settings).collect()
 }

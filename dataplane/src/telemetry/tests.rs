@@ -448,6 +448,7 @@ fn the_metrics_page_has_every_value_of_every_label() {
         row("action", Family::Attacks, &mut AttackAction::ALL.iter().map(|one| one.as_str())),
         row("reason", Family::Blocked, &mut BlockReason::ALL.iter().map(|one| one.as_str())),
         row("limit", Family::LimitHits, &mut Limit::ALL.iter().map(|one| one.as_str())),
+        row("result", Family::ClientHandshakes, &mut HandshakeResult::ALL.iter().map(|one| one.as_str())),
         row("state", Family::UpstreamConnections, &mut ConnectionState::ALL.iter().map(|one| one.as_str())),
         row("result", Family::UpstreamHandshakes, &mut HandshakeResult::ALL.iter().map(|one| one.as_str())),
         row("reason", Family::UpstreamErrors, &mut UpstreamError::ALL.iter().map(|one| one.as_str())),

@@ -1,7 +1,7 @@
 //! TLS towards clients: the certificates of a listener, the choice among them, and what clients must present.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -149,20 +149,12 @@ pub struct ListenerCertificate {
 /// What is known of the certificate that a client presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// Its subject, such as `CN=device-7, O=Example`.
+    /// Its subject, such as `CN=device-7, O=Example`; bytes that aren't printable ASCII as `\` and two hexadecimal digits.
     pub subject: String,
     /// SHA-256 over its DER, in lower-case hexadecimal.
     pub fingerprint: String,
-    /// Why it could not be verified; absent if it was.
-    pub problem: Option<String>,
-}
-
-impl ClientCertificate {
-    /// `SUCCESS`, or `FAILED:` and the reason.
-    #[must_use]
-    pub fn verification(&self) -> String {
-        self.problem.as_ref().map_or_else(|| "SUCCESS".to_owned(), |problem| format!("FAILED:{problem}"))
-    }
+    /// `SUCCESS`, or `FAILED:` and one of [`TlsFailure::CODES`](super::TlsFailure::CODES).
+    pub verification: String,
 }
 
 /// TLS of one listener, shared by all workers.
@@ -229,20 +221,32 @@ impl ListenerTls {
         let (leaf, intermediates) = presented?.split_first()?;
         let verifier = self.verifier.as_ref()?;
         let subject = X509Certificate::from_der(leaf)
-            .map_or_else(|_| String::new(), |(_, certificate)| certificate.subject().to_string());
+            .map_or_else(|_| String::new(), |(_, certificate)| printable(&certificate.subject().to_string()));
         let problem = verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).err();
         Some(ClientCertificate {
             subject,
             fingerprint: Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect(),
-            problem: problem.map(|error| short_problem(&error)),
+            verification: problem.map_or_else(
+                || "SUCCESS".to_owned(),
+                |error| format!("FAILED:{}", super::TlsFailure::of_client(&error).code),
+            ),
         })
     }
 }
 
-/// A reason that fits into a header field.
-fn short_problem(error: &rustls::Error) -> String {
-    let text = super::TlsFailure::of_client(error).code;
-    text.replace('_', " ")
+/// A text that fits into a header field, whatever a certificate's owner wrote into it.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' => printable.push(char::from(byte)),
+            _ => {
+                // Writing to a string can't fail.
+                let _ = write!(printable, "\\{byte:02x}");
+            }
+        }
+    }
+    printable
 }
 
 fn server_config(

@@ -90,7 +90,9 @@ impl<I: Io> Worker<I> {
     /// What a new connection has to pass before it speaks HTTP; nothing if it isn't welcome.
     fn client_transport(&self, listener: ListenerId, peer: SocketAddr) -> Option<Transport> {
         let snapshot = &self.current.snapshot;
-        let Some(settings) = snapshot.listeners.get(listener.0 as usize) else { return Some(Transport::default()) };
+        let Some(settings) = snapshot.listeners.get(listener.0 as usize) else {
+            return Some(Transport::default());
+        };
         if settings.proxy_protocol && !snapshot.is_trusted(peer.ip().to_canonical()) {
             tracing::debug!(%peer, "a PROXY header is due, and the peer is not one of trusted_proxies");
             self.metrics.protocol_error(0, "untrusted_proxy");

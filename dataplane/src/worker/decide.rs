@@ -46,7 +46,8 @@ impl<I: Io> Worker<I> {
             self.metrics.limit(limit);
         }
 
-        let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
+        let certificate = client.transport.certificate();
+        let headers = decision::judged_headers(&request.head, &request.head_bytes, certificate);
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
         let facts = decision::facts(&request.head, &request.head_bytes, client.transport.scheme(), &headers);
         let now = self.io.unix_nanos() / 1_000_000_000;

@@ -22,10 +22,9 @@ impl<I: Io> Worker<I> {
     /// Writes the request for its origin and finds it a connection.
     pub(super) fn forward(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let (peer, scheme) = (client.peer.ip(), client.transport.scheme());
         let Some(mut request) = client.request.take() else { return };
         request.to_origin.clear();
-        self.write_request(&mut request, peer, scheme);
+        self.write_request(&mut request, id);
         if !request.forwarded {
             request.forwarded = true;
             request.address = self.choose_address(&request);
@@ -34,7 +33,9 @@ impl<I: Io> Worker<I> {
         self.acquire(id);
     }
 
-    fn write_request(&self, request: &mut Request, peer: std::net::IpAddr, scheme: &[u8]) {
+    fn write_request(&self, request: &mut Request, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let peer = client.peer.ip();
         let Some(generation) = &request.generation else { return };
         let mut client_ip: ArrayVec<u8, 48> = ArrayVec::new();
         // 48 bytes hold every address in text form, so this can't fail.
@@ -45,7 +46,8 @@ impl<I: Io> Worker<I> {
             fallback_host: origin.fallback_host.as_bytes(),
             client_ip: &client_ip,
             peer_is_trusted: generation.snapshot.is_trusted(peer),
-            scheme,
+            scheme: client.transport.scheme(),
+            client_certificate: client.transport.certificate(),
             request_id: &request.id,
             body: request.framing_to_origin,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::client::Phase;
 use super::{ClientId, Worker};
+use crate::http::CertificateFacts;
 use crate::io::{Io, ReceiveBuffer, ReceiveEnd};
 use crate::proxy_protocol::{self, Parsed};
 use crate::snapshot::ListenerSettings;
@@ -31,17 +32,6 @@ struct Secure {
     /// Nothing came in yet.
     silent: bool,
     certificate: Option<Box<ClientCertificate>>,
-}
-
-/// What a listener found out about a client's certificate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Presented<'a> {
-    /// The listener doesn't ask for one.
-    NotAsked,
-    /// The client has none.
-    Nothing,
-    /// The client has this one.
-    Certificate(&'a ClientCertificate),
 }
 
 impl Transport {
@@ -72,15 +62,18 @@ impl Transport {
         if self.secure.is_some() { b"https" } else { b"http" }
     }
 
-    /// The certificate that the client presented.
-    pub(crate) fn presented(&self) -> Presented<'_> {
-        match &self.secure {
-            Some(secure) if secure.settings.asks_for_certificate() => match &secure.certificate {
-                Some(certificate) => Presented::Certificate(certificate),
-                None => Presented::Nothing,
+    /// What the listener found out about the client's certificate, if it asks for one.
+    pub(crate) fn certificate(&self) -> Option<CertificateFacts<'_>> {
+        let secure = self.secure.as_ref().filter(|secure| secure.settings.asks_for_certificate())?;
+        let facts = match &secure.certificate {
+            Some(certificate) => CertificateFacts {
+                verification: certificate.verification.as_bytes(),
+                subject: certificate.subject.as_bytes(),
+                fingerprint: certificate.fingerprint.as_bytes(),
             },
-            _ => Presented::NotAsked,
-        }
+            None => CertificateFacts { verification: b"NONE", subject: b"", fingerprint: b"" },
+        };
+        Some(facts)
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Setup {
     node: String,
     http: String,
     limits: String,
+    listener: String,
     server: String,
     origin: String,
     origin_tls: String,
@@ -35,6 +36,7 @@ impl Setup {
             node: String::new(),
             http: String::new(),
             limits: String::new(),
+            listener: String::new(),
             server: String::new(),
             origin: String::new(),
             origin_tls: String::new(),
@@ -71,6 +73,12 @@ impl Setup {
     /// Adds to `[http.limits]`.
     pub(crate) fn limits(mut self, text: &str) -> Self {
         add(&mut self.limits, text);
+        self
+    }
+
+    /// Adds to `[[listener]]`, tables of it included.
+    pub(crate) fn listener(mut self, text: &str) -> Self {
+        add(&mut self.listener, text);
         self
     }
 
@@ -149,7 +157,8 @@ impl Setup {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("[node]\nworkers = {}\n{}\n[http]\n{}\n", self.workers, self.node, self.http);
         write!(text, "[http.limits]\n{}\n", self.limits).unwrap();
-        text.push_str("[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n");
+        writeln!(text, "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n{}", self.listener)
+            .unwrap();
         write!(text, "[[server]]\nname = \"site\"\ndefault = true\norigin = \"app\"\n{}\n", self.server)
             .unwrap();
         write!(text, "[[origin]]\nname = \"app\"\naddresses = {:?}\n{}\n", self.addresses, self.origin)

@@ -119,7 +119,7 @@ fn mistakes_in_listeners_are_named() {
 name = "public"
 address = "127.0.0.1"
 proxy_protocol = true
-tls = {}
+tls = { client_auth = "require" }
 [[listener]]
 name = "x"
 address = "unix:/run/x"
@@ -132,8 +132,9 @@ address = "127.0.0.1:80"
         &[
             r#"weir.toml:12:8: listener[1].name: found a second listener "public""#,
             r#"weir.toml:13:11: listener[1].address: found "127.0.0.1""#,
-            "weir.toml:14:18: listener[1].proxy_protocol: found true: the PROXY protocol is not supported in this version",
-            "weir.toml:15:7: listener[1].tls: TLS listeners are not supported in this version",
+            "weir.toml:14:18: listener[1].proxy_protocol: found true, and [http].trusted_proxies is empty: nobody could connect",
+            r#"weir.toml:15:7: listener[1].tls.certificates: a TLS listener needs at least one certificate"#,
+            "weir.toml:15:23: listener[1].tls.client_auth: clients are asked for a certificate, and client_ca is missing",
             r#"weir.toml:18:11: listener[2].address: found "unix:/run/x": unix sockets are not supported in this version"#,
             r#"weir.toml:19:1: listener[3].name: [[listener]] has no "name""#,
             r#"weir.toml:23:11: listener[4].address: found a second listener at "127.0.0.1:80""#,

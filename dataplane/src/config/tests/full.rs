@@ -39,6 +39,7 @@ fn header(keys: &[&str]) -> String {
                 "entry",
                 "when",
                 "location",
+                "certificates",
             ]
             .contains(last) =>
         {
@@ -119,7 +120,12 @@ fn the_full_config_has_every_key_and_no_other() {
 #[test]
 fn the_full_config_shows_the_defaults() {
     // Where an example says more than the default would.
-    let shown_otherwise = [("[[server]]", "default"), ("[origin.tls]", "require_mtls"), ("", "general_mode")];
+    let shown_otherwise = [
+        ("[[server]]", "default"),
+        ("[listener.tls]", "client_auth"),
+        ("[origin.tls]", "require_mtls"),
+        ("", "general_mode"),
+    ];
     for (name, sections) in files() {
         let text = read(name);
         let tree = DeTable::parse(&text).unwrap();

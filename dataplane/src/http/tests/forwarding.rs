@@ -9,6 +9,7 @@ const FACTS: ForwardFacts<'static> = ForwardFacts {
     scheme: b"https",
     request_id: b"0123456789abcdef0123456789abcdef",
     body: BodyFraming::None,
+    client_certificate: None,
 };
 
 /// What the origin gets for a request.

@@ -193,6 +193,7 @@ fn check_forwarding(head: &RequestHead, bytes: &[u8]) {
         scheme: b"http",
         request_id: b"0123456789abcdef0123456789abcdef",
         body: head.framing(),
+        client_certificate: None,
     };
     let mut out = Vec::new();
     write_request_head(head, bytes, &facts, &mut out);
