@@ -31,7 +31,7 @@ pub fn judged_headers<'a>(
     let mut headers: HeaderList<'a> =
         received.map(|field| (field.name.of(bytes), field.value.of(bytes))).collect();
     if let Some(certificate) = certificate {
-        headers.extend(certificate.fields().map(|(name, value)| (name, value)));
+        headers.extend(certificate.fields());
     }
     headers
 }

@@ -47,8 +47,8 @@ pub struct CertificateFacts<'a> {
 
 impl<'a> CertificateFacts<'a> {
     /// The fields that tell of it, to origins and to the conditions of rules.
-    pub fn fields(self) -> impl Iterator<Item = (&'static [u8], &'a [u8])> {
-        let fields: [(&'static [u8], &'a [u8]); CERTIFICATE_FIELDS] = [
+    pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let fields: [(&'a [u8], &'a [u8]); CERTIFICATE_FIELDS] = [
             (b"X-Client-Certificate-Verify", self.verification),
             (b"X-Client-Certificate-Subject", self.subject),
             (b"X-Client-Certificate-Fingerprint", self.fingerprint),
