@@ -54,6 +54,7 @@ fn requests(criterion: &mut Criterion) {
         scheme: b"https",
         request_id: b"0123456789abcdef0123456789abcdef",
         body: BodyFraming::None,
+        client_certificate: None,
     };
     let mut out = Vec::new();
     group.bench_function("forward", |bencher| {
