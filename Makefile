@@ -14,11 +14,13 @@ export RUST_MIN := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # Seeds of `make soak`; `make test` tries 50.
 SEEDS ?= 300
+# Mutated requests that `make soak` has read by h11; `make test` tries 50000.
+MUTATIONS ?= 2000000
 
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
-PACKAGES += nginx-light haproxy curl openssl procps
+PACKAGES += nginx-light haproxy curl openssl procps python3-h11
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +44,7 @@ lint: toolchain ## Run the format check and the lints
 
 soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
+	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
 
 bench: deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches

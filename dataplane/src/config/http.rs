@@ -8,6 +8,10 @@ use super::limits::{HTTP_LIMITS, read_connection_limits, read_request_limits};
 use super::model::HttpConfig;
 use super::read::{Refusal, TableReader};
 use super::schema::{Default, Key, Kind, Section};
+use crate::http::UnderscoreNames;
+
+const UNDERSCORE_NAMES: [(&str, UnderscoreNames); 3] =
+    [("pass", UnderscoreNames::Pass), ("drop", UnderscoreNames::Drop), ("reject", UnderscoreNames::Reject)];
 
 /// `[http]`.
 pub(super) static HTTP: Section = Section {
@@ -37,6 +41,14 @@ pub(super) static HTTP: Section = Section {
                 meaning: "The forwarding header of trusted proxies.",
             },
             Key {
+                name: "underscore_headers",
+                kind: Kind::Choice(&["pass", "drop", "reject"]),
+                default: Default::Value("\"pass\""),
+                meaning: "Header fields of clients with `_` in their names, which origins of the CGI kind take for those \
+                          with `-`. `drop` inspects them and leaves them out of what is forwarded; `reject` answers \
+                          400.",
+            },
+            Key {
                 name: "limits",
                 kind: Kind::Table("[http.limits]"),
                 default: Default::Absent("all defaults", "{}"),
@@ -55,6 +67,9 @@ pub(super) fn read_http(table: &TableReader<'_>) -> HttpConfig {
         acl_access_phase: table.boolean("acl_access_phase").unwrap_or(true),
         trusted_proxies: proxies.into_iter().map(|item| canonical_network(item.value)).collect(),
         real_ip_header: read_field_name(table, "real_ip_header"),
+        underscore_headers: table
+            .choice("underscore_headers", &UNDERSCORE_NAMES)
+            .unwrap_or(UnderscoreNames::Pass),
         connection_limits: read_connection_limits(&limits),
         limits: read_request_limits(&limits, None),
     }

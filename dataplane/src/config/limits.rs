@@ -28,6 +28,12 @@ const CONNECTION_KEYS: &[Key] = &[
         meaning: "Header fields of a request. More is answered 431.",
     },
     Key {
+        name: "header_bytes",
+        kind: Kind::Size(range(256, MIB)),
+        default: Default::Value("\"8KiB\""),
+        meaning: "One header line of a request, its name and its line end included. More is answered 431.",
+    },
+    Key {
         name: "head_timeout",
         kind: Kind::Time(range(10 * MILLISECOND, HOUR)),
         default: Default::Value("\"10s\""),
@@ -125,6 +131,7 @@ pub(super) fn read_connection_limits(table: &TableReader<'_>) -> ConnectionLimit
         head_bytes: table.size_u32("head_bytes"),
         target_bytes: table.size_u32("target_bytes"),
         header_count: table.integer("header_count").and_then(|count| u16::try_from(count).ok()).unwrap_or(0),
+        header_bytes: table.size_u32("header_bytes"),
         head_timeout: table.time_or_zero("head_timeout"),
         keep_alive_timeout: table.time_or_zero("keep_alive_timeout"),
         keep_alive_requests: table.limit_u32("keep_alive_requests"),

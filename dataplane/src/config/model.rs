@@ -13,6 +13,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
+use crate::http::UnderscoreNames;
+
 /// A position in a config file, for errors that are found after reading (by the policy compiler, by
 /// certificate checks).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +98,8 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Name of the forwarding header, as written.
     pub real_ip_header: String,
+    /// What happens to header fields of clients with `_` in their names.
+    pub underscore_headers: UnderscoreNames,
     /// Limits of a client connection, before a request's server is known.
     pub connection_limits: ConnectionLimits,
     /// Limits of a request, for every server and location that doesn't set its own.
@@ -151,6 +155,8 @@ pub struct ConnectionLimits {
     pub target_bytes: u32,
     /// Header fields of a request. More is 431.
     pub header_count: u16,
+    /// One header line of a request, its line end included. More is 431.
+    pub header_bytes: u32,
     /// From a request's first byte (for the first request: from accept) to the end of its head; 408 after
     /// that.
     pub head_timeout: Duration,

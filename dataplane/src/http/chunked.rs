@@ -53,7 +53,7 @@ static CHUNK_TOO_LARGE: ChunkError =
     ChunkError { code: "chunk_too_large", detail: "a chunk size is above 2^60 bytes" };
 static BAD_EXTENSION: ChunkError = ChunkError {
     code: "bad_chunk_extension",
-    detail: "a chunk extension holds a control byte or a bare CR or LF",
+    detail: "a chunk extension is not `;name` or `;name=value` with a token or a quoted string (RFC 9112 section 7.1.1)",
 };
 static SIZE_LINE_TOO_LARGE: ChunkError = ChunkError {
     code: "chunk_line_too_large",
@@ -90,7 +90,7 @@ enum State {
     /// In the hex digits of a size.
     Size,
     /// Behind the `;` of a size line.
-    Extension,
+    Extension(Extension),
     /// Behind the CR of a size line.
     SizeLineFeed,
     /// In the data of a chunk.
@@ -113,6 +113,62 @@ enum State {
     Finished,
     /// The body was refused.
     Failed(&'static ChunkError),
+}
+
+/// Where in a chunk extension the decoder is (RFC 9112 section 7.1.1). What is dropped is read by the grammar all the
+/// same: a party that looks for the line's end elsewhere must not find one that we don't see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// Before the name, blanks may stand.
+    BeforeName,
+    /// In the name, of which there is at least one byte.
+    Name,
+    /// In blanks behind the name: `;` or `=` must follow.
+    AfterName,
+    /// Behind the `=`, blanks may stand.
+    BeforeValue,
+    /// In a value that is a token.
+    Token,
+    /// In a quoted string.
+    Quoted,
+    /// Behind a backslash in a quoted string.
+    Escaped,
+    /// Behind the closing quote.
+    AfterQuoted,
+    /// In blanks behind the value: `;` must follow.
+    AfterValue,
+}
+
+impl Extension {
+    /// The place behind one more byte of the extension; `None` where the grammar has no such byte.
+    fn next(self, byte: u8) -> Option<Self> {
+        let is_blank = matches!(byte, b' ' | b'\t');
+        match self {
+            Self::BeforeName if is_blank => Some(Self::BeforeName),
+            Self::BeforeName | Self::Name if is_token_byte(byte) => Some(Self::Name),
+            Self::Name | Self::AfterName if is_blank => Some(Self::AfterName),
+            Self::Name | Self::AfterName if byte == b'=' => Some(Self::BeforeValue),
+            Self::BeforeValue if is_blank => Some(Self::BeforeValue),
+            Self::BeforeValue if byte == b'"' => Some(Self::Quoted),
+            Self::BeforeValue | Self::Token if is_token_byte(byte) => Some(Self::Token),
+            Self::Token | Self::AfterQuoted | Self::AfterValue if is_blank => Some(Self::AfterValue),
+            Self::Quoted if byte == b'"' => Some(Self::AfterQuoted),
+            Self::Quoted if byte == b'\\' => Some(Self::Escaped),
+            Self::Quoted if byte == b'\t' || !byte.is_ascii_control() => Some(Self::Quoted),
+            Self::Escaped if byte == b'\t' || !byte.is_ascii_control() => Some(Self::Quoted),
+            Self::Name | Self::AfterName | Self::Token | Self::AfterQuoted | Self::AfterValue
+                if byte == b';' =>
+            {
+                Some(Self::BeforeName)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the line may end here.
+    fn may_end(self) -> bool {
+        matches!(self, Self::Name | Self::Token | Self::AfterQuoted)
+    }
 }
 
 /// Reads a chunked body piece by piece, in whatever pieces it comes.
@@ -181,7 +237,7 @@ impl ChunkedDecoder {
     fn next_state(&mut self, byte: u8) -> Result<State, &'static ChunkError> {
         match self.state {
             State::Size => self.size_byte(byte),
-            State::Extension => self.extension_byte(byte),
+            State::Extension(place) => self.extension_byte(place, byte),
             State::SizeLineFeed if byte == b'\n' => Ok(self.end_of_size_line()),
             State::SizeLineFeed => Err(&BAD_SIZE),
             State::DataCarriageReturn if byte == b'\r' => Ok(State::DataLineFeed),
@@ -211,20 +267,23 @@ impl ChunkedDecoder {
             }
             None if self.size_digits == 0 => Err(&BAD_SIZE),
             None => match byte {
-                b';' => self.extension_byte(byte),
+                b';' => self.count_extension_byte(Extension::BeforeName),
                 b'\r' => Ok(State::SizeLineFeed),
                 _ => Err(&BAD_SIZE),
             },
         }
     }
 
-    fn extension_byte(&mut self, byte: u8) -> Result<State, &'static ChunkError> {
-        match byte {
-            b'\r' => return Ok(State::SizeLineFeed),
-            b'\t' => {}
-            control if control.is_ascii_control() => return Err(&BAD_EXTENSION),
-            _ => {}
+    fn extension_byte(&mut self, place: Extension, byte: u8) -> Result<State, &'static ChunkError> {
+        if byte == b'\r' && place.may_end() {
+            return Ok(State::SizeLineFeed);
         }
+        let place = place.next(byte).ok_or(&BAD_EXTENSION)?;
+        self.count_extension_byte(place)
+    }
+
+    /// One more byte of an extension, which is counted against its limits.
+    fn count_extension_byte(&mut self, place: Extension) -> Result<State, &'static ChunkError> {
         self.line_bytes += 1;
         self.extension_bytes += 1;
         if self.line_bytes > self.limits.size_line_bytes {
@@ -232,7 +291,7 @@ impl ChunkedDecoder {
         } else if self.extension_bytes > self.limits.extension_bytes {
             Err(&EXTENSIONS_TOO_LARGE)
         } else {
-            Ok(State::Extension)
+            Ok(State::Extension(place))
         }
     }
 

@@ -202,7 +202,8 @@ pub struct HeaderField {
     pub value: Span,
     /// Which well-known name it is.
     pub id: FieldId,
-    /// The field ends at this hop: by its name, because we frame the message anew, or because `Connection` names it.
+    /// The field ends at this hop: by its name, because we frame the message anew, because `Connection` names it, or
+    /// because the config drops names with `_`.
     pub hop_by_hop: bool,
 }
 

@@ -132,6 +132,7 @@ impl FramingFacts {
         let value = field.value.of(bytes);
         match direction {
             Direction::Request if self.content_length.is_some() => return Err(DUPLICATE_LENGTH),
+            Direction::Request if has_blank_behind(field, bytes) => return Err(BAD_LENGTH),
             Direction::Request => self.content_length = Some(parse_length(value)?),
             // Origins repeat the field, or the number in a list; equal ones leave nothing to guess.
             Direction::Response => {
@@ -223,6 +224,11 @@ fn has_tab_around(field: &HeaderField, bytes: &[u8]) -> bool {
     let before = bytes.get(field.name.end as usize..field.value.start as usize).unwrap_or_default();
     let after = bytes.get(field.value.end as usize..).unwrap_or_default();
     before.contains(&b'\t') || after.iter().take_while(|byte| **byte != b'\r').any(|byte| *byte == b'\t')
+}
+
+/// A blank behind a length is legal by grammar as well, and read by some parsers as part of the number.
+fn has_blank_behind(field: &HeaderField, bytes: &[u8]) -> bool {
+    bytes.get(field.value.end as usize).is_some_and(|byte| *byte != b'\r')
 }
 
 /// Whether the value is a list of registered codings that ends with `chunked` once, such as `gzip, chunked`: well

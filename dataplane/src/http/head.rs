@@ -5,6 +5,19 @@ use std::fmt;
 /// The most header fields that any head may have, whatever the config says: it sizes an array on the stack.
 pub const MAX_HEADER_COUNT: u16 = 256;
 
+/// What happens to header fields of requests whose names hold `_`. Origins of the CGI kind can't tell them from those
+/// with `-`, so that a client could send a field past what was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnderscoreNames {
+    /// They are forwarded like all others.
+    #[default]
+    Pass,
+    /// They are inspected and not forwarded.
+    Drop,
+    /// The request is refused (400).
+    Reject,
+}
+
 /// Limits of one head. Every one is checked as soon as the bytes seen so far make its breach certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
@@ -14,21 +27,24 @@ pub struct HeadLimits {
     pub target_bytes: u32,
     /// Header fields of one head (431); values above [`MAX_HEADER_COUNT`] count as that.
     pub header_count: u16,
-    /// Bytes of one header line, its CRLF included (431).
+    /// Bytes of one header line of a request, its CRLF included (431).
     pub header_bytes: u32,
     /// Bytes of the method (501).
     pub method_bytes: u16,
+    /// Names with `_` in a request.
+    pub underscore_names: UnderscoreNames,
 }
 
 impl Default for HeadLimits {
-    /// 32 KiB a head, 24 KiB a target, 100 fields of any size that fits the head, 32 bytes a method.
+    /// 32 KiB a head, 24 KiB a target, 100 fields of 8 KiB, 32 bytes a method; names with `_` pass.
     fn default() -> Self {
         Self {
             head_bytes: 32 * 1024,
             target_bytes: 24 * 1024,
             header_count: 100,
-            header_bytes: 32 * 1024,
+            header_bytes: 8 * 1024,
             method_bytes: 32,
+            underscore_names: UnderscoreNames::Pass,
         }
     }
 }

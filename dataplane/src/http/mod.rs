@@ -32,7 +32,7 @@ pub use forward::{
     write_chunk_header, write_request_head, write_response_head,
 };
 pub use framing::{BodyFraming, ResponseFraming};
-pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};
+pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
 pub use host::{host_without_port, is_valid_host};
 pub use request::RequestHead;
 pub use response::ResponseHead;

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::fields::{self, FieldId, HeaderField, Span};
 use super::framing::{BodyFraming, Direction, FramingFacts, is_token_byte};
-use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, Version};
+use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
 use super::host::is_valid_host;
 use super::strict::{self, Extent, HeadKind, StrictPass};
 use super::target::{self, Implied, Target};
@@ -67,6 +67,10 @@ const BAD_HOST: HeadError =
     HeadError::bad("bad_host", "the Host field is not a host name or address with an optional port");
 const HOST_MISMATCH: HeadError =
     HeadError::bad("host_mismatch", "the Host field differs from the authority of the request target");
+const UNDERSCORE_NAME: HeadError = HeadError::bad(
+    "underscore_in_header_name",
+    "a header name holds `_`, which some origins read as `-`; underscore_headers says that such requests are refused",
+);
 const BAD_EXPECT: HeadError = HeadError::with(
     417,
     "unsupported_expectation",
@@ -109,6 +113,7 @@ impl RequestHead {
         let head = &bytes[..consumed];
         self.read_request_line(head, target, limits)?;
         self.read_fields(head)?;
+        self.check_names(head, limits.underscore_names)?;
         Ok(Progress::Complete { consumed })
     }
 
@@ -218,6 +223,22 @@ impl RequestHead {
         self.upgrade = is_11 && has_upgrade && facts.upgrade;
         let has_body = !matches!(self.framing, BodyFraming::None | BodyFraming::Length(0));
         self.expects_continue = is_11 && expects_continue && has_body;
+        Ok(())
+    }
+
+    /// Looks for names that an origin may read as others.
+    fn check_names(&mut self, head: &[u8], underscores: UnderscoreNames) -> Result<(), HeadError> {
+        if underscores == UnderscoreNames::Pass {
+            return Ok(());
+        }
+        for field in &mut self.fields {
+            if memchr::memchr(b'_', field.name.of(head)).is_some() {
+                if underscores == UnderscoreNames::Reject {
+                    return Err(UNDERSCORE_NAME);
+                }
+                field.hop_by_hop = true;
+            }
+        }
         Ok(())
     }
 

@@ -152,7 +152,7 @@ impl StrictPass {
         kind: HeadKind,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        if self.lines > 0 {
+        if self.lines > 0 && kind == HeadKind::Request {
             let limit = limits.header_bytes as usize;
             let too_large = exceeds(line, limit);
             return if too_large { Err(HEADER_TOO_LARGE) } else { Ok(()) };

@@ -243,7 +243,8 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
             head_bytes: limits.head_bytes,
             target_bytes: limits.target_bytes,
             header_count: limits.header_count,
-            header_bytes: limits.head_bytes,
+            header_bytes: limits.header_bytes,
+            underscore_names: config.http.underscore_headers,
             ..HeadLimits::default()
         },
         head_timeout: limits.head_timeout,

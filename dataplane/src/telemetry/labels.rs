@@ -192,6 +192,8 @@ label! {
         TargetBytes = "target_bytes",
         /// Requests with too many header fields.
         HeaderCount = "header_count",
+        /// A header line was too long.
+        HeaderBytes = "header_bytes",
         /// Requests whose head took too long.
         HeadTimeout = "head_timeout",
         /// Requests whose body stood still for too long.

@@ -85,8 +85,9 @@ impl<I: Io> Worker<I> {
 /// The limit that a head was refused for, if it was one.
 fn limit_of(error: &HeadError) -> Option<Limit> {
     match error.code {
-        "head_too_large" | "header_too_large" => Some(Limit::HeadBytes),
+        "head_too_large" => Some(Limit::HeadBytes),
         "target_too_long" => Some(Limit::TargetBytes),
+        "header_too_large" => Some(Limit::HeaderBytes),
         "too_many_headers" => Some(Limit::HeaderCount),
         "head_timeout" => Some(Limit::HeadTimeout),
         _ => None,

@@ -59,10 +59,11 @@ impl<I: Io> Worker<I> {
             self.upstream_set_deadline(id, idle_timeout);
         }
         let mut out = self.buffers.take();
+        let mut head_start = None;
         if matches!(self.download(id), Some(Download::Head)) {
             match self.relay_head(id, client_id, incoming.bytes(), &mut range, &mut out) {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Some(start)) => head_start = Some(start),
+                Ok(None) => {
                     self.client_push(client_id, out, None);
                     return;
                 }
@@ -73,14 +74,14 @@ impl<I: Io> Worker<I> {
                 }
             }
         }
-        self.relay_body(id, client_id, incoming, range, out);
+        self.relay_body(id, client_id, incoming, range, out, head_start);
     }
 
     fn download(&self, id: UpstreamId) -> Option<&Download> {
         self.upstreams.get(id).map(|upstream| &upstream.download)
     }
 
-    /// Takes head bytes off the front of `range`. True once the final head was written to `out`.
+    /// Takes head bytes off the front of `range`. Once the final head was written to `out`: where in it that starts.
     fn relay_head(
         &mut self,
         id: UpstreamId,
@@ -88,11 +89,11 @@ impl<I: Io> Worker<I> {
         bytes: &[u8],
         range: &mut Range<usize>,
         out: &mut Vec<u8>,
-    ) -> Result<bool, OriginFailure> {
+    ) -> Result<Option<usize>, OriginFailure> {
         let limits = self.current.snapshot.http.head;
         loop {
-            let Some(client) = self.clients.get_mut(client_id) else { return Ok(false) };
-            let Some(request) = &mut client.request else { return Ok(false) };
+            let Some(client) = self.clients.get_mut(client_id) else { return Ok(None) };
+            let Some(request) = &mut client.request else { return Ok(None) };
             let before = request.response_bytes.len();
             let room = (limits.head_bytes as usize + 4).saturating_sub(before);
             let new = &bytes[range.clone()];
@@ -107,7 +108,7 @@ impl<I: Io> Worker<I> {
             let Progress::Complete { consumed } = progress else {
                 range.start += taken;
                 if range.start >= range.end {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 continue;
             };
@@ -118,8 +119,9 @@ impl<I: Io> Worker<I> {
             }
             self.relay_interim(client_id, out)?;
         }
+        let start = out.len();
         self.relay_final_head(id, client_id, out);
-        Ok(true)
+        Ok(Some(start))
     }
 
     /// An interim answer: 100 was given by us, 101 was never asked for, others go to clients that know them.
@@ -186,7 +188,8 @@ impl<I: Io> Worker<I> {
         http::write_response_head(&request.response, &request.response_bytes, &facts, out);
     }
 
-    /// Takes body bytes, writes them (re-framed) behind `out`, and ends the answer if they are the last.
+    /// Takes body bytes, writes them (re-framed) behind `out`, and ends the answer if they are the last. `head_start` is
+    /// where the answer's head starts in `out`, if it came with these bytes and nothing of it was sent yet.
     fn relay_body(
         &mut self,
         id: UpstreamId,
@@ -194,6 +197,7 @@ impl<I: Io> Worker<I> {
         incoming: Incoming<'_, I::Buffer>,
         range: Range<usize>,
         mut out: Vec<u8>,
+        head_start: Option<usize>,
     ) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
@@ -249,6 +253,11 @@ impl<I: Io> Worker<I> {
                     }
                 }
             }
+        }
+        if let (Some(_), Some(start)) = (failure, head_start) {
+            // Nothing of this answer was sent: the client gets a 502 in its place.
+            out.truncate(start);
+            request.answer = Answer::None;
         }
         let finished = matches!(upstream.download, Download::Done);
         let excess = used < bytes.len() && failure.is_none();

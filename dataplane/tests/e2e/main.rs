@@ -15,3 +15,5 @@ mod mutual_tls;
 mod origin_failures;
 mod proxy_protocol;
 mod proxying;
+#[path = "../vectors/mod.rs"]
+mod vectors;

@@ -36,6 +36,8 @@ pub(crate) struct Message {
     pub(crate) body: Vec<u8>,
     /// It came in chunks.
     pub(crate) chunked: bool,
+    /// Behind the last of which came trailers.
+    pub(crate) trailers: bool,
 }
 
 /// How a body ends where neither length nor chunks say so.
@@ -164,7 +166,7 @@ impl Inbox {
             (Some(coding), length) => {
                 assert_eq!((coding, length), ("chunked", None), "{head:?}");
                 head.chunked = true;
-                self.chunks(stream, &mut body)
+                self.chunks(stream, &mut body).map(|trailers| head.trailers = trailers)
             }
             (None, Some(length)) => self.take(stream, length.parse().unwrap(), &mut body),
             (None, None) if otherwise == Otherwise::NoBody => Ok(()),
@@ -184,19 +186,28 @@ impl Inbox {
         }
     }
 
-    fn chunks(&mut self, stream: &mut impl Read, body: &mut Vec<u8>) -> Result<(), End> {
+    /// Reads chunks; true if trailers came behind them.
+    fn chunks(&mut self, stream: &mut impl Read, body: &mut Vec<u8>) -> Result<bool, End> {
         loop {
             let line = self.take_through(stream, b"\r\n")?;
             let digits = std::str::from_utf8(&line[..line.len() - 2]).expect("a chunk size");
             let size = usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("chunk size {digits:?}"));
+            if size == 0 {
+                return self.trailers(stream);
+            }
             self.take(stream, size, body)?;
             let mut line_end = Vec::new();
             self.take(stream, 2, &mut line_end)?;
             assert_eq!(line_end, b"\r\n", "behind a chunk of {size} bytes");
-            if size == 0 {
-                return Ok(());
-            }
         }
+    }
+
+    fn trailers(&mut self, stream: &mut impl Read) -> Result<bool, End> {
+        let mut found = false;
+        while self.take_through(stream, b"\r\n")? != b"\r\n" {
+            found = true;
+        }
+        Ok(found)
     }
 
     /// Everything until the stream ends.

@@ -2,12 +2,14 @@
 
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod h11;
 pub(crate) mod message;
 pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod setup;
+pub(crate) mod strict;
 
 use std::time::{Duration, Instant};
 

@@ -34,6 +34,7 @@ fn a_minimal_config_has_the_defaults() {
             head_bytes: 32 << 10,
             target_bytes: 24 << 10,
             header_count: 100,
+            header_bytes: 8 << 10,
             head_timeout: 10 * SECOND,
             keep_alive_timeout: 60 * SECOND,
             keep_alive_requests: Some(1000),

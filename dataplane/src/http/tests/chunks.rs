@@ -42,7 +42,7 @@ fn bodies_that_pass() {
         (b"a\r\n0123456789\r\n0000000000000000\r\n\r\n", b"0123456789", 0),
         (b"0000000000000002\r\nab\r\n0\r\n\r\n", b"ab", 0),
         (b"2;name=value;q=\"x y\"\r\nab\r\n0;last\r\n\r\n", b"ab", 0),
-        (b"2;\t\xff\r\nab\r\n0\r\n\r\n", b"ab", 0),
+        (b"2; a = b ;\tc;d=\"\\\"\t;\xff\"\r\nab\r\n0\r\n\r\n", b"ab", 0),
         (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", 0),
         (b"1\r\nx\r\n0\r\nDigest: a=b\r\nEmpty:\r\nHost: evil\r\n\r\nX", b"x", 1),
     ];
@@ -56,7 +56,7 @@ fn bodies_that_pass() {
 
 #[test]
 fn bodies_that_fail() {
-    let table: [(&str, &[u8], &str); 30] = [
+    let table: [(&str, &[u8], &str); 42] = [
         ("18 empty size", b"\r\nhello\r\n0\r\n\r\n", "bad_chunk_size"),
         ("18 extension without a size", b";ext\r\n\r\n", "bad_chunk_size"),
         ("18 space alone", b" \r\n\r\n", "bad_chunk_size"),
@@ -77,6 +77,18 @@ fn bodies_that_fail() {
         ("18 two CR", b"5\r\r\nhello\r\n", "bad_chunk_size"),
         ("18 LF in an extension", b"5;a\nb\r\nhello\r\n", "bad_chunk_extension"),
         ("18 NUL in an extension", b"5;a\0\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 DEL in an extension", b"5;a=\"\x7f\"\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 nothing behind the semicolon", b"5;\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a blank behind the semicolon", b"5; \r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a name that is no token", b"5;a[\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a name in two words", b"5;a b\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a blank behind the name", b"5;a \r\nhello\r\n", "bad_chunk_extension"),
+        ("18 no name", b"5;=b\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 no value", b"5;a=\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a value that is no token", b"5;a=b=c\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a quote that never closes", b"5;a=\"b\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 a line end behind a backslash", b"5;a=\"\\\r\n\"\r\nhello\r\n", "bad_chunk_extension"),
+        ("18 bytes above 127 outside quotes", b"5;\xff\r\nhello\r\n", "bad_chunk_extension"),
         ("18 CR in an extension", b"5;a\rb\r\nhello\r\n", "bad_chunk_size"),
         ("18 data too long", b"5\r\nhelloX\r\n0\r\n\r\n", "bad_chunk_end"),
         ("18 data ends with LF", b"5\r\nhello\n0\r\n\r\n", "bad_chunk_end"),
@@ -118,9 +130,9 @@ fn limits_of_extensions_and_trailers() {
         assert_eq!(decode(body, 1, limits).map(|_| ()).map_err(|error| error.code), whole);
         whole
     };
-    assert_eq!(code(b"1;23456789\r\na\r\n0\r\n\r\n"), Ok(()));
-    assert_eq!(code(b"1;234567890"), Err("chunk_line_too_large"));
-    let nine_each = b"1;23456789\r\na\r\n".repeat(3);
+    assert_eq!(code(b"1;a3456789\r\na\r\n0\r\n\r\n"), Ok(()));
+    assert_eq!(code(b"1;a34567890"), Err("chunk_line_too_large"));
+    let nine_each = b"1;a3456789\r\na\r\n".repeat(3);
     assert_eq!(code(&nine_each[..30]), Ok(()));
     assert_eq!(code(&nine_each), Err("chunk_extensions_too_large"));
     assert_eq!(code(b"0\r\nA: 4567890\r\n\r\n"), Ok(()));

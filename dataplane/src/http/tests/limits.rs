@@ -2,8 +2,14 @@
 
 use super::*;
 
-const SMALL: HeadLimits =
-    HeadLimits { head_bytes: 100, target_bytes: 10, header_count: 3, header_bytes: 40, method_bytes: 8 };
+const SMALL: HeadLimits = HeadLimits {
+    head_bytes: 100,
+    target_bytes: 10,
+    header_count: 3,
+    header_bytes: 40,
+    method_bytes: 8,
+    underscore_names: UnderscoreNames::Pass,
+};
 
 /// The first prefix that is refused, and why.
 fn refused_after(bytes: &[u8], limits: &HeadLimits) -> (usize, u16, &'static str) {

@@ -190,6 +190,27 @@ fn hosts() {
 }
 
 #[test]
+fn names_with_underscores_by_policy() {
+    let bytes = get_with(b"X_A: 1\r\nX-B: 2\r\nContent_Length: 9");
+    let head = |underscore_names| {
+        let limits = HeadLimits { underscore_names, ..HeadLimits::default() };
+        parse_request(&bytes, &limits).map(|(head, _)| head).map_err(|error| (error.status, error.code))
+    };
+    let forwarded = |head: &RequestHead| {
+        let kept: Vec<_> = head.fields().iter().filter(|field| !field.hop_by_hop).collect();
+        kept.iter()
+            .map(|field| String::from_utf8_lossy(field.name.of(&bytes)).into_owned())
+            .collect::<Vec<_>>()
+    };
+    let passed = head(UnderscoreNames::Pass).unwrap();
+    assert_eq!(forwarded(&passed), ["Host", "X_A", "X-B", "Content_Length"]);
+    let dropped = head(UnderscoreNames::Drop).unwrap();
+    assert_eq!(forwarded(&dropped), ["Host", "X-B"]);
+    assert_eq!(dropped.header(&bytes, b"x_a"), Some(&b"1"[..]), "inspection sees it");
+    assert_eq!(head(UnderscoreNames::Reject).unwrap_err(), (400, "underscore_in_header_name"));
+}
+
+#[test]
 fn content_lengths() {
     for (value, length) in [("0", 0), ("5", 5), ("007", 7), ("9223372036854775807", i64::MAX as u64)] {
         let bytes = get_with(format!("Content-Length: {value}").as_bytes());
@@ -210,6 +231,7 @@ fn content_lengths() {
         "1e3",
         "\t5",
         "5\t",
+        "5 ",
         "9223372036854775808",
         "99999999999999999999999999",
         "\u{0665}",
