@@ -5,8 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::hyperscan::{self, Database, HyperscanError};
 use crate::pack::Pack;
+use weir_hyperscan::{self as hyperscan, Database, HyperscanError};
 
 const DIGEST_BYTES: usize = 32;
 
@@ -53,7 +53,7 @@ pub(crate) fn open(sealed: &[u8], key: &Key) -> Option<Database> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hyperscan::Pattern;
+    use weir_hyperscan::Pattern;
 
     #[test]
     fn only_whole_bytes_of_the_same_key_open() {

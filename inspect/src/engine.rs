@@ -8,11 +8,11 @@ use regex_automata::meta::Regex;
 use crate::cache;
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
-use crate::hyperscan::{Database, HyperscanError, Pattern};
 use crate::inspector::Inspector;
 use crate::limits::Limits;
 use crate::pack::{Pack, PackError, Signature};
 use crate::place::PlaceSet;
+use weir_hyperscan::{Database, HyperscanError, Pattern};
 
 /// The most memory that one confirming expression may take, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 2 << 20;

@@ -12,11 +12,11 @@ use crate::confirm::{self, SqliVerdict};
 use crate::decode::Expander;
 use crate::directives::{self, Applied, Detectors, HitKind, Look, Masks, RuleHit, Scope, Selector};
 use crate::engine::{Engine, EngineError, Rule};
-use crate::hyperscan::Scratch;
 use crate::limits::OverLimit;
 use crate::points;
 use crate::report::{Finding, Report};
 use crate::request::RequestView;
+use weir_hyperscan::Scratch;
 
 /// The most findings of one signature in one request: more of the same say nothing new.
 const FINDINGS_PER_RULE_MAX: u32 = 4;

@@ -32,7 +32,6 @@ mod confirm;
 mod decode;
 mod directives;
 mod engine;
-mod hyperscan;
 mod inspector;
 mod limits;
 mod pack;

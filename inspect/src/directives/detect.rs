@@ -7,10 +7,10 @@ use crate::arena::{Arena, NodeId, Value};
 use crate::decode::percent::{self, Plus};
 use crate::directives::mask::Evidence;
 use crate::directives::{Directive, Directives, Effect, HitKind, Masks, Part, Relation, RuleHit, Scope};
-use crate::hyperscan::{Database, Scratch};
 use crate::limits::OverLimit;
 use crate::place::Place;
 use crate::request::RequestView;
+use weir_hyperscan::{Database, Scratch};
 
 /// The most hits of all directives in one request.
 pub(crate) const HITS_MAX: usize = 64;
@@ -216,7 +216,7 @@ impl Detectors {
         database: &Database,
         directives: &Directives,
         bytes: &[u8],
-    ) -> Result<(), crate::hyperscan::HyperscanError> {
+    ) -> Result<(), weir_hyperscan::HyperscanError> {
         let scratch = match &mut self.scratch {
             Some(scratch) => scratch,
             none => none.insert(Scratch::new(database)?),

@@ -25,7 +25,7 @@ pub use selector::{Part, Selector};
 
 use crate::class::AttackClass;
 use crate::engine::Engine;
-use crate::hyperscan::{Database, HyperscanError, Pattern};
+use weir_hyperscan::{Database, HyperscanError, Pattern};
 
 /// One rule, as far as it concerns inspection.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! A safe face for the Hyperscan regular-expression matcher: compile, store, restore, scan.
 //!
-//! Everything `unsafe` of this crate is in this module, since Hyperscan is a C library.
-#![allow(unsafe_code)]
+//! Whatever compiles or scans patterns does it through this crate. It is `unsafe` inside, since Hyperscan is a C library.
+#![allow(unsafe_code, reason = "Hyperscan is a C library")]
 
 mod ffi;
 
@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One pattern to compile. Its index in the list is the id that a scan reports.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pattern<'a> {
+pub struct Pattern<'a> {
     /// The expression, in the PCRE subset that Hyperscan understands; bytes, no UTF-8 mode; `.` matches all.
-    pub(crate) expression: &'a str,
+    pub expression: &'a str,
     /// Letters match in either case.
-    pub(crate) caseless: bool,
+    pub caseless: bool,
 }
 
 /// Why Hyperscan refused something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HyperscanError {
+pub enum HyperscanError {
     /// This CPU lacks the instructions that the library needs (SSSE3).
     Platform,
     /// The pattern with this index does not compile, or all together do not (no index).
@@ -58,13 +58,13 @@ fn check(code: c_int, action: &'static str) -> Result<(), HyperscanError> {
 }
 
 /// The library's version with its build date, such as `5.4.0 2023-01-01`.
-pub(crate) fn version() -> String {
+pub fn version() -> String {
     // SAFETY: hs_version returns a pointer to a static, NUL-terminated string and takes nothing.
     unsafe { CStr::from_ptr(ffi::hs_version()) }.to_string_lossy().into_owned()
 }
 
 /// What of this CPU a compiled database depends on: tuning family and instruction sets, as the library numbers them.
-pub(crate) fn platform() -> Result<(u32, u64), HyperscanError> {
+pub fn platform() -> Result<(u32, u64), HyperscanError> {
     let mut info = ffi::HsPlatformInfo::default();
     // SAFETY: `info` is a live, correctly laid out structure that the call fills.
     check(unsafe { ffi::hs_populate_platform(&raw mut info) }, "look at the CPU")?;
@@ -72,7 +72,7 @@ pub(crate) fn platform() -> Result<(u32, u64), HyperscanError> {
 }
 
 /// A compiled pattern set: immutable, usable from any number of threads with a [`Scratch`] each.
-pub(crate) struct Database {
+pub struct Database {
     handle: NonNull<ffi::HsDatabase>,
     /// Unique in the process, so that a scratch knows the database that it was made for.
     identity: u64,
@@ -92,7 +92,7 @@ impl fmt::Debug for Database {
 
 impl Database {
     /// Compiles all patterns into one database for this CPU.
-    pub(crate) fn compile(patterns: &[Pattern<'_>]) -> Result<Self, HyperscanError> {
+    pub fn compile(patterns: &[Pattern<'_>]) -> Result<Self, HyperscanError> {
         // SAFETY: the call takes nothing and only reads the CPU's features.
         if unsafe { ffi::hs_valid_platform() } != ffi::SUCCESS {
             return Err(HyperscanError::Platform);
@@ -137,7 +137,7 @@ impl Database {
     }
 
     /// The database as bytes that [`Database::deserialize`] understands, on the same library and CPU.
-    pub(crate) fn serialize(&self) -> Result<Vec<u8>, HyperscanError> {
+    pub fn serialize(&self) -> Result<Vec<u8>, HyperscanError> {
         let mut bytes = ptr::null_mut();
         let mut length = 0;
         // SAFETY: the handle is live; on success the call points `bytes` to `length` bytes from `malloc`, which are
@@ -155,7 +155,7 @@ impl Database {
 
     /// Restores a database. The library checks version, CPU and a CRC; it does not defend against forged bytes, so the
     /// caller gives only bytes whose digest it has checked.
-    pub(crate) fn deserialize(bytes: &[u8]) -> Result<Self, HyperscanError> {
+    pub fn deserialize(bytes: &[u8]) -> Result<Self, HyperscanError> {
         let mut handle = ptr::null_mut();
         // SAFETY: the pointer and length describe a live slice, and `handle` is a live local that the call writes.
         unsafe {
@@ -166,12 +166,12 @@ impl Database {
     }
 
     /// A number that no other database of this process has.
-    pub(crate) const fn identity(&self) -> u64 {
+    pub const fn identity(&self) -> u64 {
         self.identity
     }
 
     /// Bytes that the database takes in memory.
-    pub(crate) fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         let mut size = 0;
         // SAFETY: the handle is live and `size` is a live local that the call writes.
         let code = unsafe { ffi::hs_database_size(self.handle.as_ptr(), &raw mut size) };
@@ -207,7 +207,7 @@ fn compile_error(error: *mut ffi::HsCompileError, code: c_int) -> HyperscanError
 }
 
 /// Working memory for scans of one thread. It belongs to the database that it was last fitted to.
-pub(crate) struct Scratch {
+pub struct Scratch {
     handle: NonNull<ffi::HsScratch>,
     identity: u64,
 }
@@ -223,7 +223,7 @@ impl fmt::Debug for Scratch {
 
 impl Scratch {
     /// Allocates working memory for scans with `database`.
-    pub(crate) fn new(database: &Database) -> Result<Self, HyperscanError> {
+    pub fn new(database: &Database) -> Result<Self, HyperscanError> {
         let mut handle = ptr::null_mut();
         // SAFETY: the database is live, and a null scratch asks the call to allocate a new one.
         let code = unsafe { ffi::hs_alloc_scratch(database.handle.as_ptr(), &raw mut handle) };
@@ -235,7 +235,7 @@ impl Scratch {
 
     /// Scans `data` (less than 4 GiB) and calls `on_match` with each pattern's index and the offset just after the
     /// match, until it breaks. The scratch fits itself to another database by allocating anew.
-    pub(crate) fn scan<F>(
+    pub fn scan<F>(
         &mut self,
         database: &Database,
         data: &[u8],
