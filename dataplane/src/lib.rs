@@ -12,6 +12,7 @@ pub mod io;
 pub mod node;
 pub mod proxy_protocol;
 pub mod snapshot;
+mod state;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

@@ -1,5 +1,9 @@
 //! A running node: workers on their threads, the events' writer, and what the control thread asks of them.
 
+mod changes;
+mod views;
+
+use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,12 +14,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{self, Config, ConfigError, ConfigWarning, Environment};
-use crate::control::{Backend, CertificateExpiry, Status, Stop};
+use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
+use crate::control::{
+    Answer, Backend, CertificateExpiry, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange,
+    Status, Stop,
+};
 use crate::explain;
 use crate::io::Waker;
 use crate::io::uring::{UringIo, UringOptions};
 use crate::snapshot::{self, Snapshot, attack_class_names};
+use crate::state::folder::{Folder, FolderError};
+use crate::state::{Files, Layer};
 use crate::telemetry::{
     EventReceiver, EventSender, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot,
     WorkerMetrics, event_queue,
@@ -31,29 +40,42 @@ const EVENTS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A config that was read and compiled: ready to be put in force.
 pub struct Prepared {
-    /// What the file says.
+    /// What the files say, with what was changed over the admin API.
     pub config: Config,
+    /// Rules and lists as the files alone have them.
+    pub(crate) files: Files,
+    /// What was changed over the admin API.
+    pub(crate) layer: Layer,
     /// What it compiles to.
     pub snapshot: Snapshot,
     /// What is odd about it.
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// Reads and compiles the config file at `path` into generation `generation`. Touches nothing that runs.
+/// Reads and compiles the config file at `path`, with the changes that its `state_dir` holds, into generation 1.
+/// Touches nothing that runs, and writes nothing but the signature cache.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn prepare(
+pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
+    let loaded = config::load(path, environment)?;
+    let layer = Layer::read(&loaded.config.node.state_dir)?;
+    prepare_loaded(loaded, path, layer, 1)
+}
+
+fn prepare_loaded(
+    loaded: Loaded,
     path: &Path,
-    environment: &Environment,
+    layer: Layer,
     generation: u64,
 ) -> Result<Prepared, Vec<ConfigError>> {
-    let loaded = config::load(path, environment)?;
-    let workers = worker_count(&loaded.config);
-    let built = snapshot::build(&loaded.config, path, &loaded.digest, generation, workers, unix_seconds())?;
-    let mut warnings = loaded.warnings;
+    let Loaded { mut config, mut warnings, digest } = loaded;
+    let (layer, files) = layer.lay_over(&mut config, digest)?;
+    let workers = worker_count(&config);
+    let digest = layer.digest(&files.digest);
+    let built = snapshot::build(&config, path, &digest, generation, workers, unix_seconds())?;
     warnings.extend(built.warnings);
-    Ok(Prepared { config: loaded.config, snapshot: built.snapshot, warnings })
+    Ok(Prepared { config, files, layer, snapshot: built.snapshot, warnings })
 }
 
 /// One worker for each core that this process may use, unless the config says how many.
@@ -82,7 +104,11 @@ struct WorkerLink {
 /// What is in force.
 struct InForce {
     config: Config,
+    files: Files,
+    layer: Layer,
     snapshot: Arc<Snapshot>,
+    /// The texts of what is odd about it.
+    warnings: Arc<HashSet<String>>,
     since_unix: i64,
     workers: Vec<WorkerLink>,
 }
@@ -92,6 +118,8 @@ pub struct Handle {
     path: PathBuf,
     environment: Environment,
     in_force: Mutex<InForce>,
+    /// Held by whoever changes what is in force. Nothing in it where the folder can't be had.
+    state_folder: Mutex<Option<Folder>>,
     registry: MetricsRegistry,
     io_description: String,
     started_unix: i64,
@@ -117,8 +145,9 @@ impl Node {
     /// # Errors
     /// What could not be had: an address, a ring, a file.
     pub fn start(path: &Path, environment: Environment, prepared: Prepared) -> Result<Self, String> {
-        let Prepared { config, snapshot, .. } = prepared;
+        let Prepared { config, files, layer, snapshot, warnings } = prepared;
         let workers = worker_count(&config);
+        let state_folder = hold_state_folder(&config, &layer)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             config = %path.display(),
@@ -169,7 +198,16 @@ impl Node {
         let handle = Handle {
             path: path.to_owned(),
             environment,
-            in_force: Mutex::new(InForce { config, snapshot, since_unix: unix_seconds(), workers: links }),
+            in_force: Mutex::new(InForce {
+                config,
+                files,
+                layer,
+                snapshot,
+                warnings: Arc::new(changes::warning_texts(&warnings)),
+                since_unix: unix_seconds(),
+                workers: links,
+            }),
+            state_folder: Mutex::new(state_folder),
             registry,
             io_description,
             started_unix: unix_seconds(),
@@ -247,6 +285,32 @@ impl Node {
                 Err(RecvTimeoutError::Timeout) if deadline.is_none() => {}
                 Err(_) => return None,
             }
+        }
+    }
+}
+
+/// Takes the state folder for this node, so that rules and lists can be changed over the admin API. A node without
+/// that API needs none.
+///
+/// # Errors
+/// Another node has it, or has changed what it holds since it was read.
+fn hold_state_folder(config: &Config, layer: &Layer) -> Result<Option<Folder>, String> {
+    if config.admin.is_none() {
+        return Ok(None);
+    }
+    let path = &config.node.state_dir;
+    match Folder::open(path) {
+        Ok(folder) => {
+            let stored = Layer::read(path);
+            if stored.is_ok_and(|stored| stored.digests() == layer.digests()) {
+                return Ok(Some(folder));
+            }
+            Err(format!("{} was changed while the node started: start it again", path.display()))
+        }
+        Err(error @ FolderError::InUse { .. }) => Err(error.to_string()),
+        Err(error @ FolderError::Unwritable { .. }) => {
+            tracing::warn!(%error, "rules and lists can't be changed over the admin API");
+            Ok(None)
         }
     }
 }
@@ -412,14 +476,14 @@ impl Handle {
         check(addresses(old) != addresses(new), "the set of listeners");
         check(old.node.workers != new.node.workers, "node.workers");
         check(old.node.io != new.node.io, "node.io");
+        check(old.node.state_dir != new.node.state_dir, "node.state_dir");
         check(old.events.queue_length != new.events.queue_length, "events.queue_length");
         check(old.events.file != new.events.file, "events.file");
         check(admin(old) != admin(new), "the admin endpoint");
         found
     }
 
-    fn adopt(&self, prepared: Prepared) -> u64 {
-        let generation = prepared.snapshot.generation;
+    fn adopt(&self, prepared: Prepared, warnings: HashSet<String>) {
         let labels = labels(&prepared.snapshot);
         let snapshot = Arc::new(prepared.snapshot);
         let mut in_force = self.in_force();
@@ -430,9 +494,23 @@ impl Handle {
             worker.waker.wake();
         }
         in_force.config = prepared.config;
+        in_force.files = prepared.files;
+        in_force.layer = prepared.layer;
         in_force.snapshot = snapshot;
+        in_force.warnings = Arc::new(warnings);
         in_force.since_unix = unix_seconds();
-        generation
+    }
+
+    /// Waits until every worker serves a generation, for a while. Gives whether they do.
+    fn await_all(&self, generation: u64) -> bool {
+        let deadline = Instant::now() + ADOPT_TIMEOUT;
+        while !self.all_serve(generation) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     fn all_serve(&self, generation: u64) -> bool {
@@ -483,22 +561,49 @@ impl Backend for Handle {
     }
 
     fn reload(&self) -> Result<u64, Vec<String>> {
-        let generation = self.in_force().snapshot.generation + 1;
-        let prepared = prepare(&self.path, &self.environment, generation)
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &prepared.config);
+        let _no_other_change = self.changing();
+        let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (generation, layer) = {
+            let in_force = self.in_force();
+            (in_force.snapshot.generation + 1, in_force.layer.clone())
+        };
+        let loaded = config::load(&self.path, &self.environment).map_err(texts)?;
+        let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &loaded.config);
         if !blockers.is_empty() {
             return Err(blockers);
         }
+        let prepared = prepare_loaded(loaded, &self.path, layer, generation).map_err(texts)?;
         for warning in &prepared.warnings {
             tracing::warn!(%warning, "config");
         }
-        self.adopt(prepared);
-        let deadline = Instant::now() + ADOPT_TIMEOUT;
-        while !self.all_serve(generation) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let warnings = changes::warning_texts(&prepared.warnings);
+        self.adopt(prepared, warnings);
+        self.await_all(generation);
         Ok(generation)
+    }
+
+    fn rules(&self) -> Answer {
+        self.current().rules_answer()
+    }
+
+    fn rule(&self, id: u64) -> Option<Answer> {
+        self.current().rule_answer(id)
+    }
+
+    fn change_rules(&self, change: RulesChange, if_match: Option<&str>) -> Result<Changed, Refused> {
+        self.make_rules_change(change, if_match)
+    }
+
+    fn ip_lists(&self, choice: &EntryChoice, page: Page) -> Answer {
+        self.current().lists_answer(choice, page)
+    }
+
+    fn change_ip_lists(&self, change: ListsChange, if_match: Option<&str>) -> Result<Changed, Refused> {
+        self.make_lists_change(change, if_match)
+    }
+
+    fn drop_expired(&self) {
+        self.forget_expired();
     }
 
     fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, String> {

@@ -41,7 +41,7 @@ fn summarise(out: &mut String, path: &Path, prepared: &Prepared) -> fmt::Result 
         writeln!(out, "listener {} on {}", listener.name, listener.address)?;
     }
     summarise_modes(out, config, snapshot)?;
-    for origin in &snapshot.origins {
+    for origin in snapshot.origins.iter() {
         summarise_origin(out, origin)?;
     }
     let general = match config.rules.general_mode {

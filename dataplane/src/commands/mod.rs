@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
 
 /// Reads and compiles the config at `path`. Where it can't be read, its certificates are judged all the same.
 fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
-    node::prepare(path, environment, 1).map_err(|mut errors| {
+    node::prepare(path, environment).map_err(|mut errors| {
         if let Some(parts) = config::load_parts(path, environment) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let now_unix = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

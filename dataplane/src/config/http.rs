@@ -87,7 +87,7 @@ pub(super) fn read_network(value: &DeValue<'_>) -> Result<IpNet, Refusal> {
 }
 
 /// A network without host bits, and IPv4 inside IPv6 as plain IPv4: it compares equal whichever way it came.
-pub(super) fn canonical_network(network: IpNet) -> IpNet {
+pub(crate) fn canonical_network(network: IpNet) -> IpNet {
     if let IpNet::V6(v6) = network
         && let Some(prefix) = v6.prefix_len().checked_sub(96)
         && let Some(v4) = v6.addr().to_ipv4_mapped()

@@ -5,10 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use toml::de::DeValue;
 
 use super::context::read_application;
+use super::entries::ListEntries;
 use super::http::{canonical_network, read_network};
 use super::model::{IpListsConfig, ListEntryConfig, ListKind};
 use super::read::{Refusal, TableReader};
-use super::schema::{Default, Key, Kind, Section};
+use super::schema::{DAY, Default, Key, Kind, SECOND, Section, range};
 
 const LISTS: [(&str, ListKind); 3] =
     [("allow", ListKind::Allow), ("deny", ListKind::Deny), ("gray", ListKind::Gray)];
@@ -37,48 +38,66 @@ pub(super) static IP_LISTS_FILE: Section = Section {
     }]],
 };
 
+const ENTRY_KEYS: &[Key] = &[
+    Key {
+        name: "list",
+        kind: Kind::Choice(&["allow", "deny", "gray"]),
+        default: Default::Required("\"deny\""),
+        meaning: "Which list: `allow` = passes uninspected, `deny` = blocked, `gray` = its attacks are blocked in \
+                      `safe_blocking`.",
+    },
+    Key {
+        name: "address",
+        kind: Kind::Text("an IP address or a network"),
+        default: Default::Required("\"192.0.2.0/24\""),
+        meaning: "Whom it is about. An IPv4 address inside IPv6 counts as IPv4.",
+    },
+    Key {
+        name: "applications",
+        kind: Kind::List("application ids"),
+        default: Default::Absent("all applications", "[1]"),
+        meaning: "The applications that it holds for.",
+    },
+    Key {
+        name: "expires",
+        kind: Kind::Text("a date and time with an offset, as 2030-01-01T00:00:00Z (RFC 3339)"),
+        default: Default::Absent("never", "\"2030-01-01T00:00:00Z\""),
+        meaning: "When it ends by itself. With or without quotes.",
+    },
+    Key {
+        name: "reason",
+        kind: Kind::Text("any text"),
+        default: Default::Absent("none", "\"scanner\""),
+        meaning: "Shown in explanations.",
+    },
+];
+
 /// `[[entry]]`.
 pub(super) static ENTRY: Section = Section {
     header: "[[entry]]",
     about: "An entry of a list. The allow list goes before the deny list, and that before the gray list.",
-    keys: &[&[
-        Key {
-            name: "list",
-            kind: Kind::Choice(&["allow", "deny", "gray"]),
-            default: Default::Required("\"deny\""),
-            meaning: "Which list: `allow` = passes uninspected, `deny` = blocked, `gray` = its attacks are blocked in \
-                      `safe_blocking`.",
-        },
-        Key {
-            name: "address",
-            kind: Kind::Text("an IP address or a network"),
-            default: Default::Required("\"192.0.2.0/24\""),
-            meaning: "Whom it is about. An IPv4 address inside IPv6 counts as IPv4.",
-        },
-        Key {
-            name: "applications",
-            kind: Kind::List("application ids"),
-            default: Default::Absent("all applications", "[1]"),
-            meaning: "The applications that it holds for.",
-        },
-        Key {
-            name: "expires",
-            kind: Kind::Text("a date and time with an offset, as 2030-01-01T00:00:00Z (RFC 3339)"),
-            default: Default::Absent("never", "\"2030-01-01T00:00:00Z\""),
-            meaning: "When it ends by itself. With or without quotes.",
-        },
-        Key {
-            name: "reason",
-            kind: Kind::Text("any text"),
-            default: Default::Absent("none", "\"scanner\""),
-            meaning: "Shown in explanations.",
-        },
-    ]],
+    keys: &[ENTRY_KEYS],
+};
+
+/// An entry that comes over the admin API.
+pub(super) static API_ENTRY: Section = Section {
+    header: "an entry",
+    about: "An entry over the admin API.",
+    keys: &[
+        ENTRY_KEYS,
+        &[Key {
+            name: "ttl",
+            kind: Kind::Time(range(SECOND, 100 * 366 * DAY)),
+            default: Default::Absent("never ends", "\"10m\""),
+            meaning: "How long it holds from now on, instead of `expires`.",
+        }],
+    ],
 };
 
 /// Reads the lists file into `lists`.
 pub(super) fn read_ip_lists_file(table: &TableReader<'_>, lists: &mut IpListsConfig) {
-    lists.entries = table.tables("entry", &ENTRY).iter().filter_map(read_entry).collect();
+    let entries = table.tables("entry", &ENTRY).iter().filter_map(read_entry).collect();
+    lists.entries = ListEntries::of_files(entries);
 }
 
 /// An entry, unless its list or its address is wrong, which is reported.
@@ -115,6 +134,30 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
         expires,
         reason,
     })
+}
+
+/// An entry that comes over the admin API at `now_unix`, with the time of its end.
+pub(super) fn read_api_entry(table: &TableReader<'_>, now_unix: u64) -> Option<ListEntryConfig> {
+    let ttl = table.time("ttl");
+    let entry = read_entry(table)?;
+    let expires = match (ttl, entry.expires) {
+        (Some(_), Some(_)) => {
+            table.error("ttl", "found beside expires, which says the same", "keep one of them");
+            return None;
+        }
+        // an entry holds no shorter than was asked for
+        (Some(ttl), None) => Some(now_unix + 1 + ttl.as_secs()),
+        (None, expires) => expires,
+    };
+    if expires.is_some_and(|expires| expires <= now_unix) {
+        table.error(
+            "expires",
+            format!("found {}, which is over", table.shown("expires")),
+            "name a later time",
+        );
+        return None;
+    }
+    Some(ListEntryConfig { expires, ..entry })
 }
 
 fn unix_seconds() -> u64 {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::detection::{DETECTION, read_detection};
+use super::entries::ListEntries;
 use super::error::{ConfigError, ConfigWarning, Where};
 use super::http::{HTTP, read_http};
 use super::ip_lists::{IP_LISTS, IP_LISTS_FILE, read_ip_lists_file};
@@ -85,8 +86,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Config
     let warnings = problems.finish(path)?;
     // Without an error there is a config; an empty list of errors would be a mistake of the readers.
     let config = config.ok_or_else(Vec::new)?;
-    let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Loaded { config, warnings, digest })
+    Ok(Loaded { config, warnings, digest: hex(&digest.finalize()) })
 }
 
 /// What could be read of a config that has errors, for checks of the rest; `None` if it has none, or if nothing
@@ -110,7 +110,7 @@ fn read_main_file(
     let source = Source::read(path, None, problems)?;
     add_to_digest(digest, &source);
     let (tree, broken_lines) = source.parse(problems);
-    let file = FileReader { source: &source, problems, broken_lines };
+    let file = FileReader::of_toml(&source, problems, broken_lines);
     let root = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), &ROOT);
     root.report_unknown_keys();
     report_absent_tables(&root);
@@ -213,26 +213,31 @@ fn read_listeners(root: &TableReader<'_>, http: &HttpConfig) -> Vec<ListenerConf
 
 fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) -> RulesConfig {
     let table = root.table("rules", &RULES);
-    let mut rules =
-        RulesConfig { file: table.path("file"), general_mode: RuleMode::Default, rules: Vec::new() };
+    let mut rules = RulesConfig {
+        file: table.path("file"),
+        digest: String::new(),
+        general_mode: RuleMode::Default,
+        rules: Vec::new(),
+    };
     if let Some(file) = rules.file.clone() {
-        read_other_file(&table, &file, &RULES_FILE, problems, digest, |top| read_rules_file(top, &mut rules));
+        let read = |top: &TableReader<'_>| read_rules_file(top, &mut rules);
+        rules.digest = read_other_file(&table, &file, &RULES_FILE, problems, digest, read);
     }
     rules
 }
 
 fn read_ip_lists(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) -> IpListsConfig {
     let table = root.table("ip_lists", &IP_LISTS);
-    let mut lists = IpListsConfig { file: table.path("file"), entries: Vec::new() };
+    let mut lists =
+        IpListsConfig { file: table.path("file"), digest: String::new(), entries: ListEntries::default() };
     if let Some(file) = lists.file.clone() {
-        read_other_file(&table, &file, &IP_LISTS_FILE, problems, digest, |top| {
-            read_ip_lists_file(top, &mut lists)
-        });
+        let read = |top: &TableReader<'_>| read_ip_lists_file(top, &mut lists);
+        lists.digest = read_other_file(&table, &file, &IP_LISTS_FILE, problems, digest, read);
     }
     lists
 }
 
-/// Reads the file that the key `file` of a table names.
+/// Reads the file that the key `file` of a table names. Gives the digest of its text.
 fn read_other_file(
     table: &TableReader<'_>,
     path: &Path,
@@ -240,13 +245,21 @@ fn read_other_file(
     problems: &Problems,
     digest: &mut Sha256,
     read: impl FnOnce(&TableReader<'_>),
-) {
+) -> String {
     let named_at = (&table.place_of("file"), table.path_of("file"));
-    let Some(source) = Source::read(path, Some((named_at.0, &named_at.1)), problems) else { return };
-    add_to_digest(digest, &source);
+    let Some(source) = Source::read(path, Some((named_at.0, &named_at.1)), problems) else {
+        return String::new();
+    };
+    let own = Sha256::digest(source.text());
+    digest.update(own);
     let (tree, broken_lines) = source.parse(problems);
-    let file = FileReader { source: &source, problems, broken_lines };
+    let file = FileReader::of_toml(&source, problems, broken_lines);
     let top = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), section);
     top.report_unknown_keys();
     read(&top);
+    hex(&own)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

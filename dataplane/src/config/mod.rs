@@ -7,9 +7,12 @@
 
 mod context;
 mod detection;
+mod document;
+mod entries;
 mod error;
 mod http;
 mod ip_lists;
+pub(crate) mod json;
 mod limits;
 mod listener;
 mod load;
@@ -31,7 +34,10 @@ mod suggest;
 mod tests;
 mod units;
 
+pub(crate) use document::Document;
+pub use entries::ListEntries;
 pub use error::{ConfigError, ConfigWarning, Where};
+pub(crate) use http::canonical_network;
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AdminConfig, Balance, ClientAuth, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits,

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
+use super::entries::ListEntries;
 use crate::http::UnderscoreNames;
 
 /// A position in a config file, for errors that are found after reading (by the policy compiler, by
@@ -420,10 +422,12 @@ pub enum OverLimit {
 pub struct RulesConfig {
     /// The file; `None` = no rules.
     pub file: Option<PathBuf>,
+    /// Names what the file says; empty without one.
+    pub digest: String,
     /// The general mode.
     pub general_mode: RuleMode,
     /// Rules in file order.
-    pub rules: Vec<RuleConfig>,
+    pub rules: Vec<Arc<RuleConfig>>,
 }
 
 /// `[[rule]]`.
@@ -431,6 +435,8 @@ pub struct RulesConfig {
 pub struct RuleConfig {
     /// Where it is written.
     pub place: Place,
+    /// All its keys as one JSON object, in the order of their names.
+    pub document: Box<str>,
     /// Id, unique among rules, from 1.
     pub id: u64,
     /// What it does.
@@ -459,8 +465,10 @@ pub struct ConditionConfig {
 pub struct IpListsConfig {
     /// The file; `None` = no lists.
     pub file: Option<PathBuf>,
+    /// Names what the file says; empty without one.
+    pub digest: String,
     /// Entries in file order.
-    pub entries: Vec<ListEntryConfig>,
+    pub entries: ListEntries,
 }
 
 /// `[[entry]]`.
@@ -481,7 +489,8 @@ pub struct ListEntryConfig {
 }
 
 /// An IP list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ListKind {
     /// Passes uninspected.
     Allow,
@@ -489,6 +498,19 @@ pub enum ListKind {
     Deny,
     /// Is blocked in `safe_blocking` when it attacks.
     Gray,
+}
+
+impl ListKind {
+    /// The list of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "allow" => Some(Self::Allow),
+            "deny" => Some(Self::Deny),
+            "gray" => Some(Self::Gray),
+            _ => None,
+        }
+    }
 }
 
 /// `[events]`.

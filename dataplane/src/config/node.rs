@@ -45,7 +45,8 @@ pub(super) static NODE: Section = Section {
             name: "state_dir",
             kind: Kind::Path("the path of a folder"),
             default: Default::Value("\"state\""),
-            meaning: "Folder of what must survive a restart: rules, lists, queued events.",
+            meaning: "Folder of rules and lists that were changed over the admin API. Made if it is missing; one node \
+                      alone may use it.",
         },
         Key {
             name: "io",

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigWarning, Where};
+use super::json::table_to_json;
 use super::model::Place;
 use super::problems::Problems;
 use super::schema::{Default, Key, Kind, Range, Section, alternatives};
@@ -23,9 +24,38 @@ pub(super) struct FileReader<'a> {
     /// Lines that are no TOML, ascending: what was read from them, and what is missing, is an echo of that
     /// error.
     pub broken_lines: Vec<u32>,
+    /// How keys and values are written.
+    pub notation: Notation,
 }
 
-impl FileReader<'_> {
+/// The language that a file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notation {
+    Toml,
+    Json,
+}
+
+impl<'a> FileReader<'a> {
+    /// A file of TOML.
+    pub(super) fn of_toml(source: &'a Source, problems: &'a Problems, broken_lines: Vec<u32>) -> Self {
+        Self { source, problems, broken_lines, notation: Notation::Toml }
+    }
+
+    /// A text of JSON, which is whole.
+    pub(super) fn of_json(source: &'a Source, problems: &'a Problems) -> Self {
+        Self { source, problems, broken_lines: Vec::new(), notation: Notation::Json }
+    }
+
+    /// A key with a value that is right, as it would be written.
+    fn example(&self, key: &Key) -> String {
+        match self.notation {
+            Notation::Toml => key.example(),
+            Notation::Json => {
+                key.example().replacen(&format!("{} = ", key.name), &format!("{:?}: ", key.name), 1)
+            }
+        }
+    }
+
     /// Whether the whole file is TOML, so that what is missing is really missing.
     pub(super) fn is_whole(&self) -> bool {
         self.broken_lines.is_empty()
@@ -197,7 +227,7 @@ impl<'a> TableReader<'a> {
         if !self.has(key.name) && self.file.is_whole() {
             let table = if self.section.header.is_empty() { "this file" } else { self.section.header };
             let message = format!("{table} has no {:?}; allowed is {}", key.name, key.kind.describe());
-            self.error(key.name, message, format!("add {}", key.example()));
+            self.error(key.name, message, format!("add {}", self.file.example(key)));
         }
     }
 
@@ -366,11 +396,11 @@ impl<'a> TableReader<'a> {
         let Some(value) = self.get(name) else { return Vec::new() };
         let wrong = |found: &DeValue<'_>| {
             let header = section.header;
-            self.error(
-                name,
-                format!("found {}, allowed are {header} tables", show(found)),
-                format!("write it as {header}"),
-            );
+            let (allowed, advice) = match self.file.notation {
+                Notation::Toml => (format!("{header} tables"), format!("write it as {header}")),
+                Notation::Json => ("a list of objects".to_owned(), format!("write \"{name}\": [{{...}}]")),
+            };
+            self.error(name, format!("found {}, allowed are {allowed}", show(found)), advice);
         };
         let DeValue::Array(array) = value.get_ref() else {
             wrong(value.get_ref());
@@ -387,6 +417,18 @@ impl<'a> TableReader<'a> {
             }
         }
         readers
+    }
+
+    /// Reports a key that isn't there.
+    pub(super) fn require(&self, name: &str) {
+        if let Some(key) = self.section.key(name) {
+            self.report_missing(key);
+        }
+    }
+
+    /// All keys as one JSON object, in the order of their names.
+    pub(super) fn document(&self) -> Box<str> {
+        self.table.map_or_else(|| "{}".to_owned(), |table| table_to_json(table).to_string()).into()
     }
 
     /// The pairs of a table whose keys are free, in file order.

@@ -1,5 +1,7 @@
 //! `[rules]` and its file: the general mode and the rules.
 
+use std::sync::Arc;
+
 use weir_policy::RuleMode;
 
 use super::model::{ConditionConfig, RuleConfig, RulesConfig};
@@ -25,18 +27,20 @@ pub(super) static RULES: Section = Section {
     }]],
 };
 
+const GENERAL_MODE: Key = Key {
+    name: "general_mode",
+    kind: RULE_MODE_CHOICE,
+    default: Default::Value("\"default\""),
+    meaning: "The mode where no mode rule matches, as far as `mode_allow_override` lets it. `default` leaves \
+                      the mode of the config file.",
+};
+
 /// The top of the rules file.
 pub(super) static RULES_FILE: Section = Section {
     header: "",
     about: "The top of the rules file.",
     keys: &[&[
-        Key {
-            name: "general_mode",
-            kind: RULE_MODE_CHOICE,
-            default: Default::Value("\"default\""),
-            meaning: "The mode where no mode rule matches, as far as `mode_allow_override` lets it. `default` leaves \
-                      the mode of the config file.",
-        },
+        GENERAL_MODE,
         Key {
             name: "rule",
             kind: Kind::Tables("[[rule]]"),
@@ -127,26 +131,68 @@ pub(super) static WHEN: Section = Section {
     ]],
 };
 
+/// A set of rules as it comes over the admin API.
+pub(super) static API_RULES: Section = Section {
+    header: "the set of rules",
+    about: "The body of `PUT /v1/rules`.",
+    keys: &[&[
+        GENERAL_MODE,
+        Key {
+            name: "rules",
+            kind: Kind::List("rules"),
+            default: Default::Required("[]"),
+            meaning: "The rules; their order doesn't count.",
+        },
+    ]],
+};
+
+/// A general mode as it comes over the admin API.
+pub(super) static API_GENERAL_MODE: Section = Section {
+    header: "the change",
+    about: "The body of `PATCH /v1/rules`.",
+    keys: &[&[Key { default: Default::Absent("that of the file", "\"block\""), ..GENERAL_MODE }]],
+};
+
 /// Reads the rules file into `rules`.
 pub(super) fn read_rules_file(table: &TableReader<'_>, rules: &mut RulesConfig) {
     rules.general_mode = table.choice("general_mode", &RULE_MODES).unwrap_or(RuleMode::Default);
+    rules.rules = read_rules(table, "rule").into_iter().map(Arc::new).collect();
+}
+
+/// Reads the rules under a key; their ids must differ.
+pub(super) fn read_rules(table: &TableReader<'_>, key: &str) -> Vec<RuleConfig> {
     let mut ids = Names::new("rule with id");
-    for rule in table.tables_of_any_keys("rule", &RULE) {
-        let rule_type = read_type(&rule);
-        let id = rule.integer("id").unwrap_or(0);
+    let mut rules = Vec::new();
+    for rule in table.tables_of_any_keys(key, &RULE) {
+        let (place, path) = (rule.place_of("id"), rule.path_of("id"));
+        let file = rule.file;
+        let (id, read) = read_rule_and_id(rule);
         if id > 0 {
-            ids.add_at(&id.to_string(), &rule.place_of("id"), &rule.path_of("id"), rule.file);
+            ids.add_at(&id.to_string(), &place, &path, file);
         }
-        let uri = rule.text("uri");
-        let when = rule.tables("when", &WHEN).iter().map(read_condition).collect();
-        // without a type its other keys can't be told from unknown ones
-        let Some(rule_type) = rule_type else { continue };
-        let rule = rule.with_section(section_of(rule_type));
-        rule.report_unknown_keys();
-        if let Some(kind) = read_kind(&rule, rule_type) {
-            rules.rules.push(RuleConfig { place: rule.place(), id, kind, uri, when });
-        }
+        rules.extend(read);
     }
+    rules
+}
+
+/// Reads one rule.
+pub(super) fn read_rule(rule: TableReader<'_>) -> Option<RuleConfig> {
+    read_rule_and_id(rule).1
+}
+
+/// The id is there, or 0, even if the rule has errors.
+fn read_rule_and_id(rule: TableReader<'_>) -> (u64, Option<RuleConfig>) {
+    let rule_type = read_type(&rule);
+    let id = rule.integer("id").unwrap_or(0);
+    let uri = rule.text("uri");
+    let when = rule.tables("when", &WHEN).iter().map(read_condition).collect();
+    // without a type its other keys can't be told from unknown ones
+    let Some(rule_type) = rule_type else { return (id, None) };
+    let rule = rule.with_section(section_of(rule_type));
+    rule.report_unknown_keys();
+    let (place, document) = (rule.place(), rule.document());
+    let read = |kind| RuleConfig { place, document, id, kind, uri, when };
+    (id, read_kind(&rule, rule_type).map(read))
 }
 
 fn read_condition(table: &TableReader<'_>) -> ConditionConfig {

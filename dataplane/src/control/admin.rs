@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::answers::{self, ApiError};
+use super::rules;
 use super::token::Token;
 use crate::telemetry::prometheus;
 use axum::body::{Body, Bytes};
@@ -13,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct AdminLimits {
     pub body_timeout: Duration,
     /// How large a request's body may be.
     pub body_bytes: usize,
+    /// How large a change of rules or lists may be.
+    pub change_bytes: usize,
     /// How long a connection may last.
     pub connection_age: Duration,
 }
@@ -41,10 +44,14 @@ impl Default for AdminLimits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             body_bytes: 1024 * 1024,
+            change_bytes: 64 * 1024 * 1024,
             connection_age: Duration::from_secs(300),
         }
     }
 }
+
+/// Changes of rules or lists that are read at the same time; they are made one after another.
+const CHANGES_AT_ONCE: usize = 4;
 
 /// A listening socket for the admin endpoints, not served yet.
 #[derive(Debug)]
@@ -80,13 +87,15 @@ impl AdminSocket {
     }
 }
 
-struct Admin {
-    shared: Arc<Shared>,
+pub(super) struct Admin {
+    pub(super) shared: Arc<Shared>,
     token: Option<Token>,
-    limits: AdminLimits,
+    pub(super) limits: AdminLimits,
+    /// Held while a change is read and made: its body may be large.
+    pub(super) changes: Arc<Semaphore>,
 }
 
-type App = State<Arc<Admin>>;
+pub(super) type App = State<Arc<Admin>>;
 
 /// Serves the endpoints until the task is dropped.
 pub(super) async fn serve(
@@ -96,7 +105,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let admin = Arc::new(Admin { shared, token, limits });
+    let admin = Arc::new(Admin { shared, token, limits, changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)) });
     let router = router(&admin);
     loop {
         // The semaphore is never closed.
@@ -137,6 +146,7 @@ fn router(admin: &Arc<Admin>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/explain", post(explain))
         .route("/v1/reload", post(reload))
+        .merge(rules::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(admin), guard))
@@ -234,13 +244,13 @@ async fn reload(State(admin): App) -> Response {
         Err(errors) => {
             let message = "the config was refused, nothing has changed";
             let error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", message);
-            ApiError { errors, ..error }.into_response()
+            ApiError { errors: errors.into_iter().map(Value::from).collect(), ..error }.into_response()
         }
     }
 }
 
 async fn explain(State(admin): App, request: Request) -> Result<Response, ApiError> {
-    let bytes = read_body(request.into_body(), &admin.limits).await?;
+    let bytes = read_body(request.into_body(), &admin.limits, admin.limits.body_bytes).await?;
     let question = serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!("the body is no JSON: {error}");
         ApiError::new(StatusCode::BAD_REQUEST, "bad_json", message)
@@ -255,8 +265,7 @@ async fn explain(State(admin): App, request: Request) -> Result<Response, ApiErr
     }
 }
 
-async fn read_body(body: Body, limits: &AdminLimits) -> Result<Bytes, ApiError> {
-    let limit = limits.body_bytes;
+pub(super) async fn read_body(body: Body, limits: &AdminLimits, limit: usize) -> Result<Bytes, ApiError> {
     let read = tokio::time::timeout(limits.body_timeout, axum::body::to_bytes(body, limit)).await;
     let read = read.map_err(|_| {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time")
@@ -268,7 +277,8 @@ async fn read_body(body: Body, limits: &AdminLimits) -> Result<Bytes, ApiError> 
 }
 
 async fn not_found() -> ApiError {
-    let known = "/live, /ready, /status, /metrics, /v1/explain, /v1/reload";
+    let known =
+        "/live, /ready, /status, /metrics, /v1/rules, /v1/rules/{id}, /v1/ip-lists, /v1/explain, /v1/reload";
     ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("no such endpoint; there are {known}"))
 }
 

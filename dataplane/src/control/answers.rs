@@ -13,8 +13,8 @@ pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
-    /// Single errors, where there are several.
-    pub(super) errors: Vec<String>,
+    /// Single errors, where there may be several.
+    pub(super) errors: Vec<Value>,
 }
 
 impl ApiError {

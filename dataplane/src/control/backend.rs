@@ -1,5 +1,6 @@
 //! What the control thread asks the rest of the program.
 
+use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange};
 use crate::telemetry::MetricsSnapshot;
 
 /// The rest of the program, as the control thread sees it. Methods may be called from any thread and at the same
@@ -29,6 +30,31 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Why `request` is no such description.
     fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, String>;
+
+    /// The rules in force, as the body of `GET /v1/rules`.
+    fn rules(&self) -> Answer;
+
+    /// One of them, or nothing if there is none with this id.
+    fn rule(&self, id: u64) -> Option<Answer>;
+
+    /// Changes the rules: compiles and checks the change, stores it, and puts it in force. `if_match` holds the tags
+    /// of versions that it may be made to. Calls don't overlap, nor with a reload.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    fn change_rules(&self, change: RulesChange, if_match: Option<&str>) -> Result<Changed, Refused>;
+
+    /// A part of the list entries in force, as the body of `GET /v1/ip-lists`.
+    fn ip_lists(&self, choice: &EntryChoice, page: Page) -> Answer;
+
+    /// Changes the lists, in the same way as the rules are.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    fn change_ip_lists(&self, change: ListsChange, if_match: Option<&str>) -> Result<Changed, Refused>;
+
+    /// Forgets list entries that have ended. Is called now and then.
+    fn drop_expired(&self);
 
     /// A signal asked the process to stop. Returns at once.
     fn stop(&self, how: Stop);

@@ -6,12 +6,15 @@
 pub mod admin;
 mod answers;
 pub mod backend;
+pub mod changes;
+mod rules;
 #[cfg(test)]
 mod tests;
 pub mod token;
 
 pub use admin::{AdminLimits, AdminSocket};
 pub use backend::{Backend, CertificateExpiry, Status, Stop};
+pub use changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange, Wrong};
 pub use token::Token;
 
 use crate::telemetry::{EventWriterHandle, Family, MetricsSnapshot};
@@ -22,7 +25,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 
+/// How often list entries that have ended are looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a reload may still run when the control thread is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -167,6 +173,8 @@ impl Signals {
 
 async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: Arc<Shared>) {
     let mut how = Stop::Graceful;
+    let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let name = tokio::select! {
             _ = &mut stopped => return,
@@ -177,6 +185,12 @@ async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: A
                     let _ = shared.reload().await;
                     shared.events.reopen();
                 });
+                continue;
+            }
+            _ = expiry.tick() => {
+                let backend = Arc::clone(&shared.backend);
+                // What goes wrong is in the log.
+                tokio::task::spawn_blocking(move || backend.drop_expired());
                 continue;
             }
             // What log rotation sends to other servers must not end this one.

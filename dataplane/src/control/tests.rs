@@ -18,6 +18,7 @@ struct Program {
     registry: MetricsRegistry,
     metrics: Arc<WorkerMetrics>,
     reload: Mutex<Result<u64, Vec<String>>>,
+    change: Mutex<Result<Changed, Refused>>,
     calls: Mutex<mpsc::Sender<String>>,
 }
 
@@ -33,7 +34,13 @@ impl Program {
         let (calls, called) = mpsc::channel();
         let ready = AtomicBool::new(true);
         let (reload, calls) = (Mutex::new(Ok(2)), Mutex::new(calls));
-        (Arc::new(Self { ready, registry, metrics, reload, calls }), called)
+        let change = Mutex::new(Ok(Changed {
+            generation: 8,
+            in_force: true,
+            tag: "\"new\"".to_owned(),
+            ..Changed::default()
+        }));
+        (Arc::new(Self { ready, registry, metrics, reload, change, calls }), called)
     }
 
     fn called(&self, what: String) {
@@ -82,6 +89,31 @@ impl Backend for Program {
         assert_ne!(url, "/panic");
         Ok(json!({ "verdict": "pass", "of": url }))
     }
+
+    fn rules(&self) -> Answer {
+        Answer { body: r#"{"general_mode":"default","rules":[]}"#.to_owned(), tag: "\"one\"".to_owned() }
+    }
+
+    fn rule(&self, id: u64) -> Option<Answer> {
+        (id == 7).then(|| Answer { body: r#"{"id":7}"#.to_owned(), tag: "\"one\"".to_owned() })
+    }
+
+    fn change_rules(&self, change: RulesChange, if_match: Option<&str>) -> Result<Changed, Refused> {
+        self.called(format!("{change:?} {if_match:?}"));
+        self.change.lock().unwrap().clone()
+    }
+
+    fn ip_lists(&self, choice: &EntryChoice, page: Page) -> Answer {
+        self.called(format!("{choice:?} {page:?}"));
+        Answer { body: r#"{"entries":[]}"#.to_owned(), tag: "\"two\"".to_owned() }
+    }
+
+    fn change_ip_lists(&self, change: ListsChange, if_match: Option<&str>) -> Result<Changed, Refused> {
+        self.called(format!("{change:?} {if_match:?}"));
+        self.change.lock().unwrap().clone()
+    }
+
+    fn drop_expired(&self) {}
 
     fn stop(&self, how: Stop) {
         self.called(format!("{how:?}"));
@@ -246,7 +278,7 @@ fn explain_passes_json_through_and_says_what_is_wrong() {
 #[test]
 fn unknown_endpoints_and_methods_are_answered_in_json() {
     let running = start();
-    assert_eq!(running.json("GET", "/v1/rules", "").0, 404);
+    assert_eq!(running.json("GET", "/v1/unknown", "").0, 404);
     assert_eq!(running.json("GET", "/", "").0, 404);
     let (status, head, _) = running.ask("GET", "/v1/reload", "", "");
     assert_eq!(status, 405);
@@ -354,4 +386,41 @@ fn signals_in_this_process() {
     control.stop();
     assert_eq!(events.stop(PATIENCE), Some(0));
     assert!(file.exists(), "SIGHUP opens the event file again");
+}
+
+#[test]
+fn changes_are_passed_on_and_their_outcome_is_told() {
+    let running = start();
+    let set = r#"{"rules": []}"#;
+    let (status, head, body) = running.ask("PUT", "/v1/rules", "If-Match: \"a\"\r\nIf-Match: \"b\"\r\n", set);
+    assert_eq!((status, head.contains("etag: \"new\"")), (200, true), "{head}\n{body}");
+    let expected = format!("{:?} Some(\"\\\"a\\\",\\\"b\\\"\")", RulesChange::PutAll(set.to_owned()));
+    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), expected);
+    assert_eq!(running.json("DELETE", "/v1/ip-lists?list=gray", "").0, 200);
+    assert!(
+        running.called.recv_timeout(PATIENCE).unwrap().starts_with("Remove(EntryChoice { list: Some(Gray)")
+    );
+    assert_eq!(running.json("GET", "/v1/rules/8", "").0, 404);
+    assert_eq!(running.get("/v1/rules/7").2, r#"{"id":7}"#);
+
+    let reason = || "the reason".to_owned();
+    let wrong =
+        Wrong { field: "a.b".to_owned(), position: Some((1, 2)), message: reason(), advice: String::new() };
+    for (refused, status, code) in [
+        (Refused::Invalid(vec![wrong]), 400, "invalid"),
+        (Refused::NotFound(reason()), 404, "not_found"),
+        (Refused::Conflict(reason()), 409, "conflict"),
+        (Refused::Stale(reason()), 412, "stale"),
+        (Refused::TooMany(reason()), 422, "too_many"),
+        (Refused::Unavailable(reason()), 503, "unavailable"),
+        (Refused::NoRoom(reason()), 507, "no_room"),
+    ] {
+        *running.program.change.lock().unwrap() = Err(refused);
+        let (found, body) = running.json("POST", "/v1/ip-lists", "{}");
+        assert_eq!((found, body["code"].as_str()), (status, Some(code)), "{body}");
+        assert!(body["error"].as_str().unwrap().contains("the reason"), "{body}");
+    }
+    // Stored, but a worker takes its time.
+    *running.program.change.lock().unwrap() = Ok(Changed { generation: 9, ..Changed::default() });
+    assert_eq!(running.json("POST", "/v1/ip-lists", "{}").0, 202);
 }

@@ -53,17 +53,7 @@ pub fn build(
     let origins: Vec<Option<Origin>> =
         config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
     let listeners = listeners(&config.listeners, now_unix, &mut errors, &mut warnings);
-    let policy = match weir_policy::compile(&policy_source(config)) {
-        Ok(compiled) => {
-            warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
-            Some(compiled.policy)
-        }
-        Err(found) => {
-            errors.extend(found.iter().map(|error| error_in_files(config, file, error)));
-            None
-        }
-    };
-    errors.extend(unenforced_rules(config));
+    let policy = compile_policy(config, file, &mut errors, &mut warnings);
     let engine = build_engine(config, file, &mut errors, &mut warnings);
     let (Some(policy), Some(engine), true) = (policy, engine, errors.is_empty()) else {
         return Err(errors);
@@ -73,7 +63,7 @@ pub fn build(
         generation,
         digest: digest.to_owned(),
         policy,
-        engine,
+        engine: Arc::new(engine),
         http: http_settings(config, workers),
         listeners,
         locations,
@@ -94,6 +84,60 @@ pub fn build(
             .collect(),
     };
     Ok(Built { snapshot, warnings })
+}
+
+/// Compiles the rules and lists of `config` into generation `generation`. All else is what `previous` was made of, and
+/// must not have changed since.
+///
+/// # Errors
+/// Everything that is wrong with rules and lists, each with its place.
+pub fn rebuild(
+    config: &Config,
+    file: &Path,
+    digest: &str,
+    generation: u64,
+    previous: &Snapshot,
+) -> Result<Built, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let Some(policy) = compile_policy(config, file, &mut errors, &mut warnings) else { return Err(errors) };
+    let snapshot = Snapshot {
+        generation,
+        digest: digest.to_owned(),
+        locations: location_settings(config, &policy),
+        policy,
+        engine: Arc::clone(&previous.engine),
+        http: previous.http.clone(),
+        listeners: previous.listeners.clone(),
+        origins: Arc::clone(&previous.origins),
+        detection: previous.detection.clone(),
+        trusted_proxies: previous.trusted_proxies.clone(),
+        real_ip_header: previous.real_ip_header.clone(),
+        server_names: previous.server_names.clone(),
+        certificate_expiries: previous.certificate_expiries.clone(),
+    };
+    Ok(Built { snapshot, warnings })
+}
+
+fn compile_policy(
+    config: &Config,
+    file: &Path,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Option<weir_policy::Policy> {
+    let known = errors.len();
+    errors.extend(unenforced_rules(config));
+    let enforced = errors.len() == known;
+    match weir_policy::compile(&policy_source(config)) {
+        Ok(compiled) => {
+            warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
+            enforced.then_some(compiled.policy)
+        }
+        Err(found) => {
+            errors.extend(found.iter().map(|error| error_in_files(config, file, error)));
+            None
+        }
+    }
 }
 
 /// What is wrong with the certificates and trust bundles of a config that has other errors, so that all are

@@ -18,7 +18,7 @@ use crate::http::HeadLimits;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
 
-pub use build::{Built, build, certificate_errors};
+pub use build::{Built, build, certificate_errors, rebuild};
 
 /// A compiled generation.
 pub struct Snapshot {
@@ -28,8 +28,8 @@ pub struct Snapshot {
     pub digest: String,
     /// Modes, rules, lists.
     pub policy: weir_policy::Policy,
-    /// Compiled signatures.
-    pub engine: weir_inspect::Engine,
+    /// Compiled signatures. Generations that differ in rules or lists alone share them.
+    pub engine: Arc<weir_inspect::Engine>,
     /// Settings that hold before a server is known.
     pub http: HttpSettings,
     /// By the listeners' order in the config.
@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// By `LocationIndex` of the policy.
     pub locations: Vec<LocationSettings>,
     /// By origin number.
-    pub origins: Vec<Origin>,
+    pub origins: Arc<[Origin]>,
     /// What inspection may cost and what happens beyond.
     pub detection: DetectionSettings,
     /// Whose forwarding header is believed.

@@ -15,7 +15,7 @@ pub(super) fn policy_source(config: &Config) -> PolicySource {
         http: context(&config.http.context),
         servers: config.servers.iter().map(server).collect(),
         general_mode: config.rules.general_mode,
-        rules: config.rules.rules.iter().map(rule).collect(),
+        rules: config.rules.rules.iter().map(|one| rule(one)).collect(),
         lists: config.ip_lists.entries.iter().map(list_entry).collect(),
         acl_access_phase: config.http.acl_access_phase,
     }

@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin_lists;
+mod admin_rules;
+mod admin_state;
 mod bad_requests;
 mod commands;
 mod explain;

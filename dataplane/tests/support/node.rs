@@ -31,34 +31,35 @@ impl Node {
 
     /// The same without asking whether it is ready, for a node that doesn't answer everybody.
     pub(crate) fn start_guarded(setup: Setup) -> Self {
-        let mut process = weir()
-            .args(["run", "--config"])
-            .arg(setup.config_path())
-            .envs(setup.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                kept.lock().unwrap().push(entry);
-            }
-        });
-        let mut node = Self {
-            setup,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            process,
-            log,
-        };
-        node.address = node.await_address("accepting");
-        node.admin = node.await_address("admin endpoints answer");
+        let (process, log) = spawn(&setup);
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut node = Self { setup, address: nowhere, admin: nowhere, process, log };
+        node.await_addresses();
         node
+    }
+
+    /// Ends the node as a power cut would, and starts it again.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        (self.process, self.log) = spawn(&self.setup);
+        self.await_addresses();
+        eventually("the node to be ready", || (self.admin_get("/ready").status() == 200).then_some(()));
+    }
+
+    /// The same without waiting for it.
+    pub(crate) fn kill_now(&self) {
+        signal(self.process.id(), "KILL");
+    }
+
+    /// Ends the node as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn await_addresses(&mut self) {
+        self.address = self.await_address("accepting");
+        self.admin = self.await_address("admin endpoints answer");
     }
 
     fn await_address(&mut self, message: &str) -> SocketAddr {
@@ -135,7 +136,7 @@ impl Node {
     }
 
     #[track_caller]
-    fn admin_call(&self, method: &str, path: &str, fields: &[&str], body: &str) -> Message {
+    pub(crate) fn admin_call(&self, method: &str, path: &str, fields: &[&str], body: &str) -> Message {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
@@ -148,6 +149,15 @@ impl Node {
         let mut inbox = Inbox::default();
         let head = inbox.head(&mut stream).unwrap();
         inbox.body(&mut stream, head, Otherwise::UntilClose).unwrap()
+    }
+
+    /// A request with a JSON body to the admin endpoints: the status, and the answer as JSON.
+    #[track_caller]
+    pub(crate) fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let answer = self.admin_call(method, path, &["Content-Type: application/json"], body);
+        let json =
+            serde_json::from_str(&answer.text()).unwrap_or_else(|_| panic!("no JSON: {}", answer.text()));
+        (answer.status(), json)
     }
 
     /// The sum of a metric's series that carry all these labels.
@@ -240,6 +250,29 @@ impl Drop for Node {
         let panicked = self.log().iter().any(|entry| entry.to_string().contains("panicked at"));
         assert!(std::thread::panicking() || !panicked, "the node panicked: {:#?}", self.log());
     }
+}
+
+/// Starts the process and keeps what it logs.
+fn spawn(setup: &Setup) -> (Child, Arc<Mutex<Vec<Value>>>) {
+    let mut process = weir()
+        .args(["run", "--config"])
+        .arg(setup.config_path())
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let kept = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            kept.lock().unwrap().push(entry);
+        }
+    });
+    (process, log)
 }
 
 /// The binary, with an environment that says nothing to it.

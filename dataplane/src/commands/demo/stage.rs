@@ -96,7 +96,7 @@ impl Stage {
 
     fn start_node(files: Files, origins: Vec<Origin>, environment: Environment) -> Result<Self, String> {
         let path = files.config();
-        let prepared = node::prepare(&path, &environment, 1)
+        let prepared = node::prepare(&path, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let admin = prepared.config.admin.as_ref().ok_or("the demo's config has no [admin]")?.address;
         let admin_socket = AdminSocket::bind(admin, None, AdminLimits::default())?;

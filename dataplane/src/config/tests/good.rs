@@ -84,8 +84,14 @@ fn a_minimal_config_has_the_defaults() {
             signatures: Vec::new(),
         }
     );
-    assert_eq!(config.rules, RulesConfig { file: None, general_mode: RuleMode::Default, rules: Vec::new() });
-    assert_eq!(config.ip_lists, IpListsConfig { file: None, entries: Vec::new() });
+    assert_eq!(
+        config.rules,
+        RulesConfig { file: None, digest: String::new(), general_mode: RuleMode::Default, rules: Vec::new() }
+    );
+    assert_eq!(
+        config.ip_lists,
+        IpListsConfig { file: None, digest: String::new(), entries: ListEntries::default() }
+    );
     assert_eq!(config.events, EventsConfig { file: None, queue_length: 8192, queue_bytes: 64 << 20 });
     assert_eq!(config.admin, None);
 }
@@ -244,7 +250,7 @@ fn rules_are_written_in_the_words_that_they_are_read_from() {
                 })
                 .collect(),
         };
-        rules.rules.iter().map(source).collect::<Vec<_>>()
+        rules.rules.iter().map(|rule| source(rule)).collect::<Vec<_>>()
     };
     let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
     folder.write("rules.toml", include_str!("../../../../configs/full-rules.toml"));
@@ -273,6 +279,7 @@ reason = "office"
 "#,
     );
     let entries = folder.load().unwrap().config.ip_lists.entries;
+    let entries: Vec<_> = entries.iter().collect();
     assert_eq!(
         (entries[0].list, entries[0].address.to_string()),
         (ListKind::Gray, "192.0.2.9/32".to_owned())

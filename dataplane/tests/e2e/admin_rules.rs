@@ -1,0 +1,270 @@
+//! Rules over the admin API: what was answered is in force, and says where it comes from.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::node::Node;
+use crate::support::origin::Origin;
+use crate::support::setup::Setup;
+
+const ATTACK: &str = "?id=1%27%20UNION%20SELECT%20password%20FROM%20users--";
+
+/// Two rules of the file, in front of an origin that answers everything.
+fn node(workers: usize) -> (Origin, Node) {
+    let origin = Origin::echoing_targets();
+    let rules = r#"
+general_mode = "monitoring"
+[[rule]]
+id = 1
+type = "mode"
+mode = "block"
+uri = "/file/**"
+[[rule]]
+id = 7
+type = "mode"
+mode = "off"
+uri = "/off/**"
+"#;
+    let node = Setup::new(origin.address).workers(workers).rules(rules).start();
+    (origin, node)
+}
+
+/// What an attack below a path gets.
+#[track_caller]
+fn attack(node: &Node, path: &str) -> u16 {
+    node.get(&format!("{path}{ATTACK}")).status()
+}
+
+#[track_caller]
+fn rule(node: &Node, id: u64) -> Value {
+    let (status, rules) = node.api("GET", "/v1/rules", "");
+    assert_eq!(status, 200, "{rules}");
+    let found = rules["rules"].as_array().unwrap().iter().find(|rule| rule["id"] == id).cloned();
+    found.unwrap_or(Value::Null)
+}
+
+fn blocking(uri: &str) -> String {
+    json!({ "type": "mode", "mode": "block", "uri": uri }).to_string()
+}
+
+#[test]
+fn a_rule_is_in_force_when_it_is_answered() {
+    let (_origin, node) = node(2);
+    assert_eq!(attack(&node, "/api/x"), 200);
+    let (status, answer) = node.api("POST", "/v1/rules", &blocking("/api/**"));
+    assert_eq!(
+        (status, &answer["id"], &answer["rule"]["source"]),
+        (201, &json!(8), &json!("api")),
+        "{answer}"
+    );
+    for _ in 0..20 {
+        assert_eq!(attack(&node, "/api/x"), 403, "on every worker");
+    }
+    let (status, answer) = node.api("PUT", "/v1/rules/8", &blocking("/other/**"));
+    assert_eq!((status, &answer["id"]), (200, &json!(8)), "{answer}");
+    assert_eq!((attack(&node, "/api/x"), attack(&node, "/other/x")), (200, 403));
+    assert_eq!(node.api("DELETE", "/v1/rules/8", "").0, 200);
+    assert_eq!(attack(&node, "/other/x"), 200);
+    assert_eq!(node.api("DELETE", "/v1/rules/8", "").0, 404);
+    assert_eq!(node.api("GET", "/v1/rules/8", "").0, 404);
+}
+
+#[test]
+fn connections_and_running_requests_are_not_touched() {
+    let (_origin, node) = node(1);
+    let mut client = node.connect();
+    assert_eq!(client.get("/api/x").status(), 200);
+    for id in 20..30 {
+        let (status, answer) = node.api("PUT", &format!("/v1/rules/{id}"), &blocking("/api/**"));
+        assert_eq!(status, 201, "{answer}");
+        assert_eq!(client.get("/api/x").status(), 200, "the connection is the same");
+    }
+    assert_eq!(client.get(&format!("/api/x{ATTACK}")).status(), 403);
+}
+
+#[test]
+fn the_layer_hides_and_replaces_what_the_file_says() {
+    let (_origin, node) = node(1);
+    assert_eq!((attack(&node, "/file/x"), attack(&node, "/off/x")), (403, 200));
+    assert_eq!(rule(&node, 1)["source"], "file");
+    assert!(rule(&node, 1)["place"].as_str().unwrap().contains("rules.toml:3:"));
+
+    assert_eq!(node.api("DELETE", "/v1/rules/1", "").0, 200);
+    assert_eq!(attack(&node, "/file/x"), 200);
+    assert_eq!(node.api("GET", "/v1/rules", "").1["removed"], json!([1]));
+    assert_eq!(node.api("POST", "/v1/reload", "").0, 200);
+    assert_eq!(attack(&node, "/file/x"), 200, "a reload keeps the layer");
+
+    assert_eq!(node.api("PUT", "/v1/rules/7", &blocking("/off/**")).0, 200);
+    assert_eq!(attack(&node, "/off/x"), 403);
+    assert_eq!(rule(&node, 7)["source"], "api");
+
+    assert_eq!(node.api("DELETE", "/v1/rules/7?only=api", "").0, 200);
+    assert_eq!((attack(&node, "/off/x"), rule(&node, 7)["source"].as_str()), (200, Some("file")));
+    let (status, answer) = node.api("DELETE", "/v1/rules?only=api", "");
+    assert_eq!((status, &answer["deleted"]), (200, &json!(1)));
+    assert_eq!(attack(&node, "/file/x"), 403);
+    assert_eq!(node.api("DELETE", "/v1/rules/7?only=api", "").0, 404);
+    assert_eq!(node.api("DELETE", "/v1/rules", "").0, 400, "not by accident");
+}
+
+#[test]
+fn a_set_of_rules_is_replaced_as_a_whole() {
+    let (_origin, node) = node(1);
+    let set = json!({ "general_mode": "block", "rules": [
+        { "id": 7, "type": "mode", "mode": "off", "uri": "/off/**" },
+        { "id": 30, "type": "mode", "mode": "off", "when": [{ "point": ["path", 0], "is": "equal", "value": "api" }] },
+    ]});
+    let (status, answer) = node.api("PUT", "/v1/rules", &set.to_string());
+    assert_eq!((status, &answer["rule_count"]), (200, &json!(2)), "{answer}");
+    assert_eq!((attack(&node, "/x"), attack(&node, "/api/x"), attack(&node, "/off/x")), (403, 200, 200));
+    assert_eq!(
+        (rule(&node, 7)["source"].as_str(), rule(&node, 30)["source"].as_str()),
+        (Some("file"), Some("api"))
+    );
+    assert_eq!(rule(&node, 1), Value::Null);
+
+    // What was got may be sent back, and changes nothing.
+    let got = node.admin_get("/v1/rules");
+    let (status, answer) = node.api("PUT", "/v1/rules", &got.text());
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(node.admin_get("/v1/rules").field("etag"), got.field("etag"));
+
+    assert_eq!(node.api("PATCH", "/v1/rules", r#"{"general_mode": null}"#).0, 200);
+    assert_eq!(attack(&node, "/x"), 200);
+    assert_eq!(node.api("GET", "/v1/rules", "").1["general_mode_source"], "file");
+}
+
+#[test]
+fn wrong_rules_are_refused_whole_and_the_field_is_named() {
+    let (_origin, node) = node(1);
+    let before = node.admin_get("/v1/rules").text();
+    for (body, field, message) in [
+        (json!({ "rules": [{ "id": 2, "type": "mode", "mode": "blck" }] }), "rules[0].mode", "blck"),
+        (
+            json!({ "rules": [{ "id": 2, "type": "mode", "mode": "off" }, { "id": 3, "type": "mode", "mode": "off",
+                "when": [{ "point": ["path", 0], "is": "equals", "value": "a" }] }] }),
+            "rules[1].when[0].is",
+            "equals",
+        ),
+        (
+            json!({ "rules": [{ "id": 2, "type": "mode", "mode": "off", "hosts": 1 }] }),
+            "rules[0].hosts",
+            "unknown",
+        ),
+        (json!({ "rules": [{ "id": 2, "type": "mode" }] }), "rules[0].mode", "no \"mode\""),
+        (json!({ "rules": [{ "type": "mode", "mode": "off" }] }), "rules[0].id", "no \"id\""),
+        (json!({ "rules": [{ "id": 2, "type": "mod", "mode": "off" }] }), "rules[0].type", "mod"),
+        (
+            json!({ "rules": [{ "id": 2, "type": "mode", "mode": "off" }, { "id": 2, "type": "mode", "mode": "off" }] }),
+            "rules[1].id",
+            "second",
+        ),
+        (json!({ "rules": [{ "id": 2, "type": "mode", "mode": "off", "uri": "a b" }] }), "rules[0].uri", ""),
+        (json!({ "general_mode": "x", "rules": [] }), "general_mode", "\"x\""),
+        (json!({ "rule": [] }), "rule", "unknown key"),
+        (json!({ "general_mode": "block" }), "rules", "no \"rules\""),
+        (json!({ "rules": {} }), "rules", "list of objects"),
+        (json!({ "rules": [7] }), "rules", "found 7"),
+        (json!([]), "", "object"),
+    ] {
+        let (status, answer) = node.api("PUT", "/v1/rules", &body.to_string());
+        assert_eq!((status, answer["code"].as_str()), (400, Some("invalid")), "{body}: {answer}");
+        let errors = answer["errors"].as_array().unwrap();
+        let found = errors.iter().find(|error| error["field"] == field);
+        let found = found.unwrap_or_else(|| panic!("{body}: no error of {field}: {answer}"));
+        assert!(found["message"].as_str().unwrap().contains(message), "{body}: {answer}");
+    }
+    for body in ["", "{", "{\"rules\": []} x", "\u{0}", "{\"rules\": [], \"rules\": []}", "null", "\"x\""] {
+        assert_eq!(node.api("PUT", "/v1/rules", body).0, 400, "{body:?}");
+    }
+    assert_eq!(
+        node.api("PUT", "/v1/rules/7", &json!({ "id": 8, "type": "mode", "mode": "off" }).to_string()).0,
+        400
+    );
+    assert_eq!(node.api("PUT", "/v1/rules/0", &blocking("/a/**")).0, 404);
+    assert_eq!(node.api("PUT", "/v1/rules/x", &blocking("/a/**")).0, 404);
+    let taken = json!({ "id": 7, "type": "mode", "mode": "off" }).to_string();
+    assert_eq!(node.api("POST", "/v1/rules", &taken).0, 409);
+    assert_eq!(node.admin_get("/v1/rules").text(), before, "nothing has changed");
+    assert_eq!(
+        std::fs::read_dir(node.setup.folder.path().join("state")).unwrap().count(),
+        1,
+        "nor on the disk"
+    );
+}
+
+#[test]
+fn a_change_for_another_version_is_refused() {
+    let (_origin, node) = node(1);
+    let tag = node.admin_get("/v1/rules").field("etag").unwrap().to_owned();
+    let put = |tag: &str, uri: &str| {
+        node.admin_call("PUT", "/v1/rules/50", &[&format!("If-Match: {tag}")], &blocking(uri))
+    };
+    let first = put(&tag, "/a/**");
+    assert_eq!(first.status(), 201, "{}", first.text());
+    let stale = put(&tag, "/b/**");
+    assert_eq!(stale.status(), 412, "{}", stale.text());
+    assert_eq!(put(first.field("etag").unwrap(), "/c/**").status(), 200);
+    assert_eq!(put("*", "/d/**").status(), 200);
+    assert_eq!(rule(&node, 50)["uri"], "/d/**");
+}
+
+#[test]
+fn a_file_that_contradicts_the_layer_is_refused() {
+    let (_origin, node) = node(1);
+    let file = std::fs::read_to_string(node.setup.folder.path().join("rules.toml")).unwrap();
+    assert_eq!(node.api("PUT", "/v1/rules/7", &blocking("/off/**")).0, 200);
+    assert_eq!(node.api("PUT", "/v1/rules/9", &blocking("/new/**")).0, 201);
+    let refused = |text: &str, expected: &str| {
+        node.setup.write("rules.toml", text);
+        let (status, answer) = node.api("POST", "/v1/reload", "");
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer.to_string().contains(expected), "{answer}");
+        assert_eq!(attack(&node, "/off/x"), 403, "the old set stays in force");
+    };
+    refused(&file.replace("/off/**", "/elsewhere/**"), "rule 7 was changed here");
+    refused(&file.replace("id = 1\n", "id = 9\n"), "made another rule 9");
+    // Writing into the file what the API says settles it: the rule is the file's then.
+    let same = file.replace("mode = \"off\"\nuri = \"/off/**\"", "mode = \"block\"\nuri = \"/off/**\"");
+    node.setup.write("rules.toml", &same);
+    assert_eq!(node.api("POST", "/v1/reload", "").0, 200);
+    assert_eq!(rule(&node, 7)["source"], "file");
+    // A rule that the file no longer has is the API's alone.
+    assert_eq!(node.api("DELETE", "/v1/rules/1", "").0, 200);
+    node.setup.write("rules.toml", "");
+    assert_eq!(node.api("POST", "/v1/reload", "").0, 200);
+    let (_, rules) = node.api("GET", "/v1/rules", "");
+    assert_eq!(rules["rules"].as_array().unwrap().len(), 1, "{rules}");
+    assert_eq!(rules["removed"], json!([]));
+}
+
+#[test]
+fn the_outside_of_requests_is_judged_too() {
+    let (_origin, node) = node(1);
+    let allow = |answer: crate::support::message::Message| answer.field("allow").unwrap().to_owned();
+    let answer = node.admin_request("POST", "/v1/rules/7", "{}");
+    assert_eq!(answer.status(), 405);
+    assert!(allow(answer).contains("PUT"));
+    assert_eq!(node.admin_request("OPTIONS", "/v1/ip-lists", "").status(), 405);
+    for (field, status) in [
+        ("Content-Type: text/plain", 415),
+        ("Content-Type: application/toml", 415),
+        ("Content-Encoding: gzip", 415),
+        ("Content-Type: application/json; charset=utf-8", 201),
+        ("Content-Type: application/x-www-form-urlencoded", 201),
+        ("X-Nothing: 1", 201),
+    ] {
+        let answer = node.admin_call("POST", "/v1/rules", &[field], &blocking("/a/**"));
+        assert_eq!(answer.status(), status, "{field}: {}", answer.text());
+    }
+    assert_eq!(node.admin_get("/v1/rules?limit=1").status(), 400);
+    assert_eq!(node.admin_request("DELETE", "/v1/rules/7?only=me", "").status(), 400);
+    let url = node.admin_url("/v1/rules");
+    let arguments =
+        ["-s", "--max-time", "20", "-X", "PUT", "-H", "Content-Length: 99999999999", "--noproxy", "*"];
+    let too_large = Command::new("curl").args(arguments).arg(url).output().unwrap();
+    let answer: Value = serde_json::from_slice(&too_large.stdout).unwrap();
+    assert_eq!(answer["code"], "body_too_large", "{answer}");
+}
