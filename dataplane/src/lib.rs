@@ -10,6 +10,7 @@ pub mod explain;
 pub mod http;
 pub mod io;
 pub mod node;
+pub mod placement;
 pub mod proxy_protocol;
 pub mod snapshot;
 mod state;

@@ -5,13 +5,19 @@ use toml::de::DeValue;
 
 use super::context::{CONTEXT_KEYS, read_context, read_field_name};
 use super::limits::{HTTP_LIMITS, read_connection_limits, read_request_limits};
-use super::model::HttpConfig;
+use super::model::{AmbiguousPath, HttpConfig};
 use super::read::{Refusal, TableReader};
 use super::schema::{Default, Key, Kind, Section};
 use crate::http::UnderscoreNames;
 
 const UNDERSCORE_NAMES: [(&str, UnderscoreNames); 3] =
     [("pass", UnderscoreNames::Pass), ("drop", UnderscoreNames::Drop), ("reject", UnderscoreNames::Reject)];
+
+const AMBIGUOUS_PATH: [(&str, AmbiguousPath); 3] = [
+    ("strictest", AmbiguousPath::Strictest),
+    ("reject", AmbiguousPath::Reject),
+    ("literal", AmbiguousPath::Literal),
+];
 
 /// `[http]`.
 pub(super) static HTTP: Section = Section {
@@ -49,6 +55,14 @@ pub(super) static HTTP: Section = Section {
                           400.",
             },
             Key {
+                name: "ambiguous_path",
+                kind: Kind::Choice(&["strictest", "reject", "literal"]),
+                default: Default::Value("\"strictest\""),
+                meaning: "A path that servers may read in different ways (`%2f`, `\\\\`, `;`, dot segments, `//`), where the \
+                          readings lead to different places: the strictest of them decides, or the request is answered \
+                          400, or the path is taken as normalised for locations.",
+            },
+            Key {
                 name: "limits",
                 kind: Kind::Table("[http.limits]"),
                 default: Default::Absent("all defaults", "{}"),
@@ -70,6 +84,7 @@ pub(super) fn read_http(table: &TableReader<'_>) -> HttpConfig {
         underscore_headers: table
             .choice("underscore_headers", &UNDERSCORE_NAMES)
             .unwrap_or(UnderscoreNames::Pass),
+        ambiguous_path: table.choice("ambiguous_path", &AMBIGUOUS_PATH).unwrap_or(AmbiguousPath::Strictest),
         connection_limits: read_connection_limits(&limits),
         limits: read_request_limits(&limits, None),
     }

@@ -40,11 +40,11 @@ pub use error::{ConfigError, ConfigWarning, Where};
 pub(crate) use http::canonical_network;
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
-    AdminConfig, Balance, ClientAuth, ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits,
-    ContextConfig, DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig,
-    ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode,
-    ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
-    OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
-    TlsVersion,
+    AdminConfig, AmbiguousPath, Balance, ClientAuth, ClientCertificateConfig, ConditionConfig, Config,
+    ConnectionLimits, ContextConfig, DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig,
+    ListEntryConfig, ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig,
+    MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits,
+    OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode,
+    RulesConfig, ServerConfig, Test, TlsVersion,
 };
 pub use reference::reference;

@@ -102,10 +102,23 @@ pub struct HttpConfig {
     pub real_ip_header: String,
     /// What happens to header fields of clients with `_` in their names.
     pub underscore_headers: UnderscoreNames,
+    /// What happens to a path that servers may read in different ways.
+    pub ambiguous_path: AmbiguousPath,
     /// Limits of a client connection, before a request's server is known.
     pub connection_limits: ConnectionLimits,
     /// Limits of a request, for every server and location that doesn't set its own.
     pub limits: RequestLimits,
+}
+
+/// What happens to a request whose path servers may read in different ways, where those lead to different places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmbiguousPath {
+    /// The strictest of the places decides how the request is looked at.
+    Strictest,
+    /// The request is refused (400).
+    Reject,
+    /// The path counts as normalised by the rules for locations, and no other reading is looked for.
+    Literal,
 }
 
 /// Settings that http, server and location share; `None` = inherited from the context around it.

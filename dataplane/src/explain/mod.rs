@@ -9,12 +9,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
-use weir_policy::{Finding, ModeSource, RequestFacts, Stage, Verdict};
+use weir_policy::{Finding, ModeSource, RequestFacts, Scratch, Stage, Verdict};
 
 pub use described::{Described, Parts};
 
 use crate::decision::{self, HeaderList, Shortened};
-use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, Progress, RequestHead};
+use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
+use crate::placement;
 use crate::snapshot::Snapshot;
 
 /// Explains requests by a snapshot. Reused from request to request, as a worker would.
@@ -45,6 +46,8 @@ pub enum Explanation {
 pub struct Decided {
     /// The policy's part.
     pub policy: weir_policy::Explanation,
+    /// The path that an origin may read and that decided, where it isn't the path as received.
+    pub read_as: Option<String>,
     /// The client that it was judged by.
     pub client: IpAddr,
     /// Name of the origin that it would go to.
@@ -93,7 +96,27 @@ impl<'s> Explainer<'s> {
         let client = snapshot.client_address(request.client, &headers);
         let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &headers);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let policy = snapshot.policy.explain(&facts, client, now);
+        let (mut scratch, mut readings) = (Scratch::default(), PathReadings::default());
+        let setting = snapshot.http.ambiguous_path;
+        let placement =
+            placement::place(&snapshot.policy, setting, &mut scratch, &mut readings, &facts, client, now);
+        if placement.refused {
+            let detail = "servers may take the path to different places, and ambiguous_path refuses that";
+            return refused(400, "ambiguous_path", detail);
+        }
+        let mut policy = snapshot.policy.explain(&facts, client, now);
+        let read_as = placement.read_as.map(|number| readings.get(number));
+        if let Some(path) = read_as {
+            let strictest = snapshot.policy.explain(&RequestFacts { path, ..facts }, client, now);
+            policy = weir_policy::Explanation {
+                location: policy.location,
+                application: policy.application,
+                normalised_path: policy.normalised_path,
+                resolution: placement.resolution,
+                ..strictest
+            };
+        }
+        let read_as = read_as.map(|path| String::from_utf8_lossy(path).into_owned());
         let resolution = policy.resolution;
         let settings = &snapshot.locations[resolution.location.0 as usize];
         let origin = snapshot.origins[settings.origin as usize].name.to_string();
@@ -119,6 +142,7 @@ impl<'s> Explainer<'s> {
         let verdict = snapshot.policy.verdict(&resolution, finding);
         Explanation::Decided(Box::new(Decided {
             policy,
+            read_as,
             client,
             origin,
             findings,
@@ -214,6 +238,7 @@ impl Decided {
             "list_entry": entry,
             "client": self.client.to_string(),
             "path": policy.normalised_path,
+            "read_as": self.read_as,
             "inspected": self.inspected,
             "findings": self.findings.iter().map(finding_json).collect::<Vec<_>>(),
             "over_limit": self.shortened.map(|shortened| shortened.limit),

@@ -32,6 +32,9 @@ impl Display for Decided {
         }
         writeln!(f, "location   {}", policy.location.as_deref().unwrap_or("(none matches)"))?;
         writeln!(f, "path       {}", policy.normalised_path)?;
+        if let Some(read_as) = &self.read_as {
+            writeln!(f, "read as    {read_as}, the strictest place that an origin may take the path to")?;
+        }
         writeln!(f, "origin     {}, application {}", self.origin, policy.application)?;
         write!(f, "local mode {}, from {}", policy.local_mode.value.as_str(), policy.local_mode.from)?;
         match &policy.local_mode_by_header {

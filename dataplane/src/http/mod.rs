@@ -17,6 +17,7 @@ mod forward;
 mod framing;
 mod head;
 mod host;
+mod readings;
 mod request;
 mod response;
 mod strict;
@@ -34,5 +35,6 @@ pub use forward::{
 pub use framing::{BodyFraming, ResponseFraming};
 pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
 pub use host::{host_without_port, is_valid_host};
+pub use readings::PathReadings;
 pub use request::RequestHead;
 pub use response::ResponseHead;

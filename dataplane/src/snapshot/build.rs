@@ -291,6 +291,7 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
             underscore_names: config.http.underscore_headers,
             ..HeadLimits::default()
         },
+        ambiguous_path: config.http.ambiguous_path,
         head_timeout: limits.head_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,
         keep_alive_requests: limits.keep_alive_requests.unwrap_or(u32::MAX),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Balance, OverLimit};
+use crate::config::{AmbiguousPath, Balance, OverLimit};
 use crate::http::HeadLimits;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
@@ -55,6 +55,8 @@ pub struct Snapshot {
 pub struct HttpSettings {
     /// Limits of a request head.
     pub head: HeadLimits,
+    /// What happens to a path that servers may read in different ways.
+    pub ambiguous_path: AmbiguousPath,
     /// For the whole head, from its first byte.
     pub head_timeout: Duration,
     /// Between two requests of a connection, and before the first.

@@ -34,7 +34,7 @@ impl<I: Io> Worker<I> {
 
     /// The body's framing is broken: where nothing was answered yet, the client is told; the origin's
     /// connection is reset, so that what it got never looks whole.
-    pub(super) fn client_bad_body(&mut self, id: ClientId, code: &'static str) {
+    pub(super) fn client_bad_request(&mut self, id: ClientId, code: &'static str) {
         self.metrics.protocol_error(400, code);
         self.client_answer_and_close(id, 400, code);
     }

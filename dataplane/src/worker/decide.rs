@@ -11,6 +11,7 @@ use super::{ClientId, Life, Worker};
 use crate::decision::{self, HeaderList};
 use crate::http::{self, BodyFraming};
 use crate::io::Io;
+use crate::placement;
 use crate::snapshot::attack_class_number;
 use crate::telemetry::{BlockReason, Event, Limit, VerdictLabel};
 
@@ -51,7 +52,16 @@ impl<I: Io> Worker<I> {
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
         let facts = decision::facts(&request.head, &request.head_bytes, client.transport.scheme(), &headers);
         let now = self.io.unix_nanos() / 1_000_000_000;
-        let resolution = snapshot.policy.resolve(&mut self.policy_scratch, &facts, client_ip, now);
+        let placement = placement::place(
+            &snapshot.policy,
+            snapshot.http.ambiguous_path,
+            &mut self.policy_scratch,
+            &mut self.path_readings,
+            &facts,
+            client_ip,
+            now,
+        );
+        let resolution = placement.resolution;
         drop(headers);
         request.client_ip = Some(client_ip);
         request.resolution = Some(resolution);
@@ -60,6 +70,11 @@ impl<I: Io> Worker<I> {
         let too_long =
             matches!((&request.upload, body_limit), (Upload::Length(bytes), Some(limit)) if *bytes > limit);
         request.generation = Some(generation);
+        if placement.refused {
+            self.client_put_request(id, request);
+            self.client_bad_request(id, "ambiguous_path");
+            return;
+        }
         if too_long {
             self.client_put_request(id, request);
             self.metrics.limit(Limit::RequestBodyBytes);

@@ -211,7 +211,7 @@ impl<I: Io> Worker<I> {
         let over_limit = request.sink == Sink::Hold && request.body_over_limit;
         self.client_put_request(id, request);
         if let Some(code) = failure {
-            self.client_bad_body(id, code);
+            self.client_bad_request(id, code);
             return bytes.len();
         }
         self.client_body_progress(id);

@@ -42,6 +42,7 @@ use self::pool::{PoolIndex, Pools};
 use self::request::{Request, RequestIds};
 use self::timers::{Fired, TICK, TimerWheel};
 use self::upstream::Upstream;
+use crate::http::PathReadings;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, Limit, WorkerMetrics};
@@ -154,6 +155,7 @@ pub struct Worker<I: Io> {
     free_requests: Vec<Box<Request>>,
     request_ids: RequestIds,
     policy_scratch: weir_policy::Scratch,
+    path_readings: PathReadings,
     /// Plaintext of the TLS record being handled.
     plaintext: Vec<u8>,
     handed_over: usize,
@@ -194,6 +196,7 @@ impl<I: Io> Worker<I> {
             free_requests: Vec::new(),
             request_ids: RequestIds::new(),
             policy_scratch: weir_policy::Scratch::default(),
+            path_readings: PathReadings::default(),
             plaintext: Vec::new(),
             handed_over: 0,
             later: Vec::new(),

@@ -7,6 +7,7 @@ mod support;
 mod admin_lists;
 mod admin_rules;
 mod admin_state;
+mod ambiguous_paths;
 mod bad_requests;
 mod commands;
 mod explain;

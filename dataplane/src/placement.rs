@@ -1,0 +1,170 @@
+//! Where a request belongs, whichever way its path is read.
+//!
+//! A path that servers may read differently is resolved by each of its readings. The request goes where the literal path
+//! says, because something has to; but it is looked at as strictly as the strictest of the places asks that its origin may
+//! take it to. Otherwise `/off/..%2fshop` would reach the shop uninspected behind an origin that decodes slashes.
+
+use std::net::IpAddr;
+
+use weir_policy::{Policy, RequestFacts, Resolution, RuleType, Scratch, Stage};
+
+use crate::config::AmbiguousPath;
+use crate::http::PathReadings;
+
+/// What policy says about a request.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Server, location and application of the literal path; mode, list and stage of the strictest reading.
+    pub resolution: Resolution,
+    /// Which of the path's readings decided, where it is not the literal path.
+    pub read_as: Option<usize>,
+    /// The readings lead to different places, and the config says to refuse that.
+    pub refused: bool,
+}
+
+/// How strictly a request is looked at: what comes next, the mode, and how many virtual patches watch it.
+type Strictness = (u8, u8, usize);
+
+fn strictness(policy: &Policy, scratch: &Scratch, resolution: &Resolution) -> Strictness {
+    let stage = match resolution.stage {
+        Stage::PassUninspected => 0,
+        Stage::Inspect { hold: false } => 1,
+        Stage::Inspect { hold: true } => 2,
+        Stage::BlockNow(_) => 3,
+    };
+    (stage, resolution.mode as u8, policy.effects(scratch).of(RuleType::VirtualPatch).len())
+}
+
+/// Resolves a request. Afterwards `scratch` holds what the policy's rules say about the reading that decided.
+pub fn place(
+    policy: &Policy,
+    ambiguous_path: AmbiguousPath,
+    scratch: &mut Scratch,
+    readings: &mut PathReadings,
+    facts: &RequestFacts<'_>,
+    client: IpAddr,
+    now_unix_seconds: u64,
+) -> Placement {
+    let literal = policy.resolve(scratch, facts, client, now_unix_seconds);
+    let mut placement = Placement { resolution: literal, read_as: None, refused: false };
+    let readings = match ambiguous_path {
+        AmbiguousPath::Literal => return placement,
+        AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
+    };
+    if readings.is_empty() {
+        return placement;
+    }
+    let mut strictest = (strictness(policy, scratch, &literal), literal, facts.path);
+    for (number, reading) in readings.iter().enumerate() {
+        let facts = RequestFacts { path: reading, ..*facts };
+        let resolution = policy.resolve(scratch, &facts, client, now_unix_seconds);
+        let strictness = strictness(policy, scratch, &resolution);
+        let elsewhere = resolution.location != literal.location || strictness != strictest.0;
+        placement.refused |= ambiguous_path == AmbiguousPath::Reject && elsewhere;
+        if strictness > strictest.0 {
+            placement.read_as = Some(number);
+            strictest = (strictness, resolution, reading);
+        }
+    }
+    let (_, decided, path) = strictest;
+    policy.resolve(scratch, &RequestFacts { path, ..*facts }, client, now_unix_seconds);
+    let Resolution { mode, mode_source, list, stage, .. } = decided;
+    placement.resolution = Resolution { mode, mode_source, list, stage, ..literal };
+    placement
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use weir_policy::{ContextSource, LocationSource, MatchKind, Mode, PolicySource, ServerSource};
+
+    use super::*;
+    /// A site with a place that isn't looked at and one that is blocked.
+    fn policy() -> Policy {
+        let context = |mode| ContextSource { mode: Some(mode), ..ContextSource::default() };
+        let location = |path: &str, mode| LocationSource {
+            path: path.to_owned(),
+            kind: MatchKind::Prefix,
+            context: context(mode),
+        };
+        let server = ServerSource {
+            name: "s".to_owned(),
+            locations: vec![location("/off", Mode::Off), location("/php", Mode::Block)],
+            ..ServerSource::default()
+        };
+        let source = PolicySource {
+            http: context(Mode::Monitoring),
+            servers: vec![server],
+            ..PolicySource::default()
+        };
+        weir_policy::compile(&source).unwrap().policy
+    }
+
+    fn placed(path: &str, setting: AmbiguousPath) -> Placement {
+        let facts = RequestFacts {
+            method: b"GET",
+            scheme: b"http",
+            proto: b"HTTP/1.1",
+            host: b"s",
+            path: path.as_bytes(),
+            query: None,
+            headers: &[],
+        };
+        let (mut scratch, mut readings) = (Scratch::default(), PathReadings::default());
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        place(&policy(), setting, &mut scratch, &mut readings, &facts, client, 0)
+    }
+
+    #[test]
+    fn the_strictest_reading_decides_and_the_literal_one_routes() {
+        let literal = placed("/off/x", AmbiguousPath::Strictest);
+        for path in [
+            "/off/..%2fphp/x",
+            "/off/..%2Fphp/x",
+            "/off/..%5cphp",
+            "/off/..\\php",
+            "/off/..;/php",
+            "/off/..;a=b/php/x",
+            "/off/%2e%2e%2fphp",
+            "/off/..%252fphp",
+            "/off/..%3b/php",
+            "/off/x%2f..%2f..%2fphp",
+        ] {
+            let placement = placed(path, AmbiguousPath::Strictest);
+            assert_eq!(placement.resolution.mode, Mode::Block, "{path}");
+            assert_eq!(placement.resolution.location, literal.resolution.location, "{path}");
+            assert!(placement.read_as.is_some() && !placement.refused, "{path}");
+            assert!(placed(path, AmbiguousPath::Reject).refused, "{path}");
+            let literally = placed(path, AmbiguousPath::Literal);
+            assert_eq!((literally.resolution.mode, literally.refused), (Mode::Off, false), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_an_origin_may_leave_as_it_is_counts_too() {
+        // An origin that doesn't resolve the dots runs what `/php` holds, although `/off` is the normalised place.
+        for path in ["/php/../off/x", "/php/%2e%2e/off", "/php//../off", "/php/..//off"] {
+            assert_eq!(placed(path, AmbiguousPath::Strictest).resolution.mode, Mode::Block, "{path}");
+        }
+        // One that doesn't merge slashes takes this to the place for all other paths.
+        assert_eq!(placed("//off/x", AmbiguousPath::Strictest).resolution.mode, Mode::Monitoring);
+    }
+
+    #[test]
+    fn readings_that_lead_to_one_place_change_nothing() {
+        for (path, mode) in [
+            ("/off/a%2fb", Mode::Off),
+            ("/off/a;v=1/b", Mode::Off),
+            ("/php/./x", Mode::Block),
+            ("/a%2Fb//c;d", Mode::Monitoring),
+            ("/.well-known/x%20y", Mode::Monitoring),
+        ] {
+            for setting in [AmbiguousPath::Strictest, AmbiguousPath::Reject] {
+                let placement = placed(path, setting);
+                assert_eq!((placement.resolution.mode, placement.refused), (mode, false), "{path}");
+                assert_eq!(placement.read_as, None, "{path}");
+            }
+        }
+    }
+}
