@@ -2,6 +2,7 @@
 
 mod path;
 mod shell;
+mod sql;
 
 use std::ops::Range;
 
@@ -15,6 +16,8 @@ pub(crate) enum ConfirmerKind {
     /// Nothing further: the pattern is precise.
     #[default]
     Pattern,
+    /// The SQL grammar: the value goes on with SQL behind the literal that it was put into.
+    Sql,
     /// The SQL tokenizer: the value continues or is a statement.
     LibinjectionSqli,
     /// The HTML tokenizer: the value opens a tag or attribute that runs script.
@@ -40,6 +43,7 @@ impl ConfirmerKind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pattern => "pattern",
+            Self::Sql => "sql",
             Self::LibinjectionSqli => "libinjection_sqli",
             Self::LibinjectionXss => "libinjection_xss",
             Self::Regex => "regex",
@@ -57,14 +61,22 @@ pub(crate) type Second<'a> = Option<(&'a Regex, &'a mut Cache)>;
 pub(crate) struct SqliVerdict {
     value: u32,
     injection: Option<bool>,
+    /// Whether the SQL grammar said yes.
+    goes_on: bool,
 }
 
 impl SqliVerdict {
     /// Forgets the verdict if the next value to be confirmed is another one.
     pub(crate) const fn turn_to(&mut self, value: u32) {
         if self.value != value {
-            *self = Self { value, injection: None };
+            *self = Self { value, injection: None, goes_on: false };
         }
+    }
+
+    fn goes_on(&mut self, value: &[u8], near: usize) -> bool {
+        let injects = self.goes_on || sql::is_injection(value, near);
+        self.goes_on = injects;
+        injects
     }
 
     fn is_injection(&mut self, value: &[u8], found: &Range<usize>) -> bool {
@@ -89,6 +101,7 @@ pub(crate) fn confirm(
         ConfirmerKind::LibinjectionSqli => {
             ends_literal(value, found.start) && sqli.is_injection(value, &found)
         }
+        ConfirmerKind::Sql => sqli.goes_on(value, found.start),
         ConfirmerKind::LibinjectionXss => libinjectionrs::detect_xss(window(value, &found)).is_injection(),
         ConfirmerKind::Regex => {
             second.is_some_and(|(regex, cache)| regex.search_half_with(cache, &value.into()).is_some())

@@ -8,18 +8,28 @@ const WORD_BYTES_MAX: usize = 32;
 
 /// Commands whose names are no words of a natural language.
 const COMMANDS: &str = "\
-    awk base64 bash busybox certutil chmod chown cmd cmd.exe crontab csh curl dash dig fetch gawk gcc \
-    grep ifconfig ipconfig ksh lua mkdir mkfifo mknod mshta ncat netcat netstat nohup nslookup openssl \
-    perl php powershell powershell.exe printenv pwsh python python2 python3 regsvr32 ruby rundll32 scp \
-    sed socat ssh sudo systeminfo tasklist tcpdump telnet tftp traceroute uname useradd wget whoami wmic \
-    xargs zsh";
+    adduser apt-get ansible awk base32 base64 bash bitsadmin blkid busybox certutil chgrp chmod chown chroot cmd cmd.exe \
+    crontab cscript csh curl dash df dig dmesg dpkg driverquery du egrep fetch fgrep gawk gcc getent getmac grep gunzip \
+    gzip hexdump htop iconv icacls iex ifconfig ipconfig iptables iwr journalctl ksh kubectl lastlog lsb_release lsblk \
+    lscpu lsof lua lwp-download mawk md5sum mkdir mkfifo mknod mshta mysql mysqldump ncat netcat netsh netstat nohup nslookup od openssl \
+    perl php pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 readlink regsvr32 rmdir \
+    rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace sudo sysctl systemctl \
+    systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute uname unzip useradd usermod vmstat wget whereis \
+    whoami wmic wscript xargs xcopy yum zcat zsh";
 
 /// Commands that are also ordinary words or names: they need arguments that only a shell takes.
 const COMMON_WORDS: &str = "\
-    arp bin cat cp cut date del dir echo env eval exec export expr find finger ftp groups head history \
-    host hostname id install kill last less ln ls lsof mail more mount mv nc net nl nmap node paste ping \
-    printf ps pwd reboot rev rm route set sh shutdown sleep sort source strings su tac tail tar tee time \
-    timeout top touch type uniq ver vi vim w wc who xxd";
+    alias apk apt arp at attrib bin cat cd clear column comm copy cp cut date del dir docker echo ed emacs env eval exec \
+    expand export expr file find finger fmt fold free ftp git go groups hd head history host hostname id install ip java \
+    jobs join kill last less ln locate ls lynx mail make man more mount mv nano nc net nl nmap node npm npx passwd paste \
+    perf ping popd pr printf ps pushd pwd query reboot reg ren rev rm route rpm sc service set sh shutdown sleep sort \
+    source split ss stat start strings su tac tail tar tee test time timeout top touch tr tree type uniq uptime ver vi view \
+    vim vol w watch wc which who xxd xz yes zip";
+
+/// Those of them that are run without arguments.
+const BARE_WORDS: &str = "\
+    arp cat date df dir env free groups history hostname id ipconfig last ls lsof mount net ps pwd reboot set shutdown ss \
+    sleep top uptime ver w who";
 
 /// Commands that only an intruder runs: in the middle of a text they are telling too.
 const TELLING_COMMANDS: &str = "ifconfig ipconfig nc ncat netcat nslookup systeminfo tasklist whoami";
@@ -94,20 +104,37 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
     // `&id>` is a reference in source code.
+    if operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) {
+        // A line that starts with an ordinary word is one of a text, unless what follows it is no word.
+        return follows != Follows::Other && !starts_with_word(rest);
+    }
     let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
     match follows {
         _ if !separated => false,
         Follows::Argument => true,
+        // As the whole value, `|id|` is no row of a table.
+        Follows::Operator if operator == b"|" && rest == b"|" && before == Before::Nothing => word.len() > 1,
         // `| type |` is the head of a table.
         Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
         Follows::End | Follows::Operator if substitutes => is_closed(rest),
         Follows::End | Follows::Operator => {
             let ends = rest.iter().all(|byte| is_operator(*byte));
-            (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
+            let bare = before == Before::Nothing || is_one_of(BARE_WORDS, word);
+            bare && (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
                 && !matches!(operator, b"(" | b"{")
                 && (operator != b"&" || before == Before::Nothing)
         }
-        Follows::Other => before == Before::Nothing && is_short(rest) && has_path_argument(rest),
+        // No text begins with an operator and a command.
+        Follows::Other if before == Before::Nothing && !operator.contains(&b'\n') => {
+            let quoted = value[..start].iter().any(|byte| !byte.is_ascii_punctuation());
+            is_short(rest)
+                && (has_path_argument(rest)
+                    || !quoted
+                        && is_alone(operator)
+                        && rest.first().is_some_and(u8::is_ascii_whitespace)
+                        && !rest.contains(&b'|'))
+        }
+        Follows::Other => false,
     }
 }
 
@@ -126,6 +153,16 @@ fn what_precedes(before: &[u8]) -> Before {
 /// Whether a substitution ends right after the command.
 fn is_closed(rest: &[u8]) -> bool {
     matches!(rest.trim_ascii_start().first(), Some(b'`' | b')'))
+}
+
+/// Whether a word comes next.
+fn starts_with_word(rest: &[u8]) -> bool {
+    skip_blanks(rest).first().is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())
+}
+
+/// Whether an operator at the start of a value is one that texts do not begin with.
+fn is_alone(operator: &[u8]) -> bool {
+    matches!(operator, b";" | b"|" | b"||" | b"&&" | b"$(" | b"`")
 }
 
 /// Whether at most three words are left.
@@ -231,6 +268,8 @@ fn what_follows(rest: &[u8]) -> Follows {
     let Some(&next) = rest_trimmed.first() else { return Follows::End };
     match next {
         b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#' | b'\n' => Follows::Operator,
+        // The prompt of a program: `mysql> select`.
+        b'>' if rest.len() == rest_trimmed.len() && rest.get(1) == Some(&b' ') => Follows::Other,
         b'>' | b'<' => Follows::Argument,
         // A word that goes on, such as `id=` or `cat:`, is no command.
         _ if rest.len() == rest_trimmed.len() => Follows::Other,
@@ -242,11 +281,16 @@ fn what_follows(rest: &[u8]) -> Follows {
         b'"' | b'\'' => Follows::Argument,
         _ => {
             let length = rest_trimmed.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-            let argument = &rest_trimmed[..length];
-            let telling =
-                argument.iter().any(|byte| matches!(byte, b'/' | b'\\' | b'$' | b'*' | b'`' | b'>'))
-                    || argument.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-                    || (argument.contains(&b'.') && argument.last() != Some(&b'.'));
+            let argument = rest_trimmed[..length].trim_ascii_end();
+            let end = argument
+                .iter()
+                .rposition(|byte| !matches!(byte, b')' | b'`' | b';' | b'|' | b'"' | b'\'' | b'&'));
+            let argument = &argument[..end.map_or(0, |end| end + 1)];
+            let telling = argument
+                .iter()
+                .any(|byte| matches!(byte, b'/' | b'\\' | b'$' | b'*' | b'`' | b'>'))
+                || !argument.is_empty() && argument.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+                || (argument.contains(&b'.') && argument.last() != Some(&b'.'));
             if telling { Follows::Argument } else { Follows::Other }
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod base64;
 pub(crate) mod entities;
 mod escapes;
+mod graphql;
 mod hex;
 pub(crate) mod json;
 pub(crate) mod percent;
@@ -36,8 +37,6 @@ enum Encoding {
     Escapes,
     LookAlikes,
     Token,
-    Serialized,
-    GraphQl,
 }
 
 impl Expander {
@@ -51,7 +50,8 @@ impl Expander {
             let off = scope.parsers_off(value.node, arena);
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
             let encoding = encoding(bytes, value.depth, off);
-            if !json && encoding.is_none() {
+            let strings = strings(bytes, off);
+            if !json && encoding.is_none() && strings.is_none() {
                 continue;
             }
             if value.depth >= arena.limits().decoder_depth {
@@ -62,6 +62,9 @@ impl Expander {
             self.input.extend_from_slice(bytes);
             if json && self.expand_json(value, arena) {
                 continue;
+            }
+            if let Some(strings) = strings {
+                strings(&self.input, value, arena);
             }
             if let Some(encoding) = encoding {
                 self.undo(encoding, value, arena);
@@ -79,8 +82,6 @@ impl Expander {
             Encoding::Hex => ("hex", arena.write(|bytes| hex::decode_text(input, bytes))),
             Encoding::LookAlikes => ("unicode", arena.write(|bytes| unicode::decode(input, bytes))),
             Encoding::Token => return pieces::add_token(input, value, arena),
-            Encoding::GraphQl => return pieces::add_graphql_strings(input, value, arena),
-            Encoding::Serialized => return pieces::add_strings(input, value, arena),
             Encoding::Entities => ("html", arena.write(|bytes| entities::decode(input, bytes))),
             Encoding::Escapes => ("escapes", arena.write(|bytes| escapes::decode(input, bytes))),
         };
@@ -117,6 +118,7 @@ static MARKS: [u8; 256] = {
     table[b'\\' as usize] = ESCAPE;
     table[0xc0] = LOOK_ALIKE;
     table[0xc1] = LOOK_ALIKE;
+    table[0xe0] = LOOK_ALIKE;
     table[0xe2] = LOOK_ALIKE;
     table[0xef] = LOOK_ALIKE;
     table
@@ -131,6 +133,20 @@ fn marks(bytes: &[u8]) -> u8 {
     let escapes = memchr::memchr3(b'%', b'&', b'\\', bytes).map_or(0, |_| ESCAPE);
     let ascii = bytes.is_ascii();
     escapes | if ascii { 0 } else { LOOK_ALIKE }
+}
+
+/// How the strings are taken out of a value that is put together from strings.
+type Strings = fn(&[u8], Value, &mut Arena);
+
+/// Whether a value is put together from strings. What else is encoded in it is undone as well: it may only look like that.
+fn strings(bytes: &[u8], off: ParserSet) -> Option<Strings> {
+    if pieces::is_serialized(bytes) {
+        Some(pieces::add_strings)
+    } else if !off.has(Parser::GraphQl) && graphql::may_be_document(bytes) {
+        Some(graphql::add_strings)
+    } else {
+        None
+    }
 }
 
 /// What to undo in a value next.
@@ -155,15 +171,7 @@ fn encoding(bytes: &[u8], depth: u8, off: ParserSet) -> Option<Encoding> {
             return Some(Encoding::Token);
         }
     }
-    if pieces::is_serialized(bytes) {
-        Some(Encoding::Serialized)
-    } else if !off.has(Parser::GraphQl) && pieces::is_graphql(bytes) {
-        Some(Encoding::GraphQl)
-    } else if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
-        Some(Encoding::LookAlikes)
-    } else {
-        None
-    }
+    if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) { Some(Encoding::LookAlikes) } else { None }
 }
 
 fn has_percent_escape(bytes: &[u8]) -> bool {

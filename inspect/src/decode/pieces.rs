@@ -1,4 +1,4 @@
-//! Values that are put together from pieces: web tokens (RFC 7519), PHP's serialization and GraphQL documents.
+//! Values that are put together from pieces: web tokens (RFC 7519) and PHP's serialization.
 
 use crate::arena::{Arena, Step, Value};
 use crate::decode::base64;
@@ -14,27 +14,6 @@ pub(crate) fn is_token(input: &[u8]) -> bool {
 /// Whether a value starts as a serialized string, list or object does.
 pub(crate) fn is_serialized(input: &[u8]) -> bool {
     matches!(input, [b's' | b'a' | b'O', b':', b'0'..=b'9', ..])
-}
-
-/// Whether a value may be a GraphQL document with strings in it: an operation by name, or a selection.
-pub(crate) fn is_graphql(input: &[u8]) -> bool {
-    let start = input.trim_ascii_start();
-    let operation =
-        start.starts_with(b"query") || start.starts_with(b"mutation") || start.starts_with(b"subscription");
-    let selection =
-        matches!(start, [b'{', b'a'..=b'z' | b'A'..=b'Z' | b'_' | b' ' | b'\n' | b'\r' | b'\t', ..]);
-    (operation || selection)
-        && memchr::memchr(b'{', start).is_some()
-        && memchr::memmem::find(start, b":\"").or_else(|| memchr::memmem::find(start, b": \"")).is_some()
-}
-
-/// Adds the strings of a GraphQL document.
-pub(crate) fn add_graphql_strings(text: &[u8], value: Value, arena: &mut Arena) {
-    for string in text.split(|byte| *byte == b'"').skip(1).step_by(2).take(STRINGS_MAX) {
-        let span = arena.write(|bytes| bytes.extend_from_slice(string));
-        let node = arena.node(value.node, Step::Decoder("graphql"));
-        arena.add(span, node, value.place, value.depth + 1);
-    }
 }
 
 /// Adds the header and the claims of a web token.

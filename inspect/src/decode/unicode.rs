@@ -4,15 +4,17 @@
 /// Whether `input` holds a look-alike that no text needs. Full-width commas, brackets and colons are the punctuation of
 /// Chinese and Japanese, so they alone are none.
 pub(crate) fn are_in(input: &[u8]) -> bool {
-    memchr::memchr3_iter(0xef, 0xe2, 0xc0, input).chain(memchr::memchr_iter(0xc1, input)).any(|position| {
-        look_alike(&input[position..]).is_some_and(|(ascii, _)| {
-            ascii.is_ascii_alphanumeric()
-                || matches!(
-                    ascii,
-                    b'<' | b'>' | b'\'' | b'"' | b'`' | b'|' | b'&' | b'$' | b'.' | b'/' | b'\\' | b'='
-                )
-        })
-    })
+    memchr::memchr3_iter(0xef, 0xe2, 0xc0, input).chain(memchr::memchr2_iter(0xc1, 0xe0, input)).any(
+        |position| {
+            look_alike(&input[position..]).is_some_and(|(ascii, _)| {
+                ascii.is_ascii_alphanumeric()
+                    || matches!(
+                        ascii,
+                        b'<' | b'>' | b'\'' | b'"' | b'`' | b'|' | b'&' | b'$' | b'.' | b'/' | b'\\' | b'='
+                    )
+            })
+        },
+    )
 }
 
 /// Appends `input` with all look-alikes replaced.
@@ -45,6 +47,7 @@ fn look_alike(input: &[u8]) -> Option<(u8, usize)> {
         // The fraction slash and the division slash.
         [0xe2, 0x81, 0x84, ..] | [0xe2, 0x88, 0x95, ..] => Some((b'/', 3)),
         [first @ 0xc0..=0xc1, second @ 0x80..=0xbf, ..] => Some(((first & 1) << 6 | second & 0x3f, 2)),
+        [0xe0, second @ 0x80..=0x81, third @ 0x80..=0xbf, ..] => Some(((second & 1) << 6 | third & 0x3f, 3)),
         // What decoders that do not look at the second byte make a slash and a backslash of.
         [0xc0, 0x2f, ..] => Some((b'/', 2)),
         [0xc0, 0x5c, ..] => Some((b'\\', 2)),
@@ -65,7 +68,7 @@ mod tests {
     #[test]
     fn look_alikes_are_replaced() {
         assert_eq!(decoded("\u{ff1c}script\u{ff1e} \u{ff41}\u{2215}\u{2044}".as_bytes()), b"<script> a//");
-        assert_eq!(decoded(b"..\xc0\xaf..\xc1\x9c\xc0\xae"), b"../..\\.");
+        assert_eq!(decoded(b"..\xc0\xaf..\xc1\x9c\xc0\xae\xe0\x80\xaf"), b"../..\\./");
     }
 
     #[test]

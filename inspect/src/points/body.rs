@@ -19,6 +19,9 @@ use crate::request::RequestView;
 /// How much of a body is looked at to tell what it is.
 const SNIFFED_BYTES: usize = 1024;
 
+/// How much of what was read as JSON is looked at again with the text behind it, in bytes.
+const CONTEXT_BYTES: usize = 32;
+
 /// What the Content-Type fields say. All of them count: which one a server believes is its own choice.
 #[derive(Debug, Clone, Copy, Default)]
 struct Claims {
@@ -198,7 +201,8 @@ fn add_read(
         let node = arena.node(node, Step::Part("xml"));
         xml::add(body, node, arena);
     }
-    if is_xml || found != Found::Nothing || !(is_json || is_form) {
+    let is_text_too = is_form && !claims.form && holds_what_forms_encode(body);
+    if is_xml || found != Found::Nothing || is_text_too || !(is_json || is_form) {
         let place = if is_binary && !is_xml && found == Found::Nothing { Place::File } else { Place::Body };
         whole(body, node, place, arena);
     }
@@ -225,6 +229,12 @@ fn looks_like_form(body: &[u8]) -> bool {
     }
 }
 
+/// Whether there is something that a form would encode, so that what looks like a form may be a text.
+fn holds_what_forms_encode(body: &[u8]) -> bool {
+    let start = &body[..body.len().min(SNIFFED_BYTES)];
+    start.iter().any(|byte| matches!(byte, b' ' | b'\'' | b'"' | b'<' | b'>' | b'(' | b'`' | b'{' | b'|'))
+}
+
 /// Control characters that no text has, early in the body.
 fn is_binary(body: &[u8]) -> bool {
     let start = &body[..body.len().min(SNIFFED_BYTES)];
@@ -242,7 +252,8 @@ fn json(body: &[u8], node: NodeId, expander: &mut Expander, arena: &mut Arena) -
     let target = Target { node: json_node, place: Place::Body, depth: 0 };
     let ending = expander.read_json(body, target, arena);
     if let Ending::Stopped(position) = ending {
-        whole(&body[position..], node, Place::Body, arena);
+        // With a bit of what was read: it may belong to what follows.
+        whole(&body[position.saturating_sub(CONTEXT_BYTES)..], node, Place::Body, arena);
     }
     ending
 }

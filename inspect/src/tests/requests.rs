@@ -146,7 +146,8 @@ fn an_inspector_survives_a_reload() {
     let mut inspector = other.inspector().unwrap();
     for _ in 0..2 {
         assert_eq!(&*inspector.inspect(&other, &request).findings[0].signature, "one");
-        assert_eq!(&*inspector.inspect(engine(), &request).findings[0].signature, "sqli-union-select");
+        let findings = inspector.inspect(engine(), &request).findings;
+        assert!(findings.iter().any(|finding| &*finding.signature == "sqli-union-select"));
     }
 }
 

@@ -1,0 +1,488 @@
+//! The SQL grammar: does a value go on with SQL behind the literal or the number that the application put it into?
+//!
+//! Natural language puts names next to each other; an expression has an operator between any two operands. So a value is
+//! read as an expression from where a literal of the query would end, and whatever breaks the grammar before the value
+//! or a comment ends it is no injection. Of what follows the grammar, only shapes that a query needs count.
+
+mod lexer;
+mod statement;
+mod words;
+
+use lexer::{Lexer, Token};
+use words::Kind;
+
+/// How much of a value is read from one start, in bytes.
+const READ_BYTES_MAX: usize = 1024;
+
+/// The farthest from its start that a value's first literal ends.
+const LITERAL_BYTES_MAX: usize = 256;
+
+/// What stood before the expression.
+#[derive(Debug, Clone, Copy)]
+enum Context<'a> {
+    /// The value stands in the query as it is: a number or a name.
+    Bare,
+    /// A quote in the value has ended a literal; what lies before it, and the quote.
+    Quoted { before: &'a [u8], quote: u8 },
+}
+
+/// Whether the value goes on with SQL. `near` is where a pattern matched.
+pub(super) fn is_injection(value: &[u8], near: usize) -> bool {
+    if parse(Context::Bare, head(value)).is_some_and(|seen| seen.injects(Context::Bare)) {
+        return true;
+    }
+    let mut starts = [None; 4];
+    let first = |quote| memchr::memchr(quote, &value[..value.len().min(LITERAL_BYTES_MAX)]);
+    for (slot, quote) in starts.iter_mut().zip(*b"'\"`") {
+        *slot = first(quote);
+    }
+    // A later quote ends a literal only where those of its kind before it are in pairs.
+    starts[3] = Some(near).filter(|near| {
+        value.get(*near).is_some_and(|quote| {
+            matches!(quote, b'\'' | b'"' | b'`')
+                && memchr::memchr_iter(*quote, &value[..*near]).count().is_multiple_of(2)
+        })
+    });
+    for (index, start) in starts.into_iter().enumerate() {
+        let Some(start) = start.filter(|start| !starts[..index].contains(&Some(*start))) else { continue };
+        let from = start.saturating_sub(LITERAL_BYTES_MAX);
+        let context = Context::Quoted { before: &value[from..start], quote: value[start] };
+        if parse(context, head(&value[start + 1..])).is_some_and(|seen| seen.injects(context)) {
+            return true;
+        }
+    }
+    false
+}
+
+fn head(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(READ_BYTES_MAX)]
+}
+
+/// What an expression holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// `and`, `or` and so on behind an operand.
+    logic: bool,
+    /// The first thing behind the value that the application expects is a logical operator.
+    logic_first: bool,
+    /// The value begins with a logical operator.
+    leading_logic: bool,
+    compares: bool,
+    calculates: bool,
+    telling_call: bool,
+    common_call: bool,
+    /// A variable of the system.
+    system_variable: bool,
+    select: bool,
+    from: bool,
+    union: bool,
+    /// `case when .. then`.
+    case: bool,
+    /// A clause behind a condition, over a number or an expression.
+    clause: bool,
+    having: bool,
+    stacked: bool,
+    /// The rest of the query is cut off by a comment.
+    comment_end: bool,
+    cast: bool,
+    /// A literal is left open, with so many bytes in it.
+    open_text: Option<usize>,
+    last_is_number: bool,
+    /// How many bare names there are, and the bytes of the shortest.
+    names: usize,
+    shortest_name: usize,
+    operands: usize,
+    starts_with_value: bool,
+}
+
+impl Seen {
+    fn injects(&self, context: Context<'_>) -> bool {
+        let reads = self.telling_call || self.select_counts() || self.case || self.union;
+        match context {
+            Context::Quoted { before, quote } => {
+                let ends = self.comment_end || self.open_text.is_some_and(|length| length <= 3);
+                let short = before.len() <= 16 && !before.contains(&b' ');
+                reads
+                    || self.stacked
+                    || self.logic
+                        && (self.compares
+                            || self.common_call
+                            || self.system_variable
+                            || ends && (self.names == 0 || self.comment_end))
+                    || self.common_call && (ends || self.open_text.is_some())
+                    || self.system_variable
+                    || self.clause && (self.comment_end || self.having && self.compares || before.len() <= 8)
+                    || self.cast && self.compares
+                    || (self.compares || self.calculates)
+                        && self.names == 0
+                        && ends
+                        && short
+                        && (quote == b'\'' || !before.is_empty() || self.operands > 1)
+            }
+            Context::Bare => {
+                let constant = self.names == 0 || self.shortest_name >= 3;
+                let condition = self.compares || self.telling_call || self.common_call || self.case;
+                let value_first = self.starts_with_value;
+                self.logic && self.logic_first && value_first && constant && (condition || self.select)
+                    || self.leading_logic && self.compares && self.names == 0 && self.operands > 1
+                    || self.select_counts() && (value_first || self.telling_call || self.system_variable)
+                    || self.telling_call && self.operands > 0 && (self.names == 0 || value_first || self.cast)
+                    || self.union && (value_first || self.operands > 0)
+                    || self.case && (self.compares || value_first)
+                    || self.stacked && value_first
+                    || self.clause && self.comment_end && value_first && self.last_is_number
+            }
+        }
+    }
+
+    /// A query inside the value that is more than the word.
+    fn select_counts(&self) -> bool {
+        self.select && (self.from || self.names == 0 || self.telling_call || self.system_variable)
+    }
+}
+
+/// Reads an expression; `None` where the grammar is broken.
+fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
+    let mut parser = Parser {
+        lexer: Lexer::new(text),
+        seen: Seen { shortest_name: usize::MAX, ..Seen::default() },
+        wants_operand: matches!(context, Context::Bare),
+        after_open: false,
+        alias_allowed: false,
+        is_start: true,
+    };
+    while let Some(token) = parser.lexer.next() {
+        match parser.step(token)? {
+            Step::On => {}
+            Step::End => break,
+        }
+        parser.is_start = false;
+    }
+    let complete = !parser.wants_operand || parser.seen.comment_end || parser.seen.open_text.is_some();
+    complete.then_some(parser.seen)
+}
+
+enum Step {
+    On,
+    End,
+}
+
+#[derive(Debug)]
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    seen: Seen,
+    /// Whether an operand has to come next, or else an operator.
+    wants_operand: bool,
+    /// Whether the last token was an opening bracket.
+    after_open: bool,
+    /// Whether a name may follow an operand as its alias: inside of a query.
+    alias_allowed: bool,
+    is_start: bool,
+}
+
+impl<'a> Parser<'a> {
+    fn step(&mut self, token: Token<'a>) -> Option<Step> {
+        let after_open = std::mem::take(&mut self.after_open);
+        if !matches!(token, Token::CommentToEnd | Token::Close) {
+            self.seen.last_is_number = matches!(token, Token::Number);
+        }
+        match token {
+            Token::Number | Token::Text => {
+                self.seen.starts_with_value |= self.seen.operands == 0;
+                self.operand()?;
+            }
+            Token::OpenText(length) => {
+                self.operand()?;
+                self.seen.open_text = Some(length);
+                return Some(Step::End);
+            }
+            Token::Variable(name) => {
+                self.seen.system_variable |= name.starts_with(b"@@") && name.len() > 4;
+                self.operand()?;
+            }
+            Token::Word(word) => self.word(word)?,
+            Token::Logic => self.logic()?,
+            Token::Compare => {
+                self.operator()?;
+                self.seen.compares = true;
+            }
+            Token::Calculate if self.wants_operand => {
+                // A sign before an operand, or the star of a list of columns.
+                self.wants_operand = !self.is_star();
+            }
+            Token::Calculate => {
+                self.operator()?;
+                self.seen.calculates = true;
+            }
+            Token::Cast => {
+                (!self.wants_operand).then_some(())?;
+                self.seen.cast = true;
+            }
+            Token::Assign => self.operator()?,
+            Token::Open => {
+                if !self.wants_operand {
+                    return None;
+                }
+                self.seen.starts_with_value |= self.seen.operands == 0;
+                self.after_open = true;
+            }
+            Token::Close => {
+                if self.wants_operand && !after_open {
+                    return None;
+                }
+                self.wants_operand = false;
+            }
+            Token::Comma => {
+                self.operator()?;
+            }
+            Token::Semicolon => {
+                self.seen.stacked = statement::follows(self.lexer);
+                return Some(Step::End);
+            }
+            Token::CommentToEnd => {
+                self.seen.comment_end = true;
+                return Some(Step::End);
+            }
+            Token::Foreign => return None,
+        }
+        Some(Step::On)
+    }
+
+    fn operand(&mut self) -> Option<()> {
+        self.wants_operand.then_some(())?;
+        self.wants_operand = false;
+        self.seen.operands += 1;
+        Some(())
+    }
+
+    fn operator(&mut self) -> Option<()> {
+        (!self.wants_operand).then_some(())?;
+        self.wants_operand = true;
+        Some(())
+    }
+
+    fn logic(&mut self) -> Option<()> {
+        if self.wants_operand {
+            self.seen.leading_logic = self.is_start;
+            return self.is_start.then_some(());
+        }
+        let nothing_yet = !self.seen.compares && !self.seen.calculates && self.seen.operands <= 1;
+        self.seen.logic_first |= nothing_yet && !self.seen.logic;
+        self.seen.logic = true;
+        self.operator()
+    }
+
+    /// Whether a star that stands for an operand follows what can have one, by what comes after it.
+    fn is_star(&self) -> bool {
+        let mut ahead = self.lexer;
+        let next = ahead.next();
+        self.seen.select && matches!(next, Some(Token::Close | Token::Comma | Token::Word(_)))
+            || matches!(next, Some(Token::Close))
+    }
+
+    fn is_call(&self) -> bool {
+        let mut ahead = self.lexer;
+        matches!(ahead.next(), Some(Token::Open))
+    }
+
+    fn next_is(&mut self, list: &str) -> bool {
+        let mut ahead = self.lexer;
+        let found = matches!(ahead.next(), Some(Token::Word(word)) if words::is_one_of(list, word));
+        if found {
+            self.lexer = ahead;
+        }
+        found
+    }
+
+    fn word(&mut self, word: &'a [u8]) -> Option<()> {
+        let kind = words::kind(word);
+        if self.wants_operand
+            && self.is_call()
+            && !matches!(kind, Kind::Select | Kind::Prefix | Kind::Logic | Kind::Case)
+        {
+            return self.call(word);
+        }
+        match kind {
+            Kind::Logic => self.logic()?,
+            Kind::Prefix if self.wants_operand => {}
+            Kind::Prefix => {
+                // `a not like b`.
+                let negates =
+                    word.eq_ignore_ascii_case(b"not") && self.next_is("like rlike regexp in between ilike");
+                negates.then_some(())?;
+                self.operator()?;
+                self.seen.compares = true;
+            }
+            Kind::Compare => {
+                self.operator()?;
+                self.seen.compares = true;
+                // `sounds like`, `is not`, `similar to`.
+                _ = self.next_is("not like to distinct");
+            }
+            Kind::Calculate => {
+                self.operator()?;
+                self.seen.calculates = true;
+            }
+            Kind::Constant => self.operand()?,
+            Kind::Select => self.select()?,
+            Kind::Union => self.union()?,
+            Kind::Case => self.case(word)?,
+            Kind::Clause => self.clause(word)?,
+            Kind::Inner => self.inner(word)?,
+            Kind::Name if self.wants_operand => {
+                self.seen.names += 1;
+                self.seen.shortest_name = self.seen.shortest_name.min(word.len());
+                self.operand()?;
+            }
+            // An alias; nothing but a clause or a comma can follow it.
+            Kind::Name => {
+                std::mem::take(&mut self.alias_allowed).then_some(())?;
+                self.seen.names += 1;
+            }
+        }
+        Some(())
+    }
+
+    fn call(&mut self, word: &[u8]) -> Option<()> {
+        self.seen.telling_call |= words::is_telling_function(word);
+        self.seen.common_call |= words::is_common_function(word);
+        if !words::is_common_function(word) && !words::is_telling_function(word) {
+            self.seen.names += 1;
+            self.seen.shortest_name = self.seen.shortest_name.min(word.len());
+        }
+        self.seen.operands += 1;
+        // The bracket is taken as one that opens an operand.
+        _ = self.lexer.next();
+        self.after_open = true;
+        Some(())
+    }
+
+    fn select(&mut self) -> Option<()> {
+        self.wants_operand.then_some(())?;
+        self.seen.select = true;
+        self.alias_allowed = true;
+        if self.next_is("all distinct distinctrow top") {
+            let mut ahead = self.lexer;
+            if matches!(ahead.next(), Some(Token::Number)) {
+                let mut behind = ahead;
+                if !matches!(behind.next(), Some(Token::Comma | Token::Close) | None) {
+                    self.lexer = ahead;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn union(&mut self) -> Option<()> {
+        if self.wants_operand && !self.is_start {
+            return None;
+        }
+        _ = self.next_is("all distinct distinctrow");
+        let mut ahead = self.lexer;
+        loop {
+            match ahead.next()? {
+                Token::Open => {}
+                Token::Word(word) if words::is_one_of("select values table", word) => break,
+                _ => return None,
+            }
+        }
+        self.lexer = ahead;
+        _ = self.next_is("all distinct distinctrow row");
+        self.seen.union = true;
+        self.seen.select = true;
+        self.alias_allowed = true;
+        self.wants_operand = true;
+        Some(())
+    }
+
+    fn case(&mut self, word: &[u8]) -> Option<()> {
+        if word.eq_ignore_ascii_case(b"case") {
+            return self.wants_operand.then_some(());
+        }
+        if word.eq_ignore_ascii_case(b"end") {
+            (!self.wants_operand).then_some(())?;
+            return Some(());
+        }
+        // `when` follows `case` or an operand; `then` and `else` follow an operand.
+        let is_when = word.eq_ignore_ascii_case(b"when");
+        (!self.wants_operand || is_when).then_some(())?;
+        self.seen.case |= word.eq_ignore_ascii_case(b"then");
+        self.wants_operand = true;
+        Some(())
+    }
+
+    fn clause(&mut self, word: &[u8]) -> Option<()> {
+        if self.wants_operand && !self.is_start {
+            return None;
+        }
+        if words::is_one_of("order group", word) && !self.next_is("by")
+            || word.eq_ignore_ascii_case(b"procedure") && !self.is_analyse()
+            || word.eq_ignore_ascii_case(b"into")
+                && !self.next_is("outfile dumpfile")
+                && !self.goes_into_variable()
+            || words::is_one_of("where offset fetch window for", word) && !self.seen.select
+        {
+            return None;
+        }
+        self.seen.having |= word.eq_ignore_ascii_case(b"having");
+        self.seen.clause |= !word.eq_ignore_ascii_case(b"where");
+        self.alias_allowed = false;
+        self.wants_operand = true;
+        Some(())
+    }
+
+    fn is_analyse(&self) -> bool {
+        let mut ahead = self.lexer;
+        matches!(ahead.next(), Some(Token::Word(word)) if word.eq_ignore_ascii_case(b"analyse"))
+    }
+
+    fn goes_into_variable(&self) -> bool {
+        let mut ahead = self.lexer;
+        matches!(ahead.next(), Some(Token::Variable(_)))
+    }
+
+    fn inner(&mut self, word: &[u8]) -> Option<()> {
+        if word.eq_ignore_ascii_case(b"asc") || word.eq_ignore_ascii_case(b"desc") {
+            return (self.seen.clause && !self.wants_operand).then_some(());
+        }
+        if word.eq_ignore_ascii_case(b"as") {
+            (!self.wants_operand).then_some(())?;
+            // `cast(a as int)`, `select a as b`: a name, perhaps of two words and with a length.
+            let Some(Token::Word(_) | Token::Text | Token::Variable(_)) = self.lexer.next() else {
+                return None;
+            };
+            _ = self.next_is("precision varying unsigned");
+            if self.is_call() {
+                _ = self.lexer.next();
+                self.wants_operand = true;
+                self.after_open = true;
+            }
+            return Some(());
+        }
+        if word.eq_ignore_ascii_case(b"from") {
+            self.seen.from |= self.seen.select;
+            self.alias_allowed = self.seen.select;
+            return self.operator();
+        }
+        if words::is_one_of("on using", word) {
+            return self.operator();
+        }
+        if words::is_one_of("left right inner outer cross natural join", word) && self.seen.from {
+            while self.next_is("join outer") {}
+            self.alias_allowed = true;
+            return self.operator();
+        }
+        if self.wants_operand && words::is_one_of("values row", word) {
+            return Some(());
+        }
+        if self.wants_operand {
+            self.seen.names += 1;
+            self.seen.shortest_name = self.seen.shortest_name.min(word.len());
+            return self.operand();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
