@@ -20,7 +20,7 @@ MUTATIONS ?= 2000000
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
-PACKAGES += nginx-light haproxy curl openssl procps python3-h11
+PACKAGES += nginx-light haproxy curl openssl procps python3 python3-h11
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

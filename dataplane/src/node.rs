@@ -4,15 +4,13 @@ mod changes;
 mod views;
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
 use crate::control::{
@@ -21,7 +19,8 @@ use crate::control::{
 };
 use crate::explain;
 use crate::io::Waker;
-use crate::io::uring::{UringIo, UringOptions};
+use crate::io::uring::{ListeningSocket, UringIo, UringOptions};
+use crate::listen::{Inherited, ListenAddress, Listeners};
 use crate::snapshot::{self, Snapshot, attack_class_names};
 use crate::state::folder::{Folder, FolderError};
 use crate::state::{Files, Layer};
@@ -29,10 +28,9 @@ use crate::telemetry::{
     EventReceiver, EventSender, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot,
     WorkerMetrics, event_queue,
 };
+use crate::upgrade;
 use crate::worker::{Mailbox, Message, Notice, Worker};
 
-/// Connections that the kernel holds for us until they are accepted; the kernel caps it at `somaxconn`.
-const LISTEN_BACKLOG: i32 = 4096;
 /// How long a reload waits for all workers to serve the new generation.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stop waits for events to reach their file.
@@ -127,6 +125,10 @@ pub struct Handle {
     /// Signals received: the second one ends the drain.
     stops: AtomicU64,
     stopper: Sender<(usize, Notice)>,
+    /// The listening sockets once more, to hand over. Empty once this process accepts no more: a socket that stays open
+    /// keeps its connections waiting.
+    sockets: Mutex<Vec<(String, OwnedFd)>>,
+    upgradable: AtomicBool,
 }
 
 /// A running node.
@@ -136,7 +138,7 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     notices: Receiver<(usize, Notice)>,
     /// Name and address of each listener, with the port that it really has.
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, ListenAddress)>,
 }
 
 impl Node {
@@ -144,10 +146,15 @@ impl Node {
     ///
     /// # Errors
     /// What could not be had: an address, a ring, a file.
-    pub fn start(path: &Path, environment: Environment, prepared: Prepared) -> Result<Self, String> {
+    pub fn start(
+        path: &Path,
+        environment: Environment,
+        prepared: Prepared,
+        inherited: &mut Inherited,
+    ) -> Result<Self, String> {
         let Prepared { config, files, layer, snapshot, warnings } = prepared;
         let workers = worker_count(&config);
-        let state_folder = hold_state_folder(&config, &layer)?;
+        let state_folder = hold_state_folder(&config, &layer, inherited.take_other(upgrade::STATE_NAME))?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             config = %path.display(),
@@ -162,7 +169,8 @@ impl Node {
             signatures = snapshot.engine.signature_count(),
             "weir starts"
         );
-        let (mut sockets, listeners) = bind_listeners(&config, workers)?;
+        let Listeners { by_worker, addresses, kept } =
+            Listeners::open(&config.listeners, workers, inherited)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
             .map_err(|error| format!("events: {}: {error}", file_of(&config)))?
             .with_pending_limit(usize::try_from(config.events.queue_bytes).unwrap_or(usize::MAX));
@@ -173,7 +181,7 @@ impl Node {
         let mut links = Vec::new();
         let mut threads = Vec::new();
         let mut io_description = String::new();
-        for (number, sockets) in sockets.drain(..).enumerate() {
+        for (number, sockets) in by_worker.into_iter().enumerate() {
             let metrics = registry.add_worker(&labels);
             let (events, receiver) = event_queue(config.events.queue_length as usize);
             let receiver: EventReceiver = receiver;
@@ -214,8 +222,16 @@ impl Node {
             draining: AtomicBool::new(false),
             stops: AtomicU64::new(0),
             stopper: notice_sender,
+            sockets: Mutex::new(kept),
+            upgradable: AtomicBool::new(false),
         };
-        Ok(Self { handle: Arc::new(handle), events: Arc::new(events), threads, notices, listeners })
+        Ok(Self {
+            handle: Arc::new(handle),
+            events: Arc::new(events),
+            threads,
+            notices,
+            listeners: addresses,
+        })
     }
 
     /// What the control thread is given.
@@ -254,10 +270,12 @@ impl Node {
                     running -= 1;
                 }
                 Some((_, Notice::StopAsked)) if deadline.is_none() => {
-                    let timeout = self.handle.in_force().config.node.drain_timeout;
-                    deadline = Some(Instant::now() + timeout);
-                    self.handle.tell_all(|| Message::Drain);
+                    deadline = Some(self.handle.leave(|| Message::Drain));
                 }
+                Some((_, Notice::Succeeded)) if deadline.is_none() => {
+                    deadline = Some(self.handle.leave(|| Message::Leave));
+                }
+                Some((_, Notice::Succeeded)) => {}
                 // Asked again, or the time for the drain is over.
                 Some((_, Notice::StopAsked)) | None => {
                     deadline = Some(Instant::now() + Duration::from_secs(3600));
@@ -294,12 +312,16 @@ impl Node {
 ///
 /// # Errors
 /// Another node has it, or has changed what it holds since it was read.
-fn hold_state_folder(config: &Config, layer: &Layer) -> Result<Option<Folder>, String> {
+fn hold_state_folder(
+    config: &Config,
+    layer: &Layer,
+    inherited: Option<OwnedFd>,
+) -> Result<Option<Folder>, String> {
     if config.admin.is_none() {
         return Ok(None);
     }
     let path = &config.node.state_dir;
-    match Folder::open(path) {
+    match Folder::take_over(path, inherited) {
         Ok(folder) => {
             let stored = Layer::read(path);
             if stored.is_ok_and(|stored| stored.digests() == layer.digests()) {
@@ -333,56 +355,10 @@ fn socket_limit(config: &Config, workers: usize) -> u32 {
     clients.saturating_add(config.node.origin_connections_total).saturating_add(64)
 }
 
-/// A listener of its own for each worker and address; the kernel spreads connections over them.
-#[allow(clippy::type_complexity)]
-fn bind_listeners(
-    config: &Config,
-    workers: usize,
-) -> Result<(Vec<Vec<TcpListener>>, Vec<(String, SocketAddr)>), String> {
-    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut names = Vec::new();
-    for listener in &config.listeners {
-        let mut address = listener.address;
-        refuse_taken(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
-        for sockets in &mut by_worker {
-            let socket =
-                bind(address).map_err(|error| format!("listener `{}`: {address}: {error}", listener.name))?;
-            // Port 0 was given one; the other workers' listeners share it.
-            address = socket.local_addr().map_err(|error| error.to_string())?;
-            sockets.push(socket);
-        }
-        names.push((listener.name.clone(), address));
-    }
-    Ok((by_worker, names))
-}
-
-/// Listeners share their port with each other (`SO_REUSEPORT`), and so they would with another process of the
-/// same user, which nobody wants: it would get half of the connections.
-fn refuse_taken(address: SocketAddr) -> std::io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// What a worker's thread starts with.
 struct WorkerStart {
     number: usize,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<ListeningSocket>,
     mailbox: Mailbox,
     snapshot: Arc<Snapshot>,
     metrics: Arc<WorkerMetrics>,
@@ -451,6 +427,34 @@ impl Handle {
         Arc::clone(&self.in_force().snapshot)
     }
 
+    /// Lets the workers finish what runs; returns when they must be done with it.
+    fn leave(&self, message: impl Fn() -> Message) -> Instant {
+        self.sockets().clear();
+        self.tell_all(message);
+        Instant::now() + self.in_force().config.node.drain_timeout
+    }
+
+    fn copies_to_hand_over(&self, state_folder: Option<&Folder>) -> std::io::Result<Vec<(String, OwnedFd)>> {
+        let mut copies = Vec::new();
+        for (name, socket) in &*self.sockets() {
+            copies.push((name.clone(), socket.try_clone()?));
+        }
+        if let Some(folder) = state_folder {
+            copies.push((upgrade::STATE_NAME.to_owned(), folder.copy_lock()?));
+        }
+        Ok(copies)
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<(String, OwnedFd)>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets this program be upgraded while it runs, by a new process with the same arguments. `admin` is handed over too.
+    pub fn allow_upgrade(&self, admin: Option<OwnedFd>) {
+        self.sockets().extend(admin.map(|socket| (upgrade::ADMIN_NAME.to_owned(), socket)));
+        self.upgradable.store(true, Ordering::Relaxed);
+    }
+
     fn tell_all(&self, message: impl Fn() -> Message) {
         self.draining.store(true, Ordering::Relaxed);
         for worker in &self.in_force().workers {
@@ -468,8 +472,12 @@ impl Handle {
                 found.push(format!("{what} changed: that needs a restart; nothing was put in force"));
             }
         };
-        let addresses = |config: &Config| -> Vec<(String, SocketAddr)> {
-            config.listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect()
+        let addresses = |config: &Config| -> Vec<(String, ListenAddress)> {
+            config
+                .listeners
+                .iter()
+                .map(|listener| (listener.name.clone(), listener.address.clone()))
+                .collect()
         };
         let admin =
             |config: &Config| config.admin.as_ref().map(|admin| (admin.address, admin.token_file.clone()));
@@ -611,6 +619,23 @@ impl Backend for Handle {
         let snapshot = self.snapshot();
         let mut explainer = explain::Explainer::new(&snapshot)?;
         Ok(explainer.explain(&described).to_json())
+    }
+
+    fn upgrade(&self) -> Result<u32, String> {
+        if !self.upgradable.load(Ordering::Relaxed) {
+            return Err("only `weir run` can be upgraded".to_owned());
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("this process is stopping already".to_owned());
+        }
+        // Nothing changes while the successor reads what it will stand for.
+        let mut state_folder = self.changing();
+        let copies = self.copies_to_hand_over(state_folder.as_ref());
+        let copies = copies.map_err(|error| format!("no copies of the sockets: {error}"))?;
+        let successor = upgrade::start_successor(&copies)?;
+        *state_folder = None;
+        let _ = self.stopper.send((0, Notice::Succeeded));
+        Ok(successor)
     }
 
     fn stop(&self, how: Stop) {

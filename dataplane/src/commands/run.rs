@@ -7,10 +7,19 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use super::{Outcome, prepare, print_errors};
 use crate::config::{Config, Environment};
 use crate::control::{AdminLimits, AdminSocket, Control, Token};
+use crate::listen::Inherited;
 use crate::node::{self, Node};
+use crate::upgrade::ADMIN_NAME;
 
 /// Serves the config at `path` until a signal asks to stop.
 pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
+    let inherited = match Inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            tracing::error!(%error, "what this process was started with can't be used");
+            return Outcome::Refused;
+        }
+    };
     let prepared = match prepare(path, &environment) {
         Ok(prepared) => prepared,
         Err(errors) => {
@@ -21,7 +30,7 @@ pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
     for warning in &prepared.warnings {
         tracing::warn!(%warning, "config");
     }
-    match serve(path, environment, prepared) {
+    match serve(path, environment, prepared, inherited) {
         Ok(()) => Outcome::Fine,
         Err(error) => {
             tracing::error!(%error, "weir can't go on");
@@ -30,14 +39,23 @@ pub(super) fn run(path: &Path, environment: Environment) -> Outcome {
     }
 }
 
-fn serve(path: &Path, environment: Environment, prepared: node::Prepared) -> Result<(), String> {
+fn serve(
+    path: &Path,
+    environment: Environment,
+    prepared: node::Prepared,
+    mut inherited: Inherited,
+) -> Result<(), String> {
     raise_descriptor_limit(&prepared.config);
-    let admin = admin_socket(&prepared.config)?;
+    let admin = admin_socket(&prepared.config, &mut inherited)?;
     let admin_address = match &admin {
         Some(socket) => Some(socket.address().map_err(|error| error.to_string())?),
         None => None,
     };
-    let node = Node::start(path, environment, prepared)?;
+    let readiness = inherited.readiness();
+    let node = Node::start(path, environment, prepared, &mut inherited)?;
+    let admin_copy = admin.as_ref().map(AdminSocket::copy).transpose();
+    node.handle()
+        .allow_upgrade(admin_copy.map_err(|error| format!("the admin socket can't be kept: {error}"))?);
     let control = Control::start(admin, node.events(), node.handle())
         .map_err(|error| format!("the control thread can't start: {error}"))?;
     for (name, address) in &node.listeners {
@@ -46,6 +64,7 @@ fn serve(path: &Path, environment: Environment, prepared: node::Prepared) -> Res
     if let Some(address) = admin_address {
         tracing::info!(%address, "admin endpoints answer");
     }
+    readiness.announce();
     let outcome = node.serve();
     control.stop();
     let abandoned = outcome?;
@@ -56,13 +75,14 @@ fn serve(path: &Path, environment: Environment, prepared: node::Prepared) -> Res
     Ok(())
 }
 
-fn admin_socket(config: &Config) -> Result<Option<AdminSocket>, String> {
+fn admin_socket(config: &Config, inherited: &mut Inherited) -> Result<Option<AdminSocket>, String> {
     let Some(admin) = &config.admin else { return Ok(None) };
     let token = match &admin.token_file {
         Some(path) => Some(Token::read(path)?),
         None => None,
     };
-    AdminSocket::bind(admin.address, token, AdminLimits::default()).map(Some)
+    let socket = inherited.take_other(ADMIN_NAME);
+    AdminSocket::open(admin.address, socket, token, AdminLimits::default()).map(Some)
 }
 
 /// Descriptors beside those of connections: listeners, rings, files, admin connections.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::model::{ClientAuth, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion};
 use super::read::TableReader;
 use super::schema::{Default, Key, Kind, Section};
+use crate::listen::ListenAddress;
 
 /// `[[listener]]`.
 pub(super) static LISTENER: Section = Section {
@@ -21,9 +22,12 @@ pub(super) static LISTENER: Section = Section {
         },
         Key {
             name: "address",
-            kind: Kind::Text("an IP address and a port, as \"0.0.0.0:8080\" or \"[::]:8080\""),
+            kind: Kind::Text(
+                "an IP address and a port, as \"0.0.0.0:8080\" or \"[::]:8080\", or unix: and a path",
+            ),
             default: Default::Required("\"0.0.0.0:8080\""),
-            meaning: "Where it listens. Port 0 takes any free port.",
+            meaning: "Where it listens. Port 0 takes any free port. An IPv6 address takes IPv6 alone. With `unix:/run/weir.sock` it is \
+                      a Unix socket, whose clients count as 127.0.0.1; a relative path is relative to the file.",
         },
         Key {
             name: "proxy_protocol",
@@ -115,7 +119,9 @@ pub(super) fn read_listener(table: &TableReader<'_>) -> ListenerConfig {
     ListenerConfig {
         place: table.place(),
         name: table.text("name").unwrap_or_default(),
-        address: table.address("address").unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        address: table
+            .listen_address("address")
+            .unwrap_or(ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))),
         proxy_protocol: table.boolean("proxy_protocol").unwrap_or(false),
         tls: table.table_if_present("tls", &LISTENER_TLS).map(|tls| read_tls(&tls)),
     }

@@ -1,5 +1,6 @@
 //! Reads a config file and the files that it names, and checks them against each other.
 
+use crate::listen::ListenAddress;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -202,7 +203,7 @@ fn read_listeners(root: &TableReader<'_>, http: &HttpConfig) -> Vec<ListenerConf
     for table in &tables {
         let listener = read_listener(table);
         judge_proxy_protocol(table, &listener, &http.trusted_proxies);
-        if listener.address.port() != 0 {
+        if !matches!(listener.address, ListenAddress::Tcp(address) if address.port() == 0) {
             let address = listener.address.to_string();
             addresses.add_at(&address, &table.place_of("address"), &table.path_of("address"), table.file);
         }

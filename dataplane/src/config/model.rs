@@ -4,6 +4,7 @@
 //! Times are [`Duration`]s, sizes are bytes, paths are joined to the folder of the file that names them.
 //! Where `0` switches a limit off in the file, the field here is an `Option` and `None` means "no limit".
 
+use crate::listen::ListenAddress;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -212,8 +213,8 @@ pub struct ListenerConfig {
     pub place: Place,
     /// Name, unique among listeners.
     pub name: String,
-    /// Where it listens. Port 0 = any free port.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: ListenAddress,
     /// Every connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
     /// Absent for plain HTTP.

@@ -1,5 +1,6 @@
 //! `[node]`, `[events]` and `[admin]`: the process and what it tells.
 
+use crate::listen::ListenAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -187,7 +188,7 @@ fn judge_admin_address(table: &TableReader<'_>, address: SocketAddr, listeners: 
         let message = format!("found {address}: without token_file only a loopback address is allowed");
         table.error("address", message, "add token_file = \"admin.token\", or listen on 127.0.0.1");
     }
-    if let Some(listener) = listeners.iter().find(|listener| shares_port(address, listener.address)) {
+    if let Some(listener) = listeners.iter().find(|listener| shares_port(address, &listener.address)) {
         let message = format!(
             "found {address}, which listener {:?} at {} listens on with {}",
             listener.name, listener.place, listener.address
@@ -197,7 +198,8 @@ fn judge_admin_address(table: &TableReader<'_>, address: SocketAddr, listeners: 
 }
 
 /// Whether the admin endpoint's socket and a listener's can't both be bound.
-fn shares_port(admin: SocketAddr, listener: SocketAddr) -> bool {
+fn shares_port(admin: SocketAddr, listener: &ListenAddress) -> bool {
+    let ListenAddress::Tcp(listener) = listener else { return false };
     let overlap = match (admin.ip().to_canonical(), listener.ip().to_canonical()) {
         // Bound to the wildcard of IPv6 the admin endpoint takes IPv4 too, as the system has it; a listener
         // never does.

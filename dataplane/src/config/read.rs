@@ -1,6 +1,7 @@
 //! Typed values out of a TOML table. Every mistake is reported with its place and reading goes on with the
 //! default, so that one run shows them all; a config that had an error is never used.
 
+use crate::listen::ListenAddress;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,9 @@ use super::schema::{Default, Key, Kind, Range, Section, alternatives};
 use super::source::Source;
 use super::suggest::nearest;
 use super::units::{UnitError, parse_size, parse_time};
+
+/// The longest path of a Unix socket (unix(7), `sun_path` with its final zero).
+const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// What one file's tables share.
 pub(super) struct FileReader<'a> {
@@ -302,12 +306,27 @@ impl<'a> TableReader<'a> {
     pub(super) fn address(&self, name: &str) -> Option<SocketAddr> {
         self.value(name, |value, key| {
             let text = value.as_str().ok_or_else(|| wrong(value, key))?;
-            if text.starts_with("unix:") || text.starts_with('/') {
-                let message =
-                    format!("found {}: unix sockets are not supported in this version", show(value));
-                return Err(Refusal { message, advice: format!("for example {}", key.example()) });
-            }
             text.parse().map_err(|_| wrong(value, key))
+        })
+    }
+
+    pub(super) fn listen_address(&self, name: &str) -> Option<ListenAddress> {
+        self.value(name, |value, key| {
+            let text = value.as_str().ok_or_else(|| wrong(value, key))?;
+            match text.strip_prefix("unix:") {
+                Some("") => Err(wrong(value, key)),
+                Some(path) if path.len() <= UNIX_PATH_BYTES_MAX => {
+                    Ok(ListenAddress::Unix(self.file.source.folder().join(path)))
+                }
+                Some(_) => {
+                    let message = format!(
+                        "found {}: the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes",
+                        show(value)
+                    );
+                    Err(Refusal { message, advice: "choose a shorter one".to_owned() })
+                }
+                None => text.parse().map(ListenAddress::Tcp).map_err(|_| wrong(value, key)),
+            }
         })
     }
 

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -67,15 +68,44 @@ impl AdminSocket {
     /// # Errors
     /// The address is taken or not this host's, or it is no loopback address and there is no token.
     pub fn bind(address: SocketAddr, token: Option<Token>, limits: AdminLimits) -> Result<Self, String> {
+        Self::open(address, None, token, limits)
+    }
+
+    /// The same on a socket that was handed over, unless that listens elsewhere.
+    ///
+    /// # Errors
+    /// As [`AdminSocket::bind`].
+    pub fn open(
+        address: SocketAddr,
+        inherited: Option<OwnedFd>,
+        token: Option<Token>,
+        limits: AdminLimits,
+    ) -> Result<Self, String> {
         if token.is_none() && !address.ip().to_canonical().is_loopback() {
             return Err(format!(
                 "[admin].address {address} can be reached from outside: set [admin].token_file, or use 127.0.0.1"
             ));
         }
         let fail = |error: std::io::Error| format!("can't listen on [admin].address {address}: {error}");
-        let listener = std::net::TcpListener::bind(address).map_err(fail)?;
+        let same = |listener: &std::net::TcpListener| {
+            listener.local_addr().is_ok_and(|at| {
+                at.ip() == address.ip() && (address.port() == 0 || address.port() == at.port())
+            })
+        };
+        let listener = match inherited.map(std::net::TcpListener::from).filter(same) {
+            Some(listener) => listener,
+            None => std::net::TcpListener::bind(address).map_err(fail)?,
+        };
         listener.set_nonblocking(true).map_err(fail)?;
         Ok(Self { listener, token, limits })
+    }
+
+    /// The socket once more, to hand it over.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub fn copy(&self) -> std::io::Result<OwnedFd> {
+        self.listener.try_clone().map(OwnedFd::from)
     }
 
     /// Where it listens; tells the port if the config asks for port 0.

@@ -58,6 +58,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A signal asked the process to stop. Returns at once.
     fn stop(&self, how: Stop);
+
+    /// Starts this program anew, hands it the listening sockets, and leaves once it serves. Returns its process id.
+    ///
+    /// # Errors
+    /// Why there is no successor; nothing has changed then.
+    fn upgrade(&self) -> Result<u32, String>;
 }
 
 /// How to stop.

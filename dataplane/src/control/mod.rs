@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 /// How often list entries that have ended are looked for.
@@ -98,7 +99,7 @@ impl Control {
     /// Starts the control thread. When this returns, signals are handled and the admin endpoints answer.
     ///
     /// SIGTERM, SIGINT and SIGQUIT call [`Backend::stop`]; SIGHUP reloads and opens the event file again, SIGUSR1
-    /// does only the latter. The handlers are
+    /// does only the latter, SIGUSR2 calls [`Backend::upgrade`]. The handlers are
     /// the process's: a system call of another thread may be interrupted (`EINTR`) and must be repeated there.
     ///
     /// # Errors
@@ -118,9 +119,9 @@ impl Control {
             };
             runtime.block_on(async {
                 match Signals::new().and_then(|signals| Ok((signals, listen(admin, &shared)?))) {
-                    Ok((signals, ())) => {
+                    Ok((signals, admin)) => {
                         let _ = started.send(Ok(()));
-                        run(signals, stopped, shared).await;
+                        run(signals, stopped, shared, admin).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -142,11 +143,11 @@ impl Control {
 }
 
 /// Starts to serve the admin endpoints on the current runtime.
-fn listen(admin: Option<AdminSocket>, shared: &Arc<Shared>) -> io::Result<()> {
-    let Some(AdminSocket { listener, token, limits }) = admin else { return Ok(()) };
+fn listen(admin: Option<AdminSocket>, shared: &Arc<Shared>) -> io::Result<Option<AbortHandle>> {
+    let Some(AdminSocket { listener, token, limits }) = admin else { return Ok(None) };
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    tokio::spawn(admin::serve(listener, token, limits, Arc::clone(shared)));
-    Ok(())
+    let task = tokio::spawn(admin::serve(listener, token, limits, Arc::clone(shared)));
+    Ok(Some(task.abort_handle()))
 }
 
 struct Signals {
@@ -171,7 +172,30 @@ impl Signals {
     }
 }
 
-async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: Arc<Shared>) {
+/// Starts a successor; once it serves, the admin endpoints are its own.
+async fn upgrade(shared: Arc<Shared>, admin: Option<AbortHandle>) {
+    // Not while a reload runs, and not twice.
+    let _one_at_a_time = shared.reloading.lock().await;
+    tracing::info!("starting a successor");
+    let backend = Arc::clone(&shared.backend);
+    let outcome = tokio::task::spawn_blocking(move || backend.upgrade()).await;
+    match outcome.unwrap_or_else(|_| Err("the upgrade itself failed; this is a defect".to_owned())) {
+        Ok(process) => {
+            if let Some(admin) = admin {
+                admin.abort();
+            }
+            tracing::info!(process, "a successor serves; this process finishes what runs and ends");
+        }
+        Err(error) => tracing::error!(%error, "the upgrade failed"),
+    }
+}
+
+async fn run(
+    mut signals: Signals,
+    mut stopped: oneshot::Receiver<()>,
+    shared: Arc<Shared>,
+    admin: Option<AbortHandle>,
+) {
     let mut how = Stop::Graceful;
     let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -199,7 +223,7 @@ async fn run(mut signals: Signals, mut stopped: oneshot::Receiver<()>, shared: A
                 continue;
             }
             _ = signals.user_2.recv() => {
-                tracing::warn!("SIGUSR2 has no meaning here; SIGHUP reloads, SIGUSR1 opens the event file anew");
+                tokio::spawn(upgrade(Arc::clone(&shared), admin.clone()));
                 continue;
             }
             _ = signals.terminate.recv() => "SIGTERM",

@@ -115,6 +115,10 @@ impl Backend for Program {
 
     fn drop_expired(&self) {}
 
+    fn upgrade(&self) -> Result<u32, String> {
+        Err("not here".to_owned())
+    }
+
     fn stop(&self, how: Stop) {
         self.called(format!("{how:?}"));
     }

@@ -187,8 +187,12 @@ pub trait Io {
     /// is how a truncated message is told from a whole one.
     fn close(&mut self, socket: SocketId, reset: bool);
 
-    /// Stops accepting on all listeners and closes them.
+    /// Stops accepting on all listeners and closes them. Connections that were accepted by then may still come as
+    /// [`Event::Accepted`], until [`Io::is_accepting`] says no.
     fn stop_accepting(&mut self);
+
+    /// Whether connections may still come in.
+    fn is_accepting(&self) -> bool;
 
     /// Submits everything, waits until something happens or `deadline` has passed, and appends to `events`.
     ///

@@ -1,9 +1,10 @@
 //! The state folder itself: made if it is missing, and held by one node at a time.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -20,7 +21,7 @@ const LOCK_FILE: &str = "lock";
 pub(crate) struct Folder {
     path: PathBuf,
     /// The kernel ends the lock with the process, however that ends.
-    _lock: File,
+    lock: File,
 }
 
 /// Why a state folder can't be had.
@@ -66,6 +67,18 @@ impl Folder {
     /// # Errors
     /// Another process has it, or it can't be made or written to.
     pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
+        Self::take_over(path, None)
+    }
+
+    /// The same where the process before this one may have handed its lock over. A lock belongs to whoever has a
+    /// duplicate of its descriptor, so the folder is nobody else's at any moment.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub(crate) fn take_over(path: &Path, lock: Option<OwnedFd>) -> Result<Self, FolderError> {
+        if let Some(lock) = lock.map(File::from).filter(|lock| is_lock_of(lock, path)) {
+            return Ok(Self::held(path, lock));
+        }
         let unwritable = |reason| FolderError::Unwritable { path: path.to_owned(), reason };
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(unwritable)?;
@@ -92,12 +105,24 @@ impl Folder {
             let process = text.trim().parse::<u32>().map_or(String::new(), |id| format!(" (process {id})"));
             return Err(FolderError::InUse { path: path.to_owned(), process });
         }
+        Ok(Self::held(path, lock))
+    }
+
+    fn held(path: &Path, mut lock: File) -> Self {
         // For people only; a full disk doesn't make the lock less of one.
         let _ = lock
             .rewind()
             .and_then(|()| lock.set_len(0))
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Self { path: path.to_owned(), lock }
+    }
+
+    /// The lock once more, to hand it over.
+    ///
+    /// # Errors
+    /// No descriptor is free.
+    pub(crate) fn copy_lock(&self) -> io::Result<OwnedFd> {
+        self.lock.try_clone().map(OwnedFd::from)
     }
 
     /// Replaces one of its files by one with this body, whose digest is `digest`; when this returns, it is on the disk.
@@ -107,6 +132,14 @@ impl Folder {
     pub(crate) fn write(&self, kind: Kind, body: &str, digest: &str) -> io::Result<()> {
         file::write(&self.path, kind, body, digest)
     }
+}
+
+/// Whether a file is the lock of this folder, and not of one that the config named before.
+fn is_lock_of(lock: &File, path: &Path) -> bool {
+    let same = |ours: Metadata, theirs: Metadata| (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+    lock.metadata().is_ok_and(|ours| {
+        std::fs::symlink_metadata(path.join(LOCK_FILE)).is_ok_and(|theirs| same(ours, theirs))
+    })
 }
 
 #[cfg(test)]

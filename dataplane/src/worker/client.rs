@@ -54,7 +54,8 @@ impl<B> Client<B> {
 
 impl<I: Io> Worker<I> {
     pub(super) fn client_accepted(&mut self, listener: ListenerId, socket: SocketId, peer: SocketAddr) {
-        if self.life != Life::Serving
+        // What was accepted before accepting ended is served, and told to come again.
+        if self.life == Life::Stopped
             || self.clients.len() >= self.current.snapshot.http.connections_per_worker
         {
             self.metrics.limit(Limit::MaxConnections);
@@ -137,7 +138,7 @@ impl<I: Io> Worker<I> {
         let pending = client.output.pending_bytes();
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
-            Phase::Idle if pending == 0 && self.life != Life::Serving => self.client_flushed(id, true),
+            Phase::Idle if pending == 0 && self.life == Life::Draining => self.client_flushed(id, true),
             Phase::Idle => {
                 self.client_idles(id);
                 self.client_later(id);

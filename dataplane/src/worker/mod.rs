@@ -64,8 +64,11 @@ const REQUESTS_KEPT_MAX: usize = 1024;
 pub enum Message {
     /// Put this generation in force, between requests.
     Adopt(Arc<Snapshot>, Arc<WorkerMetrics>),
-    /// Stop accepting, finish what runs, end.
+    /// Stop accepting, close what is idle, finish what runs, end.
     Drain,
+    /// Stop accepting, for others do that now, and end when the clients are gone. Idle ones may send another request; its
+    /// answer tells them to come again on a new connection, so that none of them finds its connection closed.
+    Leave,
     /// End now: the time for the drain is over.
     Stop,
 }
@@ -84,6 +87,8 @@ pub enum Notice {
     Died,
     /// Not from a worker: somebody asks the node to stop.
     StopAsked,
+    /// Not from a worker: another process accepts in this one's place.
+    Succeeded,
 }
 
 /// A worker's side of the channel pair to the control thread.
@@ -130,6 +135,7 @@ enum TimerKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
     Serving,
+    Leaving,
     Draining,
     Stopped,
 }
@@ -243,7 +249,8 @@ impl<I: Io> Worker<I> {
             self.go_on();
         }
         self.metrics.io_counters(&self.io.counters());
-        if self.life == Life::Draining && self.clients.is_empty() {
+        let ends = matches!(self.life, Life::Leaving | Life::Draining);
+        if ends && self.clients.is_empty() && !self.io.is_accepting() {
             self.life = Life::Stopped;
         }
         Ok(())
@@ -312,6 +319,7 @@ impl<I: Io> Worker<I> {
             match self.mailbox.messages.try_recv() {
                 Ok(Message::Adopt(snapshot, metrics)) => self.adopt(snapshot, metrics),
                 Ok(Message::Drain) => self.drain(),
+                Ok(Message::Leave) => self.leave(),
                 // Without a control thread there is nobody to serve for.
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
                     for _ in &self.clients {
@@ -338,8 +346,15 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    fn leave(&mut self) {
+        if self.life == Life::Serving {
+            self.life = Life::Leaving;
+            self.io.stop_accepting();
+        }
+    }
+
     fn drain(&mut self) {
-        if self.life != Life::Serving {
+        if matches!(self.life, Life::Draining | Life::Stopped) {
             return;
         }
         self.life = Life::Draining;

@@ -19,5 +19,6 @@ mod mutual_tls;
 mod origin_failures;
 mod proxy_protocol;
 mod proxying;
+mod upgrade;
 #[path = "../vectors/mod.rs"]
 mod vectors;

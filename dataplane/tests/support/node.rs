@@ -222,6 +222,11 @@ impl Node {
         })
     }
 
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal, named without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         signal(self.process.id(), name);

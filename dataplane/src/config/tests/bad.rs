@@ -122,7 +122,7 @@ proxy_protocol = true
 tls = { client_auth = "require" }
 [[listener]]
 name = "x"
-address = "unix:/run/x"
+address = "unix:"
 [[listener]]
 address = "127.0.0.1:80"
 [[listener]]
@@ -135,7 +135,7 @@ address = "127.0.0.1:80"
             "weir.toml:14:18: listener[1].proxy_protocol: found true, and [http].trusted_proxies is empty: nobody could connect",
             r#"weir.toml:15:7: listener[1].tls.certificates: a TLS listener needs at least one certificate"#,
             "weir.toml:15:23: listener[1].tls.client_auth: clients are asked for a certificate, and client_ca is missing",
-            r#"weir.toml:18:11: listener[2].address: found "unix:/run/x": unix sockets are not supported in this version"#,
+            r#"weir.toml:18:11: listener[2].address: found "unix:", allowed is an IP address and a port"#,
             r#"weir.toml:19:1: listener[3].name: [[listener]] has no "name""#,
             r#"weir.toml:23:11: listener[4].address: found a second listener at "127.0.0.1:80""#,
         ],

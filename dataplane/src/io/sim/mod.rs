@@ -256,6 +256,10 @@ impl Io for SimIo {
         self.network.borrow_mut().listeners.clear();
     }
 
+    fn is_accepting(&self) -> bool {
+        !self.network.borrow().listeners.is_empty()
+    }
+
     /// Returns without an event if nothing can happen any more: no deadline, and nothing under way.
     fn wait(
         &mut self,

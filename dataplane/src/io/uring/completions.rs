@@ -1,7 +1,7 @@
 //! What completions mean: events for the caller, and the next operation of a socket.
 
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::io::{Errno, Event, ListenerId, ReceiveEnd, SocketId};
 
 /// How long accepting pauses after a failure that trying again at once wouldn't cure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whom the clients of a Unix socket count as: they are on this host.
+const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Completions that are looked at together; they are copied out of the queue first.
 const COMPLETION_BATCH: usize = 64;
@@ -65,7 +68,8 @@ impl UringIo {
         match operations::accepted_descriptor(result) {
             Some(descriptor) => match self.admit(descriptor) {
                 Some((socket, peer)) => {
-                    events.push(Event::Accepted { listener: ListenerId(index), socket, peer });
+                    let listener = self.listeners.get(index as usize).map_or(ListenerId(index), |one| one.id);
+                    events.push(Event::Accepted { listener, socket, peer });
                 }
                 None => self.accept_failures += 1,
             },
@@ -88,7 +92,12 @@ impl UringIo {
 
     /// Gives an accepted connection a slot. `None` if it is gone already or the table is full.
     fn admit(&mut self, descriptor: OwnedFd) -> Option<(SocketId, SocketAddr)> {
-        let peer = SockRef::from(&descriptor).peer_addr().ok()?.as_socket()?;
+        let peer = SockRef::from(&descriptor).peer_addr().ok()?;
+        let peer = match peer.as_socket() {
+            Some(address) => address,
+            None if peer.is_unix() => UNIX_PEER,
+            None => return None,
+        };
         let socket = self.sockets.insert(descriptor).ok()?;
         Some((socket, peer))
     }

@@ -21,7 +21,7 @@ mod wake;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
@@ -38,7 +38,7 @@ use sockets::{Phase, Receiving, Sending, SocketTable};
 use user_data::{Kind, UserData};
 use wake::EventFd;
 
-use super::{Errno, Event, Io, IoCounters, Monotonic, Outgoing, SocketId, Waker};
+use super::{Errno, Event, Io, IoCounters, ListenerId, Monotonic, Outgoing, SocketId, Waker};
 
 /// How often the shutdown waits for the kernel to let go of the worker's memory, and for how long each.
 const SHUTDOWN_ATTEMPTS: u32 = 50;
@@ -98,10 +98,20 @@ impl UringOptions {
     }
 }
 
+/// A listening socket for a worker.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    /// What its connections are reported as.
+    pub listener: ListenerId,
+    /// The socket, TCP or Unix.
+    pub socket: OwnedFd,
+}
+
 /// A listening socket and the accept on it.
 struct Listener {
+    id: ListenerId,
     /// Gone once accepting was stopped and the kernel is done with it.
-    socket: Option<TcpListener>,
+    socket: Option<OwnedFd>,
     accepting: bool,
     /// When to accept again after a failure.
     resume_at: Option<Monotonic>,
@@ -134,7 +144,7 @@ impl UringIo {
     ///
     /// # Errors
     /// If an option is out of its range, or the kernel refuses; the text says what to do.
-    pub fn new(options: UringOptions, listeners: Vec<TcpListener>) -> std::io::Result<Self> {
+    pub fn new(options: UringOptions, listeners: Vec<ListeningSocket>) -> std::io::Result<Self> {
         options.check()?;
         let (ring, setup) =
             setup::open(options.submission_entries, options.completion_entries, options.mask)?;
@@ -143,8 +153,11 @@ impl UringIo {
             std::io::Error::new(error.kind(), format!("no io_uring: receive buffers were refused ({error})"))
         })?;
         for listener in &listeners {
-            listener.set_nonblocking(false)?;
-            SockRef::from(listener).set_tcp_nodelay(true)?;
+            let socket = SockRef::from(&listener.socket);
+            socket.set_nonblocking(false)?;
+            if socket.domain()? != Domain::UNIX {
+                socket.set_tcp_nodelay(true)?;
+            }
         }
         tracing::info!(%setup, "io_uring is ready");
         let mut io = Self {
@@ -155,7 +168,12 @@ impl UringIo {
             wake: Arc::new(EventFd::new()?),
             listeners: listeners
                 .into_iter()
-                .map(|socket| Listener { socket: Some(socket), accepting: false, resume_at: None })
+                .map(|ListeningSocket { listener, socket }| Listener {
+                    id: listener,
+                    socket: Some(socket),
+                    accepting: false,
+                    resume_at: None,
+                })
                 .collect(),
             starved: VecDeque::new(),
             stopping: false,
@@ -341,6 +359,10 @@ impl Io for UringIo {
                 listener.socket = None;
             }
         }
+    }
+
+    fn is_accepting(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.socket.is_some())
     }
 
     fn wait(

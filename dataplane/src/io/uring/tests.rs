@@ -1,11 +1,17 @@
 //! Real loopback sockets driven through the ring.
 
+use std::net::TcpListener;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::*;
 use crate::io::conformance::{self, Driver, pattern};
 use crate::io::{ReceiveBuffer, ReceiveEnd};
+
+fn listening(number: u32, socket: TcpListener) -> ListeningSocket {
+    ListeningSocket { listener: ListenerId(number), socket: socket.into() }
+}
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -15,7 +21,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 
 fn ring_with(options: UringOptions) -> (UringIo, SocketAddr) {
     let (listener, address) = listener();
-    (UringIo::new(options, vec![listener]).unwrap(), address)
+    (UringIo::new(options, vec![listening(0, listener)]).unwrap(), address)
 }
 
 fn ring() -> (UringIo, SocketAddr) {
@@ -136,7 +142,7 @@ fn accepting_stops() {
 #[test]
 fn relay() {
     let ((first, front), (second, back)) = (listener(), listener());
-    let io = UringIo::new(UringOptions::default(), vec![first, second]).unwrap();
+    let io = UringIo::new(UringOptions::default(), vec![listening(0, first), listening(1, second)]).unwrap();
     conformance::relay(io, front, back, 40);
 }
 

@@ -113,6 +113,10 @@ impl Io for Watched {
         self.call(Io::stop_accepting);
     }
 
+    fn is_accepting(&self) -> bool {
+        self.inner.is_accepting()
+    }
+
     fn wait(
         &mut self,
         deadline: Option<Monotonic>,

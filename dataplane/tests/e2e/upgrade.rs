@@ -1,0 +1,232 @@
+//! A successor takes over under load, whatever is under way; sockets come from systemd too, and may be Unix sockets.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::support::client::{Client, ORDINARY, get};
+use crate::support::eventually;
+use crate::support::node::{Node, signal, weir};
+use crate::support::origin::{Gate, Origin, ok};
+use crate::support::setup::Setup;
+
+/// Clients that keep asking. None of them may ever see a failure.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(node: &Node, clients: usize) -> Self {
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let address = node.address;
+        let clients = (0..clients).map(|number| {
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address, ORDINARY);
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.get("/page");
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/page"));
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    if answer.field("connection") == Some("close") {
+                        client = Client::connect(address, ORDINARY);
+                    }
+                    // Some are mostly idle, some mostly busy.
+                    std::thread::sleep(Duration::from_millis(number as u64 % 20));
+                }
+            })
+        });
+        Self { clients: clients.collect(), stop, answers }
+    }
+
+    fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Ends it. Panics if any client saw a failure.
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = self.clients.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
+        assert_eq!(failed, 0, "clients that saw a failure");
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends a process that this test's node has started, and waits for it.
+struct Successor(u32);
+
+impl Successor {
+    fn runs(&self) -> bool {
+        Path::new(&format!("/proc/{}/stat", self.0)).exists()
+            && !std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default().contains(") Z ")
+    }
+
+    fn end(self) {
+        signal(self.0, "TERM");
+        eventually("the successor to end", || (!self.runs()).then_some(()));
+    }
+}
+
+/// Asks `process` for an upgrade and waits until the successor serves, which the log says for the `number`th time.
+fn upgrade(node: &Node, process: u32, number: usize) -> u32 {
+    let failures = |log: &[serde_json::Value]| {
+        log.iter().filter(|entry| entry["message"] == "the upgrade failed").count()
+    };
+    let failed_before = failures(&node.log());
+    signal(process, "USR2");
+    let lines = eventually("a successor", || {
+        let log = node.log();
+        assert_eq!(failures(&log), failed_before, "{log:#?}");
+        let serves = |entry: &&serde_json::Value| {
+            entry["message"].as_str().is_some_and(|message| message.starts_with("a successor serves"))
+        };
+        let lines: Vec<_> = log.iter().filter(serves).cloned().collect();
+        (lines.len() == number).then_some(lines)
+    });
+    u32::try_from(lines[number - 1]["process"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn ten_upgrades_and_fifty_reloads_under_load_cost_no_request() {
+    let origin = Origin::echoing_targets();
+    let mut node = Setup::new(origin.address).workers(2).node("drain_timeout = \"60s\"").start();
+    let load = Load::start(&node, 64);
+    let mut process = node.id();
+    for number in 1..=10 {
+        for _ in 0..5 {
+            let before = load.answers();
+            signal(process, "HUP");
+            eventually("more answers", || (load.answers() > before + 10).then_some(()));
+        }
+        process = upgrade(&node, process, number);
+        let before = load.answers();
+        eventually("answers of the successor", || (load.answers() > before + 200).then_some(()));
+    }
+    assert_eq!(node.await_exit().code(), Some(0), "the first process has ended by itself");
+    assert!(load.end() > 2000);
+    Successor(process).end();
+    let log = node.log();
+    assert!(!log.iter().any(|entry| entry["level"] == "ERROR"), "{log:#?}");
+    assert!(!log.iter().any(|entry| entry["abandoned"].is_u64()), "{log:#?}");
+}
+
+#[test]
+fn what_runs_is_finished_by_the_process_that_began_it() {
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let origin = Origin::answering(move |request| {
+        if request.target() == "/slow" {
+            waits.pass();
+        }
+        ok(request.target().as_bytes())
+    });
+    let mut node = Setup::new(origin.address).start();
+    let mut idle = node.connect();
+    assert_eq!(idle.get("/before").status(), 200);
+    let mut running = node.connect();
+    running.send(get("/slow"));
+    eventually("the slow request", || origin.targets().contains(&"/slow".to_owned()).then_some(()));
+    let successor = Successor(upgrade(&node, node.id(), 1));
+    // An idle connection isn't closed under its client's feet: its next answer says that it ends.
+    let answer = idle.get("/after");
+    assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+    idle.expect_close();
+    let answer = node.get("/new");
+    assert_eq!((answer.status(), answer.field("connection")), (200, None));
+    assert_eq!(node.admin_get("/ready").status(), 200, "the admin endpoints are the successor's");
+    let rule = r#"{"id": 9, "type": "mode", "mode": "block", "uri": "/x"}"#;
+    let answer = node.admin_request("POST", "/v1/rules", rule);
+    assert_eq!(answer.status(), 201, "so is the state folder: {}", answer.text());
+    assert!(node.runs());
+    gate.open();
+    assert_eq!(running.answer().text(), "/slow");
+    assert_eq!(node.await_exit().code(), Some(0));
+    successor.end();
+}
+
+#[test]
+fn a_successor_that_cannot_serve_changes_nothing() {
+    let origin = Origin::echoing_targets();
+    let mut node = Setup::new(origin.address).start();
+    let config = node.setup.config_path();
+    let sound = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, sound.replace("[http]", "[http]\nmoode = \"block\"")).unwrap();
+    node.signal("USR2");
+    let line = node.await_log("the failure", |entry| entry["message"] == "the upgrade failed");
+    assert!(line["error"].as_str().unwrap().contains("the successor ended before it served"), "{line}");
+    node.await_log("the successor's reason", |entry| entry.to_string().contains("moode"));
+    assert_eq!(node.get("/page").text(), "/page");
+    std::fs::write(&config, sound).unwrap();
+    let successor = Successor(upgrade(&node, node.id(), 1));
+    assert_eq!(node.get("/page").text(), "/page");
+    assert_eq!(node.await_exit().code(), Some(0));
+    successor.end();
+}
+
+#[test]
+fn a_unix_socket_is_served_and_its_leftover_replaced() {
+    let origin = Origin::answering(|request| ok(request.field("x-forwarded-for").unwrap_or("").as_bytes()));
+    let node = Setup::new(origin.address)
+        .http("trusted_proxies = [\"127.0.0.1\"]")
+        .more("[[listener]]\nname = \"local\"\naddress = \"unix:weir.sock\"")
+        .start();
+    let socket = node.setup.folder.path().join("weir.sock");
+    let ask = |socket: &Path| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "--max-time",
+                "20",
+                "-H",
+                "X-Forwarded-For: 192.0.2.9",
+                "http://a/",
+                "--unix-socket",
+            ])
+            .arg(socket)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(ask(&socket), "192.0.2.9");
+    // A second node on the same socket is refused while the first one lives.
+    let output = weir().args(["run", "--config"]).arg(node.setup.config_path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(ask(&socket), "192.0.2.9");
+}
+
+#[test]
+fn sockets_come_from_systemd_by_name_or_by_address() {
+    let origin = Origin::echoing_targets();
+    let setup = Setup::new(origin.address);
+    setup.write_config();
+    // What systemd does before it starts a service: a listening socket as descriptor 3, and three variables.
+    let activate = "import os, socket, sys\n\
+        s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n\
+        print(s.getsockname()[1], flush=True)\n\
+        os.dup2(s.fileno(), 3); os.set_inheritable(3, True)\n\
+        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='public')\n\
+        os.execv(sys.argv[1], sys.argv[1:])\n";
+    let mut process = Command::new("python3")
+        .args(["-c", activate])
+        .arg(weir().get_program())
+        .args(["run", "--config"])
+        .arg(setup.config_path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("these tests need python3: apt-get install python3");
+    let mut line = String::new();
+    let mut output = std::io::BufReader::new(process.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+    let port: u16 = line.trim().parse().unwrap();
+    // The socket listens already: whoever comes early waits for the node.
+    let mut client = Client::connect((Ipv4Addr::LOCALHOST, port).into(), ORDINARY);
+    assert_eq!(client.get("/page").text(), "/page");
+    signal(process.id(), "TERM");
+    assert_eq!(eventually("the end", || process.try_wait().unwrap()).code(), Some(0));
+}
