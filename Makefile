@@ -21,6 +21,8 @@ MUTATIONS ?= 2000000
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
 PACKAGES += nginx-light haproxy curl openssl procps python3 python3-h11
+# The browser in which the load generator's page is tested.
+PACKAGES += chromium
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

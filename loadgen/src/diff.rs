@@ -52,6 +52,7 @@ impl Tolerance {
 
 /// What two reports have in common, and what not.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "DiffReport"))]
 pub struct Report {
     /// Figures of both.
     pub changes: Vec<Change>,
@@ -61,6 +62,7 @@ pub struct Report {
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Change {
     /// Its path in the reports.
     pub metric: String,

@@ -3,7 +3,7 @@
 //! [`origin`] is the far end of a test: a server that answers as it is told and writes down what reached it.
 //! [`run`] is the near end: it sends requests and measures the answers. [`compare`] is the near end of several targets
 //! that take turns, [`replay`] sends a corpus and scores what was blocked, [`search`] finds the
-//! highest rate that holds a bound. All use one thread per core on io_uring (on epoll where the kernel refuses io_uring) and speak TLS
+//! highest rate that holds a bound, [`slow`] holds connections with clients that are slow on purpose, and [`output`] writes logs and pages. All use one thread per core on io_uring (on epoll where the kernel refuses io_uring) and speak TLS
 //! with client certificates on either side.
 
 pub mod compare;
@@ -11,11 +11,13 @@ pub mod diff;
 mod http;
 mod net;
 pub mod origin;
+pub mod output;
 mod processes;
 pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod search;
+pub mod slow;
 pub mod units;
 mod verdict;
 

@@ -66,7 +66,10 @@ impl Options {
 
 /// The result of a search.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "SearchReport"))]
 pub struct Report {
+    /// `search`: what kind of report this is.
+    pub report: &'static str,
     /// What was asked.
     pub url: String,
     /// Connections.
@@ -89,6 +92,7 @@ pub struct Report {
 
 /// One trial.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Trial {
     /// Requests a second that were due.
     pub rate: f64,
@@ -138,6 +142,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
         Ok(Some(votes.0 * 2 > options.repeats))
     })?;
     Ok(Report {
+        report: "search",
         url: options.request.url.clone(),
         connections: options.request.connections,
         quantile: options.quantile,
@@ -181,7 +186,7 @@ fn try_rate(options: &Options, rate: f64, interrupted: &AtomicBool) -> Result<Tr
         limit: Limit::Duration(options.trial),
         ..options.request.clone()
     };
-    let (report, histogram) = run::run_with_histogram(&request, interrupted)?;
+    let (report, histogram) = run::run_with_histogram(&request, interrupted, &mut run::Unobserved)?;
     let errors: u64 = report.errors.values().map(|error| error.count).sum();
     let mut trial = Trial {
         rate,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Verdict {
     /// It reached the application: 2xx, 3xx, 404 or 405.
     Passed,

@@ -33,8 +33,11 @@ fn a_closed_loop_sends_exactly_what_was_asked_for() {
     options.headers = vec![("X-Test".to_owned(), "yes".to_owned())];
     let report = start(&options);
     assert_eq!(report.statuses, [(403, 1001)].into());
-    assert_eq!((report.requests, report.service_time.count, report.connect_time.count), (1001, 1001, 7));
-    assert!(report.response_time.is_none() && report.send_lag.is_none());
+    assert_eq!(
+        (report.requests, report.times.service_time.count, report.connect_time.count),
+        (1001, 1001, 7)
+    );
+    assert!(report.times.response_time.is_none() && report.times.send_lag.is_none());
     assert!(report.errors.is_empty(), "{:?}", report.errors);
     let lines = origin.lines();
     assert_eq!(lines.len(), 1001);
@@ -48,12 +51,16 @@ fn an_open_loop_sends_at_its_rate_and_counts_from_the_due_time() {
     let mut options = requests(&format!("http://{}/", origin.address()), 200);
     options.load = Load::Rate(1000.0);
     let report = start(&options);
-    let (response, lag) = (report.response_time.as_ref().unwrap(), report.send_lag.as_ref().unwrap());
-    assert_eq!((report.requests, response.count, lag.count, report.service_time.count), (200, 200, 200, 200));
+    let (response, lag) =
+        (report.times.response_time.as_ref().unwrap(), report.times.send_lag.as_ref().unwrap());
+    assert_eq!(
+        (report.requests, response.count, lag.count, report.times.service_time.count),
+        (200, 200, 200, 200)
+    );
     assert_eq!(report.missed, 0);
     // The last of 200 requests at 1000 a second is due after 199 ms, however fast the answers are.
     assert!(report.elapsed_seconds >= 0.199, "{}", report.elapsed_seconds);
-    assert!(response.max >= report.service_time.min, "{report}");
+    assert!(response.max >= report.times.service_time.min, "{report}");
 }
 
 #[test]
@@ -79,7 +86,7 @@ fn arrivals_can_be_random_or_grow() {
     let report = start(&options);
     assert_eq!((report.requests, report.missed), (300, 0), "{report}");
     assert!(report.load.contains("Poisson") && report.target_rate == Some(2000.0), "{report}");
-    options.load = Load::Ramp { from: 100.0, to: 900.0, steps: 0 };
+    options.load = Load::Ramp { from: 100.0, to: 900.0 };
     options.limit = Limit::Duration(Duration::from_millis(400));
     let report = start(&options);
     assert_eq!(report.requests + report.missed, 200, "{report}");
@@ -99,7 +106,7 @@ fn a_target_that_cannot_keep_up_makes_an_open_loop_invalid() {
     // Two connections that wait 50 ms for each answer send at most 20 requests in half a second, and 2 in the end.
     assert!(report.requests <= 22, "{report}");
     // All but the first two were late because both connections were busy.
-    assert!(report.response_time.as_ref().unwrap().max > report.service_time.p50, "{report}");
+    assert!(report.times.response_time.as_ref().unwrap().max > report.times.service_time.p50, "{report}");
     assert!(!report.valid);
     assert!(report.reasons.iter().any(|reason| reason.contains("never sent")), "{:?}", report.reasons);
 }

@@ -4,6 +4,7 @@ mod common;
 
 use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc, sync::atomic::AtomicBool};
 
+use base64::Engine;
 use common::{Certificates, Logged};
 use serde_json::{Value, json};
 use weir_loadgen::{
@@ -74,7 +75,7 @@ fn a_mix_is_sent_by_weight_and_judged_by_label() {
     }
     assert_eq!(report.labels["attack"].verdicts.keys().collect::<Vec<_>>(), [&Verdict::Blocked]);
     assert_eq!(report.labels["malformed"].verdicts.keys().collect::<Vec<_>>(), [&Verdict::Unresolved]);
-    assert_eq!(report.labels["page"].service_time.count, report.labels["page"].requests);
+    assert_eq!(report.labels["page"].times.service_time.count, report.labels["page"].requests);
 
     let lines = origin.lines();
     let targets: BTreeSet<&str> = lines.iter().filter_map(|line| line["target"].as_str()).collect();
@@ -98,7 +99,10 @@ fn a_mix_is_sent_by_weight_and_judged_by_label() {
     let mut options = options(&format!("http://{}/", again.origin.address()), MIX, 1000);
     (options.threads, options.load) = (1, Load::Rate(20_000.0));
     let report = run(&options, &AtomicBool::new(false)).unwrap();
-    assert_eq!(report.labels["page"].response_time.as_ref().unwrap().count, report.labels["page"].requests);
+    assert_eq!(
+        report.labels["page"].times.response_time.as_ref().unwrap().count,
+        report.labels["page"].requests
+    );
     assert_eq!(drawn(&again.lines()), drawn(&lines));
 }
 
@@ -174,6 +178,62 @@ fn groups_have_their_addresses_certificates_and_connections() {
     assert!(old_connections <= 3, "{old_connections}");
     let (new, new_connections) = peers("/new");
     assert_eq!(new, ["127.0.0.9".to_owned()].into());
+    let named = scenario.replace("name = \"new\"\n", "name = \"new\"\nserver_name = \"partner.example\"\n");
+    options.scenario = Some(Arc::new(Scenario::parse(&named, Path::new(".")).unwrap()));
+    (options.ca, options.insecure) = (None, true);
+    run(&options, &AtomicBool::new(false)).unwrap();
+    let names: BTreeSet<_> = origin
+        .lines()
+        .iter()
+        .map(|line| format!("{} {}", line["target"], line["tls"]["server_name"]))
+        .collect();
+    assert!(
+        names.contains("\"/new\" \"partner.example\"") && names.contains("\"/old\" \"localhost\""),
+        "{names:?}"
+    );
+    assert!(!names.contains("\"/old\" \"partner.example\""), "{names:?}");
     assert_eq!(new_connections as u64, report.labels["new"].requests);
     assert_eq!(report.handshakes.resumed, 0, "{report}");
+}
+
+#[test]
+fn corpora_are_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String =
+        [("attack", "GET /?status=403&a", 1), ("attack", "GET /?status=403&b", 2), ("benign", "HEAD /c", 3)]
+            .map(|(label, line, id)| {
+                let raw = base64::engine::general_purpose::STANDARD
+                    .encode(format!("{line} HTTP/1.1\r\nHost: kept\r\n\r\n"));
+                format!("{{\"id\":{id},\"label\":\"{label}\",\"raw\":\"{raw}\"}}\n")
+            })
+            .concat();
+    std::fs::write(folder.path().join("corpus.jsonl"), lines).unwrap();
+    let text = "
+[[request]]
+label = \"bad\"
+corpus = \"corpus.jsonl\"
+corpus_label = \"attack\"
+expect = \"block\"
+[[request]]
+label = \"good\"
+corpus = \"corpus.jsonl\"
+corpus_label = \"benign\"
+close = false
+expect = \"pass\"
+";
+    let origin = Logged::start(OriginOptions::default());
+    let mut options = options(
+        &format!("http://{}/", origin.origin.address()),
+        "[[request]]\nlabel = \"x\"\ntarget = \"/\"",
+        200,
+    );
+    options.scenario = Some(Arc::new(Scenario::parse(text, folder.path()).unwrap()));
+    let report = run(&options, &AtomicBool::new(false)).unwrap();
+    assert!(report.errors.is_empty() && report.surprises == 0 && report.requests == 200, "{report}");
+    let lines = origin.lines();
+    let targets: BTreeSet<&str> = lines.iter().filter_map(|line| line["target"].as_str()).collect();
+    assert_eq!(targets, ["/?status=403&a", "/?status=403&b", "/c"].into());
+    assert!(lines.iter().all(|line| line["headers"] == json!([["Host", "kept"]])));
+    let missing = Scenario::parse(&text.replace("benign", "other"), folder.path()).unwrap_err();
+    assert!(missing.to_string().contains("has no request with the label `other`"), "{missing}");
 }

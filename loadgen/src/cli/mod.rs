@@ -5,10 +5,13 @@
 mod compare;
 mod diff;
 mod origin;
+mod output;
 mod replay;
+mod report;
 mod request;
 mod run;
 mod search;
+mod slow;
 
 use std::{
     fmt, fs,
@@ -42,6 +45,10 @@ enum Command {
     Replay(Box<replay::ReplayArguments>),
     /// Find the highest rate that holds a latency and error bound
     Search(Box<search::SearchArguments>),
+    /// Hold connections with clients that are slow on purpose
+    Slow(Box<slow::SlowArguments>),
+    /// Make one page with plots of JSON reports
+    Report(Box<report::ReportArguments>),
     /// Compare two JSON reports, with tolerances and an exit code
     Diff(Box<diff::DiffArguments>),
 }
@@ -74,6 +81,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(*arguments),
         Command::Replay(arguments) => replay::run(*arguments),
         Command::Search(arguments) => search::run(*arguments),
+        Command::Slow(arguments) => slow::run(*arguments),
+        Command::Report(arguments) => report::run(*arguments),
         Command::Diff(arguments) => diff::run(*arguments),
     };
     match result {

@@ -10,7 +10,7 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, write_report};
+use super::{Failure, interrupted, output::ReportFiles};
 
 /// Sends each request of a corpus once and scores what the target blocked.
 ///
@@ -63,13 +63,13 @@ pub(super) struct ReplayArguments {
     /// Write misses and false alarms to this file, a line each
     #[arg(long, value_name = "FILE")]
     findings: Option<PathBuf>,
-    /// Write the report as JSON to this file, or to standard output with `-` in place of the text
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// Replays and reports; fails when not every request was sent.
 pub(super) fn run(arguments: ReplayArguments) -> Result<(), Failure> {
+    let files = arguments.files.open()?;
     let mut records = Vec::new();
     for corpus in &arguments.corpora {
         records.extend(replay::read(corpus).map_err(Failure::usage)?);
@@ -100,7 +100,7 @@ pub(super) fn run(arguments: ReplayArguments) -> Result<(), Failure> {
         other => Failure::failed(other),
     })?;
     // The figures come first: they are worth having even where the list can't be written.
-    write_report(&report, arguments.json)?;
+    files.write(&report.url, &report)?;
     if let Some(path) = arguments.findings {
         fs::write(&path, report.findings())
             .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;

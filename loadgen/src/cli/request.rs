@@ -31,6 +31,9 @@ pub(super) struct RequestArguments {
     /// CA that vouches for the target (PEM) [default: the system's]
     #[arg(long, value_name = "PEM")]
     ca: Option<PathBuf>,
+    /// SNI, and the name that the target's certificate must have [default: the URL's host]
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
     /// Client certificate chain (PEM)
     #[arg(long, value_name = "PEM", requires = "key")]
     certificate: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl RequestArguments {
                 .map(|path| Scenario::read(&path).map(Arc::new).map_err(Failure::usage))
                 .transpose()?,
             ca: self.ca,
+            server_name: self.server_name,
             identity: self
                 .certificate
                 .zip(self.key)

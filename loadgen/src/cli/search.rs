@@ -1,6 +1,6 @@
 //! `weir-loadgen search`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use weir_loadgen::{
@@ -9,7 +9,7 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, request::RequestArguments, write_report};
+use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
 
 /// Looks for the highest rate at which a target still answers in time.
 ///
@@ -48,13 +48,13 @@ pub(super) struct SearchArguments {
     connections: usize,
     #[command(flatten)]
     request: RequestArguments,
-    /// Write the report as JSON to this file, or to standard output with `-` in place of the text
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// Searches and reports; fails when no rate holds.
 pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
+    let files = arguments.files.open()?;
     let request = arguments.request.options(&arguments.url)?;
     let (quantile, bound) = arguments.bound;
     let options = Options {
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),
         other => Failure::failed(other),
     })?;
-    write_report(&report, arguments.json)?;
+    files.write(&report.url, &report)?;
     match report.highest_rate {
         _ if report.interrupted => Err(Failure::failed("interrupted")),
         Some(_) => Ok(()),

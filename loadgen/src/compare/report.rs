@@ -19,7 +19,10 @@ const FEW_ANSWERS: f64 = 100.0;
 
 /// The result of a comparison.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "CompareReport"))]
 pub struct Report {
+    /// `compare`: what kind of report this is.
+    pub report: &'static str,
     /// Where it ran.
     pub host: Host,
     /// `closed` or `open`.
@@ -53,6 +56,7 @@ pub struct Report {
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Host {
     /// The processor's name, if it is known.
     pub cpu: String,
@@ -64,6 +68,7 @@ pub struct Host {
 
 /// What the parity check saw.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct ParityFound {
     /// `status`, `length` or `bytes`.
     pub level: String,
@@ -79,6 +84,7 @@ pub struct ParityFound {
 
 /// All targets at one number of connections.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Table {
     /// Connections to each target.
     pub connections: usize,
@@ -92,6 +98,7 @@ pub struct Table {
 
 /// One target's figures.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Row {
     /// The target's name.
     pub name: String,
@@ -127,6 +134,7 @@ pub struct Row {
 
 /// How a figure is spread over slices or cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Spread {
     /// How many slices or cycles.
     pub count: usize,
@@ -142,6 +150,7 @@ pub struct Spread {
 
 /// One slice.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct SliceRecord {
     /// Name of the target.
     pub target: String,
@@ -185,7 +194,8 @@ impl Measured {
 
     fn record(&self, target: &TargetOptions, open_loop: bool) -> SliceRecord {
         let statistics = &self.outcome.statistics;
-        let latency = if open_loop { &statistics.response } else { &statistics.service };
+        let timings = statistics.all_timings();
+        let latency = if open_loop { &timings.response } else { &timings.service };
         let known = !target.pids.is_empty();
         SliceRecord {
             target: target.name.clone(),
@@ -226,6 +236,7 @@ impl Report {
     pub(super) fn new(options: &Options, parity: ParityFound) -> Self {
         let request = &options.request;
         Self {
+            report: "compare",
             host: Host::this(),
             mode: if request.load == Load::Closed { "closed" } else { "open" },
             load: request.load.to_string(),
@@ -331,6 +342,7 @@ fn row(target: &TargetOptions, index: usize, measured: &[Measured], open_loop: b
     };
     let mut statistics = Statistics::new();
     own().for_each(|slice| statistics.add(&slice.outcome.statistics));
+    let timings = statistics.all_timings();
     Some(Row {
         name: target.name.clone(),
         url: target.url.clone(),
@@ -340,18 +352,18 @@ fn row(target: &TargetOptions, index: usize, measured: &[Measured], open_loop: b
         cpus: spread(Measured::cpus).filter(|_| known),
         rate: spread(Measured::rate)?,
         rate_ratio: ratio(Measured::rate),
-        latency: Times::of(if open_loop { &statistics.response } else { &statistics.service }),
+        latency: Times::of(if open_loop { &timings.response } else { &timings.service }),
         resident_bytes: own().map(|slice| slice.resident_bytes).max().filter(|_| known),
         generator_busy: spread(|slice| slice.outcome.busy)?,
         connects: statistics.connect.len(),
-        statuses: statistics.statuses.clone(),
+        statuses: statistics.statuses(None),
         errors: statistics.errors.iter().map(|(kind, error)| ((*kind).to_owned(), error.clone())).collect(),
         missed: statistics.missed,
     })
 }
 
 impl Host {
-    fn this() -> Self {
+    pub(crate) fn this() -> Self {
         let line = |path: &str, prefix: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
             let value = text.lines().find_map(|line| line.strip_prefix(prefix)).unwrap_or("unknown");

@@ -8,15 +8,26 @@ use std::{
 use monoio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connects to `address`, from `source` if there is one.
+/// Connects to `address`, from `source` if there is one, with so much room for what is received if that is said.
 ///
 /// # Errors
 ///
 /// `source` isn't an address of this machine, or what the connection meets.
-pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(source) = source else { return TcpStream::connect_addr(address).await };
+pub(crate) async fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer_bytes: Option<usize>,
+) -> io::Result<TcpStream> {
+    if source.is_none() && receive_buffer_bytes.is_none() {
+        return TcpStream::connect_addr(address).await;
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::new(source, 0).into())?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    if let Some(bytes) = receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     socket.set_nonblocking(true)?;
     if let Err(error) = socket.connect(&address.into()) {
         const EINPROGRESS: i32 = 115;

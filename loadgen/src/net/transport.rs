@@ -104,6 +104,20 @@ impl Transport {
         }
     }
 
+    /// One receive, whatever comes of it: with TLS it may bring no plain bytes. Returns how many bytes came, 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::fill`].
+    pub(crate) async fn receive_once(&mut self, buffer: &mut ReceiveBuffer) -> io::Result<usize> {
+        if self.tls.is_none() {
+            return self.fill(buffer).await;
+        }
+        let received = self.receive_ciphertext(buffer).await?;
+        self.flush_tls().await?;
+        Ok(received)
+    }
+
     /// Sends all of `out` and empties it.
     ///
     /// # Errors

@@ -16,7 +16,10 @@ const LINE_CHARACTERS: usize = 200;
 
 /// The result of a replay.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "ReplayReport"))]
 pub struct Report {
+    /// `replay`: what kind of report this is.
+    pub report: &'static str,
     /// Where the requests went.
     pub url: String,
     /// Records of the corpus.
@@ -55,6 +58,7 @@ pub struct Report {
 
 /// A share with the interval in which the real one lies with 95 % (Wilson's), all from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Rate {
     /// The share.
     pub rate: f64,
@@ -73,6 +77,7 @@ pub type LabelCounts = BTreeMap<Verdict, u64>;
 
 /// One label's category.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct CategoryReport {
     /// The label.
     pub label: String,
@@ -84,6 +89,7 @@ pub struct CategoryReport {
 
 /// A request that was judged wrongly.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Finding {
     /// The record.
     pub id: String,
@@ -123,6 +129,7 @@ impl Report {
     pub(super) fn new(url: &str, records: usize, elapsed: Duration) -> Self {
         let histogram = histogram();
         Self {
+            report: "replay",
             url: url.to_owned(),
             records,
             sent: 0,

@@ -1,8 +1,8 @@
 //! When the requests of an open loop are due.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
-use super::{Limit, Load};
+use super::{Limit, Load, load::Step};
 use crate::scenario::template::Random;
 
 /// One thread's due times, in seconds from the start, in order.
@@ -32,18 +32,16 @@ enum Kind {
         length: f64,
     },
     Steps {
-        from: f64,
-        to: f64,
-        steps: u32,
+        steps: Arc<[Step]>,
         warm_up: f64,
-        length: f64,
     },
+    Trace(Arc<[f64]>),
 }
 
 impl Arrivals {
     /// The share of thread `index` of `threads`; `None` for a closed loop.
     pub(super) fn new(
-        load: Load,
+        load: &Load,
         limit: Limit,
         warm_up: Duration,
         index: usize,
@@ -55,14 +53,15 @@ impl Arrivals {
             // A ramp has a duration: this was checked.
             Limit::Requests(_) => 1.0,
         };
-        let kind = match load {
+        let kind = match *load {
             Load::Closed => return None,
             Load::Rate(rate) => Kind::Even { rate },
             Load::Poisson { rate, seed } => {
                 Kind::Poisson { rate: rate / threads as f64, seed, next: Cell::new(0.0) }
             }
-            Load::Ramp { from, to, steps: 0 } => Kind::Ramp { from, to, warm_up, length },
-            Load::Ramp { from, to, steps } => Kind::Steps { from, to, steps, warm_up, length },
+            Load::Ramp { from, to } => Kind::Ramp { from, to, warm_up, length },
+            Load::Steps(ref steps) => Kind::Steps { steps: Arc::clone(steps), warm_up },
+            Load::Trace(ref times) => Kind::Trace(Arc::clone(times)),
         };
         let arrivals = Self { kind, index: index as u64, threads: threads as u64, taken: Cell::new(0) };
         arrivals.draw_gap();
@@ -72,7 +71,8 @@ impl Arrivals {
     /// The next due time.
     pub(super) fn next(&self) -> f64 {
         // Threads take turns in one stream of due times.
-        let number = (self.taken.get() * self.threads + self.index) as f64;
+        let place = self.taken.get() * self.threads + self.index;
+        let number = place as f64;
         match &self.kind {
             Kind::Even { rate } => number / rate,
             Kind::Poisson { next, .. } => next.get(),
@@ -83,15 +83,13 @@ impl Arrivals {
                 }
                 warm_up + ramp_time(*from, (to - from) / length, number - before)
             }
-            Kind::Steps { from, to, steps, warm_up, length } => {
+            Kind::Steps { steps, warm_up } => {
                 let mut begin = 0.0;
                 let mut left = number;
-                let step_length = length / f64::from(*steps);
-                // The warm-up belongs to the first step.
-                for step in 0..*steps {
-                    let rate = step_rate(*from, *to, step, *steps);
-                    let lasts = if step == 0 { warm_up + step_length } else { step_length };
-                    if left < rate * lasts || step + 1 == *steps {
+                for (index, Step { rate, lasts }) in steps.iter().enumerate() {
+                    // The warm-up belongs to the first step.
+                    let lasts = lasts.as_secs_f64() + if index == 0 { *warm_up } else { 0.0 };
+                    if left < rate * lasts || index + 1 == steps.len() {
                         return begin + left / rate;
                     }
                     left -= rate * lasts;
@@ -99,6 +97,11 @@ impl Arrivals {
                 }
                 f64::INFINITY
             }
+            Kind::Trace(times) => usize::try_from(place)
+                .ok()
+                .and_then(|place| times.get(place))
+                .copied()
+                .unwrap_or(f64::INFINITY),
         }
     }
 
@@ -110,7 +113,7 @@ impl Arrivals {
 
     /// Whether several may be due at almost the same time.
     pub(super) const fn is_bursty(&self) -> bool {
-        matches!(self.kind, Kind::Poisson { .. })
+        matches!(self.kind, Kind::Poisson { .. } | Kind::Trace(_))
     }
 
     /// Requests a second of this thread at the next due time.
@@ -118,7 +121,12 @@ impl Arrivals {
         match &self.kind {
             Kind::Even { rate } => rate / self.threads as f64,
             Kind::Poisson { rate, .. } => *rate,
-            Kind::Ramp { from, to, .. } | Kind::Steps { from, to, .. } => from.max(*to) / self.threads as f64,
+            Kind::Ramp { from, to, .. } => from.max(*to) / self.threads as f64,
+            Kind::Steps { steps, .. } => {
+                steps.iter().map(|step| step.rate).fold(0.0, f64::max) / self.threads as f64
+            }
+            // Who takes one wakes the next if that is due too.
+            Kind::Trace(_) => 0.0,
         }
     }
 
@@ -139,10 +147,6 @@ fn ramp_time(rate: f64, growth: f64, number: f64) -> f64 {
     if under_root < 0.0 { f64::INFINITY } else { 2.0 * number / (rate + under_root.sqrt()) }
 }
 
-fn step_rate(from: f64, to: f64, step: u32, steps: u32) -> f64 {
-    if steps < 2 { from } else { from + (to - from) * f64::from(step) / f64::from(steps - 1) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +156,7 @@ mod tests {
         let limit = Limit::Duration(Duration::from_secs(10));
         let mut all = Vec::new();
         for index in 0..threads {
-            let arrivals = Arrivals::new(load, limit, Duration::from_secs(2), index, threads).unwrap();
+            let arrivals = Arrivals::new(&load, limit, Duration::from_secs(2), index, threads).unwrap();
             while arrivals.next() < end {
                 all.push(arrivals.next());
                 arrivals.advance();
@@ -170,7 +174,7 @@ mod tests {
     fn a_ramp_goes_from_one_rate_to_the_other() {
         for threads in [1, 3] {
             for (from, to) in [(100.0, 300.0), (300.0, 100.0), (50.0, 50.0)] {
-                let times = due(Load::Ramp { from, to, steps: 0 }, threads, 12.0);
+                let times = due(Load::Ramp { from, to }, threads, 12.0);
                 let expected = from * 2.0 + (from + to) / 2.0 * 10.0;
                 assert!((times.len() as f64 - expected).abs() <= 1.0, "{} {expected}", times.len());
                 let middle = between(&times, 6.5, 7.5) as f64;
@@ -182,9 +186,17 @@ mod tests {
 
     #[test]
     fn steps_have_their_rates() {
-        let times = due(Load::Ramp { from: 100.0, to: 300.0, steps: 5 }, 2, 12.0);
+        let times = due(Load::stairs(100.0, 300.0, 5, Duration::from_secs(10)), 2, 12.0);
         let counts = [0.0, 2.0, 4.0, 6.0, 8.0, 10.0].map(|from| between(&times, from, from + 2.0));
         assert_eq!(counts, [200, 200, 300, 400, 500, 600]);
+    }
+
+    #[test]
+    fn a_trace_has_its_times_whatever_the_threads() {
+        let times: Arc<[f64]> = (0..100).map(|number| f64::from(number * number) / 1000.0).collect();
+        for threads in [1, 3] {
+            assert_eq!(due(Load::Trace(Arc::clone(&times)), threads, 1e9), *times);
+        }
     }
 
     #[test]

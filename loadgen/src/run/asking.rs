@@ -148,6 +148,6 @@ async fn join_all(work: impl Iterator<Item = impl Future<Output = Vec<Outcome>>>
 fn idle_worker(target: &Arc<Target>, timeout: Duration) -> Rc<Worker> {
     let watcher = Watcher::new();
     monoio::spawn(Rc::clone(&watcher).run());
-    let schedule = Schedule::new(Load::Closed, Limit::Requests(1), Instant::now(), Duration::ZERO, 0, 1);
+    let schedule = Schedule::new(&Load::Closed, Limit::Requests(1), Instant::now(), Duration::ZERO, 0, 1);
     Rc::new(Worker::new(Arc::clone(target), watcher, schedule, Arc::new(Progress::default()), timeout, 1))
 }

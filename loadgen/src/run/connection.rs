@@ -6,9 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::{schedule::Start, statistics::record, traffic::Kind, worker::Worker};
+use super::{
+    Work,
+    schedule::Start,
+    statistics::{Noted, record},
+    traffic::Kind,
+    worker::Worker,
+};
 use crate::{
     Verdict,
     http::{self, BodyDecoder, HEAD_LIMIT_BYTES},
@@ -18,6 +24,9 @@ use crate::{
 
 /// Wait after a connection that could not be set up, so that a dead target isn't asked in a tight loop.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a target gets to send its tickets where nothing else is asked for.
+const TICKET_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How much of a body is kept where it is looked at.
 const KEPT_BODY_BYTES: usize = 64 << 20;
@@ -37,6 +46,8 @@ struct Answer {
     keep_alive: bool,
     received_bytes: u64,
     sent_bytes: u64,
+    first_byte_at: Instant,
+    last_byte_at: Instant,
 }
 
 /// A connection and what it needs from one request to the next; connects again when it must.
@@ -69,19 +80,26 @@ impl Client {
     pub(super) async fn run(&mut self) {
         let worker = Rc::clone(&self.worker);
         // The set-up belongs before the first request, not into its time.
-        let mut connected = if self.transport.is_none() { self.connect().await } else { Ok(()) };
+        let set_up = self.transport.is_none() && worker.target.work == Work::Requests;
+        let mut connected = if set_up { self.connect().await } else { Ok(()) };
         while !worker.schedule.until_start().is_zero() {
             monoio::time::sleep(worker.schedule.until_start()).await;
         }
         while let Some(start) = worker.schedule.next().await {
             let traffic = &worker.target.traffic;
-            let kind = traffic.write_request(self.group, start.number, &mut self.out, &mut self.scratch);
+            let taken = Instant::now();
+            if worker.target.work == Work::Handshakes {
+                self.handshake(start, taken).await;
+                continue;
+            }
+            let (kind, is_head) =
+                traffic.write_request(self.group, start.number, &mut self.out, &mut self.scratch);
             if self.transport.is_none() && connected.is_ok() {
                 connected = self.connect().await;
             }
             let failed_to_connect = connected.is_err();
             match std::mem::replace(&mut connected, Ok(())) {
-                Ok(()) => self.request(start, kind).await,
+                Ok(()) => self.request(start, taken, kind, is_head).await,
                 Err(failure) => self.count_failure(start, kind, &failure),
             }
             if failed_to_connect {
@@ -109,8 +127,8 @@ impl Client {
         let kinds = &worker.target.traffic.kinds;
         let kind = &kinds[number % kinds.len()];
         let mut random = Random::new(0, number as u64);
-        kind.write(&mut self.out, &mut self.scratch, &mut random, number as u64);
-        match self.ask_written(kind.is_head, kind.close).await {
+        let is_head = kind.write(&mut self.out, &mut self.scratch, &mut random, number as u64);
+        match self.ask_written(is_head, kind.close).await {
             Err(failure) if kind.expects_end(&failure) => Ok((0, Vec::new(), false)),
             answered => answered,
         }
@@ -151,10 +169,9 @@ impl Client {
         answer.map(|answer| (answer.status, body, answer.keep_alive))
     }
 
-    async fn request(&mut self, start: Start, kind: &Kind) {
+    async fn request(&mut self, start: Start, taken: Instant, kind: &Kind, is_head: bool) {
         let sent = Instant::now();
-        let result = self.exchange(kind.is_head, |_body| {}).await;
-        let now = Instant::now();
+        let result = self.exchange(is_head, |_body| {}).await;
         let answer = match result {
             Ok(answer) => answer,
             Err(failure) => {
@@ -172,29 +189,80 @@ impl Client {
         if !start.measured {
             return;
         }
-        worker.last_answer.set(now);
+        worker.last_answer.set(answer.last_byte_at);
         let mut statistics = worker.statistics.borrow_mut();
-        record(&mut statistics.service, now - sent);
-        let response = now.saturating_duration_since(start.due);
-        if worker.schedule.is_open_loop() {
-            record(&mut statistics.response, response);
-            record(&mut statistics.send_lag, sent.saturating_duration_since(start.due));
-            statistics.waited_for_connection += u64::from(start.waited_for_connection);
-        }
-        *statistics.statuses.entry(answer.status).or_default() += 1;
+        statistics.note(&Noted {
+            label: kind.label.unwrap_or(0),
+            status: answer.status,
+            service: answer.last_byte_at - sent,
+            first_byte: answer.first_byte_at - sent,
+            from_due: self.since_due(start, taken, answer.last_byte_at),
+        });
+        statistics.waited_for_connection += u64::from(start.waited_for_connection);
         statistics.received_bytes += answer.received_bytes;
         statistics.sent_bytes += answer.sent_bytes;
         if let Some(label) = kind.label {
             let verdict = Verdict::of_status(answer.status, &worker.target.traffic.block_statuses);
-            let label = statistics.label(label);
-            record(&mut label.service, now - sent);
-            if worker.schedule.is_open_loop() {
-                record(&mut label.response, response);
-            }
-            *label.statuses.entry(answer.status).or_default() += 1;
-            label.add_verdict(kind.expect.as_ref(), verdict, Some(answer.status), || {
+            statistics.label(label).add_verdict(kind.expect.as_ref(), verdict, Some(answer.status), || {
                 format!("status {}", answer.status)
             });
+        }
+    }
+
+    /// Response time and send lag, in an open loop.
+    fn since_due(&self, start: Start, taken: Instant, end: Instant) -> Option<(Duration, Duration)> {
+        let late = |time: Instant| time.saturating_duration_since(start.due);
+        self.worker.schedule.is_open_loop().then(|| (late(end), late(taken)))
+    }
+
+    /// A connection and its handshake, without a request.
+    async fn handshake(&mut self, start: Start, taken: Instant) {
+        let result = match self.connect().await {
+            Ok(()) => self.take_tickets().await,
+            Err(failure) => Err(failure),
+        };
+        let end = Instant::now();
+        let worker = Rc::clone(&self.worker);
+        match result {
+            Ok(()) => {
+                worker.progress.add_answer();
+                if start.measured {
+                    worker.last_answer.set(end);
+                    let mut statistics = worker.statistics.borrow_mut();
+                    statistics.note(&Noted {
+                        label: 0,
+                        status: 0,
+                        service: end - taken,
+                        first_byte: end - taken,
+                        from_due: self.since_due(start, taken, end),
+                    });
+                    statistics.waited_for_connection += u64::from(start.waited_for_connection);
+                }
+            }
+            Err(failure) => {
+                self.count_failure(start, &worker.target.traffic.kinds[0], &failure);
+                monoio::time::sleep(CONNECT_PAUSE).await;
+            }
+        }
+        self.finish().await;
+    }
+
+    /// In TLS 1.3 tickets come behind the handshake, and the refusal of a client certificate too.
+    async fn take_tickets(&mut self) -> Result<(), Failure> {
+        let resumes = self.worker.target.resumes(self.group);
+        let Some(transport) = &mut self.transport else { return Ok(()) };
+        if !resumes
+            || transport.tls().and_then(|tls| tls.protocol_version()) != Some(ProtocolVersion::TLSv1_3)
+        {
+            return Ok(());
+        }
+        transport.watch().set_limit(Some(TICKET_PATIENCE));
+        match transport.receive_once(&mut self.input).await {
+            // A target without tickets shows in the count of resumed handshakes.
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => {
+                Err(Failure::from_io(&error, "tls_handshake"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -222,7 +290,7 @@ impl Client {
         let target = &worker.target;
         let sources = &target.traffic.groups[self.group].sources;
         let source = sources.get(self.number_in_group % sources.len().max(1)).copied();
-        let connecting = monoio::time::timeout(worker.timeout, net::connect(target.address, source));
+        let connecting = monoio::time::timeout(worker.timeout, net::connect(target.address, source, None));
         let stream = match connecting.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(Failure { kind: "connect", details: error.to_string() }),
@@ -233,6 +301,7 @@ impl Client {
                 });
             }
         };
+        let connected = Instant::now();
         // Where this fails the peer is gone, as the next receive will say.
         let _gone = stream.set_nodelay(true);
         let side = target
@@ -246,10 +315,10 @@ impl Client {
             .await
             .map_err(|error| Failure::from_io(&error, "tls_handshake"))?;
         let mut statistics = worker.statistics.borrow_mut();
-        record(&mut statistics.connect, began.elapsed());
+        record(&mut statistics.connect, connected - began);
         match transport.tls().and_then(|tls| tls.handshake_kind()) {
-            Some(HandshakeKind::Resumed) => statistics.resumed_handshakes += 1,
-            Some(_) => statistics.full_handshakes += 1,
+            Some(HandshakeKind::Resumed) => record(&mut statistics.resumed_handshake, connected.elapsed()),
+            Some(_) => record(&mut statistics.full_handshake, connected.elapsed()),
             None => {}
         }
         self.transport = Some(transport);
@@ -267,11 +336,14 @@ impl Client {
         // A target may answer and close before it has read everything (a body over its limit, say). Its answer is
         // worth more than the failed sending.
         let sending = transport.send(out).await;
-        let (head, mut received_bytes) = match (read_head(is_head, transport, input).await, sending) {
-            (Ok(head), _) => head,
+        let received = read_head(is_head, transport, input).await;
+        let Received { head, mut received_bytes, first_byte_at, in_pieces } = match (received, sending) {
+            (Ok(received), _) => received,
             (Err(_), Err(error)) => return Err(Failure::from_io(&error, "send")),
             (Err(failure), Ok(())) => return Err(failure),
         };
+        // An answer that came in one piece needs no second look at the clock.
+        let mut last_byte_at = (!in_pieces).then_some(first_byte_at);
         let mut decoder = BodyDecoder::new(head.framing);
         loop {
             let decoded = decoder.decode(input.unread(), &mut sink);
@@ -282,6 +354,7 @@ impl Client {
             if decoder.is_done() {
                 break;
             }
+            last_byte_at = None;
             if transport.fill(input).await.map_err(|error| Failure::from_io(&error, "receive"))? == 0 {
                 if decoder.ends_at_close() {
                     break;
@@ -296,18 +369,37 @@ impl Client {
             let details = "bytes behind the answer that nobody asked for".to_owned();
             return Err(Failure { kind: "malformed_answer", details });
         }
-        Ok(Answer { status: head.status, keep_alive: head.keep_alive, received_bytes, sent_bytes })
+        Ok(Answer {
+            status: head.status,
+            keep_alive: head.keep_alive,
+            received_bytes,
+            sent_bytes,
+            first_byte_at,
+            last_byte_at: last_byte_at.unwrap_or_else(Instant::now),
+        })
     }
 }
 
-/// Reads heads up to the final answer's; returns it and the bytes of all of them.
+/// The head of an answer.
+struct Received {
+    head: http::ResponseHead,
+    /// Of all heads up to this one.
+    received_bytes: u64,
+    first_byte_at: Instant,
+    /// More than one receive was needed.
+    in_pieces: bool,
+}
+
+/// Reads heads up to the final answer's.
 async fn read_head(
     is_head: bool,
     transport: &mut Transport,
     input: &mut ReceiveBuffer,
-) -> Result<(http::ResponseHead, u64), Failure> {
+) -> Result<Received, Failure> {
     let malformed = |reason: &str| Failure { kind: "malformed_answer", details: reason.to_owned() };
     let mut received_bytes = 0;
+    let mut first_byte_at = None;
+    let mut in_pieces = false;
     loop {
         let parsed = http::parse_response(input.unread(), is_head);
         if let Some(head) = parsed.map_err(|error| malformed(error.reason))? {
@@ -316,7 +408,10 @@ async fn read_head(
             match head.status {
                 101 => return Err(malformed("101 Switching Protocols, which was not asked for")),
                 100..200 => continue,
-                _ => return Ok((head, received_bytes)),
+                _ => {
+                    let first_byte_at = first_byte_at.unwrap_or_else(Instant::now);
+                    return Ok(Received { head, received_bytes, first_byte_at, in_pieces });
+                }
             }
         }
         let pending = input.unread().len();
@@ -330,6 +425,8 @@ async fn read_head(
                 Failure { kind: "cut_off", details: "closed within an answer's head".to_owned() }
             });
         }
+        in_pieces = first_byte_at.is_some();
+        first_byte_at.get_or_insert_with(Instant::now);
     }
 }
 

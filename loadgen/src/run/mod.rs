@@ -11,11 +11,16 @@
 mod arrivals;
 pub(crate) mod asking;
 mod connection;
+mod intervals;
+mod load;
 mod report;
 mod schedule;
 pub(crate) mod slices;
+mod soak;
 mod statistics;
 mod target;
+mod text;
+mod trace;
 mod traffic;
 mod worker;
 
@@ -26,22 +31,30 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
-pub use self::report::{Cpu, ErrorCount, Handshakes, LabelReport, Report, Times};
+pub use self::intervals::{Interval, Observer, Snapshot};
+pub use self::load::{Load, Step};
+pub use self::report::{AnswerTimes, Cpu, Curves, ErrorCount, Handshakes, LabelReport, Report, Times};
+pub use self::soak::{Soak, Trend};
 pub use self::statistics::Surprises;
-use self::worker::Outcome;
+pub use self::trace::{TraceError, read_trace};
+use self::{intervals::Collector, report::Measured, worker::Outcome};
 pub(crate) use self::{
     statistics::{Histo, Statistics, histogram, record},
     target::Target,
+    worker::share,
 };
 use crate::{
     net::{self, Identity, TlsError},
     scenario::Scenario,
 };
 
+/// The shortest interval: threads look at the time every 5 ms.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 /// How often the coordinating thread looks whether the run is over.
 const POLL: Duration = Duration::from_millis(20);
 /// Requests are due from this long after the start, so that threads and connections are up: this, for each connection
@@ -49,64 +62,6 @@ const POLL: Duration = Duration::from_millis(20);
 const LEAD: Duration = Duration::from_millis(20);
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(500);
 const LONGEST_LEAD: Duration = Duration::from_secs(2);
-
-/// When requests are sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Load {
-    /// Each connection sends as soon as its last answer is complete.
-    Closed,
-    /// This many requests a second over all threads, at even distances, whatever the answers do. More than 0.
-    Rate(f64),
-    /// On average this many requests a second over all threads, at random distances, as of many users who don't know of
-    /// each other: arrivals come in bursts. The same seed and number of threads give the same times.
-    Poisson {
-        /// Requests a second; more than 0.
-        rate: f64,
-        /// Where the random numbers begin.
-        seed: u64,
-    },
-    /// From one number of requests a second to another, in the time that the run measures; both more than 0. The warm-up
-    /// has the first.
-    Ramp {
-        /// Requests a second at the beginning.
-        from: f64,
-        /// Requests a second at the end.
-        to: f64,
-        /// So many steps of equal length, the first at `from` and the last at `to`; 0 for a smooth ramp.
-        steps: u32,
-    },
-}
-
-impl Load {
-    /// Requests a second that are due on average; `None` in a closed loop.
-    #[must_use]
-    pub fn mean_rate(self) -> Option<f64> {
-        match self {
-            Self::Closed => None,
-            Self::Rate(rate) | Self::Poisson { rate, .. } => Some(rate),
-            Self::Ramp { from, to: _, steps: 1 } => Some(from),
-            Self::Ramp { from, to, .. } => Some((from + to) / 2.0),
-        }
-    }
-}
-
-impl fmt::Display for Load {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => formatter.write_str("closed loop"),
-            Self::Rate(rate) => write!(formatter, "open loop at {rate} requests/s"),
-            Self::Poisson { rate, seed } => {
-                write!(formatter, "open loop, Poisson arrivals at {rate} requests/s with seed {seed}")
-            }
-            Self::Ramp { from, to, steps: 0 } => {
-                write!(formatter, "open loop from {from} to {to} requests/s")
-            }
-            Self::Ramp { from, to, steps } => {
-                write!(formatter, "open loop from {from} to {to} requests/s in {steps} steps")
-            }
-        }
-    }
-}
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +72,22 @@ pub enum Limit {
     Requests(u64),
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Requests and their answers.
+    Requests,
+    /// New connections and, with `https://`, their TLS handshakes. No request is sent.
+    Handshakes,
+}
+
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `http://` or `https://`, host, optional port, and what to ask for.
     pub url: String,
+    /// What is measured. Default: requests.
+    pub work: Work,
     /// When requests are sent.
     pub load: Load,
     /// When the run ends.
@@ -142,6 +108,8 @@ pub struct Options {
     pub scenario: Option<Arc<Scenario>>,
     /// CA certificates (PEM) that vouch for the target. Default: the system's.
     pub ca: Option<PathBuf>,
+    /// SNI, and the name that the target's certificate must have. Default: the URL's host. A scenario's own names go first.
+    pub server_name: Option<String>,
     /// What this client shows, if the target asks.
     pub identity: Option<Identity>,
     /// Take any certificate of the target.
@@ -152,6 +120,12 @@ pub struct Options {
     pub keep_alive: bool,
     /// How long a connection's set-up, and then each answer, may take.
     pub timeout: Duration,
+    /// The report has figures for each interval of this length, over 0. Default: 1 second.
+    pub interval: Duration,
+    /// Processes whose memory is watched, descendants included.
+    pub watch: Vec<u32>,
+    /// Judge whether the target changes over the time of the run.
+    pub soak: bool,
 }
 
 impl Options {
@@ -160,6 +134,7 @@ impl Options {
     pub fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            work: Work::Requests,
             load: Load::Closed,
             limit: Limit::Duration(Duration::from_secs(10)),
             connections: 64,
@@ -170,11 +145,15 @@ impl Options {
             body: Vec::new(),
             scenario: None,
             ca: None,
+            server_name: None,
             identity: None,
             insecure: false,
             resume: true,
             keep_alive: true,
             timeout: Duration::from_secs(10),
+            interval: Duration::from_secs(1),
+            watch: Vec::new(),
+            soak: false,
         }
     }
 }
@@ -221,71 +200,99 @@ impl std::error::Error for RunError {}
 ///
 /// See [`RunError`]. Errors of single requests are part of the report.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunError> {
-    run_with_histogram(options, interrupted).map(|(report, _response)| report)
+    run_observed(options, interrupted, &mut Unobserved)
 }
 
-/// As [`run`], with the response times of an open loop.
+/// As [`run`]; `observer` hears of each interval when it is over.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_observed(
+    options: &Options,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Report, RunError> {
+    run_with_histogram(options, interrupted, observer).map(|(report, _response)| report)
+}
+
+/// Nobody listens.
+pub(crate) struct Unobserved;
+
+impl Observer for Unobserved {
+    fn interval(&mut self, _snapshot: &Snapshot<'_>) {}
+}
+
+/// As [`run_observed`], with the response times of an open loop.
 pub(crate) fn run_with_histogram(
     options: &Options,
     interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
 ) -> Result<(Report, Histo), RunError> {
     check(options)?;
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
     let threads = options.threads.clamp(1, options.connections);
     let start = Instant::now() + lead(options.connections);
+    let (sender, parts) = mpsc::channel();
     let mut workers = Vec::new();
     for index in 0..threads {
         let (signal, stop) = net::stop_pair().map_err(RunError::Thread)?;
-        let assignment = worker::Assignment::new(options, Arc::clone(&target), start, index, threads);
+        let assignment =
+            worker::Assignment::new(options, Arc::clone(&target), start, index, threads, sender.clone());
         let thread = std::thread::Builder::new().name(format!("load-{index}"));
         let handle = thread.spawn(move || net::run_on_ring(|| worker::drive(assignment, stop)));
         workers.push((signal, handle.map_err(RunError::Thread)?));
     }
+    drop(sender);
+    let mut collector = Collector::new(options, Arc::clone(&target), threads, observer);
     let mut was_interrupted = false;
-    while !workers.iter().all(|(_, handle)| handle.is_finished()) {
+    loop {
+        match parts.recv_timeout(POLL) {
+            Ok(part) => collector.add(part),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
         if interrupted.load(Ordering::Relaxed) {
             was_interrupted = true;
             break;
         }
-        std::thread::sleep(POLL);
     }
     // Letting go of the signals ends threads that still send.
     let handles: Vec<_> = workers.into_iter().map(|(_signal, handle)| handle).collect();
-    let mut total = Outcome::new();
+    let mut outcome = Outcome::default();
     for handle in handles {
-        let outcome = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
-        total.add(&outcome.and_then(|outcome| outcome).map_err(RunError::Thread)?);
+        let own = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
+        outcome.add(&own.and_then(|outcome| outcome).map_err(RunError::Thread)?);
     }
-    let report = Report::new(options, &target.traffic.labels, threads, was_interrupted, &total);
-    Ok((report, total.statistics.response))
+    parts.iter().for_each(|part| collector.add(part));
+    collector.finish(outcome.elapsed);
+    let Collector { intervals, total, .. } = collector;
+    let response = total.all_timings().response;
+    let measured = Measured { statistics: total, outcome, intervals, threads, interrupted: was_interrupted };
+    Ok((Report::new(options, &target.traffic, measured), response))
 }
 
 /// How long before the first request threads and connections get to be up.
-pub(crate) fn lead(connections: usize) -> Duration {
+#[must_use]
+pub fn lead(connections: usize) -> Duration {
     let per_connection = LEAD_PER_CONNECTION * u32::try_from(connections).unwrap_or(u32::MAX);
     LEAD + per_connection.min(LONGEST_LEAD)
 }
 
 pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
-    let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= 1e8;
-    match options.load {
-        Load::Rate(rate) | Load::Poisson { rate, .. } if !is_rate(rate) => {
-            wrong("the rate must be over 0 and at most 100 million requests a second")
-        }
-        Load::Ramp { from, to, .. } if !(is_rate(from) && is_rate(to)) => {
-            wrong("both rates must be over 0 and at most 100 million requests a second")
-        }
-        Load::Ramp { steps: 10_001.., .. } => wrong("a ramp has at most 10000 steps"),
-        Load::Ramp { .. } if matches!(options.limit, Limit::Requests(_)) => {
-            wrong("a ramp needs a duration, not a number of requests")
-        }
+    options.load.check(options.limit)?;
+    match options {
         _ if options.connections == 0 || options.connections > 1_000_000 => {
             wrong("connections: 1 to 1000000")
         }
         _ if options.limit == Limit::Requests(0) => wrong("the number of requests must be over 0"),
         _ if options.limit == Limit::Duration(Duration::ZERO) => wrong("the duration must be over 0"),
+        _ if options.interval < SHORTEST_INTERVAL => wrong("the interval must be at least 10 ms"),
+        _ if options.work == Work::Handshakes && options.scenario.is_some() => {
+            wrong("handshakes have no requests, so they go with no scenario")
+        }
         _ => Ok(()),
     }
 }

@@ -1,28 +1,48 @@
-//! What a run found: as JSON, and as text for people.
+//! What a run found: as data. How it reads for people is in `text`.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::{
-    Limit, Load, Options,
-    statistics::{Histo, LabelStatistics, Surprises},
+    Limit, Load, Options, Work,
+    intervals::Interval,
+    soak::Soak,
+    statistics::{Histo, LabelStatistics, Statistics, Surprises, Timings},
+    traffic::Traffic,
     worker::Outcome,
 };
-use crate::{Verdict, units::format_nanoseconds};
+use crate::{Verdict, compare::Host, units::format_nanoseconds};
 
 /// Above this share of its time, a generator thread is taken for the bottleneck.
 const BUSY_LIMIT: f64 = 0.90;
+/// The kernel counts CPU time by its tick of up to 10 ms, so shares of less time than this say nothing.
+const SHORTEST_BUSY_SECONDS: f64 = 0.2;
 /// A run at a rate must send this share of what was due.
 const RATE_SHARE: f64 = 0.99;
 /// Requests may be sent this much later than they are due, at the 99th percentile.
 const SEND_LAG_LIMIT_NANOSECONDS: u64 = 2_000_000;
+/// Where resumption is measured, this share of handshakes must be resumed. The first on each connection can't be.
+const RESUMED_SHARE: f64 = 0.9;
+/// Points of a curve between a quantile and the one half as far from 1.
+const POINTS_PER_HALVING: u32 = 4;
 
 /// The result of a run. Counts and times cover the measured requests: those that started after the warm-up.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "RunReport"))]
 pub struct Report {
+    /// `run`: what kind of report this is.
+    pub report: &'static str,
+    /// The version of the generator.
+    pub version: &'static str,
+    /// When the report was made, RFC 3339 in UTC.
+    pub time: String,
+    /// The machine of the generator.
+    pub host: Host,
     /// What was asked.
     pub url: String,
+    /// `requests` or `handshakes`.
+    pub work: &'static str,
     /// `closed` or `open`.
     pub mode: &'static str,
     /// When requests were sent: a sentence for people.
@@ -50,6 +70,8 @@ pub struct Report {
     pub rate: f64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
+    /// What became of the requests, as statuses and errors tell it.
+    pub verdicts: BTreeMap<Verdict, u64>,
     /// Requests without a complete answer, by kind.
     pub errors: BTreeMap<String, ErrorCount>,
     /// Requests that were due before the end and never sent; 0 in a closed loop.
@@ -64,25 +86,62 @@ pub struct Report {
     pub cpu: Cpu,
     /// TLS handshakes; both 0 on plain TCP.
     pub handshakes: Handshakes,
-    /// From the sending of a request to the last byte of its answer.
-    pub service_time: Times,
-    /// From when a request was due to the last byte of its answer; absent in a closed loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_time: Option<Times>,
-    /// From when a request was due to its sending; absent in a closed loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub send_lag: Option<Times>,
-    /// Connection set-up, TLS included; over the whole run, warm-up too.
+    /// Times of all answers.
+    #[serde(flatten)]
+    pub times: AnswerTimes,
+    /// TCP connections, over the whole run, warm-up too.
     pub connect_time: Times,
+    /// Curves of the same times, for plots.
+    pub curves: Curves,
+    /// Times by status; absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_status: BTreeMap<u16, AnswerTimes>,
+    /// Times by verdict.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_verdict: BTreeMap<Verdict, AnswerTimes>,
     /// By label of the scenario; absent without one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, LabelReport>,
     /// Requests whose outcome was not what the scenario expects.
     pub surprises: u64,
+    /// How the target changed over the time of the run; absent if that was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Soak>,
+    /// The run in intervals.
+    pub intervals: Vec<Interval>,
+}
+
+/// Times of some answers.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AnswerTimes {
+    /// From the sending of a request to the last byte of its answer.
+    pub service_time: Times,
+    /// From the sending of a request to the first byte of its answer.
+    pub first_byte_time: Times,
+    /// From when a request was due to the last byte of its answer; absent in a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_time: Option<Times>,
+    /// From when a request was due to when a connection took it; absent in a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_lag: Option<Times>,
+}
+
+/// Distributions as points: a quantile, 0 to 1, and the nanoseconds that it has at most.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct Curves {
+    /// Service times.
+    pub service_time: Vec<(f64, u64)>,
+    /// Response times; empty in a closed loop.
+    pub response_time: Vec<(f64, u64)>,
+    /// Send lag; empty in a closed loop.
+    pub send_lag: Vec<(f64, u64)>,
 }
 
 /// What a run found about one label of its scenario.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct LabelReport {
     /// Measured requests that were answered or failed.
     pub requests: u64,
@@ -93,28 +152,16 @@ pub struct LabelReport {
     /// Outcomes that were not expected, with the first of them; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surprises: Option<Surprises>,
-    /// From the sending of a request to the last byte of its answer.
-    pub service_time: Times,
-    /// From when a request was due to the last byte of its answer; absent in a closed loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_time: Option<Times>,
-}
-
-impl LabelReport {
-    fn of(statistics: &LabelStatistics, is_open: bool) -> Self {
-        Self {
-            requests: statistics.verdicts.values().sum(),
-            verdicts: statistics.verdicts.clone(),
-            statuses: statistics.statuses.clone(),
-            surprises: statistics.surprises.clone(),
-            service_time: Times::of(&statistics.service),
-            response_time: is_open.then(|| Times::of(&statistics.response)),
-        }
-    }
+    /// Times of its answers.
+    #[serde(flatten)]
+    pub times: AnswerTimes,
+    /// Its response times, in a closed loop service times, as points: a quantile, 0 to 1, and nanoseconds.
+    pub curve: Vec<(f64, u64)>,
 }
 
 /// Failed requests of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct ErrorCount {
     /// How many.
     pub count: u64,
@@ -124,6 +171,7 @@ pub struct ErrorCount {
 
 /// What the generator's threads used in the measured time.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Cpu {
     /// Seconds on a CPU, over all threads.
     pub used_seconds: f64,
@@ -137,15 +185,21 @@ pub struct Cpu {
 
 /// TLS handshakes of the whole run, warm-up included.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Handshakes {
     /// With certificates.
     pub full: u64,
     /// From an earlier session.
     pub resumed: u64,
+    /// Times of those with certificates, TCP not included.
+    pub full_time: Times,
+    /// Times of those from an earlier session, TCP not included.
+    pub resumed_time: Times,
 }
 
 /// A distribution of times, in nanoseconds, to three significant digits.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Times {
     /// How many times were recorded.
     pub count: u64,
@@ -187,23 +241,57 @@ impl Times {
     }
 }
 
+impl AnswerTimes {
+    fn of(timings: &Timings, is_open: bool) -> Self {
+        let open = |histogram| is_open.then(|| Times::of(histogram));
+        Self {
+            service_time: Times::of(&timings.service),
+            first_byte_time: Times::of(&timings.first_byte),
+            response_time: open(&timings.response),
+            send_lag: open(&timings.send_lag),
+        }
+    }
+
+    /// Response times, in a closed loop service times.
+    #[must_use]
+    pub fn main(&self) -> &Times {
+        self.response_time.as_ref().unwrap_or(&self.service_time)
+    }
+}
+
+fn curve(histogram: &Histo) -> Vec<(f64, u64)> {
+    let points = histogram.iter_quantiles(POINTS_PER_HALVING);
+    points.map(|point| (point.quantile_iterated_to(), point.value_iterated_to())).collect()
+}
+
+/// What a run's threads measured, put together.
+pub(super) struct Measured {
+    pub(super) statistics: Statistics,
+    pub(super) outcome: Outcome,
+    pub(super) intervals: Vec<Interval>,
+    pub(super) threads: usize,
+    pub(super) interrupted: bool,
+}
+
 impl Report {
-    pub(super) fn new(
-        options: &Options,
-        labels: &[String],
-        threads: usize,
-        interrupted: bool,
-        outcome: &Outcome,
-    ) -> Self {
-        let statistics = &outcome.statistics;
+    pub(super) fn new(options: &Options, traffic: &Traffic, measured: Measured) -> Self {
+        let Measured { statistics, outcome, intervals, threads, interrupted } = measured;
         let answers = statistics.answers();
         let elapsed_seconds = outcome.elapsed.as_secs_f64();
-        let open = |histogram| (options.load != Load::Closed).then(|| Times::of(histogram));
+        let is_open = options.load != Load::Closed;
+        let timings = statistics.all_timings();
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        let (used, waiting) = (outcome.cpu.running.as_secs_f64(), outcome.cpu.waiting.as_secs_f64());
         let mut report = Self {
+            report: "run",
+            version: env!("CARGO_PKG_VERSION"),
+            time: jiff::Timestamp::now().to_string(),
+            host: Host::this(),
             url: options.url.clone(),
-            mode: if options.load == Load::Closed { "closed" } else { "open" },
+            work: match options.work {
+                Work::Requests => "requests",
+                Work::Handshakes => "handshakes",
+            },
+            mode: if is_open { "open" } else { "closed" },
             load: options.load.to_string(),
             target_rate: options.load.mean_rate(),
             connections: options.connections,
@@ -215,7 +303,8 @@ impl Report {
             elapsed_seconds,
             requests: answers + statistics.error_count() + statistics.closed_as_expected,
             rate: share(answers as f64, elapsed_seconds),
-            statuses: statistics.statuses.clone(),
+            statuses: statistics.statuses(None),
+            verdicts: statistics.verdicts(&traffic.block_statuses),
             errors: statistics
                 .errors
                 .iter()
@@ -225,55 +314,55 @@ impl Report {
             waited_for_connection: statistics.waited_for_connection,
             received_bytes: statistics.received_bytes,
             sent_bytes: statistics.sent_bytes,
-            cpu: Cpu {
-                used_seconds: used,
-                waiting_seconds: waiting,
-                busy_share: share(used + waiting, outcome.cpu_window.as_secs_f64()),
-                microseconds_per_answer: share(used * 1e6, answers as f64),
-            },
+            cpu: Cpu::of(&outcome, answers),
             handshakes: Handshakes {
-                full: statistics.full_handshakes,
-                resumed: statistics.resumed_handshakes,
+                full: statistics.full_handshake.len(),
+                resumed: statistics.resumed_handshake.len(),
+                full_time: Times::of(&statistics.full_handshake),
+                resumed_time: Times::of(&statistics.resumed_handshake),
             },
-            service_time: Times::of(&statistics.service),
-            response_time: open(&statistics.response),
-            send_lag: open(&statistics.send_lag),
+            times: AnswerTimes::of(&timings, is_open),
             connect_time: Times::of(&statistics.connect),
-            labels: labels
-                .iter()
-                .zip(&statistics.labels)
-                .map(|(name, label)| (name.clone(), LabelReport::of(label, options.load != Load::Closed)))
-                .collect(),
+            curves: Curves {
+                service_time: curve(&timings.service),
+                response_time: curve(&timings.response),
+                send_lag: curve(&timings.send_lag),
+            },
+            by_status: by_status(&statistics, is_open),
+            by_verdict: by_verdict(&statistics, &traffic.block_statuses, is_open),
+            labels: labels(&statistics, &traffic.labels, is_open),
             surprises: statistics
                 .labels
                 .iter()
                 .flat_map(|label| &label.surprises)
                 .map(|some| some.count)
                 .sum(),
+            soak: options.soak.then(|| Soak::of(&intervals)),
+            intervals,
         };
-        report.reasons = report.find_reasons(options.limit);
+        report.reasons = report.find_reasons(options);
         report.valid = report.reasons.is_empty();
         report
     }
 
     /// Why the figures can't be trusted.
-    fn find_reasons(&self, limit: Limit) -> Vec<String> {
+    fn find_reasons(&self, options: &Options) -> Vec<String> {
         let mut reasons = Vec::new();
-        let answers: u64 = self.statuses.values().sum();
+        let answers = self.times.service_time.count;
         if self.requests == 0 || answers == 0 && self.labels.is_empty() {
             reasons.push("no request was answered".to_owned());
         }
         for (kind, error) in &self.errors {
             reasons.push(format!("{} requests failed: {kind} ({})", error.count, error.example));
         }
-        if self.cpu.busy_share > BUSY_LIMIT {
+        if self.cpu.busy_share > BUSY_LIMIT && self.elapsed_seconds >= SHORTEST_BUSY_SECONDS {
             reasons.push(format!(
                 "the generator was a bottleneck itself: its threads ran or waited for a CPU {:.0} % of the time (limit {:.0} %)",
                 self.cpu.busy_share * 100.0,
                 BUSY_LIMIT * 100.0
             ));
         }
-        if let (Limit::Requests(wanted), false) = (limit, self.interrupted)
+        if let (Limit::Requests(wanted), false) = (options.limit, self.interrupted)
             && self.requests < wanted
         {
             reasons.push(format!("only {} of {wanted} requests were made", self.requests));
@@ -285,7 +374,7 @@ impl Report {
                 self.missed, self.connections
             ));
         }
-        if let Some(lag) = self.send_lag.as_ref().filter(|lag| lag.p99 > SEND_LAG_LIMIT_NANOSECONDS) {
+        if let Some(lag) = self.times.send_lag.as_ref().filter(|lag| lag.p99 > SEND_LAG_LIMIT_NANOSECONDS) {
             let who = if self.waited_for_connection * 100 > lag.count {
                 "all connections were busy: more are needed, or the target is too slow"
             } else {
@@ -297,102 +386,69 @@ impl Report {
                 format_nanoseconds(SEND_LAG_LIMIT_NANOSECONDS)
             ));
         }
+        let Handshakes { full, resumed, .. } = self.handshakes;
+        if options.work == Work::Handshakes
+            && options.resume
+            && (resumed as f64)
+                < (full + resumed).saturating_sub(self.connections as u64) as f64 * RESUMED_SHARE
+        {
+            reasons.push(format!(
+                "only {resumed} of {} handshakes were resumed: the target gives no tickets, or takes them back (--no-resumption measures full handshakes)",
+                full + resumed
+            ));
+        }
         reasons
     }
 }
 
-impl Report {
-    fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
-        for (name, label) in &self.labels {
-            let times = label.response_time.as_ref().unwrap_or(&label.service_time);
-            write!(
-                formatter,
-                "  label   {name:<width$}  p50 {:>7}  p99 {:>7} ",
-                format_nanoseconds(times.p50),
-                format_nanoseconds(times.p99)
-            )?;
-            for (verdict, count) in &label.verdicts {
-                write!(formatter, " {}: {count}", verdict.name())?;
-            }
-            if let Some(Surprises { count, expected, example }) = &label.surprises {
-                write!(formatter, "  SURPRISES: {count}, expected {expected}, first met {example}")?;
-            }
-            writeln!(formatter)?;
+impl Cpu {
+    fn of(outcome: &Outcome, answers: u64) -> Self {
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        let (used, waiting) = (outcome.cpu.running.as_secs_f64(), outcome.cpu.waiting.as_secs_f64());
+        Self {
+            used_seconds: used,
+            waiting_seconds: waiting,
+            busy_share: share(used + waiting, outcome.cpu_window.as_secs_f64()),
+            microseconds_per_answer: share(used * 1e6, answers as f64),
         }
-        Ok(())
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meaning = if self.target_rate.is_none() {
-            "times are service times, without the waiting that a fixed load would see"
-        } else {
-            "response times count from when a request was due"
+fn by_status(statistics: &Statistics, is_open: bool) -> BTreeMap<u16, AnswerTimes> {
+    let statuses = statistics.statuses(None).into_keys();
+    statuses
+        .map(|wanted| (wanted, AnswerTimes::of(&statistics.timings(|_, status| status == wanted), is_open)))
+        .collect()
+}
+
+fn by_verdict(
+    statistics: &Statistics,
+    block_statuses: &[u16],
+    is_open: bool,
+) -> BTreeMap<Verdict, AnswerTimes> {
+    let verdict = |status: u16| Verdict::of_status(status, block_statuses);
+    let mut verdicts: Vec<Verdict> = statistics.statuses(None).into_keys().map(verdict).collect();
+    verdicts.sort_unstable();
+    verdicts.dedup();
+    let times = |wanted: Verdict| {
+        let timings = statistics.timings(|_, status| status != 0 && verdict(status) == wanted);
+        (wanted, AnswerTimes::of(&timings, is_open))
+    };
+    verdicts.into_iter().map(times).collect()
+}
+
+fn labels(statistics: &Statistics, names: &[String], is_open: bool) -> BTreeMap<String, LabelReport> {
+    let report = |(index, (name, label)): (usize, (&String, &LabelStatistics))| {
+        let timings = statistics.timings(|label, _| label == index);
+        let report = LabelReport {
+            requests: label.verdicts.values().sum(),
+            verdicts: label.verdicts.clone(),
+            statuses: statistics.statuses(Some(index)),
+            surprises: label.surprises.clone(),
+            times: AnswerTimes::of(&timings, is_open),
+            curve: curve(if is_open { &timings.response } else { &timings.service }),
         };
-        writeln!(formatter, "{}", self.url)?;
-        writeln!(formatter, "  {}: {meaning}", self.load)?;
-        writeln!(formatter, "  {} connections, {} threads on {}", self.connections, self.threads, self.io)?;
-        writeln!(
-            formatter,
-            "  {} requests in {:.2} s: {:.1} answers/s, {:.2} MB/s received",
-            self.requests,
-            self.elapsed_seconds,
-            self.rate,
-            if self.elapsed_seconds > 0.0 {
-                self.received_bytes as f64 / self.elapsed_seconds / 1e6
-            } else {
-                0.0
-            }
-        )?;
-        let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
-        writeln!(
-            formatter,
-            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            header[0], header[1], header[2], header[3], header[4], header[5], header[6]
-        )?;
-        let rows = [
-            ("response time", self.response_time.as_ref()),
-            ("service time", Some(&self.service_time)),
-            ("send lag", self.send_lag.as_ref()),
-            ("connect", Some(&self.connect_time)),
-        ];
-        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
-            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
-            write!(formatter, "  {name:<14}")?;
-            for value in values {
-                write!(formatter, "{:>10}", format_nanoseconds(value))?;
-            }
-            writeln!(formatter)?;
-        }
-        let statuses: Vec<String> =
-            self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
-        writeln!(formatter, "  status  {}", statuses.join(", "))?;
-        for (kind, error) in &self.errors {
-            writeln!(formatter, "  error   {kind}: {} ({})", error.count, error.example)?;
-        }
-        self.write_labels(formatter)?;
-        if self.handshakes.full + self.handshakes.resumed > 0 {
-            writeln!(
-                formatter,
-                "  TLS     {} full, {} resumed handshakes",
-                self.handshakes.full, self.handshakes.resumed
-            )?;
-        }
-        writeln!(
-            formatter,
-            "  own CPU {:.1} us per answer, busy {:.0} %",
-            self.cpu.microseconds_per_answer,
-            self.cpu.busy_share * 100.0
-        )?;
-        if self.interrupted {
-            writeln!(formatter, "  interrupted: this is what was measured until then")?;
-        }
-        if self.valid {
-            return writeln!(formatter, "  valid");
-        }
-        writeln!(formatter, "  NOT VALID")?;
-        self.reasons.iter().try_for_each(|reason| writeln!(formatter, "    {reason}"))
-    }
+        (name.clone(), report)
+    };
+    names.iter().zip(&statistics.labels).enumerate().map(report).collect()
 }

@@ -44,7 +44,7 @@ pub(super) struct Start {
 impl Schedule {
     /// The share of thread `index` of `threads`.
     pub(super) fn new(
-        load: Load,
+        load: &Load,
         limit: Limit,
         start: Instant,
         warm_up: Duration,
@@ -213,7 +213,7 @@ mod tests {
         let start = Instant::now();
         let mut all = Vec::new();
         for index in 0..threads {
-            let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::ZERO, index, threads);
+            let schedule = Schedule::new(&Load::Rate(1000.0), limit, start, Duration::ZERO, index, threads);
             while let Some(due) = schedule.next_due() {
                 all.push((due - start).as_micros() as u64);
                 schedule.hand_out(due, true);
@@ -240,7 +240,7 @@ mod tests {
     fn warm_up_requests_do_not_count() {
         let start = Instant::now();
         let limit = Limit::Requests(5);
-        let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
+        let schedule = Schedule::new(&Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
         let mut measured = 0;
         let mut all = 0;
         while let Some(due) = schedule.next_due() {
@@ -254,7 +254,7 @@ mod tests {
     fn due_requests_that_were_never_sent_are_missed() {
         let start = Instant::now();
         let limit = Limit::Duration(Duration::from_millis(20));
-        let schedule = Schedule::new(Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
+        let schedule = Schedule::new(&Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
         assert_eq!(schedule.missed(), 20);
     }
 }

@@ -105,7 +105,7 @@ impl Fleet {
                 index,
                 threads: count,
                 connections: worker::share(options.connections, index, count),
-                load: options.load,
+                load: options.load.clone(),
                 timeout: options.timeout,
                 targets: targets.to_vec(),
                 progress: progress.clone(),
@@ -191,7 +191,7 @@ impl Crew {
 
     async fn run(&self, slice: &Slice, watcher: &Rc<Watcher>, clients: &mut Vec<Client>) -> io::Result<Part> {
         let limit = Limit::Duration(slice.length);
-        let schedule = Schedule::new(self.load, limit, slice.start, slice.warm_up, self.index, self.threads);
+        let schedule = Schedule::new(&self.load, limit, slice.start, slice.warm_up, self.index, self.threads);
         let worker = Rc::new(Worker::new(
             Arc::clone(&self.targets[slice.target]),
             Rc::clone(watcher),

@@ -40,21 +40,18 @@ impl Progress {
 }
 
 /// Counts and times of the measured requests.
+///
+/// Times are kept for each label and status alone: all other views are sums of these, so that a request is noted once.
 pub(crate) struct Statistics {
-    /// From the sending to the last byte of the answer.
-    pub(crate) service: Histo,
-    /// From when the request was due to the last byte of the answer. Open loop only.
-    pub(crate) response: Histo,
-    /// From when the request was due to the sending. Open loop only.
-    pub(crate) send_lag: Histo,
-    /// Connection set-up, TLS included.
+    /// By label of the scenario (one without), and within that by status, as far as they were met.
+    cells: Vec<Vec<(u16, Timings)>>,
+    /// TCP connections that were set up.
     pub(crate) connect: Histo,
-    pub(crate) statuses: BTreeMap<u16, u64>,
+    pub(super) full_handshake: Histo,
+    pub(super) resumed_handshake: Histo,
     pub(crate) errors: BTreeMap<&'static str, ErrorCount>,
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
-    pub(super) full_handshakes: u64,
-    pub(super) resumed_handshakes: u64,
     /// Requests that were due before a connection was free.
     pub(super) waited_for_connection: u64,
     /// Requests that were due and never sent.
@@ -65,11 +62,33 @@ pub(crate) struct Statistics {
     pub(crate) labels: Vec<LabelStatistics>,
 }
 
-/// Counts and times of one label's measured requests.
+/// Times of some answers.
+pub(crate) struct Timings {
+    /// From the sending to the last byte of the answer.
+    pub(crate) service: Histo,
+    /// From the sending to the first byte of the answer.
+    pub(crate) first_byte: Histo,
+    /// From when the request was due to the last byte of the answer. Open loop only.
+    pub(crate) response: Histo,
+    /// From when the request was due to when a connection took it. Open loop only.
+    pub(crate) send_lag: Histo,
+}
+
+/// What is noted of one answer.
+pub(super) struct Noted {
+    /// 0 without a scenario.
+    pub(super) label: usize,
+    /// 0 for a handshake that no request follows.
+    pub(super) status: u16,
+    pub(super) service: Duration,
+    pub(super) first_byte: Duration,
+    /// Response time and send lag, in an open loop.
+    pub(super) from_due: Option<(Duration, Duration)>,
+}
+
+/// Counts of one label's measured requests.
+#[derive(Default)]
 pub(crate) struct LabelStatistics {
-    pub(super) service: Histo,
-    pub(super) response: Histo,
-    pub(super) statuses: BTreeMap<u16, u64>,
     pub(super) verdicts: BTreeMap<Verdict, u64>,
     /// Requests whose outcome was not the expected one, and what the first of them met.
     pub(super) surprises: Option<Surprises>,
@@ -77,6 +96,7 @@ pub(crate) struct LabelStatistics {
 
 /// Outcomes that were not expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Surprises {
     /// How many.
     pub count: u64,
@@ -87,16 +107,6 @@ pub struct Surprises {
 }
 
 impl LabelStatistics {
-    fn new() -> Self {
-        Self {
-            service: growing_histogram(),
-            response: growing_histogram(),
-            statuses: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            surprises: None,
-        }
-    }
-
     pub(super) fn add_verdict(
         &mut self,
         expect: Option<&Expectation>,
@@ -112,10 +122,6 @@ impl LabelStatistics {
     }
 
     fn add(&mut self, other: &Self) {
-        // Growing histograms take any value that they have recorded themselves.
-        self.service += &other.service;
-        self.response += &other.response;
-        add_counts(&mut self.statuses, &other.statuses);
         add_counts(&mut self.verdicts, &other.verdicts);
         match (&mut self.surprises, &other.surprises) {
             (Some(own), Some(others)) => own.count += others.count,
@@ -131,24 +137,106 @@ fn add_counts<K: Ord + Copy>(counts: &mut BTreeMap<K, u64>, others: &BTreeMap<K,
     }
 }
 
+impl Timings {
+    pub(crate) fn new() -> Self {
+        let [service, first_byte, response, send_lag] = [(); 4].map(|()| histogram());
+        Self { service, first_byte, response, send_lag }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        // Growing histograms take any value that they have recorded themselves.
+        self.service += &other.service;
+        self.first_byte += &other.first_byte;
+        self.response += &other.response;
+        self.send_lag += &other.send_lag;
+    }
+}
+
 impl Statistics {
     pub(crate) fn new() -> Self {
         Self {
-            service: histogram(),
-            response: histogram(),
-            send_lag: histogram(),
+            cells: Vec::new(),
             connect: histogram(),
-            statuses: BTreeMap::new(),
+            full_handshake: histogram(),
+            resumed_handshake: histogram(),
             errors: BTreeMap::new(),
             received_bytes: 0,
             sent_bytes: 0,
-            full_handshakes: 0,
-            resumed_handshakes: 0,
             waited_for_connection: 0,
             missed: 0,
             closed_as_expected: 0,
             labels: Vec::new(),
         }
+    }
+
+    pub(super) fn note(&mut self, noted: &Noted) {
+        let timings = self.cell(noted.label, noted.status);
+        record(&mut timings.service, noted.service);
+        record(&mut timings.first_byte, noted.first_byte);
+        if let Some((response, send_lag)) = noted.from_due {
+            record(&mut timings.response, response);
+            record(&mut timings.send_lag, send_lag);
+        }
+    }
+
+    fn cell(&mut self, label: usize, status: u16) -> &mut Timings {
+        if self.cells.len() <= label {
+            self.cells.resize_with(label + 1, Vec::new);
+        }
+        let statuses = &mut self.cells[label];
+        let index = statuses.iter().position(|(known, _)| *known == status).unwrap_or_else(|| {
+            statuses.push((status, Timings::new()));
+            statuses.len() - 1
+        });
+        &mut statuses[index].1
+    }
+
+    /// All cells: label, status and times.
+    fn all(&self) -> impl Iterator<Item = (usize, u16, &Timings)> {
+        self.cells
+            .iter()
+            .enumerate()
+            .flat_map(|(label, cells)| cells.iter().map(move |(status, timings)| (label, *status, timings)))
+    }
+
+    /// The times of those answers that `belongs` takes by label and status.
+    pub(crate) fn timings(&self, belongs: impl Fn(usize, u16) -> bool) -> Timings {
+        let mut sum = Timings::new();
+        for (_, _, timings) in self.all().filter(|(label, status, _)| belongs(*label, *status)) {
+            sum.add(timings);
+        }
+        sum
+    }
+
+    /// The times of all answers.
+    pub(crate) fn all_timings(&self) -> Timings {
+        self.timings(|_, _| true)
+    }
+
+    /// Answers by status, of one label or of all. Handshakes that no request follows have none.
+    pub(crate) fn statuses(&self, of_label: Option<usize>) -> BTreeMap<u16, u64> {
+        let mut statuses = BTreeMap::new();
+        for (label, status, timings) in self.all() {
+            if status != 0 && of_label.is_none_or(|wanted| wanted == label) {
+                *statuses.entry(status).or_default() += timings.service.len();
+            }
+        }
+        statuses
+    }
+
+    /// What became of all requests, as statuses and errors tell it.
+    pub(crate) fn verdicts(&self, block_statuses: &[u16]) -> BTreeMap<Verdict, u64> {
+        let mut verdicts = BTreeMap::new();
+        for (status, count) in self.statuses(None) {
+            *verdicts.entry(Verdict::of_status(status, block_statuses)).or_default() += count;
+        }
+        for (kind, error) in &self.errors {
+            *verdicts.entry(Verdict::of_error(kind)).or_default() += error.count;
+        }
+        if self.closed_as_expected > 0 {
+            *verdicts.entry(Verdict::Closed).or_default() += self.closed_as_expected;
+        }
+        verdicts
     }
 
     pub(super) fn error(&mut self, kind: &'static str, example: impl FnOnce() -> String) {
@@ -159,13 +247,13 @@ impl Statistics {
     /// The statistics of a label.
     pub(super) fn label(&mut self, index: usize) -> &mut LabelStatistics {
         if self.labels.len() <= index {
-            self.labels.resize_with(index + 1, LabelStatistics::new);
+            self.labels.resize_with(index + 1, LabelStatistics::default);
         }
         &mut self.labels[index]
     }
 
     pub(crate) fn answers(&self) -> u64 {
-        self.statuses.values().sum()
+        self.all().map(|(_, _, timings)| timings.service.len()).sum()
     }
 
     pub(crate) fn error_count(&self) -> u64 {
@@ -173,11 +261,12 @@ impl Statistics {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.service += &other.service;
-        self.response += &other.response;
-        self.send_lag += &other.send_lag;
+        for (label, status, timings) in other.all() {
+            self.cell(label, status).add(timings);
+        }
         self.connect += &other.connect;
-        add_counts(&mut self.statuses, &other.statuses);
+        self.full_handshake += &other.full_handshake;
+        self.resumed_handshake += &other.resumed_handshake;
         for (index, label) in other.labels.iter().enumerate() {
             self.label(index).add(label);
         }
@@ -191,8 +280,6 @@ impl Statistics {
         }
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
-        self.full_handshakes += other.full_handshakes;
-        self.resumed_handshakes += other.resumed_handshakes;
         self.waited_for_connection += other.waited_for_connection;
         self.missed += other.missed;
     }
@@ -201,18 +288,12 @@ impl Statistics {
 /// Notes one time.
 pub(crate) fn record(histogram: &mut Histo, time: Duration) {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    // Both kinds of histogram take every value up to this.
+    // Growing histograms take every value.
     let _recorded = histogram.record(nanoseconds.min(LONGEST_NANOSECONDS));
 }
 
-/// An empty histogram of times.
+/// An empty histogram of times, which takes memory as it needs it.
 pub(crate) fn histogram() -> Histo {
-    // The bounds are constants within what the histogram allows.
-    Histogram::new_with_bounds(1, LONGEST_NANOSECONDS, SIGNIFICANT_DIGITS).expect("valid histogram bounds")
-}
-
-/// A histogram that takes memory as it needs it, for where there may be many.
-fn growing_histogram() -> Histo {
     // The number of digits is a constant within what the histogram allows.
     Histogram::new(SIGNIFICANT_DIGITS).expect("valid histogram digits")
 }

@@ -6,16 +6,23 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ClientConnection};
+use rustls::ClientConnection;
 use rustls_pki_types::ServerName;
 
-use super::{Options, RunError, traffic::Traffic};
-use crate::net::{self, ClientTlsFiles, Identity};
+use super::{
+    Options, RunError, Work,
+    traffic::{ClientTls, Traffic},
+};
+use crate::{
+    net::{self, ClientTlsFiles, Identity},
+    scenario::template::Random,
+};
 
 /// An address, and what is sent there.
 pub(crate) struct Target {
     pub(super) address: SocketAddr,
     pub(crate) traffic: Traffic,
+    pub(super) work: Work,
     host: String,
 }
 
@@ -46,7 +53,7 @@ impl Target {
         let address = addresses
             .next()
             .ok_or_else(|| RunError::Resolve(url.host.to_owned(), std::io::ErrorKind::NotFound.into()))?;
-        Ok(Self { address, traffic, host: url.host.to_owned() })
+        Ok(Self { address, traffic, work: options.work, host: url.host.to_owned() })
     }
 
     /// Connects once, so that a wrong address or certificate is one clear error and not a run full of failures.
@@ -73,10 +80,28 @@ impl Target {
         Ok(())
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The bytes of the first kind of request.
+    pub(crate) fn first_request(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(kind) = self.traffic.kinds.first() {
+            kind.write(&mut bytes, &mut Vec::new(), &mut Random::new(0, 0), 0);
+        }
+        bytes
+    }
+
+    /// Whether a group's connections resume TLS sessions.
+    pub(super) fn resumes(&self, group: usize) -> bool {
+        self.traffic.groups[group].tls.as_ref().is_some_and(|tls| tls.resume)
+    }
+
     /// The TLS side of a new connection of a group, if the target speaks TLS.
-    pub(super) fn tls_connection(&self, group: usize) -> Result<Option<ClientConnection>, rustls::Error> {
-        let Some((config, name)) = &self.traffic.groups[group].tls else { return Ok(None) };
-        ClientConnection::new(Arc::clone(config), name.clone()).map(Some)
+    pub(crate) fn tls_connection(&self, group: usize) -> Result<Option<ClientConnection>, rustls::Error> {
+        let Some(tls) = &self.traffic.groups[group].tls else { return Ok(None) };
+        ClientConnection::new(Arc::clone(&tls.config), tls.server_name.clone()).map(Some)
     }
 }
 
@@ -87,11 +112,13 @@ fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
     let own_identity = options.identity.as_ref();
     let Some(scenario) = &options.scenario else {
         let request = request_bytes(options, url).map_err(RunError::Request)?;
-        let tls = tls(url.host, own_identity, options.resume)?;
+        let name = options.server_name.as_deref().unwrap_or(url.host);
+        let tls = tls(name, own_identity, options.resume)?;
         return Ok(Traffic::single(request, options.method == "HEAD", options.keep_alive, tls));
     };
-    let name = scenario.server_name.as_deref().unwrap_or(url.host);
     let groups = scenario.groups.iter().map(|group| {
+        let name = group.server_name.as_deref().or(scenario.server_name.as_deref());
+        let name = name.or(options.server_name.as_deref()).unwrap_or(url.host);
         tls(name, group.identity.as_ref().or(own_identity), group.resume.unwrap_or(options.resume))
     });
     let groups = groups.collect::<Result<_, _>>()?;
@@ -103,7 +130,7 @@ fn client_tls(
     name: &str,
     identity: Option<&Identity>,
     resume: bool,
-) -> Result<(Arc<ClientConfig>, ServerName<'static>), RunError> {
+) -> Result<ClientTls, RunError> {
     let config = net::client_config(&ClientTlsFiles {
         ca: options.ca.as_deref(),
         identity: identity.map(|identity| (&*identity.certificate, &*identity.private_key)),
@@ -111,9 +138,9 @@ fn client_tls(
         resume,
     })
     .map_err(RunError::Tls)?;
-    let name = ServerName::try_from(name.to_owned())
+    let server_name = ServerName::try_from(name.to_owned())
         .map_err(|_| RunError::Request(format!("`{name}` is neither a host name nor an address")))?;
-    Ok((config, name))
+    Ok(ClientTls { config, server_name, resume })
 }
 
 fn parse_url(url: &str) -> Result<Url<'_>, String> {

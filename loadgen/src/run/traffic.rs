@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use crate::scenario::{
-    Expectation, Message, Scenario,
+    Expectation, Message, Raw, Scenario,
     template::{Random, Template},
 };
 
@@ -25,7 +25,6 @@ pub(crate) struct Traffic {
 pub(crate) struct Kind {
     /// Index into the labels; `None` without a scenario.
     pub(super) label: Option<usize>,
-    pub(super) is_head: bool,
     /// The client closes the connection behind the answer.
     pub(super) close: bool,
     pub(super) expect: Option<Expectation>,
@@ -33,13 +32,23 @@ pub(crate) struct Kind {
 }
 
 enum Bytes {
-    Fixed(Vec<u8>),
+    Fixed(Raw),
+    OneOf(Arc<[Raw]>),
     /// Request line and fields without the empty line, and the body.
     Filled {
         head: Template,
+        is_head: bool,
         body: Template,
         has_body: bool,
     },
+}
+
+/// A group's side of TLS.
+#[derive(Clone)]
+pub(crate) struct ClientTls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) server_name: ServerName<'static>,
+    pub(super) resume: bool,
 }
 
 /// Clients that have something in common.
@@ -47,20 +56,16 @@ pub(crate) struct ClientGroup {
     pub(super) share: usize,
     pub(super) sources: Vec<IpAddr>,
     pub(super) keep_alive: bool,
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    pub(super) tls: Option<ClientTls>,
     /// Indexes of kinds, each with the sum of weights up to it.
     requests: Vec<(usize, u64)>,
 }
 
 impl Traffic {
     /// One request, over and over.
-    pub(super) fn single(
-        bytes: Vec<u8>,
-        is_head: bool,
-        keep_alive: bool,
-        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    ) -> Self {
-        let kind = Kind { label: None, is_head, close: false, expect: None, bytes: Bytes::Fixed(bytes) };
+    pub(super) fn single(bytes: Vec<u8>, is_head: bool, keep_alive: bool, tls: Option<ClientTls>) -> Self {
+        let kind =
+            Kind { label: None, close: false, expect: None, bytes: Bytes::Fixed(Raw { bytes, is_head }) };
         let group = ClientGroup { share: 1, sources: Vec::new(), keep_alive, tls, requests: vec![(0, 1)] };
         Self {
             seed: 0,
@@ -76,11 +81,10 @@ impl Traffic {
         scenario: &Scenario,
         authority: &str,
         keep_alive: bool,
-        tls: Vec<Option<(Arc<ClientConfig>, ServerName<'static>)>>,
+        tls: Vec<Option<ClientTls>>,
     ) -> Self {
         let kinds = scenario.requests.iter().map(|request| Kind {
             label: Some(request.label),
-            is_head: request.is_head,
             close: request.close,
             expect: request.expect.clone(),
             bytes: Bytes::of_message(&request.message, authority),
@@ -114,28 +118,44 @@ impl Traffic {
         (0, number)
     }
 
-    /// Writes the run's request `number`, for a client of `group`, to `out`, and returns its kind. `scratch` is room for
-    /// its body.
+    /// Writes the run's request `number`, for a client of `group`, to `out`, and returns its kind and whether its answer has
+    /// no body because it is a HEAD. `scratch` is room for its body.
     pub(super) fn write_request(
         &self,
         group: usize,
         number: u64,
         out: &mut Vec<u8>,
         scratch: &mut Vec<u8>,
-    ) -> &Kind {
+    ) -> (&Kind, bool) {
         let mut random = Random::new(self.seed, number);
         let kind = &self.kinds[self.groups[group].pick(&mut random)];
-        kind.write(out, scratch, &mut random, number);
-        kind
+        let is_head = kind.write(out, scratch, &mut random, number);
+        (kind, is_head)
     }
 }
 
 impl Kind {
-    pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Vec<u8>, random: &mut Random, number: u64) {
+    /// Writes a request to `out` and says whether it is a HEAD.
+    pub(super) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
+        random: &mut Random,
+        number: u64,
+    ) -> bool {
         out.clear();
         match &self.bytes {
-            Bytes::Fixed(bytes) => out.extend_from_slice(bytes),
-            Bytes::Filled { head, body, has_body } => {
+            Bytes::Fixed(raw) => {
+                out.extend_from_slice(&raw.bytes);
+                raw.is_head
+            }
+            Bytes::OneOf(all) => {
+                // There is one at least, and the number is below how many there are.
+                let raw = &all[random.below(all.len() as u64) as usize];
+                out.extend_from_slice(&raw.bytes);
+                raw.is_head
+            }
+            Bytes::Filled { head, is_head, body, has_body } => {
                 head.fill(out, random, number);
                 scratch.clear();
                 body.fill(scratch, random, number);
@@ -145,6 +165,7 @@ impl Kind {
                 }
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(scratch);
+                *is_head
             }
         }
     }
@@ -166,28 +187,30 @@ impl ClientGroup {
 
 impl Bytes {
     fn of_message(message: &Message, authority: &str) -> Self {
-        let (head, has_host, body, has_body) = match message {
-            Message::Fixed(bytes) => return Self::Fixed(bytes.clone()),
-            Message::Parts { head, has_host, body, has_body } => (head, *has_host, body, *has_body),
+        let (head, is_head, has_host, body, has_body) = match message {
+            Message::Fixed(raw) => return Self::Fixed(raw.clone()),
+            Message::OneOf(all) => return Self::OneOf(Arc::clone(all)),
+            Message::Parts { head, is_head, has_host, body, has_body } => {
+                (head, *is_head, *has_host, body, *has_body)
+            }
         };
         let mut head = head.clone();
         if !has_host {
             head.push_text(format!("Host: {authority}\r\n").as_bytes());
         }
         if head.as_fixed().is_none() || body.as_fixed().is_none() {
-            return Self::Filled { head, body: body.clone(), has_body };
+            return Self::Filled { head, is_head, body: body.clone(), has_body };
         }
         // What is always the same is written once.
         let kind = Kind {
             label: None,
-            is_head: false,
             close: false,
             expect: None,
-            bytes: Self::Filled { head, body: body.clone(), has_body },
+            bytes: Self::Filled { head, is_head, body: body.clone(), has_body },
         };
-        let mut out = Vec::new();
-        kind.write(&mut out, &mut Vec::new(), &mut Random::new(0, 0), 0);
-        Self::Fixed(out)
+        let mut bytes = Vec::new();
+        kind.write(&mut bytes, &mut Vec::new(), &mut Random::new(0, 0), 0);
+        Self::Fixed(Raw { bytes, is_head })
     }
 }
 

@@ -5,13 +5,14 @@ use std::{
     io,
     os::unix::net::UnixStream,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
 };
 
 use super::{
     Options,
     connection::Client,
+    intervals::{self, Part},
     schedule::Schedule,
     statistics::{Progress, Statistics},
     target::Target,
@@ -35,6 +36,7 @@ pub(super) struct Assignment {
     connections: usize,
     index: usize,
     threads: usize,
+    parts: Sender<Part>,
 }
 
 impl Assignment {
@@ -44,14 +46,15 @@ impl Assignment {
         start: Instant,
         index: usize,
         threads: usize,
+        parts: Sender<Part>,
     ) -> Self {
         let connections = share(options.connections, index, threads);
-        Self { target, options: options.clone(), start, connections, index, threads }
+        Self { target, options: options.clone(), start, connections, index, threads, parts }
     }
 }
 
 /// How many of `all` connections thread `index` of `threads` has.
-pub(super) fn share(all: usize, index: usize, threads: usize) -> usize {
+pub(crate) fn share(all: usize, index: usize, threads: usize) -> usize {
     all / threads + usize::from(index < all % threads)
 }
 
@@ -91,9 +94,9 @@ impl Worker {
     }
 }
 
-/// What a thread, or all of them together, measured.
+/// What a thread, or all of them together, used for the run. What they measured comes in parts.
+#[derive(Default)]
 pub(super) struct Outcome {
-    pub(super) statistics: Statistics,
     /// The measured time: of the thread that took longest.
     pub(super) elapsed: Duration,
     /// CPU use in the measured time, added up over threads.
@@ -104,18 +107,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new() -> Self {
-        Self {
-            statistics: Statistics::new(),
-            elapsed: Duration::ZERO,
-            cpu: CpuUse::default(),
-            cpu_window: Duration::ZERO,
-            on_epoll: false,
-        }
-    }
-
     pub(super) fn add(&mut self, other: &Self) {
-        self.statistics.add(&other.statistics);
         self.elapsed = self.elapsed.max(other.elapsed);
         self.cpu.running += other.cpu.running;
         self.cpu.waiting += other.cpu.waiting;
@@ -135,12 +127,19 @@ impl Reading {
     fn now() -> io::Result<Self> {
         Ok(Self { at: Instant::now(), cpu: net::cpu_use()? })
     }
+
+    fn since(&self, earlier: &Self) -> CpuUse {
+        CpuUse {
+            running: self.cpu.running.saturating_sub(earlier.cpu.running),
+            waiting: self.cpu.waiting.saturating_sub(earlier.cpu.waiting),
+        }
+    }
 }
 
 /// Runs one thread's share to its end, or until the other end of `stop` is dropped.
 pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Result<Outcome> {
-    let Assignment { target, options, start, connections, index, threads } = assignment;
-    let schedule = Schedule::new(options.load, options.limit, start, options.warm_up, index, threads);
+    let Assignment { target, options, start, connections, index, threads, parts } = assignment;
+    let schedule = Schedule::new(&options.load, options.limit, start, options.warm_up, index, threads);
     let measured_from = schedule.measured_from();
     let progress = Arc::new(Progress::default());
     let worker =
@@ -161,39 +160,77 @@ pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Resul
             worker.live.set(worker.live.get() - 1);
         });
     }
-    let (first, last) = meter(&worker).await?;
+    let mut meter = Meter { worker: &worker, index, interval: options.interval, parts, number: 0 };
+    let (first, before, last) = meter.run().await?;
     if let Some(pacing) = pacing {
         pacing.await?;
     }
     finish(&worker).await;
     let end = worker.schedule.end().unwrap_or_else(|| worker.last_answer.get());
-    let missed = worker.schedule.missed();
-    let mut statistics = std::mem::replace(&mut *worker.statistics.borrow_mut(), Statistics::new());
-    statistics.missed = missed;
+    worker.statistics.borrow_mut().missed = worker.schedule.missed();
+    meter.hand_over(&before, &last, true);
     Ok(Outcome {
-        statistics,
         elapsed: end.saturating_duration_since(measured_from),
-        cpu: CpuUse {
-            running: last.cpu.running.saturating_sub(first.cpu.running),
-            waiting: last.cpu.waiting.saturating_sub(first.cpu.waiting),
-        },
+        cpu: last.since(&first),
         cpu_window: last.at - first.at,
         on_epoll: monoio::utils::is_legacy(),
     })
 }
 
-/// Reads the CPU use when the measuring begins and when it ends.
-async fn meter(worker: &Worker) -> io::Result<(Reading, Reading)> {
-    let over = |now: Instant| worker.live.get() == 0 || worker.schedule.end().is_some_and(|end| now >= end);
-    let mut first = Reading::now()?;
-    while !over(Instant::now()) {
-        let before = Instant::now() < worker.schedule.measured_from();
-        monoio::time::sleep(POLL).await;
-        if before {
-            first = Reading::now()?;
+/// Reads a thread's CPU use and hands over what it measured, interval by interval.
+struct Meter<'a> {
+    worker: &'a Worker,
+    index: usize,
+    interval: Duration,
+    parts: Sender<Part>,
+    /// The present interval.
+    number: u64,
+}
+
+impl Meter<'_> {
+    /// Until the measuring ends. Returns the CPU use where it began, where the last interval began, and at the end.
+    async fn run(&mut self) -> io::Result<(Reading, Reading, Reading)> {
+        let measured_from = self.worker.schedule.measured_from();
+        let mut first = Reading::now()?;
+        let mut before = first;
+        loop {
+            let now = Instant::now();
+            if self.is_over(now) {
+                return Ok((first, before, Reading::now()?));
+            }
+            if now < measured_from {
+                monoio::time::sleep(POLL).await;
+                first = Reading::now()?;
+                before = first;
+                continue;
+            }
+            let number = intervals::number_at(now, measured_from, self.interval);
+            if number > self.number {
+                let reading = Reading::now()?;
+                self.hand_over(&before, &reading, false);
+                self.number = number;
+                before = reading;
+            }
+            monoio::time::sleep(POLL).await;
         }
     }
-    Ok((first, Reading::now()?))
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.worker.live.get() == 0 || self.worker.schedule.end().is_some_and(|end| now >= end)
+    }
+
+    fn hand_over(&self, before: &Reading, now: &Reading, is_last: bool) {
+        let part = Part {
+            thread: self.index,
+            number: self.number,
+            is_last,
+            statistics: self.worker.statistics.replace(Statistics::new()),
+            cpu: now.since(before),
+            window: now.at - before.at,
+        };
+        // Nobody takes it only if the whole run has failed.
+        let _sent = self.parts.send(part);
+    }
 }
 
 /// Lets requests that were sent in time have their answers, within the timeout (or shortly, where a person waits), and

@@ -6,19 +6,25 @@ use std::{
     fmt, fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use base64::Engine;
 use serde::Deserialize;
+use toml::Spanned;
 
 use self::template::Template;
-use crate::{Identity, verdict::Verdict};
+use crate::{Identity, replay, verdict::Verdict};
 
 /// The most request kinds, groups and source addresses of a scenario.
 const MOST_REQUESTS: usize = 100_000;
 const MOST_GROUPS: usize = 1_000;
 const MOST_SOURCES: usize = 65_536;
 const MOST_WEIGHT: u32 = 1_000_000;
+/// The most labels: each has histograms of its own.
+const MOST_LABELS: usize = 500;
+/// A key is taken for a misspelt one that is up to this many changes away.
+const MOST_CHANGES: usize = 2;
 
 /// A mix of requests.
 #[derive(Clone, Debug)]
@@ -37,7 +43,6 @@ pub(crate) struct RequestKind {
     /// Index into the labels.
     pub(crate) label: usize,
     pub(crate) weight: u32,
-    pub(crate) is_head: bool,
     /// The client closes the connection behind the answer.
     pub(crate) close: bool,
     pub(crate) expect: Option<Expectation>,
@@ -48,9 +53,19 @@ pub(crate) struct RequestKind {
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     /// These bytes.
-    Fixed(Vec<u8>),
+    Fixed(Raw),
+    /// One of these, by chance.
+    OneOf(Arc<[Raw]>),
     /// The request line and fields, and the body. `Host` and `Content-Length` are written in between.
-    Parts { head: Template, has_host: bool, body: Template, has_body: bool },
+    Parts { head: Template, is_head: bool, has_host: bool, body: Template, has_body: bool },
+}
+
+/// A request that is sent byte for byte.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) bytes: Vec<u8>,
+    /// Its answer has no body.
+    pub(crate) is_head: bool,
 }
 
 /// What a label's requests should lead to.
@@ -68,6 +83,7 @@ pub(crate) struct Group {
     /// Addresses that its connections come from, in turn; the system's choice without.
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) keep_alive: bool,
+    pub(crate) server_name: Option<String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) resume: Option<bool>,
     /// Indexes of its requests, each with the sum of weights up to it.
@@ -94,9 +110,9 @@ struct File {
     server_name: Option<String>,
     #[serde(default = "default_block_statuses")]
     block_statuses: Vec<u16>,
-    request: Vec<FileRequest>,
+    request: Vec<Spanned<FileRequest>>,
     #[serde(default)]
-    group: Vec<FileGroup>,
+    group: Vec<Spanned<FileGroup>>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +129,8 @@ struct FileRequest {
     body_file: Option<PathBuf>,
     raw: Option<String>,
     raw_base64: Option<String>,
+    corpus: Option<PathBuf>,
+    corpus_label: Option<String>,
     #[serde(default)]
     template: bool,
     close: Option<bool>,
@@ -138,6 +156,7 @@ struct FileGroup {
     sources: Vec<String>,
     #[serde(default = "yes")]
     keep_alive: bool,
+    server_name: Option<String>,
     certificate: Option<PathBuf>,
     private_key: Option<PathBuf>,
     resume: Option<bool>,
@@ -173,33 +192,65 @@ impl Scenario {
     ///
     /// As [`Self::read`].
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ScenarioError> {
-        let file: File = toml::from_str(text).map_err(|error| ScenarioError(error.to_string()))?;
-        file.build(folder).map_err(ScenarioError)
+        let file: File = toml::from_str(text).map_err(|error| {
+            let advice = suggestion(error.message());
+            ScenarioError(format!("{}{advice}", error.to_string().trim_end()))
+        })?;
+        file.build(text, folder).map_err(ScenarioError)
     }
 }
 
+/// What an unknown key may have been meant to be, from a message that names it and all that there are.
+fn suggestion(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = names.next().filter(|_| message.starts_with("unknown field")) else {
+        return String::new();
+    };
+    let closest = names
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .filter(|(changes, _)| *changes <= MOST_CHANGES)
+        .min();
+    closest.map_or_else(String::new, |(_, name)| format!("\ndid you mean `{name}`?"))
+}
+
+/// The number of the line in which a byte of the text is.
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
 impl File {
-    fn build(self, folder: &Path) -> Result<Scenario, String> {
+    fn build(self, text: &str, folder: &Path) -> Result<Scenario, String> {
         if self.request.is_empty() || self.request.len() > MOST_REQUESTS {
             return Err(format!("a scenario has 1 to {MOST_REQUESTS} [[request]] tables"));
         }
         if self.group.len() > MOST_GROUPS {
             return Err(format!("a scenario has at most {MOST_GROUPS} [[group]] tables"));
         }
-        let names: Vec<String> = self.group.iter().map(|group| group.name.clone()).collect();
-        let mut groups =
-            self.group.into_iter().map(|group| group.build(folder)).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
+        let build = |group: Spanned<FileGroup>| {
+            let line = line_of(text, group.span().start);
+            group.into_inner().build(folder).map_err(|why| format!("line {line}: {why}"))
+        };
+        let mut groups = self.group.into_iter().map(build).collect::<Result<Vec<_>, _>>()?;
         if groups.is_empty() {
             groups.push(Group::default());
         }
         let mut labels: Vec<String> = Vec::new();
         let mut requests = Vec::new();
         for (index, request) in self.request.into_iter().enumerate() {
-            let place = |why: String| format!("request {} (`{}`): {why}", index + 1, request.label);
+            let line = line_of(text, request.span().start);
+            let request = request.into_inner();
+            let place =
+                |why: String| format!("line {line}: request {} (`{}`): {why}", index + 1, request.label);
             let label = labels.iter().position(|label| *label == request.label).unwrap_or_else(|| {
                 labels.push(request.label.clone());
                 labels.len() - 1
             });
+            if labels.len() > MOST_LABELS {
+                return Err(place(format!(
+                    "there are over {MOST_LABELS} labels; several requests may share one"
+                )));
+            }
             for name in request.groups.iter().flatten() {
                 if !names.contains(name) {
                     return Err(place(format!("there is no [[group]] with the name `{name}`")));
@@ -238,39 +289,54 @@ impl FileRequest {
             return Err(format!("its weight is over {MOST_WEIGHT}"));
         }
         let expect = self.expect.as_ref().map(FileExpectation::build).transpose()?;
-        let raw = match (&self.raw, &self.raw_base64) {
-            (Some(_), Some(_)) => return Err("`raw` and `raw_base64` exclude each other".to_owned()),
-            (Some(text), None) => Some(text.clone().into_bytes()),
-            (None, Some(text)) => Some(
-                base64::engine::general_purpose::STANDARD
-                    .decode(text.trim())
-                    .map_err(|error| format!("`raw_base64` is not base64: {error}"))?,
-            ),
-            (None, None) => None,
-        };
-        let (message, method, is_raw) = match raw {
-            None => (self.message(folder)?, self.method().to_owned(), false),
-            Some(bytes) => {
+        let (message, is_raw) = match self.raw(folder)? {
+            None => (self.message(folder)?, false),
+            Some(message) => {
                 let parts = self.method.is_some() || self.target.is_some() || !self.headers.is_empty();
                 if parts || self.body.is_some() || self.body_file.is_some() || self.template {
                     return Err("a raw request has no method, target, headers, body or template".to_owned());
                 }
-                if bytes.is_empty() {
-                    return Err("a raw request must not be empty".to_owned());
-                }
-                let method = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
-                let method = String::from_utf8_lossy(method).into_owned();
-                (Message::Fixed(bytes), method, true)
+                (message, true)
             }
         };
-        Ok(RequestKind {
-            label,
-            weight: self.weight,
-            is_head: method == "HEAD",
-            close: self.close.unwrap_or(is_raw),
-            expect,
-            message,
-        })
+        Ok(RequestKind { label, weight: self.weight, close: self.close.unwrap_or(is_raw), expect, message })
+    }
+
+    /// What is sent byte for byte, if it says that.
+    fn raw(&self, folder: &Path) -> Result<Option<Message>, String> {
+        if self.corpus_label.is_some() && self.corpus.is_none() {
+            return Err("`corpus_label` goes with `corpus`".to_owned());
+        }
+        let bytes = match (&self.raw, &self.raw_base64, &self.corpus) {
+            (None, None, None) => return Ok(None),
+            (Some(text), None, None) => text.clone().into_bytes(),
+            (None, Some(text), None) => base64::engine::general_purpose::STANDARD
+                .decode(text.trim())
+                .map_err(|error| format!("`raw_base64` is not base64: {error}"))?,
+            (None, None, Some(file)) => return self.corpus(&folder.join(file)).map(Some),
+            _ => return Err("`raw`, `raw_base64` and `corpus` exclude each other".to_owned()),
+        };
+        if bytes.is_empty() {
+            return Err("a raw request must not be empty".to_owned());
+        }
+        Ok(Some(Message::Fixed(Raw::new(bytes))))
+    }
+
+    /// All requests of a corpus, or those with a label.
+    fn corpus(&self, path: &Path) -> Result<Message, String> {
+        let records = replay::read(path).map_err(|error| error.to_string())?;
+        let wanted = |record: &replay::Record| {
+            !record.raw.is_empty() && self.corpus_label.as_ref().is_none_or(|label| *label == record.label)
+        };
+        let all: Arc<[Raw]> = records.into_iter().filter(wanted).map(|record| Raw::new(record.raw)).collect();
+        if all.is_empty() {
+            let label = self
+                .corpus_label
+                .as_ref()
+                .map_or_else(String::new, |label| format!(" with the label `{label}`"));
+            return Err(format!("{} has no request{label}", path.display()));
+        }
+        Ok(Message::OneOf(all))
     }
 
     fn method(&self) -> &str {
@@ -329,7 +395,14 @@ impl FileRequest {
             }
         };
         let has_body = body.as_fixed() != Some(&[]) || matches!(method, "POST" | "PUT" | "PATCH");
-        Ok(Message::Parts { head: template(&head)?, has_host, body, has_body })
+        Ok(Message::Parts { head: template(&head)?, is_head: method == "HEAD", has_host, body, has_body })
+    }
+}
+
+impl Raw {
+    fn new(bytes: Vec<u8>) -> Self {
+        let is_head = bytes.starts_with(b"HEAD ");
+        Self { bytes, is_head }
     }
 }
 
@@ -390,6 +463,7 @@ impl Default for Group {
             share: 1,
             sources: Vec::new(),
             keep_alive: true,
+            server_name: None,
             identity: None,
             resume: None,
             requests: Vec::new(),
@@ -422,6 +496,7 @@ impl FileGroup {
             share: self.share as usize,
             sources,
             keep_alive: self.keep_alive,
+            server_name: self.server_name,
             identity,
             resume: self.resume,
             requests: Vec::new(),

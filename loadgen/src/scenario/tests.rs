@@ -52,8 +52,16 @@ fn mistakes_are_named() {
     let request = |rest: &str| format!("[[request]]\nlabel = \"x\"\n{rest}\n");
     let cases = [
         (String::new(), "request"),
-        (request("target = \"/\"\nwieght = 3"), "wieght"),
-        (request(""), "request 1 (`x`): it has neither a target nor raw bytes"),
+        (request("target = \"/\"\nwieght = 3"), "line 4, column 1"),
+        (request("target = \"/\"\nwieght = 3"), "did you mean `weight`?"),
+        (request("target = \"/\"\n[[group]]\nname = \"g\"\nkeepalive = true"), "did you mean `keep_alive`?"),
+        (request("target = \"/\"\ncorpus_label = \"x\""), "goes with `corpus`"),
+        (request("corpus = \"gone\""), "can't read /nowhere/gone"),
+        (request("corpus = \"gone\"\nraw = \"x\""), "exclude each other"),
+        (
+            format!("seed = 1\n\n{}", request("")),
+            "line 3: request 1 (`x`): it has neither a target nor raw bytes",
+        ),
         (request("target = \"/a b\""), "for others use `raw`"),
         (request("target = \"/\"\nmethod = \"G T\""), "`G T` is not a method"),
         (request("target = \"/\"\nheaders = [\"A\"]"), "write `Name: value`"),

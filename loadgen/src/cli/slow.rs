@@ -1,0 +1,82 @@
+//! `weir-loadgen slow`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use weir_loadgen::{
+    run::{self, Limit, RunError},
+    slow::{self, Kind, Options},
+    units::parse_duration,
+};
+
+use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
+
+/// Holds a target's connections with clients that are slow on purpose, and tells how long the target lets them.
+#[derive(Args)]
+pub(super) struct SlowArguments {
+    /// Where to: http:// or https://, host, port, path and query; for slow readers something large
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// What is slow
+    #[arg(long, value_enum)]
+    kind: SlowKind,
+    /// Connections at a time; those that end are made anew
+    #[arg(long, value_name = "N", default_value = "64")]
+    connections: usize,
+    /// How long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    duration: Duration,
+    /// The time between two steps: a header field, a byte of a body, a read
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
+    pace: Duration,
+    /// Ordinary requests a second meanwhile, which show whether others suffer
+    #[arg(long, value_name = "R")]
+    probe_rate: Option<f64>,
+    /// Fail if a slow connection lives longer
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    cut_within: Option<Duration>,
+    #[command(flatten)]
+    request: RequestArguments,
+    #[command(flatten)]
+    files: ReportFiles,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SlowKind {
+    /// A head that never ends
+    Header,
+    /// A body that never ends
+    Body,
+    /// An answer that is hardly read
+    Reader,
+}
+
+/// Is slow and reports; fails when the target does badly.
+pub(super) fn run(arguments: SlowArguments) -> Result<(), Failure> {
+    let files = arguments.files.open()?;
+    let request = arguments.request.options(&arguments.url)?;
+    let (kind, method) = match arguments.kind {
+        SlowKind::Header => (Kind::Header, request.method.clone()),
+        SlowKind::Body if request.method == "GET" => (Kind::Body, "POST".to_owned()),
+        SlowKind::Body => (Kind::Body, request.method.clone()),
+        SlowKind::Reader => (Kind::Reader, request.method.clone()),
+    };
+    let options = Options {
+        request: run::Options {
+            connections: arguments.connections,
+            limit: Limit::Duration(arguments.duration),
+            method,
+            ..request
+        },
+        kind,
+        pace: arguments.pace,
+        probe_rate: arguments.probe_rate,
+        cut_within: arguments.cut_within,
+    };
+    let report = slow::run(&options, &*interrupted()?).map_err(|error| match error {
+        RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),
+        other => Failure::failed(other),
+    })?;
+    files.write(&options.request.url, &report)?;
+    if report.valid { Ok(()) } else { Err(Failure::failed(report.reasons.join("; "))) }
+}

@@ -1,0 +1,118 @@
+//! A run's report as text for people.
+
+use std::fmt;
+
+use super::{
+    report::{Report, Times},
+    statistics::Surprises,
+};
+use crate::units::format_nanoseconds;
+
+impl Report {
+    fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
+        for (name, label) in &self.labels {
+            let times = label.times.main();
+            write!(
+                formatter,
+                "  label   {name:<width$}  p50 {:>7}  p99 {:>7} ",
+                format_nanoseconds(times.p50),
+                format_nanoseconds(times.p99)
+            )?;
+            for (verdict, count) in &label.verdicts {
+                write!(formatter, " {}: {count}", verdict.name())?;
+            }
+            if let Some(Surprises { count, expected, example }) = &label.surprises {
+                write!(formatter, "  SURPRISES: {count}, expected {expected}, first met {example}")?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (requests, answers) = match self.work {
+            "handshakes" => ("handshakes", "handshakes"),
+            _ => ("requests", "answers"),
+        };
+        let meaning = if self.target_rate.is_none() {
+            "times are service times, without the waiting that a fixed load would see"
+        } else {
+            "response times count from when a request was due"
+        };
+        writeln!(formatter, "{}", self.url)?;
+        writeln!(formatter, "  {}: {meaning}", self.load)?;
+        writeln!(formatter, "  {} connections, {} threads on {}", self.connections, self.threads, self.io)?;
+        writeln!(
+            formatter,
+            "  {} {requests} in {:.2} s: {:.1} {answers}/s, {:.2} MB/s received",
+            self.requests,
+            self.elapsed_seconds,
+            self.rate,
+            if self.elapsed_seconds > 0.0 {
+                self.received_bytes as f64 / self.elapsed_seconds / 1e6
+            } else {
+                0.0
+            }
+        )?;
+        let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
+        writeln!(
+            formatter,
+            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            header[0], header[1], header[2], header[3], header[4], header[5], header[6]
+        )?;
+        let some = |times| Some::<&Times>(times).filter(|times| times.count > 0);
+        let rows = [
+            ("response time", self.times.response_time.as_ref()),
+            ("service time", Some(&self.times.service_time)),
+            ("first byte", Some(&self.times.first_byte_time)),
+            ("send lag", self.times.send_lag.as_ref()),
+            ("TCP connect", some(&self.connect_time)),
+            ("full TLS", some(&self.handshakes.full_time)),
+            ("resumed TLS", some(&self.handshakes.resumed_time)),
+        ];
+        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
+            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
+            write!(formatter, "  {name:<14}")?;
+            for value in values {
+                write!(formatter, "{:>10}", format_nanoseconds(value))?;
+            }
+            writeln!(formatter)?;
+        }
+        let statuses: Vec<String> =
+            self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+        if !statuses.is_empty() {
+            writeln!(formatter, "  status  {}", statuses.join(", "))?;
+        }
+        for (kind, error) in &self.errors {
+            writeln!(formatter, "  error   {kind}: {} ({})", error.count, error.example)?;
+        }
+        self.write_labels(formatter)?;
+        if self.handshakes.full + self.handshakes.resumed > 0 {
+            writeln!(
+                formatter,
+                "  TLS     {} full, {} resumed handshakes",
+                self.handshakes.full, self.handshakes.resumed
+            )?;
+        }
+        writeln!(
+            formatter,
+            "  own CPU {:.1} us per answer, busy {:.0} %",
+            self.cpu.microseconds_per_answer,
+            self.cpu.busy_share * 100.0
+        )?;
+        for finding in self.soak.iter().flat_map(|soak| &soak.findings) {
+            writeln!(formatter, "  SOAK    {finding}")?;
+        }
+        if self.interrupted {
+            writeln!(formatter, "  interrupted: this is what was measured until then")?;
+        }
+        if self.valid {
+            return writeln!(formatter, "  valid");
+        }
+        writeln!(formatter, "  NOT VALID")?;
+        self.reasons.iter().try_for_each(|reason| writeln!(formatter, "    {reason}"))
+    }
+}

@@ -1,0 +1,216 @@
+//! One slow connection.
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{Kind, Options, report::Ends};
+use crate::{
+    http::{self, BodyDecoder},
+    net::{self, ReceiveBuffer, Transport, Watcher},
+    run::Target,
+};
+
+/// Wait after a connection that could not be set up.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// The length of a body that is never sent to its end.
+const DECLARED_BODY_BYTES: u64 = 1 << 30;
+/// What a slow reader's socket holds; the kernel doubles it for its own needs.
+const READER_BUFFER_BYTES: usize = 4096;
+
+/// What all slow connections know.
+pub(super) struct Shared {
+    target: Target,
+    kind: Kind,
+    pace: Duration,
+    set_up_timeout: Duration,
+    /// Sent at once when a connection is up.
+    opening: Vec<u8>,
+    /// The answer to that has no body.
+    is_head: bool,
+    pub(super) over: AtomicBool,
+    /// Connections that are up.
+    pub(super) open: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(options: &Options, target: Target) -> Self {
+        let request = target.first_request();
+        let head_end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(request.len());
+        let head = String::from_utf8_lossy(&request[..head_end]);
+        let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+        let lines: Vec<&str> = head.split("\r\n").filter(|line| !is_length(line)).collect();
+        let opening = match options.kind {
+            Kind::Reader => request.clone(),
+            Kind::Header => format!("{}\r\n", lines.join("\r\n")).into_bytes(),
+            Kind::Body => format!("{}\r\nContent-Length: {DECLARED_BODY_BYTES}\r\n\r\n", lines.join("\r\n"))
+                .into_bytes(),
+        };
+        Self {
+            is_head: options.request.method == "HEAD",
+            target,
+            kind: options.kind,
+            pace: options.pace,
+            set_up_timeout: options.request.timeout,
+            opening,
+            over: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+        }
+    }
+}
+
+pub(super) struct SlowClient {
+    shared: Arc<Shared>,
+    watcher: Rc<Watcher>,
+    ends: Rc<RefCell<Ends>>,
+}
+
+impl SlowClient {
+    pub(super) const fn new(shared: Arc<Shared>, watcher: Rc<Watcher>, ends: Rc<RefCell<Ends>>) -> Self {
+        Self { shared, watcher, ends }
+    }
+
+    /// One connection after the other until it is over.
+    pub(super) async fn run(self) {
+        while !self.shared.over.load(Ordering::Relaxed) {
+            match self.connect().await {
+                Ok(transport) => {
+                    let began = Instant::now();
+                    self.shared.open.fetch_add(1, Ordering::Relaxed);
+                    let end = self.be_slow(transport).await;
+                    self.shared.open.fetch_sub(1, Ordering::Relaxed);
+                    self.ends.borrow_mut().note(&end, began.elapsed());
+                }
+                Err(error) => {
+                    self.ends.borrow_mut().note_failure(&error.to_string());
+                    monoio::time::sleep(CONNECT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Transport> {
+        let shared = &self.shared;
+        let room = (shared.kind == Kind::Reader).then_some(READER_BUFFER_BYTES);
+        let connecting = net::connect(shared.target.address(), None, room);
+        let stream = monoio::time::timeout(shared.set_up_timeout, connecting)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the connection took too long"))??;
+        let side = shared.target.tls_connection(0).map_err(io::Error::other)?;
+        let mut transport = Transport::new(stream, side.map(Into::into), self.watcher.add());
+        transport.watch().set_limit(Some(shared.set_up_timeout));
+        transport.handshake(&mut ReceiveBuffer::default()).await?;
+        Ok(transport)
+    }
+
+    /// Until the target has enough, or it is over. Returns how it ended.
+    async fn be_slow(&self, mut transport: Transport) -> String {
+        let shared = &self.shared;
+        let mut answer = Answer::new(shared.is_head);
+        let mut out = shared.opening.clone();
+        let mut step = 0_u64;
+        loop {
+            if transport.watch().is_stopping() {
+                return "still open".to_owned();
+            }
+            transport.watch().set_limit(Some(shared.set_up_timeout));
+            if !out.is_empty()
+                && let Err(error) = transport.send(&mut out).await
+            {
+                // A target may have said why before it closed.
+                return self.last_words(&mut transport, &mut answer).await.unwrap_or_else(|| end_of(&error));
+            }
+            if shared.kind == Kind::Reader {
+                monoio::time::sleep(shared.pace).await;
+            }
+            transport.watch().set_limit(Some(shared.pace));
+            match transport.receive_once(&mut answer.input).await {
+                Ok(0) => return answer.end().unwrap_or_else(|| "closed".to_owned()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(error) => return answer.end().unwrap_or_else(|| end_of(&error)),
+            }
+            match (answer.is_complete(), shared.kind) {
+                (false, _) => {}
+                // It was read to its end, so there is another.
+                (true, Kind::Reader) if answer.stays_open() => {
+                    answer = Answer::new(shared.is_head);
+                    out.clone_from(&shared.opening);
+                    continue;
+                }
+                (true, _) => return answer.end().unwrap_or_else(|| "closed".to_owned()),
+            }
+            step += 1;
+            match shared.kind {
+                Kind::Header => out.extend_from_slice(format!("X-Slow-{step}: {step}\r\n").as_bytes()),
+                Kind::Body => out.push(b'x'),
+                Kind::Reader => {}
+            }
+        }
+    }
+
+    /// What the target says in place of taking more.
+    async fn last_words(&self, transport: &mut Transport, answer: &mut Answer) -> Option<String> {
+        transport.watch().set_limit(Some(self.shared.pace));
+        let _gone = transport.receive_once(&mut answer.input).await;
+        answer.is_complete();
+        answer.end()
+    }
+}
+
+fn end_of(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::Interrupted => "still open".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset".to_owned(),
+        io::ErrorKind::TimedOut => "stalled".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// As much of an answer as has come.
+struct Answer {
+    input: ReceiveBuffer,
+    is_head: bool,
+    head: Option<http::ResponseHead>,
+    body: Option<BodyDecoder>,
+}
+
+impl Answer {
+    fn new(is_head: bool) -> Self {
+        Self { input: ReceiveBuffer::default(), is_head, head: None, body: None }
+    }
+
+    /// Reads what has come; true when the answer has its end, or makes no sense.
+    fn is_complete(&mut self) -> bool {
+        if self.head.is_none() {
+            match http::parse_response(self.input.unread(), self.is_head) {
+                Ok(Some(head)) => {
+                    self.input.consume(head.length);
+                    self.body = Some(BodyDecoder::new(head.framing));
+                    self.head = Some(head);
+                }
+                Ok(None) => return self.input.unread().len() > http::HEAD_LIMIT_BYTES,
+                Err(_) => return true,
+            }
+        }
+        let Some(body) = &mut self.body else { return false };
+        let Ok(used) = body.decode(self.input.unread(), |_| {}) else { return true };
+        self.input.consume(used);
+        body.is_done()
+    }
+
+    fn stays_open(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.keep_alive)
+    }
+
+    fn end(&self) -> Option<String> {
+        self.head.as_ref().map(|head| format!("status {}", head.status))
+    }
+}

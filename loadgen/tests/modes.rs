@@ -1,0 +1,197 @@
+//! Ways to send other than a steady rate: steps, recorded arrivals, handshakes, a soak, and clients that are slow.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use common::{Certificates, Logged};
+use weir_loadgen::{
+    Verdict,
+    origin::{Options as OriginOptions, spawn},
+    run::{Limit, Load, Options, Report, Step, Work, run},
+    slow,
+};
+
+fn start(options: &Options) -> Report {
+    run(options, &AtomicBool::new(false)).unwrap()
+}
+
+fn options(url: &str) -> Options {
+    Options { connections: 4, threads: 2, ..Options::new(url) }
+}
+
+#[test]
+fn steps_follow_each_other() {
+    let origin = Logged::start(OriginOptions::default());
+    let mut options = options(&format!("http://{}/", origin.origin.address()));
+    let step = |rate: f64| Step { rate, lasts: Duration::from_millis(200) };
+    options.load = Load::Steps(Arc::new([step(100.0), step(500.0), step(50.0)]));
+    options.limit = Limit::Duration(options.load.length().unwrap());
+    options.interval = Duration::from_millis(200);
+    let report = start(&options);
+    assert_eq!(report.requests + report.missed, 20 + 100 + 10, "{report}");
+    assert_eq!(origin.lines().len() as u64, report.requests);
+    let rates: Vec<_> = report.intervals.iter().map(|interval| interval.target_rate.unwrap()).collect();
+    assert_eq!(rates, [100.0, 500.0, 50.0], "{report}");
+}
+
+#[test]
+fn recorded_arrivals_are_sent_again() {
+    let origin = Logged::start(OriginOptions::default());
+    let mut options = options(&format!("http://{}/", origin.origin.address()));
+    let times: Arc<[f64]> = [0.0, 0.01, 0.01, 0.01, 0.15].into();
+    options.load = Load::Trace(times);
+    options.limit = Limit::Duration(options.load.length().unwrap());
+    let report = start(&options);
+    assert_eq!((report.requests, report.missed), (5, 0), "{report}");
+    assert!(report.elapsed_seconds >= 0.15, "{report}");
+    assert_eq!(origin.lines().len(), 5);
+}
+
+#[test]
+fn handshakes_are_full_or_resumed_and_send_no_request() {
+    let certificates = Certificates::new();
+    let tls = Some(certificates.mutual_tls());
+    let origin = Logged::start(OriginOptions { tls, ..OriginOptions::default() });
+    let mut options = options(&format!("https://localhost:{}/", origin.origin.address().port()));
+    options.ca = Some(certificates.path("server-ca.pem"));
+    options.identity = Some(certificates.identity("client"));
+    (options.work, options.limit) = (Work::Handshakes, Limit::Requests(60));
+    let report = start(&options);
+    assert!(
+        report.errors.is_empty() && !report.reasons.iter().any(|why| why.contains("resumed")),
+        "{report}"
+    );
+    assert_eq!((report.requests, report.times.service_time.count), (60, 60), "{report}");
+    let handshakes = &report.handshakes;
+    // The first on each connection at the most finds no ticket.
+    assert!(handshakes.resumed >= 56 && handshakes.full + handshakes.resumed == 60, "{report}");
+    assert_eq!(handshakes.resumed_time.count, handshakes.resumed);
+    options.resume = false;
+    let report = start(&options);
+    assert_eq!((report.handshakes.full, report.handshakes.resumed), (60, 0), "{report}");
+    assert!(report.statuses.is_empty() && report.verdicts.is_empty());
+    assert!(origin.lines().iter().all(|line| line.get("method").is_none()));
+
+    // Without TLS it is connections a second.
+    let origin = spawn(OriginOptions::default()).unwrap();
+    options.url = format!("http://{}/", origin.address());
+    let report = start(&options);
+    assert!(
+        report.errors.is_empty() && report.connect_time.count == 60 && report.handshakes.full == 0,
+        "{report}"
+    );
+
+    // A target that refuses the certificate says so behind the handshake.
+    let refusing =
+        spawn(OriginOptions { tls: Some(certificates.mutual_tls()), ..OriginOptions::default() }).unwrap();
+    options.url = format!("https://localhost:{}/", refusing.address().port());
+    (options.identity, options.resume, options.limit) = (None, true, Limit::Requests(3));
+    let report = start(&options);
+    assert!(!report.valid && report.times.service_time.count == 0, "{report}");
+}
+
+#[test]
+fn intervals_add_up_and_times_have_many_views() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(&format!("http://{}/?status=403", origin.address()));
+    (options.load, options.interval) = (Load::Rate(500.0), Duration::from_millis(50));
+    options.limit = Limit::Duration(Duration::from_millis(400));
+    options.watch = vec![std::process::id()];
+    let report = start(&options);
+    let sum: u64 = report.intervals.iter().map(|interval| interval.answers).sum();
+    assert_eq!((sum, report.requests + report.missed), (report.requests, 200), "{report}");
+    assert!((2..=8).contains(&report.intervals.len()), "{:?}", report.intervals);
+    assert!(report.intervals.iter().all(|interval| interval.resident_bytes > Some(0)));
+    assert_eq!(report.verdicts, [(Verdict::Blocked, report.requests)].into());
+    assert_eq!(report.by_status[&403].response_time.as_ref().unwrap().count, report.requests);
+    assert_eq!(report.by_verdict[&Verdict::Blocked].service_time.count, report.requests);
+    let (first, whole) = (&report.times.first_byte_time, &report.times.service_time);
+    assert!(first.count == whole.count && first.max <= whole.max, "{report}");
+    let measured: f64 = report.intervals.iter().map(|interval| interval.seconds).sum();
+    assert!((measured - report.elapsed_seconds).abs() < 1e-6, "{:?}", report.intervals);
+    let curve = &report.curves.response_time;
+    assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+    assert_eq!(curve.last().unwrap().1, report.times.response_time.as_ref().unwrap().max);
+}
+
+#[test]
+fn a_soak_is_judged() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(&format!("http://{}/", origin.address()));
+    (options.load, options.interval) = (Load::Rate(400.0), Duration::from_millis(50));
+    (options.limit, options.soak) = (Limit::Duration(Duration::from_millis(100)), true);
+    let soak = start(&options).soak.unwrap();
+    assert!(soak.findings[0].contains("show no trend"), "{soak:?}");
+    options.limit = Limit::Duration(Duration::from_secs(1));
+    let soak = start(&options).soak.unwrap();
+    assert!(soak.p99.early > 0.0 && soak.p99.late > 0.0 && soak.resident_bytes.is_none(), "{soak:?}");
+}
+
+fn slow(url: &str, kind: slow::Kind) -> slow::Options {
+    let limit = Limit::Duration(Duration::from_millis(900));
+    slow::Options {
+        request: Options { limit, ..options(url) },
+        kind,
+        pace: Duration::from_millis(100),
+        probe_rate: None,
+        cut_within: None,
+    }
+}
+
+#[test]
+fn slow_clients_hold_connections_that_the_target_does_not_cut() {
+    let origin = Logged::start(OriginOptions::default());
+    let url = format!("http://{}/?size=1000000", origin.origin.address());
+    for kind in [slow::Kind::Header, slow::Kind::Body, slow::Kind::Reader] {
+        let mut options = slow(&url, kind);
+        (options.probe_rate, options.cut_within) = (Some(50.0), Some(Duration::from_millis(500)));
+        let report = slow::run(&options, &AtomicBool::new(false)).unwrap();
+        assert_eq!(report.ends.keys().collect::<Vec<_>>(), ["still open"], "{report}");
+        assert_eq!(report.ends["still open"].count, 4);
+        assert!(report.lifetimes.iter().any(|moment| moment.open == 4), "{report}");
+        assert!(
+            report.reasons.iter().any(|reason| reason.contains("a slow connection lived for")),
+            "{report}"
+        );
+        assert_eq!(report.probe.unwrap().statuses.keys().collect::<Vec<_>>(), [&200]);
+    }
+    // None of the slow requests ever came to its end.
+    assert!(origin.lines().iter().all(|line| line["method"] != "POST" || line["complete"] == false));
+}
+
+#[test]
+fn slow_clients_notice_how_they_are_cut() {
+    for (answer, end) in [
+        (
+            &b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"[..],
+            "status 408",
+        ),
+        (b"", "closed"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        // Ends with the test's process: it waits for connections that no longer come.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    // Its second step is too much for this target.
+                    let mut steps = 0;
+                    while steps < 2 && stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {
+                        steps += 1;
+                    }
+                    stream.write_all(answer).unwrap();
+                });
+            }
+        });
+        let report = slow::run(&slow(&url, slow::Kind::Header), &AtomicBool::new(false)).unwrap();
+        assert!(report.ends.get(end).is_some_and(|times| times.count >= 4), "{report}");
+        assert!(report.valid, "{report}");
+    }
+}

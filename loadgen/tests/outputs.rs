@@ -1,0 +1,278 @@
+//! What the commands leave behind: JSON, pages, logs, CSV, the view of a run, and what happens where they can't be written.
+
+mod common;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use base64::Engine;
+use hdrhistogram::{
+    Histogram,
+    serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    },
+};
+use serde_json::Value;
+use weir_loadgen::{
+    origin::{Options as OriginOptions, Origin, spawn},
+    output::SCHEMA,
+};
+
+const SCENARIO: &str = r#"
+[[request]]
+label = "page"
+weight = 3
+target = "/?size=2000"
+expect = "pass"
+[[request]]
+label = "an attack, or two"
+target = "/?status=403"
+expect = "block"
+[[request]]
+label = "gone"
+target = "/?fault=close"
+expect = "pass"
+"#;
+
+fn loadgen(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weir-loadgen")).args(arguments).output().unwrap()
+}
+
+fn origin() -> (Origin, String) {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let url = format!("http://{}/", origin.address());
+    (origin, url)
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_run_leaves_a_report_a_page_and_logs_that_agree() {
+    let (_origin, url) = origin();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let name = |name: &str| path(name).to_str().unwrap().to_owned();
+    fs::write(path("scenario"), SCENARIO).unwrap();
+    let output = loadgen(&[
+        "run",
+        "--url",
+        &url,
+        "--scenario",
+        &name("scenario"),
+        "--rate",
+        "400",
+        "--duration",
+        "600ms",
+        "--interval",
+        "100ms",
+        "--json",
+        &name("json"),
+        "--html",
+        &name("html"),
+        "--csv",
+        &name("csv"),
+        "--hdr-log",
+        &name("hdr"),
+        "--live",
+        "always",
+    ]);
+    // A label has errors and surprises.
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = read(&path("json"));
+    let answers = report["service_time"]["count"].as_u64().unwrap();
+    assert!(answers > 100, "{report}");
+
+    let csv = fs::read_to_string(path("csv")).unwrap();
+    let mut lines = csv.lines();
+    let columns: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert!(rows.iter().all(|row| row.len() == columns.len()), "{csv}");
+    let sum = |column: &str| -> u64 {
+        let index = columns.iter().position(|name| *name == column).unwrap();
+        rows.iter().map(|row| row[index].parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!((sum("answers"), sum("passed") + sum("blocked")), (answers, answers));
+    assert_eq!(sum("closed"), report["errors"]["closed"]["count"].as_u64().unwrap());
+    assert_eq!(rows.len(), report["intervals"].as_array().unwrap().len());
+
+    let log = fs::read(path("hdr")).unwrap();
+    let mut histograms = std::collections::BTreeMap::<String, Histogram<u64>>::new();
+    for entry in IntervalLogIterator::new(&log) {
+        let LogEntry::Interval(entry) = entry.unwrap() else { continue };
+        let bytes = base64::engine::general_purpose::STANDARD.decode(entry.encoded_histogram()).unwrap();
+        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+        assert!((entry.max() - histogram.max() as f64 / 1e6).abs() < 1e-5);
+        let tag = entry.tag().unwrap().as_str().to_owned();
+        *histograms.entry(tag).or_insert_with(|| Histogram::new(3).unwrap()) += histogram;
+    }
+    for (tag, path) in
+        [("service", "/service_time"), ("response", "/response_time"), ("send_lag", "/send_lag")]
+    {
+        let times = report.pointer(path).unwrap();
+        assert_eq!(histograms[tag].len(), times["count"].as_u64().unwrap(), "{tag}");
+        assert_eq!(histograms[tag].max(), times["max"].as_u64().unwrap(), "{tag}");
+    }
+    let attacks = report["labels"]["an attack, or two"]["requests"].as_u64().unwrap();
+    assert_eq!(histograms["response:an_attack__or_two"].len(), attacks);
+
+    let live = text(&output.stderr);
+    assert!(live.lines().filter(|line| line.contains("answers/s")).count() >= 2, "{live}");
+    let html = fs::read_to_string(path("html")).unwrap();
+    assert!(html.contains("an attack, or two") && html.matches("<svg").count() >= 4, "{html}");
+}
+
+#[test]
+fn every_report_fits_the_schema() {
+    let (origin, url) = origin();
+    let folder = tempfile::tempdir().unwrap();
+    let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(name("scenario"), SCENARIO).unwrap();
+    let raw = base64::engine::general_purpose::STANDARD.encode("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let record =
+        |label: &str| format!("{{\"id\":1,\"label\":\"{label}\",\"category\":\"c\",\"raw\":\"{raw}\"}}\n");
+    fs::write(name("corpus"), record("attack") + &record("benign")).unwrap();
+    let pid = std::process::id().to_string();
+    let target = |name: &str| format!("{name}={url},pid={pid}");
+    let closed = format!("http://{}/?fault=close", origin.address());
+    let commands: [&[&str]; 7] = [
+        &["run", "--url", &url, "--closed", "--requests", "20", "--watch", &pid],
+        &[
+            "run",
+            "--url",
+            &url,
+            "--scenario",
+            &name("scenario"),
+            "--rate",
+            "300",
+            "--duration",
+            "300ms",
+            "--soak",
+        ],
+        &["run", "--url", &closed, "--closed", "--requests", "5"],
+        &[
+            "search",
+            "--url",
+            &url,
+            "--bound",
+            "p99=1s",
+            "--from",
+            "20",
+            "--to",
+            "40",
+            "--trial",
+            "50ms",
+            "--warm-up",
+            "0s",
+        ],
+        &[
+            "compare",
+            "--target",
+            &target("a"),
+            "--target",
+            &target("b"),
+            "--cycles",
+            "2",
+            "--connections",
+            "2",
+        ],
+        &["replay", "--corpus", &name("corpus"), "--target", &url],
+        &[
+            "slow",
+            "--url",
+            &url,
+            "--kind",
+            "header",
+            "--duration",
+            "400ms",
+            "--pace",
+            "100ms",
+            "--probe-rate",
+            "50",
+        ],
+    ];
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut reports = Vec::new();
+    for (number, command) in commands.into_iter().enumerate() {
+        let output = loadgen(&[command, &["--json", "-"]].concat());
+        let mut report: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
+        let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{command:?}: {errors:?}");
+        assert_eq!(report["report"], command[0]);
+        let path = name(&format!("{number}.json"));
+        fs::write(&path, &output.stdout).unwrap();
+        reports.push(path);
+        report["more"] = Value::Null;
+        assert!(!validator.is_valid(&report), "{command:?}");
+    }
+    // All of them make a page.
+    let arguments: Vec<&str> = reports.iter().map(String::as_str).collect();
+    let output = loadgen(&[&["report", "--html", &name("html")], &arguments[..]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let html = fs::read_to_string(name("html")).unwrap();
+    for part in ["Comparison", "Search:", "Replay:", "Slow header:", "Ordinary requests meanwhile"] {
+        assert!(html.contains(part), "{part}");
+    }
+    let output = loadgen(&["report", "--html", &name("html"), &name("scenario")]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = loadgen(&["diff", &reports[0], &reports[0], "--json", "-"]);
+    assert!(validator.is_valid(&serde_json::from_slice(&output.stdout).unwrap()), "{output:?}");
+}
+
+#[test]
+fn the_page_has_no_external_resource() {
+    let page = weir_loadgen::output::page(&[]).unwrap();
+    for bad in ["http://", "https://", "src=", "@import", "url(", "<script", "<link"] {
+        assert!(!page.contains(bad), "{bad}");
+    }
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn a_full_disk_takes_nothing_from_the_results() {
+    let (_origin, url) = origin();
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("csv");
+    let run = ["run", "--url", &url, "--closed", "--requests", "20", "--csv", csv.to_str().unwrap()];
+    let output = loadgen(
+        &[&run[..], &["--json", "/dev/full", "--html", "/dev/full", "--hdr-log", "/dev/full"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert_eq!(error.matches("can't write /dev/full: No space left on device").count(), 3, "{error}");
+    // The text, and behind it the JSON that the file did not take.
+    let stdout = text(&output.stdout);
+    let (before, json) = stdout.split_at(stdout.find("\n{").unwrap());
+    assert!(before.contains("20 requests in"), "{stdout}");
+    assert_eq!(serde_json::from_str::<Value>(json).unwrap()["requests"], 20);
+    assert_eq!(fs::read_to_string(&csv).unwrap().lines().count(), 2);
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"))
+        .args(run)
+        .stdout(Stdio::from(full))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("can't write to standard output"), "{output:?}");
+}
+
+#[test]
+fn files_that_cannot_be_written_are_known_before_the_run() {
+    for flag in ["--json", "--html", "--csv", "--hdr-log"] {
+        let output =
+            loadgen(&["run", "--url", "http://127.0.0.1:1/", "--closed", flag, "/no/such/folder/file"]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");
+        assert!(text(&output.stderr).contains("can't write /no/such/folder/file"), "{flag}: {output:?}");
+    }
+}
