@@ -11,7 +11,7 @@ use std::{
 
 use common::{Certificates, Logged, exchange, exchange_in_steps};
 use serde_json::{Value, json};
-use weir_loadgen::origin::{Body, Options, spawn};
+use weir_loadgen::origin::{Body, CloseAfter, Draw, Faults, Options, spawn};
 
 fn curl(arguments: &[&str]) -> (i32, String) {
     let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output().unwrap();
@@ -321,4 +321,83 @@ fn the_origin_fails_when_it_is_asked_to() {
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     drop(stream);
     assert_eq!(origin.stop(), 0);
+}
+
+#[test]
+fn resets_are_told_from_closed_connections() {
+    let origin = spawn(Options::default()).unwrap();
+    let ask = |rest: &str| {
+        let mut stream = TcpStream::connect(origin.address()).unwrap();
+        stream.write_all(format!("GET /?{rest} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(|error| error.kind()).map(|_| answer.len())
+    };
+    assert_eq!(ask("fault=close"), Ok(0));
+    assert_eq!(ask("fault=reset"), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(ask("fault=break&size=2000"), Err(std::io::ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_body_with_a_rate_comes_whole_and_in_pieces() {
+    let origin = spawn(Options { body_bytes_per_second: Some(1000), ..Options::default() }).unwrap();
+    let mut stream = TcpStream::connect(origin.address()).unwrap();
+    stream.write_all(b"GET /?size=300 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut pieces = Vec::new();
+    let mut room = [0; 4096];
+    loop {
+        match stream.read(&mut room).unwrap() {
+            0 => break,
+            count => pieces.push(room[..count].to_vec()),
+        }
+    }
+    // Ten pieces a second, as far apart as that; a busy machine may join some, but not all.
+    assert!(pieces.len() >= 2, "{} pieces", pieces.len());
+    let answer = String::from_utf8(pieces.concat()).unwrap();
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), 300);
+    let chunked = exchange(
+        origin.address(),
+        "GET /?size=300&rate=1MB&chunked=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
+    assert!(chunked.ends_with("\r\n0\r\n\r\n"), "{chunked}");
+}
+
+#[test]
+fn connections_last_for_as_many_answers_as_they_may() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(4);
+    for announced in [true, false] {
+        let close_after = Some(CloseAfter { answers: 3, announced });
+        let origin = spawn(Options { close_after, ..Options::default() }).unwrap();
+        let answers = exchange(origin.address(), &request);
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3);
+        assert_eq!(answers.matches("Connection: close").count(), usize::from(announced));
+        assert_eq!(origin.stop(), 3);
+    }
+}
+
+#[test]
+fn mixes_are_the_same_for_the_same_seed() {
+    let statuses = |seed| {
+        let status = |text: &str| text.parse().map_err(|_| text.to_owned());
+        let origin = Logged::start(Options {
+            status: Draw::parse("200=80,404=15,503=5", status).unwrap(),
+            body: Body::Size(Draw::parse("1-100=50,1000=50", status).unwrap()),
+            faults: Faults::parse("close=1").unwrap(),
+            seed,
+            ..Options::default()
+        });
+        let mut answers = String::new();
+        while origin.lines().len() < 300 {
+            answers += &exchange(origin.origin.address(), &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(300));
+        }
+        let lines = origin.lines();
+        let failed = lines.iter().filter(|line| line["fault"] == "close").count();
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), lines.len() - failed);
+        assert!((1..30).contains(&failed), "{failed}");
+        lines.iter().take(300).map(|line| line["status"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let first = statuses(1);
+    assert_eq!(first, statuses(1));
+    assert_ne!(first, statuses(2));
+    let count = |status| first.iter().filter(|other| **other == status).count();
+    assert!(count(200) > 200 && count(404) > 20 && count(503) > 2, "{first:?}");
 }

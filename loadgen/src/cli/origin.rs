@@ -15,7 +15,7 @@ use signal_hook::{
 };
 use weir_loadgen::{
     Identity,
-    origin::{self, Body, LogTarget, Options, StartError, TlsOptions},
+    origin::{self, Body, CloseAfter, Draw, Faults, LogTarget, Options, StartError, TlsOptions},
     units::{parse_duration, parse_size},
 };
 
@@ -23,8 +23,12 @@ use super::{Failure, parse_header};
 
 /// Serves HTTP/1.1 with fixed answers until SIGTERM or SIGINT.
 ///
-/// Requests choose their answer by query, as in `/?size=1000&delay=10ms&status=404&chunked=1&close=1`, or by the header
-/// fields X-Origin-Size, X-Origin-Delay, X-Origin-Status, X-Origin-Chunked and X-Origin-Close.
+/// Requests choose their answer by query, as in `/?size=1000&delay=10ms&status=404&chunked=1&close=1&rate=1KiB`, or by the
+/// header fields X-Origin-Size, X-Origin-Delay, X-Origin-Status, X-Origin-Chunked, X-Origin-Close, X-Origin-Rate and
+/// X-Origin-Fault.
+///
+/// Sizes, delays and statuses may differ from answer to answer: `5ms-20ms` is drawn evenly, `exp:10ms` exponentially with
+/// this mean, and `1ms=95,exp:50ms=5` is a mix with weights.
 #[derive(Args)]
 pub(super) struct OriginArguments {
     /// Where to listen; port 0 takes a free one. `listening ADDRESS` on standard output says that it accepts
@@ -33,18 +37,33 @@ pub(super) struct OriginArguments {
     /// Threads [default: one per core that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Size of each answer's body, such as 1000 or 64KiB [default: 1024]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "body_file")]
-    body_bytes: Option<u64>,
+    /// Size of each answer's body, such as 1000, 64KiB or 1KiB=90,64KiB=10 [default: 1024]
+    #[arg(long, value_name = "SIZES", value_parser = parse_sizes, conflicts_with = "body_file")]
+    body_bytes: Option<Draw>,
     /// File with each answer's body
     #[arg(long, value_name = "FILE")]
     body_file: Option<PathBuf>,
-    /// Wait before each answer, such as 10ms
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
-    delay: Duration,
-    /// Status of each answer
-    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..600), default_value = "200")]
-    status: u16,
+    /// Wait before each answer, such as 10ms or exp:10ms
+    #[arg(long, value_name = "TIMES", value_parser = parse_times, default_value = "0s")]
+    delay: Draw,
+    /// Status of each answer, such as 404 or 200=99,503=1
+    #[arg(long, value_name = "STATUSES", value_parser = parse_statuses, default_value = "200")]
+    status: Draw,
+    /// Percentages of answers that fail: close, reset, truncate, break, stall or slow, as in reset=1,slow=0.5
+    #[arg(long, value_name = "KIND=PERCENT", value_parser = Faults::parse)]
+    faults: Option<Faults>,
+    /// Send bodies at this many bytes a second
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
+    body_rate: Option<u64>,
+    /// Close each connection behind its Nth answer, which says so
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "drop_after")]
+    close_after: Option<u64>,
+    /// The same, unannounced
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    drop_after: Option<u64>,
+    /// What is drawn follows from this number and the order of requests
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
     /// One more header field of each answer; repeatable
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
@@ -109,7 +128,7 @@ fn options(arguments: OriginArguments) -> Result<Options, Failure> {
             fs::read(&path)
                 .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
         ),
-        (size, None) => Body::Size(size.unwrap_or(1024)),
+        (size, None) => Body::Size(size.unwrap_or(Draw::fixed(1024))),
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key).map(|(certificate, private_key)| TlsOptions {
         identity: Identity { certificate, private_key },
@@ -118,12 +137,18 @@ fn options(arguments: OriginArguments) -> Result<Options, Failure> {
     let request_log = arguments
         .request_log
         .map(|path| if path.as_os_str() == "-" { LogTarget::StandardOutput } else { LogTarget::File(path) });
+    let announced = arguments.close_after.map(|answers| CloseAfter { answers, announced: true });
+    let silent = arguments.drop_after.map(|answers| CloseAfter { answers, announced: false });
     Ok(Options {
         listen: resolve(&arguments.listen)?,
         threads: arguments.threads.map_or_else(weir_loadgen::default_threads, usize::from),
         body,
-        delay: arguments.delay,
+        delay_nanoseconds: arguments.delay,
         status: arguments.status,
+        faults: arguments.faults.unwrap_or_default(),
+        body_bytes_per_second: arguments.body_rate,
+        close_after: announced.or(silent),
+        seed: arguments.seed,
         headers: arguments.headers,
         tls,
         request_log,
@@ -131,6 +156,30 @@ fn options(arguments: OriginArguments) -> Result<Options, Failure> {
         echo: arguments.echo,
         steering: !arguments.no_steering,
         idle_timeout: arguments.idle_timeout,
+    })
+}
+
+fn parse_sizes(text: &str) -> Result<Draw, String> {
+    Draw::parse(text, parse_size)
+}
+
+fn parse_times(text: &str) -> Result<Draw, String> {
+    Draw::parse(text, |time| {
+        // A year, which is the longest time, fits.
+        parse_duration(time).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    })
+}
+
+fn parse_statuses(text: &str) -> Result<Draw, String> {
+    Draw::parse(text, |status| {
+        let status = status.parse().ok().filter(|status| (200..600).contains(status));
+        status.ok_or_else(|| format!("`{text}`: expected statuses from 200 to 599, as in `200=99,503=1`"))
+    })
+}
+
+fn parse_rate(text: &str) -> Result<u64, String> {
+    parse_size(text).and_then(|rate| {
+        if rate == 0 { Err("a rate of 0 is a stall: use --faults stall=100".to_owned()) } else { Ok(rate) }
     })
 }
 

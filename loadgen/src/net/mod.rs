@@ -2,6 +2,7 @@
 
 mod buffer;
 mod connect;
+mod reset;
 mod timer;
 mod tls;
 mod transport;

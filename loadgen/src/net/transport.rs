@@ -12,7 +12,7 @@ use monoio::{
 };
 use rustls::Connection;
 
-use super::{ReceiveBuffer, Watch};
+use super::{ReceiveBuffer, Watch, reset::reset_on_close};
 
 /// Room for one receive of ciphertext: a whole TLS record.
 const CIPHERTEXT_BYTES: usize = 17 * 1024;
@@ -144,6 +144,11 @@ impl Transport {
             let _gone = self.flush_tls().await;
         }
         let _gone = self.stream.shutdown().await;
+    }
+
+    /// Makes the connection end with a reset when this is dropped; bytes that the peer has not read are lost then.
+    pub(crate) fn reset_on_close(&self) {
+        reset_on_close(&self.stream);
     }
 
     /// Reads and forgets what the peer still sends, up to `bytes` and `time`: closing a socket with unread input resets

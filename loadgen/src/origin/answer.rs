@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use httparse::Header;
 
-use super::{Body, Options};
-use crate::{http, units};
+use super::{
+    Body, Draw, Options,
+    draw::{parse_shares, share},
+};
+use crate::{http, scenario::template::Random, units};
 
 /// The longest body and delay that a request may ask for.
 const STEERED_SIZE_LIMIT_BYTES: u64 = 1 << 30;
@@ -13,6 +16,8 @@ const STEERED_DELAY_LIMIT: Duration = Duration::from_secs(60);
 /// Text bodies repeat a block of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
 const STEERING_PREFIX: &str = "x-origin-";
+/// How fast a slow body is sent where nothing else is said.
+const SLOW_BYTES_PER_SECOND: u64 = 1024;
 
 /// How one request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +28,92 @@ pub(super) struct Plan {
     pub(super) chunked: bool,
     pub(super) close: bool,
     pub(super) delay: Duration,
+    /// Body bytes a second; as fast as the client takes them without.
+    pub(super) rate: Option<u64>,
     pub(super) fault: Option<Fault>,
 }
 
 /// How an origin fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It closes the connection in place of an answer.
     Close,
+    /// It resets the connection in place of an answer.
+    Reset,
     /// It closes the connection behind half of the body.
     Truncate,
+    /// It resets the connection behind half of the body.
+    Break,
     /// It sends nothing more behind half of the body, and keeps the connection open.
     Stall,
+}
+
+impl Fault {
+    const ALL: [(&str, Self); 5] = [
+        ("close", Self::Close),
+        ("reset", Self::Reset),
+        ("truncate", Self::Truncate),
+        ("break", Self::Break),
+        ("stall", Self::Stall),
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, fault)| *fault == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What goes wrong about answers, and how often; nothing does by default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Shares of all answers, from 0 to 1, each with those before it added.
+    up_to: Vec<(f64, Wrong)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Fault(Fault),
+    Slow,
+}
+
+impl Faults {
+    /// Reads `KIND=PERCENT,KIND=PERCENT`: percentages of all answers.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what was found and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut up_to = Vec::new();
+        let mut before = 0.0;
+        for (name, percent) in parse_shares(text)? {
+            before += percent / 100.0;
+            up_to.push((before, Wrong::parse(name)?));
+        }
+        if before > 1.0 + 1e-9 {
+            return Err(format!("`{text}`: {:.1} % of all answers can't fail", before * 100.0));
+        }
+        Ok(Self { up_to })
+    }
+
+    fn draw(&self, random: &mut Random) -> Option<Wrong> {
+        if self.up_to.is_empty() {
+            return None;
+        }
+        let at = share(random);
+        self.up_to.iter().find(|(up_to, _)| at < *up_to).map(|(_, wrong)| *wrong)
+    }
+}
+
+impl Wrong {
+    fn parse(name: &str) -> Result<Self, String> {
+        if name == "slow" {
+            return Ok(Self::Slow);
+        }
+        Fault::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, fault)| Self::Fault(*fault))
+            .ok_or_else(|| format!("`{name}` is not a fault: close, reset, truncate, break, stall or slow"))
+    }
 }
 
 /// The bytes of an answer's body, handed out in pieces.
@@ -75,7 +154,9 @@ impl Content {
 
 /// Everything needed to answer.
 pub(super) struct Answers {
+    /// What every answer is like if nothing is drawn and nothing is asked for.
     default_plan: Plan,
+    drawn: Option<Box<Drawn>>,
     pub(super) echo: bool,
     pub(super) steering: bool,
     /// Header fields behind the framing, each with its line end.
@@ -86,26 +167,63 @@ pub(super) struct Answers {
     prebuilt: Option<Vec<u8>>,
 }
 
+/// What differs from answer to answer.
+struct Drawn {
+    status: Draw,
+    /// Absent where the body is a file.
+    size: Option<Draw>,
+    delay_nanoseconds: Draw,
+    faults: Faults,
+}
+
+impl Drawn {
+    /// `None` if all answers are alike.
+    fn new(options: &Options) -> Option<Box<Self>> {
+        let size = match &options.body {
+            Body::Size(size) => Some(size.clone()),
+            Body::Bytes(_) => None,
+        };
+        let alike = options.status.always().is_some()
+            && size.as_ref().is_none_or(|size| size.always().is_some())
+            && options.delay_nanoseconds.always().is_some()
+            && options.faults == Faults::default();
+        (!alike).then(|| {
+            Box::new(Self {
+                status: options.status.clone(),
+                size,
+                delay_nanoseconds: options.delay_nanoseconds.clone(),
+                faults: options.faults.clone(),
+            })
+        })
+    }
+}
+
 impl Answers {
     /// # Errors
     ///
-    /// A header field is malformed or frames the message; the text says which.
+    /// A header field is malformed or frames the message, or a figure is out of its range; the text says which.
     pub(super) fn new(options: &Options) -> Result<Self, String> {
+        if !options.status.all(|status| (200..600).contains(&status)) {
+            return Err("a status is from 200 to 599".to_owned());
+        }
         let block: Arc<[u8]> = text_block().into();
         let (body, body_size): (Arc<[u8]>, u64) = match &options.body {
             Body::Bytes(bytes) => (bytes.as_slice().into(), bytes.len() as u64),
-            Body::Size(size) => (Arc::new([]), *size),
+            Body::Size(size) => (Arc::new([]), size.always().unwrap_or(0)),
         };
         let default_plan = Plan {
-            status: options.status,
+            // The range was checked.
+            status: u16::try_from(options.status.always().unwrap_or(200)).unwrap_or(200),
             size: matches!(options.body, Body::Size(_)).then_some(body_size),
             chunked: false,
             close: false,
-            delay: options.delay,
+            delay: Duration::from_nanos(options.delay_nanoseconds.always().unwrap_or(0)),
+            rate: options.body_bytes_per_second,
             fault: None,
         };
         let mut answers = Self {
             default_plan,
+            drawn: Drawn::new(options),
             echo: options.echo,
             steering: options.steering,
             fields: header_fields(&options.headers)?,
@@ -113,7 +231,8 @@ impl Answers {
             block,
             prebuilt: None,
         };
-        if !options.echo && body_size <= BLOCK_BYTES as u64 {
+        let alike = answers.drawn.is_none() && default_plan.rate.is_none();
+        if !options.echo && alike && body_size <= BLOCK_BYTES as u64 {
             answers.prebuilt = Some(answers.build_default());
         }
         Ok(answers)
@@ -127,6 +246,20 @@ impl Answers {
             out.extend_from_slice(content.piece(0));
         }
         out
+    }
+
+    /// What the next answer is like, if its request asks for nothing.
+    pub(super) fn plan(&self, random: &mut Random) -> Plan {
+        let mut plan = self.default_plan;
+        if let Some(drawn) = &self.drawn {
+            plan.status = u16::try_from(drawn.status.draw(random)).unwrap_or(plan.status);
+            plan.size = drawn.size.as_ref().map(|size| size.draw(random));
+            plan.delay = Duration::from_nanos(drawn.delay_nanoseconds.draw(random));
+            if let Some(wrong) = drawn.faults.draw(random) {
+                plan.go_wrong(wrong);
+            }
+        }
+        plan
     }
 
     pub(super) const fn default_plan(&self) -> &Plan {
@@ -144,12 +277,11 @@ impl Answers {
         }
     }
 
-    /// The plan that a request asks for; the default one where it asks for nothing.
+    /// The plan that a request asks for; `plan` where it asks for nothing.
     ///
     /// A malformed wish in the query is ignored: the query may well be an application's own. One in a header field can
     /// only be a mistake, and is an error.
-    pub(super) fn steer(&self, target: &str, headers: &[Header<'_>]) -> Result<Plan, String> {
-        let mut plan = self.default_plan;
+    pub(super) fn steer(mut plan: Plan, target: &str, headers: &[Header<'_>]) -> Result<Plan, String> {
         if let Some((_, query)) = target.split_once('?') {
             for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
                 let _not_ours = plan.set(name, value);
@@ -187,6 +319,13 @@ impl Answers {
 }
 
 impl Plan {
+    fn go_wrong(&mut self, wrong: Wrong) {
+        match wrong {
+            Wrong::Fault(fault) => self.fault = Some(fault),
+            Wrong::Slow => self.rate = Some(self.rate.unwrap_or(SLOW_BYTES_PER_SECOND)),
+        }
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let yes = || match value {
             "1" | "true" | "yes" => Ok(true),
@@ -217,15 +356,19 @@ impl Plan {
             }
             "chunked" => self.chunked = yes()?,
             "close" => self.close = yes()?,
-            "fault" => {
-                self.fault = Some(match value {
-                    "close" => Fault::Close,
-                    "truncate" => Fault::Truncate,
-                    "stall" => Fault::Stall,
-                    _ => return Err(format!("`{value}` is not a fault: close, truncate or stall")),
-                });
+            "rate" => {
+                let rate = units::parse_size(value)?;
+                if rate == 0 {
+                    return Err("a rate of 0 is a stall: ask for `fault=stall`".to_owned());
+                }
+                self.rate = Some(rate);
             }
-            _ => return Err("only size, delay, status, chunked, close and fault can be asked for".to_owned()),
+            "fault" => self.go_wrong(Wrong::parse(value)?),
+            _ => {
+                return Err(
+                    "only size, delay, status, chunked, close, rate and fault can be asked for".to_owned()
+                );
+            }
         }
         Ok(())
     }
@@ -266,40 +409,42 @@ mod tests {
 
     #[test]
     fn requests_choose_size_status_delay_and_framing() {
-        let answers = answers(&Options::default());
-        let plan = answers
-            .steer("/x?size=1KiB&delay=10ms&status=404&chunked=1&close=1&fault=stall&other=2", &[])
-            .unwrap();
+        let default = *answers(&Options::default()).default_plan();
+        let target = "/x?size=1KiB&delay=10ms&status=404&chunked=1&close=1&rate=2kB&fault=stall&other=2";
+        let plan = Answers::steer(default, target, &[]).unwrap();
         let expected = Plan {
             status: 404,
             size: Some(1024),
             chunked: true,
             close: true,
             delay: Duration::from_millis(10),
+            rate: Some(2000),
             fault: Some(Fault::Stall),
         };
         assert_eq!(plan, expected);
         let header = Header { name: "X-Origin-Status", value: b"503" };
-        assert_eq!(answers.steer("/?status=404", &[header]).unwrap().status, 503);
+        assert_eq!(Answers::steer(default, "/?status=404", &[header]).unwrap().status, 503);
+        let slow = Answers::steer(default, "/?fault=slow", &[]).unwrap();
+        assert_eq!((slow.rate, slow.fault), (Some(SLOW_BYTES_PER_SECOND), None));
     }
 
     #[test]
     fn wishes_out_of_range_are_ignored_in_a_query_and_refused_in_a_header() {
-        let answers = answers(&Options::default());
-        let query = "/?size=2GiB&delay=2m&status=99&chunked=perhaps&close='or'1";
-        assert_eq!(answers.steer(query, &[]).unwrap(), *answers.default_plan());
+        let default = *answers(&Options::default()).default_plan();
+        let query = "/?size=2GiB&delay=2m&status=99&chunked=perhaps&close='or'1&rate=0&fault=fire";
+        assert_eq!(Answers::steer(default, query, &[]).unwrap(), default);
         for (name, value) in
             [("X-Origin-Size", "2GiB"), ("x-origin-status", "1xx"), ("X-ORIGIN-COLOUR", "red")]
         {
             let header = Header { name, value: value.as_bytes() };
-            assert!(answers.steer("/", &[header]).is_err(), "{name}");
+            assert!(Answers::steer(default, "/", &[header]).is_err(), "{name}");
         }
     }
 
     #[test]
     fn content_comes_in_pieces_that_add_up() {
         let size = 3 * BLOCK_BYTES as u64 + 17;
-        let answers = answers(&Options { body: Body::Size(size), ..Options::default() });
+        let answers = answers(&Options { body: Body::Size(Draw::fixed(size)), ..Options::default() });
         assert!(answers.prebuilt().is_none());
         let content = answers.content(answers.default_plan());
         let mut offset = 0;
@@ -307,6 +452,29 @@ mod tests {
             offset += content.piece(offset).len() as u64;
         }
         assert_eq!(offset, size);
+    }
+
+    #[test]
+    fn faults_come_as_often_as_they_should() {
+        let faults = Faults::parse("reset=10,stall=5,slow=1").unwrap();
+        let answers = answers(&Options { faults, ..Options::default() });
+        assert!(answers.prebuilt().is_none());
+        let mut random = Random::new(1, 1);
+        let plans: Vec<Plan> = (0..10_000).map(|_| answers.plan(&mut random)).collect();
+        let count = |fault| plans.iter().filter(|plan| plan.fault == fault).count();
+        assert!((900..1100).contains(&count(Some(Fault::Reset))));
+        assert!((430..570).contains(&count(Some(Fault::Stall))));
+        assert_eq!(count(Some(Fault::Close)), 0);
+        assert!((60..140).contains(&plans.iter().filter(|plan| plan.rate.is_some()).count()));
+        for bad in ["", "reset", "reset=101", "reset=60,stall=60", "fire=1", "reset=-1"] {
+            assert!(Faults::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses_out_of_range_are_refused() {
+        let status = Draw::parse("200=1,600=1", |text| text.parse().map_err(|_| String::new())).unwrap();
+        assert!(Answers::new(&Options { status, ..Options::default() }).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{io, mem::MaybeUninit, net::SocketAddr, rc::Rc, time::Duration};
 
 use super::{
     Worker,
-    answer::{Content, Fault, Plan},
+    answer::{Answers, Content, Fault, Plan},
     record::{Echo, LogLine, Record, TlsFacts, now},
 };
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer stalls at most.
 const STALL_LIMIT: Duration = Duration::from_secs(3600);
+/// How long a piece of a body with a rate lasts, if it has more than a byte.
+const SLOW_PIECE_TIME: Duration = Duration::from_millis(100);
 /// Answers go out when this much has collected.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// How much of a request's body an echo repeats.
@@ -43,6 +45,8 @@ struct Connection {
 struct Request {
     framing: Framing,
     keep_alive: bool,
+    /// The connection has given as many answers as it may behind this one.
+    is_last: bool,
     expects_continue: bool,
     is_head: bool,
     plan: Plan,
@@ -161,18 +165,20 @@ impl Connection {
             return Ok(None);
         };
         let shared = &self.worker.shared;
-        let plan = if shared.answers.steering {
-            let steered = shared.answers.steer(head.target, head.headers);
-            steered.map_err(|reason| Refusal { status: 400, reason })?
-        } else {
-            *shared.answers.default_plan()
-        };
+        let mut plan = shared.answers.plan(&mut self.worker.random.borrow_mut());
+        if shared.answers.steering {
+            plan = Answers::steer(plan, head.target, head.headers)
+                .map_err(|reason| Refusal { status: 400, reason })?;
+        }
+        let last = shared.close_after.filter(|limit| self.requests + 1 >= limit.answers);
+        plan.close |= last.is_some_and(|limit| limit.announced);
         let record = (shared.log.is_some() || shared.answers.echo).then(|| {
             Box::new(Record::new(head.method, head.target, head.minor_version, head.headers, head.framing))
         });
         let request = Request {
             framing: head.framing,
             keep_alive: head.keep_alive,
+            is_last: last.is_some(),
             expects_continue: head.expects_continue,
             is_head: head.method == "HEAD",
             plan,
@@ -190,7 +196,7 @@ impl Connection {
         if request.framing != Framing::Length(0) && !self.read_body(&mut request).await? {
             return Ok(false);
         }
-        self.log(request.record.as_deref(), true, None);
+        self.log_answer(&request);
         if !request.plan.delay.is_zero() {
             self.flush().await?;
             monoio::time::sleep(request.plan.delay).await;
@@ -202,7 +208,7 @@ impl Connection {
         let keep_alive = request.keep_alive && !request.plan.close && !self.transport.watch().is_stopping();
         self.answer(&request, keep_alive).await?;
         self.worker.answered.set(self.worker.answered.get() + 1);
-        if keep_alive {
+        if keep_alive && !request.is_last {
             return Ok(true);
         }
         self.flush().await?;
@@ -213,13 +219,15 @@ impl Connection {
 
     /// Fails as the request asks for; the connection is over behind that. Closing without a farewell is part of it.
     async fn fail(&mut self, request: &Request, fault: Fault) -> io::Result<()> {
-        if fault != Fault::Close {
+        if !matches!(fault, Fault::Close | Fault::Reset) {
             self.answer(request, true).await?;
         }
         self.flush().await?;
-        if fault == Fault::Stall {
+        match fault {
             // The other side has had enough at some time; what it sends until then is forgotten.
-            self.transport.discard_input(usize::MAX, STALL_LIMIT).await;
+            Fault::Stall => self.transport.discard_input(usize::MAX, STALL_LIMIT).await,
+            Fault::Reset | Fault::Break => self.transport.reset_on_close(),
+            Fault::Close | Fault::Truncate => {}
         }
         Ok(())
     }
@@ -298,10 +306,15 @@ impl Connection {
             return self.flush_if_full().await;
         }
         let end = if plan.fault.is_some() { content.len() / 2 } else { content.len() };
+        // A body with a rate goes out in as many pieces a second as its rate allows, ten at most.
+        let pause =
+            plan.rate.map(|rate| SLOW_PIECE_TIME.max(Duration::from_nanos(1_000_000_000 / rate.max(1))));
+        let step =
+            plan.rate.map_or(usize::MAX, |rate| usize::try_from(rate / 10).unwrap_or(usize::MAX).max(1));
         let mut offset = 0;
         loop {
             let piece = content.piece(offset);
-            let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            let left = usize::try_from(end - offset).unwrap_or(usize::MAX).min(step);
             let piece = &piece[..piece.len().min(left)];
             if piece.is_empty() {
                 break;
@@ -312,7 +325,13 @@ impl Connection {
                 self.out.extend_from_slice(piece);
             }
             offset += piece.len() as u64;
-            self.flush_if_full().await?;
+            match pause {
+                None => self.flush_if_full().await?,
+                Some(pause) => {
+                    self.flush().await?;
+                    monoio::time::sleep(pause).await;
+                }
+            }
         }
         if plan.chunked && plan.fault.is_none() {
             http::append_last_chunk(&mut self.out);
@@ -347,7 +366,23 @@ impl Connection {
         self.transport.send(&mut self.out).await
     }
 
+    /// Notes a request that came in whole, and what it is answered with.
+    fn log_answer(&self, request: &Request) {
+        let answer = (request.plan.status, request.plan.fault.map(Fault::name));
+        self.write_log(request.record.as_deref(), true, Some(answer), None);
+    }
+
     fn log(&self, record: Option<&Record>, complete: bool, error: Option<&str>) {
+        self.write_log(record, complete, None, error);
+    }
+
+    fn write_log(
+        &self,
+        record: Option<&Record>,
+        complete: bool,
+        answer: Option<(u16, Option<&'static str>)>,
+        error: Option<&str>,
+    ) {
         if let Some(log) = &self.worker.shared.log {
             log.write(&LogLine {
                 time: now(),
@@ -356,6 +391,8 @@ impl Connection {
                 peer: self.peer,
                 record,
                 complete,
+                status: answer.map(|(status, _)| status),
+                fault: answer.and_then(|(_, fault)| fault),
                 error,
                 tls: self.tls.as_ref(),
             });

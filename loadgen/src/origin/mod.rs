@@ -5,10 +5,11 @@
 
 mod answer;
 mod connection;
+mod draw;
 mod record;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt, io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
@@ -26,7 +27,12 @@ use monoio::io::{CancelHandle, Canceller};
 use rustls::{ServerConfig, ServerConnection};
 
 use self::{answer::Answers, record::RequestLog};
+pub use self::{
+    answer::{Fault, Faults},
+    draw::Draw,
+};
 use crate::net::{self, Identity, ServerTlsFiles, TlsError, Transport, Watcher};
+use crate::scenario::template::Random;
 
 /// How long connections get to end after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -45,10 +51,18 @@ pub struct Options {
     pub threads: usize,
     /// The body of an answer. Default: 1024 bytes of text.
     pub body: Body,
-    /// Wait before each answer. Default: none.
-    pub delay: Duration,
+    /// Wait this many nanoseconds before each answer. Default: 0.
+    pub delay_nanoseconds: Draw,
     /// Status of an answer, 200 to 599. Default: 200.
-    pub status: u16,
+    pub status: Draw,
+    /// What goes wrong about answers. Default: nothing.
+    pub faults: Faults,
+    /// Send bodies at this many bytes a second, at least 1. Default: as fast as clients take them.
+    pub body_bytes_per_second: Option<u64>,
+    /// How many answers a connection lasts. Default: no limit.
+    pub close_after: Option<CloseAfter>,
+    /// What is drawn follows from this number, from each thread's number, and from the order of its requests. Default: 1.
+    pub seed: u64,
     /// More header fields of each answer. `Content-Type` replaces the default one; the fields that frame a message
     /// (`Content-Length`, `Transfer-Encoding`, `Connection`) are refused.
     pub headers: Vec<(String, String)>,
@@ -66,11 +80,21 @@ pub struct Options {
     pub idle_timeout: Duration,
 }
 
+/// When a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseAfter {
+    /// Behind this many answers, at least 1.
+    pub answers: u64,
+    /// Whether the last answer says so (`Connection: close`). A client that doesn't know may send its next request to a
+    /// connection that is closing.
+    pub announced: bool,
+}
+
 /// The body of an origin's answers.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// This many bytes of text.
-    Size(u64),
+    Size(Draw),
     /// These bytes.
     Bytes(Vec<u8>),
 }
@@ -98,9 +122,13 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
-            body: Body::Size(1024),
-            delay: Duration::ZERO,
-            status: 200,
+            body: Body::Size(Draw::fixed(1024)),
+            delay_nanoseconds: Draw::fixed(0),
+            status: Draw::fixed(200),
+            faults: Faults::default(),
+            body_bytes_per_second: None,
+            close_after: None,
+            seed: 1,
             headers: Vec::new(),
             tls: None,
             request_log: None,
@@ -190,6 +218,7 @@ struct Shared {
     log: Option<RequestLog>,
     connections: AtomicU64,
     idle_timeout: Duration,
+    close_after: Option<CloseAfter>,
 }
 
 /// What one thread's connections share.
@@ -197,6 +226,8 @@ struct Worker {
     shared: Arc<Shared>,
     watcher: Rc<Watcher>,
     answered: Cell<u64>,
+    /// What is drawn comes from here.
+    random: RefCell<Random>,
 }
 
 /// Starts an origin on threads of its own; it accepts connections when this returns.
@@ -224,15 +255,17 @@ pub fn spawn(options: Options) -> Result<Origin, StartError> {
         log,
         connections: AtomicU64::new(0),
         idle_timeout: options.idle_timeout,
+        close_after: options.close_after,
     });
     let answered = Arc::new(AtomicU64::new(0));
     let mut origin = Origin { address, threads: Vec::new(), answered: Arc::clone(&answered) };
     for (index, listener) in listeners.into_iter().enumerate() {
         let (signal, stop) = net::stop_pair().map_err(StartError::Thread)?;
         let (shared, answered) = (Arc::clone(&shared), Arc::clone(&answered));
+        let random = Random::new(options.seed, index as u64);
         let thread = std::thread::Builder::new().name(format!("origin-{index}"));
         let handle = thread.spawn(move || {
-            let served = net::run_on_ring(|| serve(shared, listener, stop, answered));
+            let served = net::run_on_ring(|| serve(shared, random, listener, stop, answered));
             if let Err(error) | Ok(Err(error)) = served {
                 eprintln!("origin: a thread can't run: {error}");
             }
@@ -253,13 +286,19 @@ fn server_tls(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
 /// One thread: accepts until it is told to stop, then ends its connections.
 async fn serve(
     shared: Arc<Shared>,
+    random: Random,
     listener: TcpListener,
     stop: UnixStream,
     answered: Arc<AtomicU64>,
 ) -> io::Result<()> {
     listener.set_nonblocking(monoio::utils::is_legacy())?;
     let listener = monoio::net::TcpListener::from_std(listener)?;
-    let worker = Rc::new(Worker { shared, watcher: Watcher::new(), answered: Cell::new(0) });
+    let worker = Rc::new(Worker {
+        shared,
+        watcher: Watcher::new(),
+        answered: Cell::new(0),
+        random: RefCell::new(random),
+    });
     monoio::spawn(Rc::clone(&worker.watcher).run());
     let canceller = Canceller::new();
     let accepting = monoio::spawn(accept(Rc::clone(&worker), listener, canceller.handle()));

@@ -53,6 +53,11 @@ pub(super) struct LogLine<'a> {
     pub(super) record: Option<&'a Record>,
     /// The request's body came to its end.
     pub(super) complete: bool,
+    /// What it is answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'a str>,
     pub(super) tls: Option<&'a TlsFacts>,
