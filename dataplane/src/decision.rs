@@ -19,21 +19,23 @@ use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, Orig
 /// Names and values of a head, borrowed from its bytes.
 pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize + CERTIFICATE_FIELDS }>;
 
-/// The fields that rules see: what clients claim about their certificates is left out, what the listener found out
-/// takes its place.
+/// Fills in the fields that rules see: what clients claim about their certificates is left out, what the listener found
+/// out takes its place.
+///
+/// The list is filled where it stands: it has room for the most fields there may be, and to return it would copy all of
+/// that for each request.
 pub fn judged_headers<'a>(
     head: &'a RequestHead,
     bytes: &'a [u8],
     certificate: Option<CertificateFacts<'a>>,
-) -> HeaderList<'a> {
+    headers: &mut HeaderList<'a>,
+) {
     let claims = |field: &&HeaderField| field.id == FieldId::XClientCertificate;
     let received = head.fields().iter().filter(|field| !claims(field));
-    let mut headers: HeaderList<'a> =
-        received.map(|field| (field.name.of(bytes), field.value.of(bytes))).collect();
+    headers.extend(received.map(|field| (field.name.of(bytes), field.value.of(bytes))));
     if let Some(certificate) = certificate {
         headers.extend(certificate.fields());
     }
-    headers
 }
 
 /// What the policy looks at.

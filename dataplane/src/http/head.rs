@@ -1,6 +1,9 @@
 //! What request and response heads share: limits, progress, versions and the reasons for a refusal.
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// The most header fields that any head may have, whatever the config says: it sizes an array on the stack.
 pub const MAX_HEADER_COUNT: u16 = 256;
@@ -97,6 +100,13 @@ impl HeadError {
     pub(super) const fn into_bad_gateway(self) -> Self {
         Self { status: 502, ..self }
     }
+}
+
+/// Where the first empty line that follows another line ends: in sound HTTP, the end of the head.
+pub fn find_head_end(bytes: &[u8]) -> Option<usize> {
+    // Made once: preparing the search costs more than searching a small head.
+    static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+    END.find(bytes).map(|at| at + 4)
 }
 
 impl fmt::Display for HeadError {

@@ -10,6 +10,7 @@
 //! - what is forwarded is written anew from the parsed view ([`write_request_head`], [`write_response_head`]), never
 //!   copied, and bodies are framed by us.
 
+mod address;
 mod answer;
 mod chunked;
 mod fields;
@@ -25,6 +26,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use address::address_text;
 pub use answer::{Answer, write_answer};
 pub use chunked::{Chunk, ChunkError, ChunkLimits, ChunkedDecoder};
 pub use fields::{FieldId, HeaderField, Span};
@@ -33,7 +35,7 @@ pub use forward::{
     write_chunk_header, write_request_head, write_response_head,
 };
 pub use framing::{BodyFraming, ResponseFraming};
-pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
+pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version, find_head_end};
 pub use host::{host_without_port, is_valid_host};
 pub use readings::PathReadings;
 pub use request::RequestHead;

@@ -48,7 +48,8 @@ impl<I: Io> Worker<I> {
         }
 
         let certificate = client.transport.certificate();
-        let headers = decision::judged_headers(&request.head, &request.head_bytes, certificate);
+        let mut headers = HeaderList::new();
+        decision::judged_headers(&request.head, &request.head_bytes, certificate, &mut headers);
         let client_ip = snapshot.client_address(client.peer.ip(), &headers);
         let facts = decision::facts(&request.head, &request.head_bytes, client.transport.scheme(), &headers);
         let now = self.io.unix_nanos() / 1_000_000_000;
@@ -232,7 +233,8 @@ impl<I: Io> Worker<I> {
         let settings = &generation.snapshot.detection;
         let started = Instant::now();
         let mut inspector = generation.inspector.borrow_mut();
-        let headers: HeaderList<'_> = request.head.headers(&request.head_bytes).collect();
+        let mut headers = HeaderList::new();
+        headers.extend(request.head.headers(&request.head_bytes));
         let body = &request.body[..request.body.len().min(settings.body_limit_bytes)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);

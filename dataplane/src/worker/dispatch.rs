@@ -1,9 +1,5 @@
 //! Finds a request its connection: address, pool, queue, and what to answer if there is none.
 
-use std::io::Write;
-
-use arrayvec::ArrayVec;
-
 use super::decide::frame_body;
 use super::pool::PoolIndex;
 use super::request::{Request, Sink};
@@ -37,9 +33,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get(id) else { return };
         let peer = client.peer.ip();
         let Some(generation) = &request.generation else { return };
-        let mut client_ip: ArrayVec<u8, 48> = ArrayVec::new();
-        // 48 bytes hold every address in text form, so this can't fail.
-        let _ = write!(client_ip, "{}", request.client_ip.unwrap_or(peer));
+        let client_ip = http::address_text(request.client_ip.unwrap_or(peer));
         let Some(settings) = request.settings() else { return };
         let origin = &generation.snapshot.origins[settings.origin as usize];
         let facts = ForwardFacts {

@@ -3,7 +3,7 @@
 use super::client::{Client, Phase};
 use super::request::{Sink, Upload};
 use super::{ClientId, TimerKey, Worker, until};
-use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, Progress};
+use crate::http::{self, BodyFraming, ChunkLimits, ChunkedDecoder, Progress};
 use crate::io::{Io, ReceiveBuffer, ReceiveEnd};
 use crate::telemetry::Limit;
 
@@ -128,7 +128,7 @@ impl<I: Io> Worker<I> {
         let before = request.head_bytes.len();
         // A head that is larger than this is refused anyway; a body behind the head isn't copied here.
         let room = (limits.head_bytes as usize + 4).saturating_sub(before);
-        let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        let end = http::find_head_end(bytes).unwrap_or(bytes.len());
         let taken = end.min(room).min(bytes.len());
         request.head_bytes.extend_from_slice(&bytes[..taken]);
         let result = request.head.parse(&request.head_bytes, &limits);

@@ -97,7 +97,7 @@ impl<I: Io> Worker<I> {
             let before = request.response_bytes.len();
             let room = (limits.head_bytes as usize + 4).saturating_sub(before);
             let new = &bytes[range.clone()];
-            let end = memchr::memmem::find(new, b"\r\n\r\n").map_or(new.len(), |at| at + 4);
+            let end = http::find_head_end(new).unwrap_or(new.len());
             let taken = end.min(room).min(new.len());
             request.response_bytes.extend_from_slice(&new[..taken]);
             let was_head = request.head.is_head();

@@ -25,6 +25,18 @@ pub(crate) struct RequestIds {
     counter: u64,
 }
 
+/// Each byte in hex.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 impl RequestIds {
     pub(crate) fn new() -> Self {
         Self { keys: [ahash::RandomState::new(), ahash::RandomState::new()], counter: 0 }
@@ -32,13 +44,11 @@ impl RequestIds {
 
     /// The next identifier.
     pub(crate) fn next(&mut self) -> RequestId {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.counter += 1;
         let [high, low] = [self.keys[0].hash_one(self.counter), self.keys[1].hash_one(self.counter)];
         let mut id = [0; 32];
         for (position, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
-            id[2 * position] = DIGITS[usize::from(byte >> 4)];
-            id[2 * position + 1] = DIGITS[usize::from(byte & 15)];
+            id[2 * position..2 * position + 2].copy_from_slice(&HEX[usize::from(byte)]);
         }
         id
     }
