@@ -14,7 +14,7 @@ use crate::http::{
     CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, RequestHead, Version,
 };
 use crate::snapshot::{DetectionSettings, Snapshot};
-use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure};
+use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure, ProtocolRefusal};
 
 /// Names and values of a head, borrowed from its bytes.
 pub type HeaderList<'a> = ArrayVec<(&'a [u8], &'a [u8]), { MAX_HEADER_COUNT as usize + CERTIFICATE_FIELDS }>;
@@ -167,6 +167,7 @@ impl EventContext<'_> {
             action,
             reason: reason.as_str(),
             status: None,
+            refusal: None,
             origin_error: None,
         }
     }
@@ -195,6 +196,11 @@ pub fn record(
     let limit =
         shortened.map(|shortened| AttackDetail::new("overlimit_res", shortened.limit.as_bytes(), b""));
     events.extend(event.for_attacks(found.chain(limit)));
+}
+
+/// The event of a request that was refused behind a sound head: for its body, its path or its slowness.
+pub fn refusal_event(context: &EventContext<'_>, refusal: ProtocolRefusal, status: Option<u16>) -> Event {
+    Event { refusal: Some(refusal), status, ..context.event(Reason::Protocol, Some(AttackAction::Blocked)) }
 }
 
 /// The event of a request that was blocked for its source, without a look at its content.

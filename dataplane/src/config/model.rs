@@ -536,6 +536,8 @@ pub struct EventsConfig {
     pub queue_length: u32,
     /// Bytes that may wait in memory while the file can't be written; what is over is dropped and counted.
     pub queue_bytes: u64,
+    /// Events of refused requests that a worker writes in a second, on average; 0 = none.
+    pub refusals_per_second: u32,
 }
 
 /// `[admin]`.

@@ -83,6 +83,14 @@ pub(super) static EVENTS: Section = Section {
             meaning: "Bytes of events that may wait in memory while the file can't be written; more is dropped and \
                       counted.",
         },
+        Key {
+            name: "refusals_per_second",
+            kind: Kind::Integer(range_or_zero("no such events", 1, 1_000_000)),
+            default: Default::Value("5"),
+            meaning: "Events of a worker about requests that are no sound HTTP, too long or too slow, on average; ten \
+                      times as many may come at once. Further ones are counted in the next such event and in \
+                      `weir_events_suppressed_total`.",
+        },
     ]],
 };
 
@@ -143,6 +151,7 @@ pub(super) fn read_events(table: &TableReader<'_>, serve: bool) -> EventsConfig 
         file,
         queue_length: table.integer_u32("queue_length"),
         queue_bytes: table.size("queue_bytes").unwrap_or(0),
+        refusals_per_second: table.integer_u32("refusals_per_second"),
     }
 }
 

@@ -291,6 +291,7 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
             underscore_names: config.http.underscore_headers,
             ..HeadLimits::default()
         },
+        refusal_events_per_second: config.events.refusals_per_second,
         ambiguous_path: config.http.ambiguous_path,
         head_timeout: limits.head_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,

@@ -55,6 +55,8 @@ pub struct Snapshot {
 pub struct HttpSettings {
     /// Limits of a request head.
     pub head: HeadLimits,
+    /// Events of refused requests that a worker writes in a second; 0 = none.
+    pub refusal_events_per_second: u32,
     /// What happens to a path that servers may read in different ways.
     pub ambiguous_path: AmbiguousPath,
     /// For the whole head, from its first byte.

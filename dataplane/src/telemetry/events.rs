@@ -111,6 +111,15 @@ impl AttackDetail {
     }
 }
 
+/// Why a request was refused for what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolRefusal {
+    /// Stable short code: `bare_lf`, `head_timeout`, ...
+    pub code: &'static str,
+    /// Refusals of the same worker that made no event since its last one that did.
+    pub suppressed_before: u64,
+}
+
 /// Why an origin could not serve a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginFailure {
@@ -164,6 +173,8 @@ pub struct Event {
     pub reason: &'static str,
     /// Status of the answer to the client; none if there was no answer.
     pub status: Option<u16>,
+    /// What was wrong with a request that was refused as such.
+    pub refusal: Option<ProtocolRefusal>,
     /// Why the origin could not serve the request, for 502, 503 and 504.
     pub origin_error: Option<OriginFailure>,
 }
@@ -239,6 +250,12 @@ impl serde::Serialize for Event {
         map.serialize_entry("action", &self.action.map(AttackAction::as_str))?;
         map.serialize_entry("reason", self.reason)?;
         map.serialize_entry("status", &self.status)?;
+        if let Some(refusal) = &self.refusal {
+            map.serialize_entry("code", refusal.code)?;
+            if refusal.suppressed_before > 0 {
+                map.serialize_entry("suppressed_before", &refusal.suppressed_before)?;
+            }
+        }
         if let Some(failure) = &self.origin_error {
             map.serialize_entry("origin", &*failure.origin)?;
             map.serialize_entry("origin_error", failure.code)?;

@@ -77,13 +77,14 @@ enum Plain {
     BlockedReceivedBytes,
     BlockedSentBytes,
     AllowListed,
+    EventsSuppressed,
     RingEnters,
     ReceiveStarved,
     AcceptFailures,
 }
 
 impl Plain {
-    const ALL: [(Self, Family); 10] = [
+    const ALL: [(Self, Family); 11] = [
         (Self::Connections, Family::Connections),
         (Self::ConnectionsAccepted, Family::ConnectionsAccepted),
         (Self::ReceivedBytes, Family::ReceivedBytes),
@@ -91,6 +92,7 @@ impl Plain {
         (Self::BlockedReceivedBytes, Family::BlockedReceivedBytes),
         (Self::BlockedSentBytes, Family::BlockedSentBytes),
         (Self::AllowListed, Family::AllowListed),
+        (Self::EventsSuppressed, Family::EventsSuppressed),
         (Self::RingEnters, Family::RingEnters),
         (Self::ReceiveStarved, Family::ReceiveStarved),
         (Self::AcceptFailures, Family::AcceptFailures),
@@ -194,6 +196,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn allow_listed(&self) {
         self.plain(Plain::AllowListed, 1);
+    }
+
+    /// A request was refused without an event, because there were too many.
+    #[inline]
+    pub fn event_suppressed(&self) {
+        self.plain(Plain::EventsSuppressed, 1);
     }
 
     /// A message was refused as bad HTTP: the status of our answer, and the stable code of the reason.

@@ -20,7 +20,9 @@ pub mod registry;
 mod tests;
 
 pub use event_writer::{EventCounters, EventWriter, EventWriterHandle};
-pub use events::{AttackDetail, Event, EventReceiver, EventSender, EventText, OriginFailure, event_queue};
+pub use events::{
+    AttackDetail, Event, EventReceiver, EventSender, EventText, OriginFailure, ProtocolRefusal, event_queue,
+};
 pub use labels::{
     AttackAction, BlockReason, ConnectionState, HandshakeResult, Labels, Limit, UpstreamError, VerdictLabel,
 };

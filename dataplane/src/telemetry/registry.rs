@@ -69,6 +69,7 @@ families! {
     Blocked = Counter, "weir_blocked_total", ["reason"], "Blocked requests.";
     AllowListed = Counter, "weir_allow_listed_total", [], "Requests passed unchecked because their source is on the allowlist.";
     ProtocolErrors = Counter, "weir_protocol_errors_total", ["status", "code"], "Messages refused as bad HTTP, by status of the answer and reason.";
+    EventsSuppressed = Counter, "weir_events_suppressed_total", [], "Refused requests without an event of their own, because there were too many.";
     LimitHits = Counter, "weir_limit_hits_total", ["limit"], "Times that a limit was reached.";
     Connections = Gauge, "weir_connections", [], "Open client connections.";
     ConnectionsAccepted = Counter, "weir_connections_accepted_total", [], "Client connections accepted.";

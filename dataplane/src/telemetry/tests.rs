@@ -191,6 +191,7 @@ fn event(path: &[u8]) -> Event {
         action: Some(AttackAction::Blocked),
         reason: "attack",
         status: Some(403),
+        refusal: None,
         origin_error: None,
     }
 }

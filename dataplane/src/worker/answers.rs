@@ -29,14 +29,14 @@ impl<I: Io> Worker<I> {
         if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
             request.id = request_id;
         }
-        self.client_answer_and_close(id, error.status, error.code);
+        self.client_refuse_with(id, error.status, error.code);
     }
 
     /// The body's framing is broken: where nothing was answered yet, the client is told; the origin's
     /// connection is reset, so that what it got never looks whole.
     pub(super) fn client_bad_request(&mut self, id: ClientId, code: &'static str) {
         self.metrics.protocol_error(400, code);
-        self.client_answer_and_close(id, 400, code);
+        self.client_refuse_with(id, 400, code);
     }
 
     /// Answers and ends the connection. If an answer is on its way already, ends it right there.

@@ -40,7 +40,7 @@ impl<I: Io> Worker<I> {
         // A body that waits for a slow origin isn't the client's fault.
         if too_slow && !client.paused && request.answer == Answer::None {
             self.metrics.limit(Limit::BodyRate);
-            self.client_answer_and_close(id, 408, "body_rate_min_bytes");
+            self.client_refuse_with(id, 408, "body_rate_min_bytes");
         }
     }
 
@@ -115,7 +115,7 @@ impl<I: Io> Worker<I> {
             self.client_body_progress(id);
         } else {
             self.metrics.limit(Limit::BodyTimeout);
-            self.client_answer_and_close(id, 408, "body_timeout");
+            self.client_refuse_with(id, 408, "body_timeout");
         }
     }
 }

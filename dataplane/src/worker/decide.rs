@@ -79,7 +79,7 @@ impl<I: Io> Worker<I> {
         if too_long {
             self.client_put_request(id, request);
             self.metrics.limit(Limit::RequestBodyBytes);
-            self.client_answer_and_close(id, 413, "request_body_too_long");
+            self.client_refuse_with(id, 413, "request_body_too_long");
             return;
         }
         match resolution.stage {

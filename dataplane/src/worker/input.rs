@@ -200,7 +200,7 @@ impl<I: Io> Worker<I> {
             used += step;
             if let Err(refusal) = self.body_data(&mut request, data) {
                 self.client_put_request(id, request);
-                self.client_answer_and_close(id, refusal.status, refusal.code);
+                self.client_refuse_with(id, refusal.status, refusal.code);
                 return bytes.len();
             }
             if step == 0 && data.is_empty() {

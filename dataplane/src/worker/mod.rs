@@ -21,6 +21,7 @@ mod dispatch;
 mod input;
 mod output;
 mod pool;
+mod refusals;
 mod relay;
 mod request;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use slotmap::{SlotMap, new_key_type};
 use self::buffers::BufferPool;
 use self::client::Client;
 use self::pool::{PoolIndex, Pools};
+use self::refusals::RefusalLimit;
 use self::request::{Request, RequestIds};
 use self::timers::{Fired, TICK, TimerWheel};
 use self::upstream::Upstream;
@@ -162,6 +164,7 @@ pub struct Worker<I: Io> {
     request_ids: RequestIds,
     policy_scratch: weir_policy::Scratch,
     path_readings: PathReadings,
+    refusal_limit: RefusalLimit,
     /// Plaintext of the TLS record being handled.
     plaintext: Vec<u8>,
     handed_over: usize,
@@ -203,6 +206,7 @@ impl<I: Io> Worker<I> {
             request_ids: RequestIds::new(),
             policy_scratch: weir_policy::Scratch::default(),
             path_readings: PathReadings::default(),
+            refusal_limit: RefusalLimit::default(),
             plaintext: Vec::new(),
             handed_over: 0,
             later: Vec::new(),

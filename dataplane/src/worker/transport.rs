@@ -146,12 +146,13 @@ impl<I: Io> Worker<I> {
     fn client_not_tls(&mut self, id: ClientId) {
         self.metrics.client_handshake(HandshakeResult::Protocol);
         self.metrics.protocol_error(400, "plain_http_to_tls");
-        let request = self.take_request();
+        let mut request = self.take_request();
+        request.id = self.request_ids.next();
         let Some(client) = self.clients.get_mut(id) else { return };
         client.transport.secure = None;
         client.phase = Phase::Head;
         client.request = Some(request);
-        self.client_answer_and_close(id, 400, "plain_http_to_tls");
+        self.client_refuse_with(id, 400, "plain_http_to_tls");
     }
 
     fn client_tls_failed(&mut self, id: ClientId, failure: &TlsFailure) {

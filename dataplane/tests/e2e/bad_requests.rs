@@ -212,6 +212,72 @@ fn a_refusal_carries_its_reason_and_an_id() {
 }
 
 #[test]
+fn a_refused_head_makes_an_event_of_what_is_known() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).start();
+    let answer = node.connect().ask("DELETE /secret?token=1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    let event = node.await_event_of(&answer);
+    for (field, value) in [
+        ("reason", "protocol"),
+        ("code", "duplicate_host"),
+        ("action", "blocked"),
+        ("client_ip", "127.0.0.1"),
+        ("method", "DELETE"),
+        ("path", "/secret"),
+        ("host", ""),
+    ] {
+        assert_eq!(event[field], value, "{event}");
+    }
+    assert_eq!((&event["status"], &event["application"]), (&400.into(), &(-1).into()), "{event}");
+    assert!(
+        event["server"].is_null() && event["mode"].is_null() && event["attack_class"].is_null(),
+        "{event}"
+    );
+    assert!(event.get("suppressed_before").is_none(), "{event}");
+}
+
+#[test]
+fn a_refused_body_makes_an_event_with_all_that_its_head_said() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address)
+        .mode("block")
+        .server("[server.limits]\nrequest_body_bytes = \"10B\"")
+        .start();
+    for (request, status, code) in [
+        (chunked_post("/x") + "zz\r\n", 400, "bad_chunk_size"),
+        (chunked_post("/x") + "b\r\nlonger-body\r\n0\r\n\r\n", 413, "request_body_too_long"),
+        (
+            "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n".to_owned(),
+            413,
+            "request_body_too_long",
+        ),
+    ] {
+        let answer = node.connect().ask(request);
+        let event = node.await_event_of(&answer);
+        assert_eq!((&event["status"], &event["code"]), (&status.into(), &code.into()), "{event}");
+        assert_eq!((&event["server"], &event["mode"]), (&"site".into(), &"block".into()), "{event}");
+        assert_eq!((&event["path"], &event["reason"]), (&"/x".into(), &"protocol".into()), "{event}");
+    }
+}
+
+#[test]
+fn a_flood_of_garbage_does_not_fill_the_event_file() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).events("refusals_per_second = 1").start();
+    for _ in 0..200 {
+        assert_eq!(node.connect().ask("garbage\r\n\r\n").status(), 400);
+    }
+    assert_eq!(node.metric("weir_protocol_errors_total", &[]), 200);
+    let suppressed = node.metric("weir_events_suppressed_total", &[]) as usize;
+    assert!(suppressed > 0, "200 refusals, each with an event");
+    node.await_events(200 - suppressed);
+    let silent = Setup::new(origin.address).events("refusals_per_second = 0").start();
+    assert_eq!(silent.connect().ask("garbage\r\n\r\n").status(), 400);
+    assert_eq!(silent.metric("weir_events_suppressed_total", &[]), 0);
+    assert!(silent.events().is_empty());
+}
+
+#[test]
 fn a_bad_head_behind_a_good_one_ends_the_connection_after_the_answer() {
     let origin = Origin::echoing_targets();
     let node = Setup::new(origin.address).start();

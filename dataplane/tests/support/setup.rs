@@ -21,6 +21,7 @@ pub(crate) struct Setup {
     origin: String,
     origin_tls: String,
     detection: String,
+    events: String,
     more: String,
     addresses: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
@@ -41,6 +42,7 @@ impl Setup {
             origin: String::new(),
             origin_tls: String::new(),
             detection: String::new(),
+            events: String::new(),
             more: String::new(),
             addresses: vec![origin.to_string()],
             environment: Vec::new(),
@@ -112,6 +114,12 @@ impl Setup {
         self
     }
 
+    /// Adds to `[events]`.
+    pub(crate) fn events(mut self, text: &str) -> Self {
+        add(&mut self.events, text);
+        self
+    }
+
     /// Adds tables at the end.
     pub(crate) fn more(mut self, text: &str) -> Self {
         add(&mut self.more, text);
@@ -167,7 +175,8 @@ impl Setup {
             write!(text, "[origin.tls]\n{}\n", self.origin_tls).unwrap();
         }
         write!(text, "[detection]\ncache_dir = {:?}\n{}\n", cache_folder(), self.detection).unwrap();
-        text.push_str("[events]\nfile = \"events.jsonl\"\n[admin]\naddress = \"127.0.0.1:0\"\n");
+        write!(text, "[events]\nfile = \"events.jsonl\"\n{}\n", self.events).unwrap();
+        text.push_str("[admin]\naddress = \"127.0.0.1:0\"\n");
         text.push_str(&self.more);
         text
     }

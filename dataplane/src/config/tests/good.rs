@@ -92,7 +92,10 @@ fn a_minimal_config_has_the_defaults() {
         config.ip_lists,
         IpListsConfig { file: None, digest: String::new(), entries: ListEntries::default() }
     );
-    assert_eq!(config.events, EventsConfig { file: None, queue_length: 8192, queue_bytes: 64 << 20 });
+    assert_eq!(
+        config.events,
+        EventsConfig { file: None, queue_length: 8192, queue_bytes: 64 << 20, refusals_per_second: 5 }
+    );
     assert_eq!(config.admin, None);
 }
 
