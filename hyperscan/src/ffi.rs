@@ -13,6 +13,10 @@ pub(super) const SCAN_TERMINATED: c_int = -3;
 pub(super) const FLAG_CASELESS: c_uint = 1;
 /// Pattern flag: `.` matches a line feed as well.
 pub(super) const FLAG_DOTALL: c_uint = 2;
+/// Pattern flag: a scan reports the pattern once at most.
+pub(super) const FLAG_SINGLEMATCH: c_uint = 8;
+/// Pattern flag: the pattern may match the empty text.
+pub(super) const FLAG_ALLOWEMPTY: c_uint = 16;
 /// Database mode: whole buffers, no streams.
 pub(super) const MODE_BLOCK: c_uint = 1;
 

@@ -91,30 +91,56 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// Compiles all patterns into one database for this CPU.
+    /// Compiles all patterns into one database for this CPU. A scan reports every end of every match.
+    ///
+    /// # Errors
+    ///
+    /// What the library has against a pattern or against all together.
     pub fn compile(patterns: &[Pattern<'_>]) -> Result<Self, HyperscanError> {
+        let flags =
+            |pattern: &Pattern<'_>| ffi::FLAG_DOTALL | if pattern.caseless { ffi::FLAG_CASELESS } else { 0 };
+        let flags = patterns.iter().map(flags).collect();
+        Self::compile_with(patterns.iter().map(|pattern| pattern.expression), flags)
+    }
+
+    /// The same for expressions of which a scan is to say no more than which ones match: each is reported once. They may
+    /// match the empty text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::compile`].
+    pub fn compile_for_one_report(expressions: &[&str], caseless: &[bool]) -> Result<Self, HyperscanError> {
+        let flags = (0..expressions.len()).map(|index| {
+            let caseless = caseless.get(index).copied().unwrap_or_default();
+            let case = if caseless { ffi::FLAG_CASELESS } else { 0 };
+            ffi::FLAG_DOTALL | ffi::FLAG_SINGLEMATCH | ffi::FLAG_ALLOWEMPTY | case
+        });
+        Self::compile_with(expressions.iter().copied(), flags.collect())
+    }
+
+    fn compile_with<'a>(
+        patterns: impl Iterator<Item = &'a str>,
+        flags: Vec<c_uint>,
+    ) -> Result<Self, HyperscanError> {
         // SAFETY: the call takes nothing and only reads the CPU's features.
         if unsafe { ffi::hs_valid_platform() } != ffi::SUCCESS {
             return Err(HyperscanError::Platform);
         }
-        let mut expressions = Vec::with_capacity(patterns.len());
-        for (index, pattern) in patterns.iter().enumerate() {
-            expressions.push(CString::new(pattern.expression).map_err(|_| HyperscanError::Compile {
+        let mut expressions = Vec::with_capacity(flags.len());
+        for (index, pattern) in patterns.enumerate() {
+            expressions.push(CString::new(pattern).map_err(|_| HyperscanError::Compile {
                 index: Some(index),
                 message: "the pattern contains a NUL byte; write it as \\x00".to_owned(),
             })?);
         }
         let pointers: Vec<_> = expressions.iter().map(|expression| expression.as_ptr()).collect();
-        let flags: Vec<c_uint> = patterns
-            .iter()
-            .map(|pattern| ffi::FLAG_DOTALL | if pattern.caseless { ffi::FLAG_CASELESS } else { 0 })
-            .collect();
-        let count = c_uint::try_from(patterns.len())
+        let count = c_uint::try_from(pointers.len())
             .map_err(|_| HyperscanError::Compile { index: None, message: "too many patterns".to_owned() })?;
         let ids: Vec<c_uint> = (0..count).collect();
         let mut platform = ffi::HsPlatformInfo::default();
         let mut handle = ptr::null_mut();
         let mut error = ptr::null_mut();
+        debug_assert_eq!(flags.len(), pointers.len());
         // SAFETY: the three arrays hold `count` elements each and outlive the call, as do the strings behind
         // `pointers`; `platform`, `handle` and `error` are live locals that the calls write.
         let code = unsafe {
@@ -206,10 +232,11 @@ fn compile_error(error: *mut ffi::HsCompileError, code: c_int) -> HyperscanError
     }
 }
 
-/// Working memory for scans of one thread. It belongs to the database that it was last fitted to.
+/// Working memory for scans of one thread. It belongs to the databases that it was last fitted to.
 pub struct Scratch {
     handle: NonNull<ffi::HsScratch>,
-    identity: u64,
+    /// Of those databases, in order.
+    identities: Vec<u64>,
 }
 
 // SAFETY: a scratch may move between threads; it is only used through `&mut`, so by one thread at a time.
@@ -217,20 +244,54 @@ unsafe impl Send for Scratch {}
 
 impl fmt::Debug for Scratch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Scratch").field("identity", &self.identity).finish_non_exhaustive()
+        formatter.debug_struct("Scratch").field("identities", &self.identities).finish_non_exhaustive()
     }
 }
 
 impl Scratch {
     /// Allocates working memory for scans with `database`.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
     pub fn new(database: &Database) -> Result<Self, HyperscanError> {
-        let mut handle = ptr::null_mut();
-        // SAFETY: the database is live, and a null scratch asks the call to allocate a new one.
-        let code = unsafe { ffi::hs_alloc_scratch(database.handle.as_ptr(), &raw mut handle) };
-        check(code, "allocate scratch")?;
-        let handle =
-            NonNull::new(handle).ok_or(HyperscanError::Code { action: "allocate scratch", code: 0 })?;
-        Ok(Self { handle, identity: database.identity })
+        Self::for_all([database])?.ok_or(HyperscanError::Code { action: "allocate scratch", code: 0 })
+    }
+
+    /// The same for scans with any of several databases. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn for_all<'a>(
+        databases: impl IntoIterator<Item = &'a Database>,
+    ) -> Result<Option<Self>, HyperscanError> {
+        let mut fitted: Option<Self> = None;
+        for database in databases {
+            let mut handle = fitted.as_ref().map_or(ptr::null_mut(), |scratch| scratch.handle.as_ptr());
+            // SAFETY: the database is live. A null scratch asks the call to allocate a new one; another one is live and
+            // owned here, and the call replaces it by a larger one if need be and then frees it.
+            let code = unsafe { ffi::hs_alloc_scratch(database.handle.as_ptr(), &raw mut handle) };
+            let found = NonNull::new(handle).ok_or(HyperscanError::Code { action: "allocate scratch", code });
+            match (&mut fitted, found) {
+                (Some(scratch), Ok(handle)) => scratch.handle = handle,
+                (None, Ok(handle)) => fitted = Some(Self { handle, identities: Vec::new() }),
+                (None, Err(error)) => return Err(error),
+                // the library has freed it, or left it as it was: leaking it is the one safe thing to do
+                (Some(_), Err(error)) => {
+                    std::mem::forget(fitted);
+                    return Err(error);
+                }
+            }
+            check(code, "allocate scratch")?;
+            if let Some(scratch) = &mut fitted {
+                scratch.identities.push(database.identity);
+            }
+        }
+        if let Some(scratch) = &mut fitted {
+            scratch.identities.sort_unstable();
+        }
+        Ok(fitted)
     }
 
     /// Scans `data` (less than 4 GiB) and calls `on_match` with each pattern's index and the offset just after the
@@ -244,7 +305,7 @@ impl Scratch {
     where
         F: FnMut(u32, usize) -> ControlFlow<()>,
     {
-        if self.identity != database.identity {
+        if self.identities.binary_search(&database.identity).is_err() {
             *self = Self::new(database)?;
         }
         let length = c_uint::try_from(data.len())

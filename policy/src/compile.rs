@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::error::{CompileError, Place, Warning};
 use crate::hosts::{self, Hosts};
 use crate::lists::Lists;
-use crate::locations::{Entry, Locations};
+use crate::locations::{Entry, Locations, RegexEntry};
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
 use crate::policy::{HeaderMap, Location, Policy, SetBy};
@@ -61,15 +61,13 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         let first = locations.len() as u32;
         server_locations.push(first);
         compile_server(source, server, &mut locations, &mut remarks);
-        let taken = source_server.locations.iter().zip(first + 1..);
-        let mut entries: Vec<_> = taken
-            .map(|(location, index)| Entry {
-                path: location.path.as_bytes(),
-                exact: location.kind == MatchKind::Exact,
-                location: index,
-            })
-            .collect();
-        paths.add_server(&mut entries);
+        if let Err((location, problem)) = add_paths(source_server, first + 1, &mut paths) {
+            let place = location.map_or_else(
+                || server_place(server, source_server),
+                |location| location_place(server, source_server, location),
+            );
+            remarks.error(&place, "path", problem, "a regex that Hyperscan understands, or smaller ones");
+        }
     }
     let rules = Rules::compile(source, &mut remarks);
     check_lists(source, &mut remarks);
@@ -96,6 +94,15 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
 
 fn server_place(index: usize, server: &ServerSource) -> Place {
     Place::Server { server: index, name: server.name.clone() }
+}
+
+fn location_place(server_index: usize, server: &ServerSource, location: usize) -> Place {
+    Place::Location {
+        server: server_index,
+        server_name: server.name.clone(),
+        location,
+        path: server.locations[location].path.clone(),
+    }
 }
 
 /// Names, hosts and the default server.
@@ -152,6 +159,38 @@ fn compile_hosts(source: &PolicySource, remarks: &mut Remarks) -> Hosts {
     Hosts::new(patterns.into_iter().map(|(pattern, server)| (pattern, server as u32)), default as u32)
 }
 
+/// Puts the locations of a server, of which the first one has the number `first`, where paths are looked up.
+///
+/// Errs with the index of the location whose regex can't be compiled, if it is one, and the reason.
+fn add_paths(
+    server: &ServerSource,
+    first: u32,
+    paths: &mut Locations,
+) -> Result<(), (Option<usize>, String)> {
+    let (mut entries, mut regexes, mut regex_places) = (Vec::new(), Vec::new(), Vec::new());
+    for (position, (location, number)) in server.locations.iter().zip(first..).enumerate() {
+        match location.kind {
+            MatchKind::Regex | MatchKind::RegexNocase => {
+                regex_places.push(position);
+                regexes.push(RegexEntry {
+                    regex: &location.path,
+                    any_case: location.kind == MatchKind::RegexNocase,
+                    location: number,
+                });
+            }
+            kind => entries.push(Entry {
+                path: location.path.as_bytes(),
+                exact: kind == MatchKind::Exact,
+                is_final: kind == MatchKind::PrefixFinal,
+                location: number,
+            }),
+        }
+    }
+    paths
+        .add_server(&mut entries, &regexes)
+        .map_err(|(regex, problem)| (regex.and_then(|regex| regex_places.get(regex).copied()), problem))
+}
+
 /// Appends the server's locations, the one for all other paths first.
 fn compile_server(source: &PolicySource, index: usize, locations: &mut Vec<Location>, remarks: &mut Remarks) {
     let server = &source.servers[index];
@@ -160,16 +199,10 @@ fn compile_server(source: &PolicySource, index: usize, locations: &mut Vec<Locat
     locations.push(location(source, index, None));
     let mut taken = HashMap::new();
     for (position, found) in server.locations.iter().enumerate() {
-        let place = Place::Location {
-            server: index,
-            server_name: server.name.clone(),
-            location: position,
-            path: found.path.clone(),
-        };
+        let place = location_place(index, server, position);
         check_map(&found.context, &place, remarks);
         if matches!(found.kind, MatchKind::Regex | MatchKind::RegexNocase) {
-            let expected = "prefix, exact or prefix_final";
-            remarks.error(&place, "match", "regex locations are not supported yet", expected);
+            check_location_regex(&found.path, &place, remarks);
         } else {
             check_path(&found.path, &place, remarks);
             let exact = found.kind == MatchKind::Exact;
@@ -179,6 +212,24 @@ fn compile_server(source: &PolicySource, index: usize, locations: &mut Vec<Locat
             }
         }
         locations.push(location(source, index, Some(position)));
+    }
+}
+
+/// Longer regexes of locations are refused: what they cost to compile isn't bounded by anything else.
+const MAX_LOCATION_REGEX: usize = 1_000;
+
+/// What Hyperscan doesn't say itself.
+fn check_location_regex(regex: &str, place: &Place, remarks: &mut Remarks) {
+    if regex.is_empty() {
+        remarks.error(
+            place,
+            "path",
+            "the regex is empty",
+            "a regex, or match = \"prefix\" with path = \"/\"",
+        );
+    } else if regex.len() > MAX_LOCATION_REGEX {
+        let problem = format!("the regex is {} bytes long", regex.len());
+        remarks.error(place, "path", problem, format!("at most {MAX_LOCATION_REGEX} bytes"));
     }
 }
 

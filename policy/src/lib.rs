@@ -19,6 +19,7 @@ mod names;
 mod path;
 mod point;
 mod policy;
+mod regex;
 mod rules;
 mod selector;
 mod source;

@@ -1,6 +1,9 @@
 //! From the path to the location: one radix tree per server, walked once, at a cost of the path's length.
 
+use weir_hyperscan::{Database, HyperscanError};
+
 use crate::bytes;
+use crate::regex::Scanner;
 
 /// No node, no location.
 const NONE: u32 = u32::MAX;
@@ -14,6 +17,24 @@ pub(crate) struct Locations {
     first_bytes: Vec<u8>,
     /// Root node of each server.
     roots: Vec<u32>,
+    /// By server; none has no regexes.
+    regexes: Vec<Option<Regexes>>,
+}
+
+/// The regex locations of a server.
+#[derive(Debug)]
+struct Regexes {
+    database: Database,
+    /// Locations in file order, as the regexes are numbered.
+    locations: Vec<u32>,
+}
+
+/// A regex location as it goes into a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RegexEntry<'a> {
+    pub(crate) regex: &'a str,
+    pub(crate) any_case: bool,
+    pub(crate) location: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +50,8 @@ struct Node {
     exact: u32,
     /// Location of all paths that start so.
     prefix: u32,
+    /// That location ends the search.
+    is_final: bool,
 }
 
 /// A location as it goes into a server's tree.
@@ -36,16 +59,49 @@ struct Node {
 pub(crate) struct Entry<'a> {
     pub(crate) path: &'a [u8],
     pub(crate) exact: bool,
+    /// No regex is tried when this is the longest prefix.
+    pub(crate) is_final: bool,
     pub(crate) location: u32,
 }
 
 impl Locations {
-    /// Adds the next server; at most one exact and one prefix entry per path.
-    pub(crate) fn add_server(&mut self, entries: &mut [Entry<'_>]) {
+    /// Adds the next server; at most one exact and one prefix entry per path, and regexes in file order.
+    ///
+    /// Errs with the index of the regex that can't be compiled (none: all together) and the reason.
+    pub(crate) fn add_server(
+        &mut self,
+        entries: &mut [Entry<'_>],
+        regexes: &[RegexEntry<'_>],
+    ) -> Result<(), (Option<usize>, String)> {
+        let compiled = if regexes.is_empty() { None } else { Some(Regexes::compile(regexes)) };
+        let (compiled, result) = match compiled {
+            Some(Err(error)) => (None, Err(error)),
+            Some(Ok(compiled)) => (Some(compiled), Ok(())),
+            None => (None, Ok(())),
+        };
+        self.regexes.push(compiled);
         entries.sort_unstable_by_key(|entry| (entry.path, entry.exact));
         let root = self.reserve(1);
         self.roots.push(root);
         self.build(root, entries, 0, 0);
+        result
+    }
+
+    /// All that scans for regexes.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &Database> {
+        self.regexes.iter().flatten().map(|regexes| &regexes.database)
+    }
+
+    /// The location that takes the path, if one does.
+    #[inline]
+    pub(crate) fn location(&self, server: u32, path: &[u8], scanner: &mut Scanner) -> Option<u32> {
+        let found = self.find(server, path);
+        match &self.regexes[server as usize] {
+            Some(regexes) if found.exact.is_none() && !found.is_final => {
+                regexes.find(path, scanner).or(found.prefix)
+            }
+            _ => found.exact.or(found.prefix),
+        }
     }
 
     fn reserve(&mut self, count: usize) -> u32 {
@@ -58,6 +114,7 @@ impl Locations {
             children_count: 0,
             exact: NONE,
             prefix: NONE,
+            is_final: false,
         };
         self.nodes.resize(start + count, empty);
         self.first_bytes.resize(start + count, 0);
@@ -80,6 +137,7 @@ impl Locations {
         let ended = entries.partition_point(|entry| entry.path.len() == to);
         for entry in &entries[..ended] {
             *(if entry.exact { &mut built.exact } else { &mut built.prefix }) = entry.location;
+            built.is_final |= entry.is_final;
         }
         let groups: Vec<&[Entry<'_>]> = entries[ended..].chunk_by(|a, b| a.path[to] == b.path[to]).collect();
         built.children_start = self.reserve(groups.len());
@@ -91,13 +149,13 @@ impl Locations {
     }
 
     /// The exact location, or else the one with the longest prefix.
-    pub(crate) fn find(&self, server: u32, path: &[u8]) -> Found {
-        let mut found = Found { exact: None, prefix: None };
+    fn find(&self, server: u32, path: &[u8]) -> Found {
+        let mut found = Found { exact: None, prefix: None, is_final: false };
         let mut node = &self.nodes[self.roots[server as usize] as usize];
         let mut at = 0;
         loop {
             if node.prefix != NONE {
-                found.prefix = Some(node.prefix);
+                (found.prefix, found.is_final) = (Some(node.prefix), node.is_final);
             }
             let Some(&next) = path.get(at) else {
                 found.exact = (node.exact != NONE).then_some(node.exact);
@@ -134,9 +192,29 @@ impl Locations {
 
 /// What one walk finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) exact: Option<u32>,
-    pub(crate) prefix: Option<u32>,
+struct Found {
+    exact: Option<u32>,
+    prefix: Option<u32>,
+    is_final: bool,
+}
+
+impl Regexes {
+    fn compile(entries: &[RegexEntry<'_>]) -> Result<Self, (Option<usize>, String)> {
+        let texts: Vec<&str> = entries.iter().map(|entry| entry.regex).collect();
+        let any_case: Vec<bool> = entries.iter().map(|entry| entry.any_case).collect();
+        let database = Database::compile_for_one_report(&texts, &any_case).map_err(|error| match error {
+            HyperscanError::Compile { index, message } => (index, message),
+            error => (None, error.to_string()),
+        })?;
+        Ok(Self { database, locations: entries.iter().map(|entry| entry.location).collect() })
+    }
+
+    /// The first in file order that matches.
+    fn find(&self, path: &[u8], scanner: &mut Scanner) -> Option<u32> {
+        let mut first = usize::MAX;
+        scanner.scan(Some(&self.database), path, |regex| first = first.min(regex as usize));
+        self.locations.get(first).copied()
+    }
 }
 
 /// How far all entries (sorted) start alike, at least to `from + 1`.
@@ -153,11 +231,16 @@ mod tests {
     fn locations(paths: &[(&'static str, bool)]) -> Locations {
         let mut entries: Vec<_> = (0..)
             .zip(paths)
-            .map(|(location, (path, exact))| Entry { path: path.as_bytes(), exact: *exact, location })
+            .map(|(location, (path, exact))| Entry {
+                path: path.as_bytes(),
+                exact: *exact,
+                is_final: false,
+                location,
+            })
             .collect();
         let mut locations = Locations::default();
-        locations.add_server(&mut []);
-        locations.add_server(&mut entries);
+        locations.add_server(&mut [], &[]).unwrap();
+        locations.add_server(&mut entries, &[]).unwrap();
         locations
     }
 
@@ -189,8 +272,10 @@ mod tests {
             ("*", None, None),
         ];
         for (path, exact, prefix) in table {
-            assert_eq!(locations.find(1, path.as_bytes()), Found { exact, prefix }, "{path}");
-            assert_eq!(locations.find(0, path.as_bytes()), Found { exact: None, prefix: None }, "{path}");
+            let found = Found { exact, prefix, is_final: false };
+            assert_eq!(locations.find(1, path.as_bytes()), found, "{path}");
+            let nothing = Found { exact: None, prefix: None, is_final: false };
+            assert_eq!(locations.find(0, path.as_bytes()), nothing, "{path}");
         }
     }
 }

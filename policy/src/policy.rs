@@ -10,6 +10,7 @@ use crate::lists::Lists;
 use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
+use crate::regex::Scanner;
 use crate::rules::{self, Facts, Known, MatchScratch, Rules};
 use crate::source::{List, ModeByHeader, PolicySource, RuleSource};
 use crate::verdict::{self, Finding, Reason, Verdict};
@@ -275,7 +276,8 @@ impl Policy {
         let host = Host::read(facts.host, host);
         let server = self.hosts.find(host.name);
         let path = Path::normalise(facts.path, path);
-        let index = self.location_of(server, path.bytes);
+        matching.scanner.fit(self.paths.databases().chain(self.rules.databases()));
+        let index = self.location_of(server, path.bytes, &mut matching.scanner);
         let location = &self.locations[index as usize];
         let facts = Facts { request: facts, host, path, instance: location.instance.as_bytes() };
         let rule = self.rules.winner(matching, &facts, location.known_instance);
@@ -352,9 +354,8 @@ impl Policy {
     }
 
     /// The location of a normalised path.
-    pub(crate) fn location_of(&self, server: u32, path: &[u8]) -> u32 {
-        let found = self.paths.find(server, path);
-        found.exact.or(found.prefix).unwrap_or(self.server_locations[server as usize])
+    fn location_of(&self, server: u32, path: &[u8], scanner: &mut Scanner) -> u32 {
+        self.paths.location(server, path, scanner).unwrap_or(self.server_locations[server as usize])
     }
 
     /// The list that holds the client, of those that this mode and location read.

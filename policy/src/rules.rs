@@ -5,6 +5,7 @@ mod constructor;
 mod edges;
 mod effects;
 mod facts;
+mod regexes;
 mod tree;
 mod walk;
 
@@ -17,13 +18,16 @@ use crate::explain::RuleMatch;
 use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
 use crate::policy::{EffectIndex, ModeSource};
+use crate::regex::Refusal;
 use crate::source::{PolicySource, RuleSource};
 pub(crate) use check::is_header_name;
 use check::{Check, Difference, Kind, PointKey, difference};
 pub(crate) use effects::Effects;
 pub(crate) use facts::Facts;
 use tree::{Entry, Tree};
+use walk::RegexAnswers;
 pub(crate) use walk::{First, Known, MatchScratch};
+use weir_hyperscan::Database;
 
 /// The most conditions that a rule may have.
 const MAX_CONDITIONS: usize = 300;
@@ -54,7 +58,7 @@ impl Rule {
 }
 
 /// Whether all conditions hold, asked one by one.
-fn matches(checks: &[Check], facts: &Facts<'_>) -> bool {
+fn matches(checks: &[Check], facts: &Facts<'_>, regexes: &RegexAnswers<'_>) -> bool {
     checks.iter().all(|check| {
         let values = values_at(&check.point, facts);
         match check.kind {
@@ -65,6 +69,7 @@ fn matches(checks: &[Check], facts: &Facts<'_>) -> bool {
             Kind::Equal | Kind::HostWithPort => values.iter().any(|value| **value == *check.value),
             Kind::Iequal => values.iter().any(|value| value.eq_ignore_ascii_case(&check.value)),
             Kind::Present => values.iter().any(|value| !value.is_empty()),
+            Kind::Regex => regexes.holds(check),
         }
     })
 }
@@ -121,6 +126,7 @@ impl Rules {
         }
         rules.sort_unstable_by(Rule::order);
         let effects = Effects::new(&source.rules, others);
+        let mut refused = Vec::new();
         let tree = {
             let modes: Vec<Entry<'_>> =
                 rules.iter().map(|rule| Entry { checks: &rule.checks, column: rule.mode.column() }).collect();
@@ -135,10 +141,20 @@ impl Rules {
                     );
                 }
             };
-            tree::build(&modes, &effects.scopes(), &mut hidden)
+            tree::build(&modes, &effects.scopes(), &mut hidden, &mut |to_blame, refusal| {
+                refused.push((to_blame.map(|(point, text)| (point.clone(), text.to_vec())), refusal));
+            })
         };
+        for (to_blame, refusal) in refused {
+            report_refused(source, to_blame, refusal, remarks);
+        }
         let ids = rules.iter().map(|rule| rule.id).collect();
         Self { rules: rules.into(), ids, effects, tree }
+    }
+
+    /// All that scans for regexes.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &Database> {
+        self.tree.databases()
     }
 
     /// What rules tell apart of an application, asked once when a policy is compiled.
@@ -186,14 +202,40 @@ impl Rules {
         local: Mode,
         idle: Option<&'static str>,
     ) -> Vec<RuleMatch> {
-        let matching: Vec<&Rule> = self.rules.iter().filter(|rule| matches(&rule.checks, facts)).collect();
+        let regexes = RegexAnswers::new(&self.tree, facts);
+        let matching: Vec<&Rule> =
+            self.rules.iter().filter(|rule| matches(&rule.checks, facts, &regexes)).collect();
         let Some(&winner) = matching.first() else { return Vec::new() };
         let modes = matching.iter().enumerate().filter_map(|(place, rule)| {
             let wins = place == 0;
             let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, winner) };
             Some(RuleMatch { id: rule.id?, kind: "mode", mode: Some(rule.mode), wins, why })
         });
-        modes.chain(self.effects.explain(facts, idle)).collect()
+        modes.chain(self.effects.explain(facts, &regexes, idle)).collect()
+    }
+}
+
+/// Reports a regex that only turned out to be too much when all of them were put together, at the rules that have it.
+fn report_refused(
+    source: &PolicySource,
+    to_blame: Option<(PointKey, Vec<u8>)>,
+    refusal: Refusal,
+    remarks: &mut Remarks,
+) {
+    let Refusal { problem, expected } = refusal;
+    let Some((point, text)) = to_blame else {
+        return remarks.error(&Place::Policy, "rule", problem, expected);
+    };
+    for (index, rule) in source.rules.iter().enumerate() {
+        let place = Place::Rule { index, id: rule.id };
+        let checks = compile_checks(rule, &place, &mut Remarks::default());
+        if checks
+            .iter()
+            .any(|check| check.kind == Kind::Regex && check.point == point && *check.value == text)
+        {
+            let shown = String::from_utf8_lossy(&text);
+            remarks.error(&place, "when", format!("`{shown}` at {point}: {problem}"), expected.clone());
+        }
     }
 }
 
@@ -213,7 +255,13 @@ fn compile_checks(rule: &RuleSource, place: &Place, remarks: &mut Remarks) -> Bo
     let mut checks = Vec::new();
     if let Some(uri) = &rule.uri {
         match constructor::parse(uri) {
-            Ok(parsed) => checks = parsed,
+            Ok(parsed) => checks.extend(parsed.into_iter().filter_map(|check| match check.kind {
+                Kind::Regex => {
+                    let text = String::from_utf8_lossy(&check.value);
+                    Check::regex(check.point, &text, "uri", place, remarks)
+                }
+                _ => Some(check),
+            })),
             Err(refusal) => {
                 remarks.error(place, "uri", format!("`{uri}`: {}", refusal.problem), refusal.expected)
             }

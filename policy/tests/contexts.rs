@@ -257,7 +257,7 @@ fn an_explanation_names_the_entry_and_serialises_to_the_documented_fields() {
 
 #[test]
 fn all_errors_are_reported_with_their_places() {
-    let regex = LocationSource { kind: MatchKind::Regex, ..location("x$", None, None) };
+    let regex = LocationSource { kind: MatchKind::Regex, ..location("x(", None, None) };
     let locations =
         vec![location("nope", None, None), location("/a", None, None), location("/a", None, None), regex];
     let mut twin = server("s", context(None, None), vec![]);
@@ -268,7 +268,7 @@ fn all_errors_are_reported_with_their_places() {
     first.context.mode_by_header = map("no name", &[]);
     let rules = vec![
         rule(1, RuleMode::Default, "/a*b"),
-        when(rule(1, RuleMode::Default, ""), Point::Path(0), Test::Regex, "x"),
+        when(rule(1, RuleMode::Default, ""), Point::Path(0), Test::Regex, "(x"),
         when(rule(2, RuleMode::Default, ""), Point::Header("a b".into()), Test::Equal, "x"),
         when(rule(3, RuleMode::Default, ""), Point::Path(9999), Test::Equal, "x"),
     ];
@@ -286,10 +286,10 @@ fn all_errors_are_reported_with_their_places() {
             "server `s`: mode_by_header.contains",
             "server `s`, location `nope`: path",
             "server `s`, location `/a`: path",
-            "server `s`, location `x$`: match",
+            "server `s`, location `x(`: path",
             "rule 1: id",
             "rule 1: uri",
-            "rule 1: when[0].is",
+            "rule 1: when[0].value",
             "rule 2: when[0].point",
             "rule 3: when[0].point",
         ]

@@ -8,6 +8,7 @@ use crate::error::Place;
 use crate::hosts::Host;
 use crate::path::MAX_SEGMENT;
 use crate::point::{Condition, Point, Test};
+use crate::regex::{Regex, Scope};
 
 /// A point, in the order in which rules are compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,13 @@ pub(crate) enum PointKey {
     /// By lower-case name.
     Header(Box<[u8]>),
     Uri,
+}
+
+impl PointKey {
+    /// Whether letters of its values have no case, for regexes too.
+    pub(crate) fn is_in_any_case(&self) -> bool {
+        *self == Self::Host
+    }
 }
 
 impl fmt::Display for PointKey {
@@ -53,6 +61,8 @@ pub(crate) enum Kind {
     Iequal,
     /// As `Iequal`, with the Host value and its port.
     HostWithPort,
+    /// The value is a regex that occurs.
+    Regex,
     /// There and not empty: the constructor's `*`.
     Present,
 }
@@ -63,6 +73,7 @@ impl Kind {
         match self {
             Self::Equal | Self::Absent => 0,
             Self::Iequal | Self::HostWithPort => 1,
+            Self::Regex => 2,
             Self::Present => 3,
         }
     }
@@ -72,6 +83,7 @@ impl Kind {
             Self::Equal => "equal",
             Self::Absent => "absent",
             Self::Iequal | Self::HostWithPort => "iequal",
+            Self::Regex => "regex",
             Self::Present => "`*`",
         }
     }
@@ -99,6 +111,35 @@ impl Check {
         Self::new(PointKey::Host, kind, host.value)
     }
 
+    /// The regex occurs; reports one that can't be used, and one that says nothing.
+    pub(crate) fn regex(
+        point: PointKey,
+        regex: &str,
+        key: &str,
+        place: &Place,
+        remarks: &mut Remarks,
+    ) -> Option<Self> {
+        match Regex::new(regex, point.is_in_any_case()) {
+            Err(refusal) => {
+                let shown = regex.chars().take(100).collect::<String>();
+                let ellipsis = if shown.len() < regex.len() { "..." } else { "" };
+                let problem = format!("`{shown}{ellipsis}`: {}", refusal.problem);
+                remarks.error(place, key, problem, refusal.expected);
+                return None;
+            }
+            Ok(compiled) => match compiled.scope() {
+                Scope::Nothing => {
+                    remarks.warn(place, format!("it matches nothing: no value meets `{regex}`"))
+                }
+                Scope::Everything => {
+                    remarks.warn(place, format!("`{regex}` matches every {point} that isn't empty"));
+                }
+                Scope::Some => {}
+            },
+        }
+        Some(Self::new(point, Kind::Regex, regex.as_bytes()))
+    }
+
     /// The check that a rule's condition stands for; reports a condition that can't be one.
     pub(crate) fn from_condition(
         condition: &Condition,
@@ -115,9 +156,7 @@ impl Check {
             Test::Iequal => Self::new(point, Kind::Iequal, &value.to_ascii_lowercase()),
             Test::Absent => Self::new(point, Kind::Absent, b""),
             Test::Regex => {
-                let expected = "equal, iequal or absent";
-                remarks.error(place, format!("{key}.is"), "regex conditions are not supported yet", expected);
-                return None;
+                return Self::regex(point, &condition.value, &format!("{key}.value"), place, remarks);
             }
         };
         Some(check)
@@ -231,7 +270,10 @@ pub(crate) fn warn_of_contradictions(checks: &[Check], place: &Place, remarks: &
         if always_there && check.kind == Kind::Absent {
             remarks.warn(place, format!("it matches nothing: {} is never absent", check.point));
         }
-        if matches!(check.point, PointKey::Path(_)) && check.value.contains(&b'/') {
+        if matches!(check.point, PointKey::Path(_))
+            && check.kind != Kind::Regex
+            && check.value.contains(&b'/')
+        {
             remarks.warn(place, format!("it matches nothing: {} never holds a `/`", check.point));
         }
     }
@@ -240,7 +282,8 @@ pub(crate) fn warn_of_contradictions(checks: &[Check], place: &Place, remarks: &
         let absent = group.iter().any(|check| check.kind == Kind::Absent) && group.len() > 1;
         let differing = group.iter().flat_map(|a| group.iter().map(move |b| (a, b))).any(|(a, b)| {
             match (a.kind, b.kind) {
-                (Kind::Absent | Kind::Present, _) | (_, Kind::Absent | Kind::Present) => false,
+                (Kind::Absent | Kind::Present | Kind::Regex, _)
+                | (_, Kind::Absent | Kind::Present | Kind::Regex) => false,
                 (Kind::HostWithPort, Kind::Iequal) => Host::read(&a.value, &mut Vec::new()).name != &*b.value,
                 (Kind::Iequal, Kind::HostWithPort) => false, // seen the other way round
                 _ if a.kind == b.kind => a.value != b.value,

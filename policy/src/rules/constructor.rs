@@ -18,10 +18,9 @@ fn refuse<T>(problem: impl Into<String>, expected: &'static str) -> Result<T, Re
 ///
 /// Without a path (`host` or `host?q=1`) the path isn't constrained. The scheme isn't looked at.
 pub(crate) fn parse(uri: &str) -> Result<Vec<Check>, Refusal> {
-    if uri.contains("{{") {
-        return refuse("`{{regex}}` is not supported yet", "components without `{{`");
-    }
-    if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    let (uri, regexes) = take_out_regexes(uri)?;
+    let uri = uri.as_str();
+    if uri.bytes().any(|byte| (byte <= b' ' && byte != REGEX as u8) || byte == 0x7f) {
         return refuse("it holds a space or a control character", "percent-encoding, as in requests");
     }
     if uri.contains('#') {
@@ -42,7 +41,55 @@ pub(crate) fn parse(uri: &str) -> Result<Vec<Check>, Refusal> {
     for parameter in query.into_iter().flat_map(|query| query.split('&')).filter(|text| !text.is_empty()) {
         parse_parameter(parameter, &mut checks);
     }
-    Ok(checks)
+    put_back_regexes(checks, regexes)
+}
+
+/// Stands for a `{{regex}}` that was taken out.
+const REGEX: char = '\u{1}';
+
+/// The URI with each `{{regex}}` taken out, since a regex may hold whatever else means something here.
+fn take_out_regexes(uri: &str) -> Result<(String, Vec<&str>), Refusal> {
+    let (mut rest, mut without, mut regexes) = (uri, String::new(), Vec::new());
+    while let Some((before, from)) = rest.split_once("{{") {
+        let unclosed =
+            || Refusal { problem: "there is a `{{` without its `}}`".into(), expected: "`{{regex}}`" };
+        let mut end = from.find("}}").ok_or_else(unclosed)?;
+        // a regex may end in a brace of its own
+        while from[end + 2..].starts_with('}') {
+            end += 1;
+        }
+        without.push_str(before);
+        without.push(REGEX);
+        regexes.push(&from[..end]);
+        rest = &from[end + 2..];
+    }
+    if uri.contains(REGEX) {
+        return refuse("it holds a control character", "percent-encoding, as in requests");
+    }
+    without.push_str(rest);
+    Ok((without, regexes))
+}
+
+/// Makes the checks of what was taken out checks by regex. They stand in the order in which they were found.
+fn put_back_regexes(checks: Vec<Check>, regexes: Vec<&str>) -> Result<Vec<Check>, Refusal> {
+    const EXPECTED: &str =
+        "a regex for the whole component, as in `/a/{{^x[0-9]$}}`, or a condition under `when`";
+    let mut regexes = regexes.into_iter();
+    let whole = REGEX.to_string();
+    let mut put = Vec::with_capacity(checks.len());
+    for mut check in checks {
+        if *check.value == *whole.as_bytes() {
+            let Some(regex) = regexes.next() else { break };
+            check = Check::new(check.point, Kind::Regex, regex.as_bytes());
+        } else if check.value.contains(&(REGEX as u8)) {
+            return refuse("a `{{regex}}` is a part of a component", EXPECTED);
+        }
+        put.push(check);
+    }
+    if regexes.next().is_some() {
+        return refuse("a `{{regex}}` stands where no component is", EXPECTED);
+    }
+    Ok(put)
 }
 
 fn parse_host(host: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
@@ -161,6 +208,7 @@ mod tests {
                 Kind::Iequal | Kind::HostWithPort => format!("{point}~{value}"),
                 Kind::Absent => format!("!{point}"),
                 Kind::Present => format!("{point}*"),
+                Kind::Regex => format!("{point}/{value}/"),
             }
         };
         parse(uri).unwrap().into_iter().map(show).collect::<Vec<_>>().join("; ")
@@ -190,6 +238,16 @@ mod tests {
             ("host", "header HOST~host"),
             ("host?x", "header HOST~host; query x="),
             ("/?a=1&b=*&c=%41+b", "!path 0; action_name=; !action_ext; query a=1; query b*; query c=A b"),
+            (
+                "host/user/{{[0-9]}}",
+                "header HOST~host; path 0=user; !path 1; action_name/[0-9]/; !action_ext",
+            ),
+            (
+                "/{{^[a-z]{2}$}}/{{a|b}}.{{x?}}",
+                "path 0/^[a-z]{2}$/; !path 1; action_name/a|b/; action_ext/x?/",
+            ),
+            ("/{{a{2}}}/**?q={{[&=]}}", "path 0/a{2}/; query q/[&=]/"),
+            ("{{[.]example[.]com$}}/**", "header HOST/[.]example[.]com$/"),
             ("/%61%2Fb/c.tar.gz", "path 0=a%2Fb; !path 1; action_name=c; action_ext=gz"),
         ];
         for (uri, expected) in table {
@@ -210,7 +268,10 @@ mod tests {
             "/**/**",
             "/a b",
             "/a#b",
-            "/{{[0-9]}}",
+            "/a{{[0-9]}}",
+            "/{{[0-9]",
+            "/{{a}}{{b}}",
+            "/a?{{a}}=b",
         ];
         for uri in refused {
             assert!(parse(uri).is_err(), "{uri}");

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::check::{Check, difference, is_header_name};
 use super::facts::Facts;
 use super::tree::Entry;
+use super::walk::RegexAnswers;
 use crate::compile::Remarks;
 use crate::error::Place;
 use crate::explain::RuleMatch;
@@ -120,10 +121,11 @@ impl Effects {
     pub(super) fn explain(
         &self,
         facts: &Facts<'_>,
+        regexes: &RegexAnswers<'_>,
         idle: Option<&'static str>,
     ) -> impl Iterator<Item = RuleMatch> {
         let mut winners: HashMap<u32, u64> = HashMap::new();
-        let matching = self.effects.iter().filter(|effect| super::matches(&effect.checks, facts));
+        let matching = self.effects.iter().filter(|effect| super::matches(&effect.checks, facts, regexes));
         let told = matching.map(move |effect| {
             let winner = *winners.entry(effect.contest).or_insert(effect.id);
             let (wins, why) = match idle {

@@ -9,9 +9,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use weir_hyperscan::Database;
+
 use super::check::{Check, Kind, PointKey};
 use super::edges::{Edge, Edges};
 use crate::names::{NONE, Names};
+use crate::regex::{Matcher, Refusal};
 
 /// The values of a point that rules compare it with. Their numbers are unique over all points and kinds.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Values {
     pub(super) equal: Names,
     /// In lower case.
     pub(super) iequal: Names,
+    /// Rules have regexes for it.
+    pub(super) has_regexes: bool,
 }
 
 /// The numbers of the empty value, compared by equal and by iequal. All others have greater ones.
@@ -27,13 +32,21 @@ pub(super) const EMPTY_EQUAL: u32 = 0;
 pub(super) const EMPTY_IEQUAL: u32 = 1;
 
 /// Query keys or headers: points of which a request has many.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Group {
     /// Name to index in `values`.
     pub(super) names: Names,
     pub(super) values: Vec<Values>,
     /// Bit n: a name of n bytes exists; bit 63 stands for all longer ones.
     pub(super) name_lengths: u64,
+    /// The matcher of its regexes, or [`NONE`].
+    pub(super) regexes: u32,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { names: Names::default(), values: Vec::new(), name_lengths: 0, regexes: NONE }
+    }
 }
 
 impl Group {
@@ -43,7 +56,7 @@ impl Group {
 }
 
 /// Which of the two groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum GroupKind {
     Query,
     Header,
@@ -67,9 +80,10 @@ pub(super) struct TailCheck {
 /// What follows from the value of a point.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Branches {
-    /// Some edges are by equal, some by iequal.
+    /// Some edges are by equal, by iequal, by regex.
     pub(super) equal: bool,
     pub(super) iequal: bool,
+    pub(super) regex: bool,
     /// For every value that isn't empty.
     pub(super) present: u32,
 }
@@ -101,14 +115,60 @@ pub(super) struct Tree {
     pub(super) tails: Vec<TailCheck>,
     /// Name and child, by the ranges in `Group` nodes.
     pub(super) absent_names: Vec<(u32, u32)>,
-    pub(super) singles: Vec<(PointKey, Values)>,
+    pub(super) singles: Vec<Single>,
     /// The application's place among `singles`, if rules look at it.
     pub(super) instance: Option<u32>,
     pub(super) query: Group,
     pub(super) headers: Group,
+    /// By kind of point.
+    pub(super) matchers: Vec<KindMatcher>,
+    /// Regexes by point and text.
+    pub(super) regexes: HashMap<(PointKey, Box<[u8]>), RegexPlace>,
+}
+
+/// Which matcher a regex is in, and the number that it reports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RegexPlace {
+    pub(super) matcher: u32,
+    pub(super) number: u32,
+}
+
+/// Is told of a regex that can't be compiled, by point and text, or that all together can't be; and of the reason.
+pub(super) type Refused<'a> = dyn FnMut(Option<(&PointKey, &[u8])>, Refusal) + 'a;
+
+/// A point with one value.
+#[derive(Debug)]
+pub(super) struct Single {
+    pub(super) point: PointKey,
+    pub(super) values: Values,
+    /// The matcher of its regexes, or [`NONE`].
+    pub(super) regexes: u32,
+}
+
+/// The regexes of one kind of point.
+#[derive(Debug)]
+pub(super) struct KindMatcher {
+    pub(super) matcher: Matcher,
+    pub(super) kind: RegexKind,
+}
+
+/// What is scanned in one go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum RegexKind {
+    /// A point with one value.
+    Point(PointKey),
+    /// Segments of the path, by number.
+    Path(Vec<u32>),
+    /// Those of a group's values that have regexes.
+    Group(GroupKind),
 }
 
 impl Tree {
+    /// All that scans.
+    pub(super) fn databases(&self) -> impl Iterator<Item = &Database> {
+        self.matchers.iter().filter_map(|kind| kind.matcher.database())
+    }
+
     pub(super) fn group(&self, group: GroupKind) -> &Group {
         match group {
             GroupKind::Query => &self.query,
@@ -128,11 +188,12 @@ pub(super) struct Entry<'a> {
 
 /// Builds the tree over rules that stand in their order: those that set modes, and those that do something else, of which
 /// no two have the same checks. `shadowed` is told of each mode rule that another one with the same conditions hides, and
-/// of that one.
+/// of that one; `refused` of regexes that can't be compiled.
 pub(super) fn build<'a>(
     modes: &'a [Entry<'a>],
     effects: &'a [Entry<'a>],
     shadowed: &'a mut dyn FnMut(u32, u32),
+    refused: &mut Refused<'_>,
 ) -> Tree {
     let tree = Tree {
         nodes: Vec::new(),
@@ -145,6 +206,8 @@ pub(super) fn build<'a>(
         instance: None,
         query: Group::default(),
         headers: Group::default(),
+        matchers: Vec::new(),
+        regexes: HashMap::new(),
     };
     let mut builder = Builder {
         tree,
@@ -152,26 +215,38 @@ pub(super) fn build<'a>(
         slots: HashMap::new(),
         edges: Vec::new(),
         next_number: EMPTY_IEQUAL + 1,
+        regexes: Vec::new(),
+        regex_numbers: HashMap::new(),
         shadowed,
     };
     builder.tree.modes = builder.all_rules();
     builder.rules = effects;
     builder.tree.effects = builder.all_rules();
     builder.tree.edges = Edges::new(&builder.edges);
+    builder.compile_regexes(refused);
     builder.tree
 }
 
 /// Keeps a node's place while its children are built.
 const PLACE: Node = Node::Tail { rule: NONE, start: 0, end: 0, column: 0 };
 
-struct Builder<'a> {
-    tree: Tree,
+pub(super) struct Builder<'a> {
+    pub(super) tree: Tree,
     rules: &'a [Entry<'a>],
     slots: HashMap<&'a PointKey, Slot>,
     edges: Vec<Edge>,
     /// The next number for a value.
     next_number: u32,
+    pub(super) regexes: Vec<RegexOf<'a>>,
+    regex_numbers: HashMap<(&'a PointKey, &'a [u8]), u32>,
     shadowed: &'a mut dyn FnMut(u32, u32),
+}
+
+/// A regex of a rule, with its point and number.
+pub(super) struct RegexOf<'a> {
+    pub(super) check: &'a Check,
+    pub(super) slot: Slot,
+    pub(super) number: u32,
 }
 
 /// Rules by the check that leads to them.
@@ -207,7 +282,7 @@ impl<'a> Builder<'a> {
                 if *point == PointKey::Instance {
                     tree.instance = Some(index);
                 }
-                tree.singles.push((point.clone(), Values::default()));
+                tree.singles.push(Single { point: point.clone(), values: Values::default(), regexes: NONE });
                 Slot::Single(index)
             }
         };
@@ -216,17 +291,20 @@ impl<'a> Builder<'a> {
     }
 
     /// The number of what the check compares with.
-    fn number(&mut self, slot: Slot, check: &Check) -> u32 {
+    fn number(&mut self, slot: Slot, check: &'a Check) -> u32 {
+        if check.kind == Kind::Regex {
+            return self.regex_number(slot, check);
+        }
         let tree = &mut self.tree;
         let values = match slot {
-            Slot::Single(slot) => &mut tree.singles[slot as usize].1,
+            Slot::Single(slot) => &mut tree.singles[slot as usize].values,
             Slot::Named(GroupKind::Query, name) => &mut tree.query.values[name as usize],
             Slot::Named(GroupKind::Header, name) => &mut tree.headers.values[name as usize],
         };
         let (names, empty) = match check.kind {
             Kind::Equal | Kind::HostWithPort => (&mut values.equal, EMPTY_EQUAL),
             Kind::Iequal => (&mut values.iequal, EMPTY_IEQUAL),
-            Kind::Absent | Kind::Present => return NONE,
+            Kind::Absent | Kind::Present | Kind::Regex => return NONE,
         };
         if check.value.is_empty() {
             return empty;
@@ -238,6 +316,16 @@ impl<'a> Builder<'a> {
         names.insert(&check.value, self.next_number);
         self.next_number += 1;
         self.next_number - 1
+    }
+
+    fn regex_number(&mut self, slot: Slot, check: &'a Check) -> u32 {
+        let next = self.next_number;
+        let number = *self.regex_numbers.entry((&check.point, &*check.value)).or_insert(next);
+        if number == next {
+            self.next_number += 1;
+            self.regexes.push(RegexOf { check, slot, number });
+        }
+        number
     }
 
     fn push(&mut self, node: Node) -> u32 {
@@ -342,7 +430,7 @@ impl<'a> Builder<'a> {
 
     /// Builds what follows from a point's values; gives the child for its absence apart.
     fn branches(&mut self, node: u32, slot: Slot, parted: Parted<'a>, position: usize) -> (Branches, u32) {
-        let mut branches = Branches { equal: false, iequal: false, present: NONE };
+        let mut branches = Branches { equal: false, iequal: false, regex: false, present: NONE };
         let mut absent = NONE;
         for (check, rules) in parted.into_values() {
             let number = self.number(slot, check);
@@ -350,6 +438,7 @@ impl<'a> Builder<'a> {
             match check.kind {
                 Kind::Equal | Kind::HostWithPort => branches.equal = true,
                 Kind::Iequal => branches.iequal = true,
+                Kind::Regex => branches.regex = true,
                 Kind::Present => branches.present = child,
                 Kind::Absent => absent = child,
             }

@@ -1,13 +1,17 @@
 //! The walk of a request through the tree of rules.
 
-use super::check::{Kind, PointKey};
+use std::cell::RefCell;
+
+use super::check::{Check, Kind, PointKey};
 use super::facts::{Facts, decoded};
 use super::tree::{
-    Branches, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, Node, Slot, TailCheck, Tree, Values,
+    Branches, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, KindMatcher, Node, RegexKind, RegexPlace, Single,
+    Slot, TailCheck, Tree, Values,
 };
 use crate::bytes;
 use crate::hosts::Host;
 use crate::names::{NONE, Names};
+use crate::regex::{Buffer, Scanner};
 
 /// A value, by the numbers of what rules compare it with. `NONE` is what no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +40,7 @@ impl Known {
             Kind::Iequal => self.iequal == value,
             Kind::Present => self.is_present(),
             Kind::Absent => self == Self::ABSENT,
+            Kind::Regex => false, // not told by this: see `Walk::regex_holds`
         }
     }
 }
@@ -54,6 +59,8 @@ struct Occurrence {
     value: Known,
 }
 
+const NOT_SCANNED: (u32, u32) = (NONE, NONE);
+
 /// Buffers of the walk.
 #[derive(Debug, Default)]
 pub(crate) struct MatchScratch {
@@ -69,6 +76,12 @@ pub(crate) struct MatchScratch {
     name: Vec<u8>,
     value: Vec<u8>,
     lower: Vec<u8>,
+    /// By matcher: where the regexes that match stand in `hits`; [`NOT_SCANNED`] before that is known.
+    scans: Vec<(u32, u32)>,
+    /// Numbers of regexes, in order within each scan.
+    hits: Vec<u32>,
+    buffer: Buffer,
+    pub(crate) scanner: Scanner,
     /// Numbers of what matches beside mode rules.
     pub(super) effects: Vec<u32>,
 }
@@ -83,6 +96,11 @@ impl MatchScratch {
         }
         self.query_is_read = false;
         self.headers_are_read = false;
+        if !tree.matchers.is_empty() {
+            self.scans.clear();
+            self.scans.resize(tree.matchers.len(), NOT_SCANNED);
+            self.hits.clear();
+        }
     }
 
     fn occurrences(&self, group: GroupKind) -> &[Occurrence] {
@@ -126,8 +144,38 @@ pub(super) fn collect_effects(tree: &Tree, scratch: &mut MatchScratch, facts: &F
 
 /// What rules tell apart of an application.
 pub(super) fn known_instance(tree: &Tree, application: &[u8]) -> Known {
-    let slot = tree.instance.map(|slot| &tree.singles[slot as usize].1);
+    let slot = tree.instance.map(|slot| &tree.singles[slot as usize].values);
     slot.map_or_else(Known::default, |values| know(values, application, &mut Vec::new()))
+}
+
+/// Asks regexes one by one, for whoever doesn't walk the tree.
+#[derive(Debug)]
+pub(super) struct RegexAnswers<'a> {
+    tree: &'a Tree,
+    scratch: RefCell<MatchScratch>,
+    facts: &'a Facts<'a>,
+}
+
+impl<'a> RegexAnswers<'a> {
+    pub(super) fn new(tree: &'a Tree, facts: &'a Facts<'a>) -> Self {
+        let mut scratch = MatchScratch::default();
+        scratch.prepare(tree, Known::default());
+        scratch.scanner.fit(tree.databases());
+        Self { tree, scratch: RefCell::new(scratch), facts }
+    }
+
+    /// Whether the regex of a check matches.
+    pub(super) fn holds(&self, check: &Check) -> bool {
+        let Some(&RegexPlace { matcher, number }) =
+            self.tree.regexes.get(&(check.point.clone(), check.value.clone()))
+        else {
+            return false;
+        };
+        let scratch = &mut *self.scratch.borrow_mut();
+        let first = First { rule: NONE, column: 0 };
+        let mut walk = Walk { tree: self.tree, scratch, facts: self.facts, first, collects: false };
+        walk.regex_holds(matcher, number)
+    }
 }
 
 struct Walk<'a> {
@@ -174,7 +222,7 @@ impl Walk<'_> {
                     if known == Known::ABSENT {
                         self.follow(absent);
                     } else {
-                        self.branches(index, branches, known);
+                        self.branches(index, branches, known, tree.singles[slot as usize].regexes);
                     }
                 }
             }
@@ -196,9 +244,14 @@ impl Walk<'_> {
     }
 
     #[inline(always)]
-    fn branches(&mut self, node: u32, branches: Branches, known: Known) {
+    fn branches(&mut self, node: u32, branches: Branches, known: Known, regexes: u32) {
         if known.is_present() {
             self.follow(branches.present);
+        }
+        if branches.regex {
+            for at in self.hits(regexes) {
+                self.follow(self.tree.edges.get(node, self.scratch.hits[at]));
+            }
         }
         if branches.iequal && known.iequal != NONE {
             self.follow(self.tree.edges.get(node, known.iequal));
@@ -209,8 +262,9 @@ impl Walk<'_> {
     }
 
     fn group(&mut self, node: u32, group: GroupKind, absent: std::ops::Range<u32>) {
+        let tree = self.tree;
         self.read_group(group);
-        for &(name, child) in &self.tree.absent_names[absent.start as usize..absent.end as usize] {
+        for &(name, child) in &tree.absent_names[absent.start as usize..absent.end as usize] {
             if self.named(group, name).is_empty() {
                 self.follow(child);
             }
@@ -218,11 +272,14 @@ impl Walk<'_> {
         let mut next = 0;
         while let Some(&occurrence) = self.scratch.occurrences(group).get(next) {
             next += 1;
-            let child = self.tree.edges.get(node, occurrence.name);
-            if let Some(&Node::Name { best, branches }) = self.tree.nodes.get(child as usize)
+            let child = tree.edges.get(node, occurrence.name);
+            if let Some(&Node::Name { best, branches }) = tree.nodes.get(child as usize)
                 && best < self.first.rule
             {
-                self.branches(child, branches, occurrence.value);
+                // regexes are asked of all values of a name at once
+                let is_first = next < 2 || self.scratch.occurrences(group)[next - 2].name != occurrence.name;
+                let branches = Branches { regex: branches.regex && is_first, ..branches };
+                self.branches(child, branches, occurrence.value, tree.group(group).regexes);
             }
         }
     }
@@ -242,6 +299,13 @@ impl Walk<'_> {
 
     #[inline]
     fn holds(&mut self, check: TailCheck) -> bool {
+        if check.kind == Kind::Regex {
+            let matcher = match check.slot {
+                Slot::Single(slot) => self.tree.singles[slot as usize].regexes,
+                Slot::Named(group, _) => self.tree.group(group).regexes,
+            };
+            return self.regex_holds(matcher, check.value);
+        }
         match check.slot {
             Slot::Single(slot) => self.fact(slot).meets(check.kind, check.value),
             Slot::Named(group, name) => {
@@ -256,6 +320,71 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether a regex matches.
+    fn regex_holds(&mut self, matcher: u32, number: u32) -> bool {
+        let hits = self.hits(matcher);
+        self.scratch.hits[hits].binary_search(&number).is_ok()
+    }
+
+    /// Where the regexes of a kind of point that match stand in the scratch's `hits`. The first question scans.
+    #[inline]
+    fn hits(&mut self, matcher: u32) -> std::ops::Range<usize> {
+        let (start, end) = match self.scratch.scans.get(matcher as usize) {
+            Some(&NOT_SCANNED) => self.scan(matcher as usize),
+            Some(&known) => known,
+            None => (0, 0),
+        };
+        start as usize..end as usize
+    }
+
+    #[inline(never)]
+    fn scan(&mut self, index: usize) -> (u32, u32) {
+        let KindMatcher { matcher, kind } = &self.tree.matchers[index];
+        let MatchScratch { buffer, hits, scanner, scans, uri, name, value, .. } = &mut *self.scratch;
+        buffer.clear();
+        let facts = self.facts;
+        match kind {
+            RegexKind::Point(PointKey::Host) => {
+                matcher.add_value(0, facts.host.name, buffer);
+                if facts.host.has_port() {
+                    matcher.add_value(0, facts.host.value, buffer);
+                }
+            }
+            RegexKind::Point(PointKey::Uri) => {
+                facts.write_uri(uri);
+                matcher.add_value(0, uri, buffer);
+            }
+            RegexKind::Point(point) => matcher.add_value(0, facts.single(point).unwrap_or_default(), buffer),
+            RegexKind::Path(segments) => {
+                for &segment in segments {
+                    matcher.add_value(segment, facts.path.segment(segment).unwrap_or_default(), buffer);
+                }
+            }
+            RegexKind::Group(group) => {
+                let names = self.tree.group(*group);
+                let mut add = |found: &[u8], given: &[u8]| {
+                    let index = names.names.get(found);
+                    if names.values.get(index as usize).is_some_and(|values| values.has_regexes) {
+                        matcher.add_value(index, given, buffer);
+                    }
+                };
+                match group {
+                    GroupKind::Query => facts.parameters().for_each(|(raw_name, raw_value)| {
+                        add(decoded(raw_name, name), decoded(raw_value, value));
+                    }),
+                    GroupKind::Header => facts.request.headers.iter().for_each(|(raw_name, given)| {
+                        bytes::write_lower(raw_name, name);
+                        add(name, given);
+                    }),
+                }
+            }
+        }
+        let start = hits.len() as u32;
+        matcher.matches(scanner, buffer, hits);
+        scans[index] = (start, hits.len() as u32);
+        scans[index]
+    }
+
     #[inline(always)]
     fn fact(&mut self, slot: u32) -> Known {
         let known = self.scratch.facts[slot as usize];
@@ -264,7 +393,7 @@ impl Walk<'_> {
 
     #[inline(never)]
     fn look_at(&mut self, slot: u32) -> Known {
-        let (point, values) = &self.tree.singles[slot as usize];
+        let Single { point, values, .. } = &self.tree.singles[slot as usize];
         let MatchScratch { uri, lower, facts, .. } = &mut *self.scratch;
         let known = match point {
             PointKey::Host => know_host(values, self.facts.host),

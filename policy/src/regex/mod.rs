@@ -1,0 +1,105 @@
+//! Regular expressions of conditions: their dialect (spec S3.3), and how one scan asks many of them.
+//!
+//! A regex is parsed into a [`Tree`](tree::Tree) over bytes and two marks, the beginning and the end of the value. What
+//! Hyperscan has no words for, complement and intersection, is worked out as an automaton and written as an ordinary
+//! expression again ([`automaton`]). The values of one kind of point stand in one buffer, each in a frame of two bytes that
+//! no pattern of that kind takes for anything else ([`matcher`]).
+
+mod automaton;
+mod matcher;
+mod parse;
+mod print;
+mod set;
+mod tree;
+
+pub(crate) use matcher::{Buffer, Failure, Matcher, MatcherBuilder, Scanner};
+
+/// Why a regex can't be used, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) problem: String,
+    pub(crate) expected: String,
+}
+
+impl Refusal {
+    fn new(problem: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { problem: problem.into(), expected: expected.into() }
+    }
+}
+
+/// Longer regexes are refused.
+const MAX_LENGTH: usize = 4_000;
+
+/// A regex that can be matched, in the form that is compiled: without complement, intersection and beginnings.
+#[derive(Debug, Clone)]
+pub(crate) struct Regex {
+    /// What may stand at the beginning of a value.
+    at_start: tree::Tree,
+    /// What may stand anywhere.
+    anywhere: tree::Tree,
+    /// It matches the values in which those don't occur.
+    is_complement: bool,
+}
+
+/// What can be said of a regex without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// It matches no value.
+    Nothing,
+    /// It matches every value that isn't empty.
+    Everything,
+    Some,
+}
+
+impl Regex {
+    /// Reads a regex. `any_case`: ASCII letters match in either case.
+    pub(crate) fn new(text: &str, any_case: bool) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Err(Refusal::new(
+                "the regex is empty, and so would match every value",
+                "a regex, or no condition",
+            ));
+        }
+        if text.len() > MAX_LENGTH {
+            let problem = format!("the regex is {} bytes long", text.len());
+            return Err(Refusal::new(
+                problem,
+                format!("at most {MAX_LENGTH} bytes; several rules may share the work"),
+            ));
+        }
+        let mut tree = parse::parse(text)?;
+        if any_case {
+            tree = tree.in_any_case();
+        }
+        tree.check_size()?;
+        if !tree.needs_automaton() {
+            return Ok(Self::plain(&tree, false));
+        }
+        match (automaton::rewrite(&tree), tree.complement_of_whole_value()) {
+            (Ok(at_start), _) => Ok(Self { at_start, anywhere: tree::Tree::Nothing, is_complement: false }),
+            (Err(_), Some(inner)) => Ok(Self::plain(&inner, true)),
+            (Err(refusal), None) => Err(refusal),
+        }
+    }
+
+    fn plain(tree: &tree::Tree, is_complement: bool) -> Self {
+        Self { at_start: tree.after_beginning(), anywhere: tree.without_beginnings(), is_complement }
+    }
+
+    /// Whether it matches nothing or everything, as far as that is plain to see.
+    pub(crate) fn scope(&self) -> Scope {
+        // one that is matched as a complement was too large to be seen through
+        if self.is_complement {
+            Scope::Some
+        } else if self.anywhere.is_nullable() || self.at_start.is_nullable() {
+            Scope::Everything
+        } else if self.anywhere == tree::Tree::Nothing && self.at_start == tree::Tree::Nothing {
+            Scope::Nothing
+        } else {
+            Scope::Some
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! The dialect, sentence by sentence.
+
+use super::*;
+
+/// Whether the regex matches the value: alone, and among others in one buffer.
+fn matches(regex: &str, value: &str) -> bool {
+    let bytes: Vec<u8> = value.chars().map(|character| character as u8).collect();
+    let compiled = Regex::new(regex, false).unwrap_or_else(|refusal| panic!("{regex}: {refusal:?}"));
+    let run = |tagged: bool, values: &[(u32, &[u8])]| {
+        let mut builder = MatcherBuilder::default();
+        builder.add(7, compiled.clone(), 42);
+        builder.add(8, Regex::new("other", false).unwrap(), 43);
+        let matcher = builder.build(tagged).unwrap_or_else(|failure| panic!("{regex}: {failure:?}"));
+        let mut scanner = Scanner::default();
+        scanner.fit(matcher.database().into_iter());
+        let (mut buffer, mut numbers) = (Buffer::default(), Vec::new());
+        for (point, value) in values {
+            matcher.add_value(*point, value, &mut buffer);
+        }
+        matcher.matches(&mut scanner, &mut buffer, &mut numbers);
+        assert!(!numbers.contains(&43));
+        !numbers.is_empty()
+    };
+    let alone = run(false, &[(7, &bytes)]);
+    assert_eq!(run(true, &[(7, &bytes)]), alone, "{regex:?} on {value:?}, tagged");
+    assert_eq!(
+        run(true, &[(8, b"x\0\x01\xff"), (7, &bytes), (9, b"y")]),
+        alone,
+        "{regex:?} on {value:?}, beside others"
+    );
+    assert!(
+        !run(true, &[(8, &bytes)]) || bytes.windows(5).any(|window| window == b"other"),
+        "of its own point"
+    );
+    alone
+}
+
+#[test]
+fn regexes_match_as_the_dialect_says() {
+    let table = [
+        ("a", "xay", true),
+        ("a", "xy", false),
+        ("^a", "ab", true),
+        ("^a", "ba", false),
+        ("a$", "ba", true),
+        ("a$", "ab", false),
+        ("a$", "a\n", false),
+        ("^a$", "a", true),
+        ("^a$", "aa", false),
+        (".", "\n", true),
+        ("^.*$", "", false),
+        ("^.?$", "", false),
+        ("^.{0,}$", "", false),
+        ("^.*$", "x", true),
+        ("a*", "b", true),
+        ("a*", "", false),
+        ("[.]example[.]com$", "www.example.com", true),
+        ("[.]example[.]com$", "www.exampleXcom", false),
+        ("[\\\\]", "a\\b", true),
+        ("[]a-]", "", false),
+        ("[a-]", "-", true),
+        ("[\\]]", "]", true),
+        ("[^a-z]", "abc", false),
+        ("[^a-z]", "abC", true),
+        ("[^a]", "\0", true),
+        ("^(44[.]33|10[.]0)$", "10.0", true),
+        ("^(44[.]33|10[.]0)$", "10.0.1", false),
+        ("a|^b", "ba", true),
+        ("x|^b", "ab", false),
+        ("(^|/)b", "b", true),
+        ("(^|/)b", "a/b", true),
+        ("(^|/)b", "ab", false),
+        ("a^b", "ab", false),
+        ("b($|/)", "ab", true),
+        ("b($|/)", "bc", false),
+        ("$a", "a", false),
+        ("(^a)*b", "ab", true),
+        ("(^a?)+b", "b", true),
+        ("^a{2}$", "aa", true),
+        ("^a{2}$", "aaa", false),
+        ("^a{2,}$", "aaaa", true),
+        ("^a{2,3}$", "aaaa", false),
+        ("^(ab){1,2}$", "abab", true),
+        ("caf\u{e9}", "le caf\u{e9}", true),
+        ("^..$", "\u{e9}\u{ff}", true),
+        ("^(~(44[.]33[.]22[.]11))$", "44.33.22.11", false),
+        ("^(~(44[.]33[.]22[.]11))$", "44.33.22.12", true),
+        ("^(~(44[.]33[.]22[.]11))$", "44.33.22.111", true),
+        ("^(~(44[.]33[.]22[.]11))$", "", false),
+        ("^Mozilla(~(.*bot.*))$", "Mozilla/5.0 (X11)", true),
+        ("^Mozilla(~(.*bot.*))$", "Mozilla/5.0 (compatible; bot/1)", false),
+        ("^Mozilla(~(.*bot.*))$", "Opera", false),
+        ("^(.*a.*&.*b.*)$", "b-a", true),
+        ("^(.*a.*&.*b.*)$", "a-c", false),
+        ("^(.*a.*&~.*b.*)$", "ac", true),
+        ("^(.*a.*&~.*b.*)$", "abc", false),
+        // unanchored, a part of the value is enough
+        ("~(a)", "a", true),
+        ("a.&.b", "xaby", true),
+        ("a.&.b", "xa-b", false),
+        // `&` binds tighter than `|`, `~` tighter than `&`
+        ("^(a|.b&c.)$", "cb", true),
+        ("^(a|.b&c.)$", "a", true),
+        ("^(a|.b&c.)$", "xb", false),
+        ("^(~a|b)$", "a", false),
+        ("^(~a|a)$", "a", true),
+        ("^(~ab)$", "ab", false),
+        ("^(~ab)$", "b", true),
+        ("^(~(.*))$", "x", false),
+        // too large to be written out: matched by what they leave out
+        ("^(~(.*(sqlmap|nikto|nmap|acunetix).*))$", "curl", true),
+        ("^(~(.*(sqlmap|nikto|nmap|acunetix).*))$", "a nmap b", false),
+        ("^(~(.*(sqlmap|nikto|nmap|acunetix).*))$", "", false),
+    ];
+    for (regex, value, expected) in table {
+        if regex == "[]a-]" {
+            assert!(Regex::new(regex, false).is_err());
+            continue;
+        }
+        assert_eq!(matches(regex, value), expected, "{regex:?} on {value:?}");
+    }
+}
+
+#[test]
+fn bytes_of_the_frame_in_a_value_are_bytes_like_others() {
+    for value in ["\0", "\u{1}", "\u{2}", "a\0b\u{1}c"] {
+        assert!(matches("^[^x]*$", value), "{value:?}");
+        assert!(!matches("x", value));
+    }
+    assert!(matches("^\0\u{1}\u{2}$", "\0\u{1}\u{2}"));
+    assert!(!matches("^\0\u{1}\u{2}$", "\0\u{1}\u{3}"));
+    assert!(!matches("^\u{1}$", "\0"));
+}
+
+#[test]
+fn what_other_dialects_have_is_refused_with_the_words_of_this_one() {
+    let table = [
+        ("", "a regex"),
+        ("\\.", "`[.]`"),
+        ("\\d+", "`[0-9]`"),
+        ("\\w", "`[0-9A-Za-z_]`"),
+        ("a\\b", "beside the word"),
+        ("\\Aa", "`^`"),
+        ("a\\z", "`$`"),
+        ("a\\", "`[\\\\]`"),
+        ("[\\d]", "characters themselves"),
+        ("[[:alpha:]]", "`[A-Za-z]`"),
+        ("(?i)a", "plain parentheses"),
+        ("a*?", "without its `?`"),
+        ("a**", "parentheses"),
+        ("*a", "`[*]`"),
+        ("a{", "`[{]`"),
+        ("a{2,1}", "smaller number first"),
+        ("a{1001}", "at most 1000"),
+        ("(a", "`[(]`"),
+        ("a)", "`[)]`"),
+        ("[a", "`[[]`"),
+        ("[]", "`[\\]]`"),
+        ("[z-a]", "smaller character first"),
+        ("a~b", "parentheses around"),
+        ("\u{20ac}", "characters up to"),
+        ("((a{100}){100}){100}", "smaller repeats"),
+        ("^x(~(.*(a.{12}|b.{11}c).*))$", "several conditions"),
+    ];
+    for (regex, expected) in table {
+        let refusal = Regex::new(regex, false).expect_err(regex);
+        assert!(refusal.expected.contains(expected), "{regex}: {refusal:?}");
+    }
+    assert!(Regex::new(&"a".repeat(4_001), false).is_err());
+    assert!(Regex::new(&"(".repeat(3_000), false).is_err());
+}
+
+#[test]
+fn of_several_values_one_is_enough_for_a_complement() {
+    let regex = Regex::new("^(~(.*(sqlmap|nikto|nmap|acunetix).*))$", false).unwrap();
+    assert!(regex.is_complement);
+    let mut builder = MatcherBuilder::default();
+    builder.add(3, regex.clone(), 1);
+    builder.add(4, regex, 2);
+    let matcher = builder.build(true).unwrap();
+    let mut scanner = Scanner::default();
+    scanner.fit(matcher.database().into_iter());
+    let (mut buffer, mut numbers) = (Buffer::default(), vec![99]);
+    for value in ["nmap", "nikto", "curl", "nmap"] {
+        matcher.add_value(3, value.as_bytes(), &mut buffer);
+        matcher.add_value(4, b"nmap", &mut buffer);
+    }
+    matcher.matches(&mut scanner, &mut buffer, &mut numbers);
+    assert_eq!(numbers, [99, 1]);
+}
+
+#[test]
+fn letters_match_in_any_case_if_asked_for() {
+    let regex = Regex::new("^[a-c]X$", true).unwrap();
+    assert_eq!(regex.at_start, Regex::new("^[a-cA-C][Xx]$", false).unwrap().at_start);
+}
+
+#[test]
+fn what_matches_nothing_or_everything_is_told() {
+    let scope = |regex| Regex::new(regex, false).unwrap().scope();
+    assert_eq!(
+        ["a^", "^$a", "^(~(.*))$", "a&b"].map(scope),
+        [Scope::Nothing, Scope::Some, Scope::Nothing, Scope::Nothing]
+    );
+    assert_eq!(["a*", "^", "(~(a))", "x|"].map(scope), [Scope::Everything; 4]);
+    assert_eq!(["a", "^(~(a))$"].map(scope), [Scope::Some; 2]);
+}

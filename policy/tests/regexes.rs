@@ -1,0 +1,183 @@
+//! Regexes in conditions, in the constructor and as locations.
+
+mod common;
+
+use common::*;
+use weir_policy::*;
+
+const SET: RuleMode = RuleMode::Set(Mode::Block);
+
+fn source(rules: Vec<RuleSource>) -> PolicySource {
+    let server = ServerSource { default: true, ..server("s", context(Some(Mode::Monitoring), None), vec![]) };
+    PolicySource { servers: vec![server], rules, ..PolicySource::default() }
+}
+
+fn regex(id: u64, point: Point, value: &str) -> RuleSource {
+    when(rule(id, SET, ""), point, Test::Regex, value)
+}
+
+/// The rule that sets the mode.
+fn winner(policy: &Policy, facts: &RequestFacts<'_>) -> Option<u64> {
+    let resolution = resolve(policy, facts, ORDINARY);
+    let explained = policy.explain(facts, ORDINARY.parse().unwrap(), NOW);
+    assert_eq!(explained.resolution, resolution);
+    let winner = explained.rules.iter().find(|rule| rule.wins).map(|rule| rule.id);
+    assert_eq!(
+        winner,
+        if let ModeSource::Rule(id) = resolution.mode_source { Some(id) } else { None },
+        "explain asks rules one by one"
+    );
+    winner
+}
+
+#[test]
+fn every_point_can_be_asked_by_regex() {
+    let header = |name: &str| Point::Header(name.into());
+    let table = [
+        (Point::Instance, "^-1$", "^1$"),
+        (header("HOST"), "[.]example$", "[.]example:8080$x"),
+        (header("HOST"), "^WWW[.]EXAMPLE:8080$", "^example$"),
+        (Point::Path(0), "^a.c$", "b$"),
+        (Point::Path(1), "^d$", "^a"),
+        (Point::Path(2), "^(~(x))$", "."),
+        (Point::ActionName, "^in", "php"),
+        (Point::ActionExt, "^php[0-9]*$", "^ph$"),
+        (Point::Method, "^(GET|HEAD)$", "^POST$"),
+        (Point::Scheme, "^http$", "https"),
+        (Point::Proto, "^1[.][01]$", "HTTP"),
+        (Point::Query("q".into()), "^x y$", "%20"),
+        (Point::Query("q".into()), "^second$", "^secondx"),
+        (header("user-AGENT"), "^curl/[0-9]", "^Curl"),
+        (header("X-Two"), "^b$", "^ab$"),
+        (Point::Uri, "^/abc/d/index[.]php[?]q=x", "//"),
+    ];
+    let headers: [(&[u8], &[u8]); 3] = [(b"User-Agent", b"curl/8"), (b"x-two", b"a"), (b"X-TWO", b"b")];
+    let facts = RequestFacts {
+        headers: &headers,
+        ..get("www.Example.:8080", "//%61bc/d/index.php?q=x%20y&q=second")
+    };
+    for (point, yes, no) in table {
+        for (value, expected) in [(yes, point != Point::Path(2)), (no, false)] {
+            let found = winner(&policy(&source(vec![regex(1, point.clone(), value)])), &facts);
+            assert_eq!(found.is_some(), expected, "{point}: {value}");
+        }
+    }
+}
+
+#[test]
+fn many_regexes_of_a_kind_answer_each_for_itself() {
+    let mut rules: Vec<RuleSource> = (0..300)
+        .map(|number| regex(number + 1, Point::Query(format!("k{}", number % 7)), &format!("^v{number}$")))
+        .collect();
+    rules.extend((0..9).map(|index| regex(1_000 + u64::from(index), Point::Path(index), "^deep$")));
+    let policy = policy(&source(rules));
+    for (query, expected) in [
+        ("k0=v0", Some(1)),
+        ("k1=v0", None),
+        ("k1=v1&k0=v7", Some(8)),
+        ("k4=x&k4=v298&k4=", Some(299)),
+        ("", None),
+    ] {
+        assert_eq!(winner(&policy, &get("s", &format!("/?{query}"))), expected, "{query}");
+    }
+    assert_eq!(winner(&policy, &get("s", "/a/b/c/deep/x")), Some(1_003));
+    assert_eq!(winner(&policy, &get("s", "/a/b/c/d/deep")), None);
+}
+
+#[test]
+fn a_regex_ranks_between_iequal_and_the_wildcard() {
+    let rules = vec![
+        regex(1, Point::Path(0), "^a"),
+        when(rule(2, SET, ""), Point::Path(0), Test::Iequal, "AB"),
+        when(rule(3, SET, ""), Point::Path(0), Test::Equal, "ac"),
+        rule(4, SET, "/*/**"),
+    ];
+    let policy = policy(&source(rules));
+    let of = |target| winner(&policy, &get("s", target));
+    assert_eq!(["/ab/", "/ac/", "/ad/", "/x/", "/"].map(of), [Some(2), Some(3), Some(1), Some(4), None]);
+}
+
+#[test]
+fn documented_examples_of_the_constructor() {
+    let policy = policy(&source(vec![rule(1, SET, "example.com/user/{{[0-9]}}")]));
+    let of = |target| winner(&policy, &get("example.com", target)).is_some();
+    assert_eq!(["/user/3445", "/user/3445/888", "/user/x"].map(of), [true, false, false]);
+}
+
+fn with_locations(locations: &[(&str, MatchKind)]) -> Policy {
+    let locations = locations
+        .iter()
+        .map(|(path, kind)| LocationSource {
+            path: (*path).into(),
+            kind: *kind,
+            context: ContextSource::default(),
+        })
+        .collect();
+    let server = ServerSource { default: true, ..server("s", ContextSource::default(), locations) };
+    policy(&PolicySource { servers: vec![server], ..PolicySource::default() })
+}
+
+/// The rows are those that nginx's documentation of `location` gives, and some between them.
+#[test]
+fn locations_rank_as_in_nginx() {
+    let policy = with_locations(&[
+        ("/", MatchKind::Exact),
+        ("/", MatchKind::Prefix),
+        ("/documents/", MatchKind::Prefix),
+        ("/images/", MatchKind::PrefixFinal),
+        (r"\.(gif|jpg|jpeg)$", MatchKind::RegexNocase),
+        (r"\.gif$", MatchKind::Regex),
+        (r"^/d\w+/x", MatchKind::Regex),
+        ("/images/deep/", MatchKind::Prefix),
+    ]);
+    let of =
+        |target| policy.location_position(resolve(&policy, &get("s", target), ORDINARY).location).unwrap().1;
+    let table = [
+        ("/", Some(0)),
+        ("/index.html", Some(1)),
+        ("/documents/document.html", Some(2)),
+        ("/images/1.gif", Some(3)),
+        ("/documents/1.JPG", Some(4)),
+        ("/a.gif", Some(4)),
+        ("/images/deep/1.gif", Some(4)),
+        ("/images/deep/1.png", Some(7)),
+        ("/documents/x", Some(6)),
+        ("/documents/%78", Some(6)),
+        ("/documents/X", Some(2)),
+    ];
+    for (target, expected) in table {
+        assert_eq!(of(target), expected, "{target}");
+    }
+}
+
+#[test]
+fn regexes_that_cannot_be_used_are_named() {
+    let table = [
+        (regex(1, Point::Uri, r"\.php$"), "when[0].value", "characters are escaped by brackets"),
+        (regex(1, Point::Uri, ""), "when[0].value", "empty"),
+        (regex(1, Point::Uri, "((a{200}){200}){200}"), "when[0].value", "characters long"),
+        (rule(1, SET, "/a/{{(}}"), "uri", "without its `)`"),
+        (rule(1, SET, "/a{{b}}"), "uri", "part of a component"),
+    ];
+    for (rule, key, problem) in table {
+        let errors = compile(&source(vec![rule])).unwrap_err();
+        assert_eq!((errors.len(), errors[0].key.as_str()), (1, key));
+        assert!(errors[0].problem.contains(problem), "{}", errors[0]);
+    }
+    for path in [r"(", r"a(?=b)", r"(a)\1", "", &"a".repeat(1_001)] {
+        let location =
+            LocationSource { path: path.into(), kind: MatchKind::Regex, context: ContextSource::default() };
+        let server = server("s", ContextSource::default(), vec![self::location("/", None, None), location]);
+        let errors = compile(&PolicySource { servers: vec![server], ..PolicySource::default() }).unwrap_err();
+        assert!(matches!(errors[0].place, Place::Location { location: 1, .. }), "{path}: {errors:?}");
+    }
+}
+
+#[test]
+fn regexes_that_say_nothing_are_warned_of() {
+    for (value, says) in [("a*", "matches every uri"), ("a^", "matches nothing"), ("^(~(a))$", "")] {
+        let warnings = compile(&source(vec![regex(1, Point::Uri, value)])).unwrap().warnings;
+        assert_eq!(warnings.is_empty(), says.is_empty(), "{value}: {warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.message.contains(says)), "{value}: {warnings:?}");
+    }
+}
