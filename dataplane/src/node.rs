@@ -1,5 +1,6 @@
 //! A running node: workers on their threads, the events' writer, and what the control thread asks of them.
 
+mod certificates;
 mod changes;
 mod views;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use self::certificates::{ExpiryWatch, FileStamps, FileWatch};
 use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
 use crate::control::{
     Answer, Backend, CertificateExpiry, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange,
@@ -44,6 +46,8 @@ pub struct Prepared {
     pub(crate) files: Files,
     /// What was changed over the admin API.
     pub(crate) layer: Layer,
+    /// The files of its certificates as they were when they were read; absent where none was.
+    pub(crate) certificate_files: Option<FileStamps>,
     /// What it compiles to.
     pub snapshot: Snapshot,
     /// What is odd about it.
@@ -71,9 +75,10 @@ fn prepare_loaded(
     let (layer, files) = layer.lay_over(&mut config, digest)?;
     let workers = worker_count(&config);
     let digest = layer.digest(&files.digest);
+    let certificate_files = Some(FileStamps::of(&config));
     let built = snapshot::build(&config, path, &digest, generation, workers, unix_seconds())?;
     warnings.extend(built.warnings);
-    Ok(Prepared { config, files, layer, snapshot: built.snapshot, warnings })
+    Ok(Prepared { config, files, layer, certificate_files, snapshot: built.snapshot, warnings })
 }
 
 /// One worker for each core that this process may use, unless the config says how many.
@@ -129,6 +134,7 @@ pub struct Handle {
     /// keeps its connections waiting.
     sockets: Mutex<Vec<(String, OwnedFd)>>,
     upgradable: AtomicBool,
+    certificates: Mutex<(FileWatch, ExpiryWatch)>,
 }
 
 /// A running node.
@@ -152,7 +158,7 @@ impl Node {
         prepared: Prepared,
         inherited: &mut Inherited,
     ) -> Result<Self, String> {
-        let Prepared { config, files, layer, snapshot, warnings } = prepared;
+        let Prepared { config, files, layer, certificate_files, snapshot, warnings } = prepared;
         let workers = worker_count(&config);
         let state_folder = hold_state_folder(&config, &layer, inherited.take_other(upgrade::STATE_NAME))?;
         tracing::info!(
@@ -224,6 +230,10 @@ impl Node {
             stopper: notice_sender,
             sockets: Mutex::new(kept),
             upgradable: AtomicBool::new(false),
+            certificates: Mutex::new((
+                FileWatch::new(certificate_files.unwrap_or_default()),
+                ExpiryWatch::default(),
+            )),
         };
         Ok(Self {
             handle: Arc::new(handle),
@@ -445,6 +455,10 @@ impl Handle {
         Ok(copies)
     }
 
+    fn certificates(&self) -> MutexGuard<'_, (FileWatch, ExpiryWatch)> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sockets(&self) -> MutexGuard<'_, Vec<(String, OwnedFd)>> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -492,6 +506,9 @@ impl Handle {
     }
 
     fn adopt(&self, prepared: Prepared, warnings: HashSet<String>) {
+        if let Some(files) = prepared.certificate_files {
+            self.certificates().0 = FileWatch::new(files);
+        }
         let labels = labels(&prepared.snapshot);
         let snapshot = Arc::new(prepared.snapshot);
         let mut in_force = self.in_force();
@@ -561,7 +578,35 @@ impl Backend for Handle {
                     not_after_unix_seconds: *not_after,
                 })
                 .collect(),
+            listener_certificates: in_force
+                .snapshot
+                .listener_certificates
+                .iter()
+                .map(|(name, not_after)| CertificateExpiry {
+                    name: name.clone(),
+                    not_after_unix_seconds: *not_after,
+                })
+                .collect(),
         }
+    }
+
+    fn certificate_check_interval(&self) -> Option<Duration> {
+        Some(self.in_force().config.node.certificate_check_interval).filter(|interval| !interval.is_zero())
+    }
+
+    fn check_certificates(&self) -> bool {
+        let snapshot = self.snapshot();
+        let mut watch = self.certificates();
+        let (files, ends) = &mut *watch;
+        let all = snapshot.certificate_expiries.iter().chain(&snapshot.listener_certificates);
+        for (certificate, days) in ends.due(all.map(|(name, end)| (name.as_str(), *end)), unix_seconds()) {
+            if days < 0 {
+                tracing::error!(certificate, "a certificate has expired");
+            } else {
+                tracing::warn!(certificate, days, "a certificate expires soon");
+            }
+        }
+        files.has_changed()
     }
 
     fn metrics(&self) -> MetricsSnapshot {

@@ -75,6 +75,8 @@ pub struct NodeConfig {
     pub origin_connections_total: u32,
     /// How long running requests may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+    /// How often the files of certificates are looked at; zero is never.
+    pub certificate_check_interval: Duration,
     /// Folder of what must survive a restart.
     pub state_dir: PathBuf,
     /// Which I/O backend runs the workers.
@@ -371,6 +373,10 @@ pub struct OriginTlsConfig {
     pub trust: OriginTrust,
     /// Whether the origin is known to demand a client certificate.
     pub require_mtls: bool,
+    /// Revocation lists that the origin's certificate is checked against.
+    pub crl: Option<PathBuf>,
+    /// SHA-256 over the public keys one of which the origin's certificate must have; empty is any.
+    pub pinned_keys: Vec<[u8; 32]>,
     /// Index into [`Config::client_certificates`]: the identity that is shown. Always set with
     /// `require_mtls`.
     pub client_certificate: Option<usize>,

@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 
 use super::model::{AdminConfig, EventsConfig, IoBackend, ListenerConfig, NodeConfig};
 use super::read::TableReader;
-use super::schema::{Default, GIB, HOUR, KIB, Key, Kind, Section, range, range_or_zero};
+use super::schema::{DAY, Default, GIB, HOUR, KIB, Key, Kind, SECOND, Section, range, range_or_zero};
 use crate::control::Token;
 
 /// `[node]`.
@@ -41,6 +41,13 @@ pub(super) static NODE: Section = Section {
             kind: Kind::Time(range(0, HOUR)),
             default: Default::Value("\"30s\""),
             meaning: "How long running requests may take to finish after SIGTERM.",
+        },
+        Key {
+            name: "certificate_check_interval",
+            kind: Kind::Time(range_or_zero("never", SECOND / 10, DAY)),
+            default: Default::Value("\"10s\""),
+            meaning: "How often the files of certificates, keys, bundles and revocation lists are looked at. When they have changed \
+                      and then stayed the same for one look, the config is reloaded, as by SIGHUP.",
         },
         Key {
             name: "state_dir",
@@ -133,6 +140,7 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
         max_connections: table.integer_u32("max_connections"),
         origin_connections_total: table.integer_u32("origin_connections_total"),
         drain_timeout: table.time_or_zero("drain_timeout"),
+        certificate_check_interval: table.time_or_zero("certificate_check_interval"),
         state_dir: table.path("state_dir").unwrap_or_default(),
         io: io.unwrap_or(IoBackend::Auto),
     }

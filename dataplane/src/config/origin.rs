@@ -1,5 +1,6 @@
 //! `[[origin]]` and `[[client_certificate]]`: where requests are forwarded to, and as whom.
 
+use base64::Engine as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use toml::de::DeValue;
@@ -135,6 +136,22 @@ pub(super) static ORIGIN_TLS: Section = Section {
                       the origin; there is a warning.",
         },
         Key {
+            name: "crl",
+            kind: Kind::Path("the path of a PEM file"),
+            default: Default::Absent("none: revocation is not checked", "\"certs/origin.crl.pem\""),
+            meaning: "Revocation lists. Every certificate of the origin's chain must then be covered by one that is up to date.",
+        },
+        Key {
+            name: "pinned_keys",
+            kind: Kind::List("SHA-256 of a public key, as \"sha256//BASE64\""),
+            default: Default::Absent(
+                "none: any key",
+                "[\"sha256//RCV0aQBm7tOmfYHvZiRpTPKvMT7Ij2ILBhOPM8FvI7w=\"]",
+            ),
+            meaning: "The origin's certificate must have one of these public keys (SHA-256 over SubjectPublicKeyInfo, as curl's \
+                      `--pinnedpubkey`), besides all else. With `verify = false` it is what the origin is known by.",
+        },
+        Key {
             name: "require_mtls",
             kind: Kind::Boolean,
             default: Default::Value("false"),
@@ -234,7 +251,13 @@ fn read_limits(table: &TableReader<'_>) -> OriginLimits {
 fn read_tls(table: &TableReader<'_>, addresses: &[Item<HostPort>], certificates: &Names) -> OriginTlsConfig {
     let verify = table.boolean("verify").unwrap_or(true);
     let ca = table.path("ca");
-    if !verify {
+    let pins = table.list("pinned_keys", "SHA-256 of a public key", read_pin);
+    for key in ["ca", "crl"] {
+        if !verify && table.has(key) {
+            table.warning(key, "has no effect: verify is false");
+        }
+    }
+    if !verify && pins.is_empty() {
         table.warning(
             "verify",
             "the origin's certificate is not verified: anyone on the way can pose as the origin",
@@ -253,9 +276,26 @@ fn read_tls(table: &TableReader<'_>, addresses: &[Item<HostPort>], certificates:
             (true, Some(file)) => OriginTrust::Bundle(file),
             (true, None) => OriginTrust::SystemRoots,
         },
+        crl: table.path("crl").filter(|_| verify),
+        pinned_keys: pins.into_iter().map(|item| item.value).collect(),
         require_mtls,
         client_certificate: certificates.find(table, "client_certificate"),
     }
+}
+
+/// `sha256//` and 32 bytes in base64.
+fn read_pin(value: &DeValue<'_>) -> Result<[u8; 32], Refusal> {
+    let refuse = || {
+        Refusal {
+        message: format!("found {}, allowed is \"sha256//\" and the SHA-256 of a public key in base64", show(value)),
+        advice: "the key of a certificate: openssl x509 -in FILE -pubkey -noout | openssl pkey -pubin -outform der | \
+                 openssl dgst -sha256 -binary | base64"
+            .to_owned(),
+    }
+    };
+    let text = value.as_str().and_then(|text| text.strip_prefix("sha256//")).ok_or_else(refuse)?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| refuse())?;
+    bytes.try_into().map_err(|_| refuse())
 }
 
 fn read_server_name(table: &TableReader<'_>, addresses: &[Item<HostPort>]) -> String {

@@ -1,5 +1,6 @@
 //! The JSON that the admin endpoints speak.
 
+use super::backend::CertificateExpiry;
 use super::backend::Status;
 use crate::telemetry::{EventCounters, Family, MetricsSnapshot};
 use axum::Json;
@@ -43,11 +44,12 @@ fn rfc3339_unsigned(unix_seconds: u64) -> Option<String> {
 
 /// The body of `GET /status`.
 pub(super) fn status(status: &Status, ready: bool, metrics: &MetricsSnapshot) -> Value {
-    let certificates: Vec<Value> = status
-        .client_certificates
-        .iter()
-        .map(|one| json!({ "name": one.name, "not_after": rfc3339(one.not_after_unix_seconds) }))
-        .collect();
+    let ends = |certificates: &[CertificateExpiry]| -> Vec<Value> {
+        certificates
+            .iter()
+            .map(|one| json!({ "name": one.name, "not_after": rfc3339(one.not_after_unix_seconds) }))
+            .collect()
+    };
     json!({
         "version": status.version,
         "config_digest": status.config_digest,
@@ -59,7 +61,8 @@ pub(super) fn status(status: &Status, ready: bool, metrics: &MetricsSnapshot) ->
         "workers": status.workers,
         "workers_ready": status.workers_ready,
         "io": status.io,
-        "client_certificates": certificates,
+        "client_certificates": ends(&status.client_certificates),
+        "listener_certificates": ends(&status.listener_certificates),
         "counters": counters(metrics),
     })
 }
@@ -109,6 +112,10 @@ pub(super) fn complete(metrics: &mut MetricsSnapshot, status: &Status, events: &
     for one in &status.client_certificates {
         let not_after = u64::try_from(one.not_after_unix_seconds).unwrap_or(0);
         metrics.add(Family::ClientCertificateNotAfter, &[&one.name], not_after);
+    }
+    for one in &status.listener_certificates {
+        let not_after = u64::try_from(one.not_after_unix_seconds).unwrap_or(0);
+        metrics.add(Family::ListenerCertificateNotAfter, &[&one.name], not_after);
     }
     metrics.add(Family::EventsWritten, &[], events.written());
     metrics.add(Family::EventsDropped, &[], events.dropped());

@@ -2,6 +2,7 @@
 
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange};
 use crate::telemetry::MetricsSnapshot;
+use std::time::Duration;
 
 /// The rest of the program, as the control thread sees it. Methods may be called from any thread and at the same
 /// time; none is called on the data path.
@@ -59,6 +60,13 @@ pub trait Backend: Send + Sync + 'static {
     /// A signal asked the process to stop. Returns at once.
     fn stop(&self, how: Stop);
 
+    /// How often the files of certificates are to be looked at; not at all if absent.
+    fn certificate_check_interval(&self) -> Option<Duration>;
+
+    /// Announces in the log the certificates that expire soon, and says whether files of certificates have changed, so that
+    /// a reload is due.
+    fn check_certificates(&self) -> bool;
+
     /// Starts this program anew, hands it the listening sockets, and leaves once it serves. Returns its process id.
     ///
     /// # Errors
@@ -98,9 +106,11 @@ pub struct Status {
     pub io: String,
     /// Client certificates and when they expire.
     pub client_certificates: Vec<CertificateExpiry>,
+    /// Certificates of listeners and when they expire.
+    pub listener_certificates: Vec<CertificateExpiry>,
 }
 
-/// A client certificate's end.
+/// A certificate's end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateExpiry {
     /// Its name in the config.

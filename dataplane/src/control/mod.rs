@@ -172,6 +172,25 @@ impl Signals {
     }
 }
 
+/// Looks at the certificates again and again, and reloads if their files were replaced. Runs as long as the runtime.
+async fn watch_certificates(shared: Arc<Shared>) {
+    loop {
+        let Some(interval) = shared.backend.certificate_check_interval() else {
+            // A reload may switch it on.
+            tokio::time::sleep(EXPIRY_INTERVAL).await;
+            continue;
+        };
+        tokio::time::sleep(interval).await;
+        let backend = Arc::clone(&shared.backend);
+        let changed = tokio::task::spawn_blocking(move || backend.check_certificates()).await;
+        if changed.unwrap_or(false) {
+            tracing::info!("files of certificates have changed: reloading");
+            // The errors are in the log.
+            let _ = shared.reload().await;
+        }
+    }
+}
+
 /// Starts a successor; once it serves, the admin endpoints are its own.
 async fn upgrade(shared: Arc<Shared>, admin: Option<AbortHandle>) {
     // Not while a reload runs, and not twice.
@@ -197,6 +216,7 @@ async fn run(
     admin: Option<AbortHandle>,
 ) {
     let mut how = Stop::Graceful;
+    tokio::spawn(watch_certificates(Arc::clone(&shared)));
     let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
     expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

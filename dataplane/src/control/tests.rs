@@ -68,6 +68,7 @@ impl Backend for Program {
             workers_ready: 1,
             draining: false,
             io: "uring".to_owned(),
+            listener_certificates: Vec::new(),
             client_certificates: vec![CertificateExpiry {
                 name: "edge".to_owned(),
                 not_after_unix_seconds: 1_800_000_000,
@@ -114,6 +115,14 @@ impl Backend for Program {
     }
 
     fn drop_expired(&self) {}
+
+    fn certificate_check_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    fn check_certificates(&self) -> bool {
+        false
+    }
 
     fn upgrade(&self) -> Result<u32, String> {
         Err("not here".to_owned())

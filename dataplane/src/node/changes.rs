@@ -198,7 +198,14 @@ impl Handle {
         warnings.sort();
         let Current { config, files, layer, .. } = draft;
         self.adopt(
-            super::Prepared { config, files, layer, snapshot: built.snapshot, warnings: Vec::new() },
+            super::Prepared {
+                config,
+                files,
+                layer,
+                certificate_files: None,
+                snapshot: built.snapshot,
+                warnings: Vec::new(),
+            },
             texts,
         );
         let in_force = self.await_all(generation);

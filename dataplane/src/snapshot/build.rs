@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, Pack};
 use weir_policy::LocationIndex;
 
-use super::listeners::listeners;
+use super::listeners::{certificate_ends, listeners};
 use super::policy_source::{error_in_files, policy_source, unenforced_rules, warning_in_files};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
@@ -20,7 +20,7 @@ use crate::config::{
     Where,
 };
 use crate::http::HeadLimits;
-use crate::tls::{Identity, IdentityFiles, OriginTls, Trust};
+use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
 
 /// A snapshot and what is odd about its config.
 pub struct Built {
@@ -59,6 +59,7 @@ pub fn build(
         return Err(errors);
     };
     let locations = location_settings(config, &policy);
+    let listener_certificates = certificate_ends(&config.listeners, &listeners);
     let snapshot = Snapshot {
         generation,
         digest: digest.to_owned(),
@@ -77,6 +78,7 @@ pub fn build(
         trusted_proxies: config.http.trusted_proxies.clone(),
         real_ip_header: config.http.real_ip_header.clone(),
         server_names: config.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
+        listener_certificates,
         certificate_expiries: identities
             .iter()
             .flatten()
@@ -115,6 +117,7 @@ pub fn rebuild(
         real_ip_header: previous.real_ip_header.clone(),
         server_names: previous.server_names.clone(),
         certificate_expiries: previous.certificate_expiries.clone(),
+        listener_certificates: previous.listener_certificates.clone(),
     };
     Ok(Built { snapshot, warnings })
 }
@@ -215,7 +218,12 @@ fn build_origin(
                 OriginTrust::Bundle(path) => Trust::Bundle(path.clone()),
                 OriginTrust::Unverified => Trust::Insecure,
             };
-            match OriginTls::build(&tls.server_name, &trust, identity) {
+            let verification = Verification {
+                trust,
+                revocation_lists: tls.crl.clone(),
+                pinned_keys: tls.pinned_keys.clone(),
+            };
+            match OriginTls::build(&tls.server_name, verification.clone(), identity) {
                 // The certificate's errors are reported already; what is wrong with the trust is told with them.
                 Ok(_) if tls.client_certificate.is_some() && identity.is_none() => return None,
                 Ok(settings) => Some(OriginTlsSettings {
@@ -223,7 +231,7 @@ fn build_origin(
                     key: TlsKey {
                         server_name: tls.server_name.clone(),
                         identity: identity.map(|identity| *identity.fingerprint_sha256()),
-                        trust: trust_digest(&trust),
+                        trust: verification_digest(&verification),
                     },
                 }),
                 Err(error) => {
@@ -248,9 +256,17 @@ fn build_origin(
 }
 
 /// Tells apart what certificates are verified against, by content and not by file name.
-fn trust_digest(trust: &Trust) -> [u8; 32] {
+fn verification_digest(verification: &Verification) -> [u8; 32] {
     let mut hash = Sha256::new();
-    match trust {
+    if let Some(path) = &verification.revocation_lists {
+        hash.update(b"revocation");
+        hash.update(std::fs::read(path).unwrap_or_default());
+    }
+    for key in &verification.pinned_keys {
+        hash.update(b"pin");
+        hash.update(key);
+    }
+    match &verification.trust {
         Trust::SystemRoots => hash.update(b"system"),
         Trust::Insecure => hash.update(b"insecure"),
         Trust::Bundle(path) => {

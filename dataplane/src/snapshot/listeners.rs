@@ -95,3 +95,19 @@ fn files(tls: &ListenerTlsConfig) -> ListenerTlsFiles {
         },
     }
 }
+
+/// Names and ends of the listeners' certificates.
+pub(super) fn certificate_ends(
+    configs: &[ListenerConfig],
+    listeners: &[ListenerSettings],
+) -> Vec<(String, i64)> {
+    let mut ends = Vec::new();
+    for (config, settings) in configs.iter().zip(listeners) {
+        for certificate in settings.tls.iter().flat_map(|tls| &tls.certificates) {
+            let file = certificate.file.display().to_string();
+            let name = certificate.names.first().unwrap_or(&file);
+            ends.push((format!("{}/{name}", config.name), certificate.not_after));
+        }
+    }
+    ends
+}

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub server_names: Vec<Arc<str>>,
     /// `(name, unix seconds of expiry)` of every client certificate.
     pub certificate_expiries: Vec<(String, i64)>,
+    /// The same of the listeners' certificates; a name is that of the listener and the first one in the certificate.
+    pub listener_certificates: Vec<(String, i64)>,
 }
 
 /// Limits and times that hold before a server is known, and for connections as such.

@@ -120,6 +120,10 @@ label! {
         NotYetValidCertificate = "not_yet_valid_certificate",
         /// The origin's certificate was revoked.
         RevokedCertificate = "revoked",
+        /// No revocation list covers the origin's certificate, or it is out of date.
+        RevocationUnknown = "revocation_unknown",
+        /// The origin's certificate has none of the pinned keys.
+        WrongKey = "wrong_key",
         /// The origin's certificate can't be read or isn't fit for a server.
         BadCertificate = "bad_certificate",
         /// No TLS version, cipher suite or key exchange in common.

@@ -64,6 +64,7 @@ families! {
     ConfigReloads = Counter, "weir_config_reloads_total", ["result"], "Reloads, by whether the config was put in force or refused.";
     Workers = Gauge, "weir_workers", ["state"], "Workers by state: configured, or ready to accept.";
     ClientCertificateNotAfter = Gauge, "weir_client_certificate_not_after_seconds", ["name"], "When a client certificate expires, in seconds since 1970 UTC.";
+    ListenerCertificateNotAfter = Gauge, "weir_listener_certificate_not_after_seconds", ["name"], "When a certificate of a listener expires, in seconds since 1970 UTC.";
     Requests = Counter, "weir_requests_total", ["server", "mode", "verdict"], "Requests with a sound head, by effective mode and verdict.";
     Attacks = Counter, "weir_attacks_total", ["class", "action"], "Attacks; a request with several classes counts once for each.";
     Blocked = Counter, "weir_blocked_total", ["reason"], "Blocked requests.";

@@ -10,7 +10,7 @@ use rustls::sign::SingleCertAndKey;
 
 use super::identity::Identity;
 use super::provider;
-use super::trust::{self, Trust, TrustError};
+use super::trust::{self, Trust, TrustError, Verification};
 
 /// How many resumable sessions a worker keeps per origin. rustls keeps at most 8 tickets of one name.
 const SESSIONS_PER_WORKER: usize = 8;
@@ -85,16 +85,17 @@ impl OriginTls {
     /// If the name is malformed or the trust store unusable.
     pub fn build(
         server_name: &str,
-        trust: &Trust,
+        verification: impl Into<Verification>,
         identity: Option<&Identity>,
     ) -> Result<Self, TlsConfigError> {
+        let verification = verification.into();
         let server_name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TlsConfigError::BadServerName { name: server_name.to_owned() })?;
         let builder = ClientConfig::builder_with_provider(provider::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
             .dangerous()
-            .with_custom_certificate_verifier(trust::verifier(trust)?);
+            .with_custom_certificate_verifier(trust::verifier(&verification)?);
         let mut template = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
@@ -107,7 +108,7 @@ impl OriginTls {
         Ok(Self {
             server_name,
             identity_name: identity.map(|identity| identity.name().to_owned()),
-            verifies_origin: *trust != Trust::Insecure,
+            verifies_origin: verification.trust != Trust::Insecure,
             template,
         })
     }

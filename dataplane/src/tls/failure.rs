@@ -16,6 +16,8 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// | `expired_certificate` | the origin's certificate has expired |
 /// | `not_yet_valid_certificate` | the origin's certificate begins later than now |
 /// | `revoked` | the origin's certificate is revoked |
+/// | `revocation_unknown` | no revocation list covers the origin's certificate, or the one that does is out of date |
+/// | `wrong_key` | the origin's certificate has none of the pinned keys |
 /// | `bad_certificate` | the origin's certificate is malformed, for another purpose, or missing |
 /// | `name_refused` | the origin doesn't serve the name that we asked for |
 /// | `incompatible` | no version, cipher suite, group or protocol in common |
@@ -38,13 +40,15 @@ pub struct TlsFailure {
 
 impl TlsFailure {
     /// Every code that [`TlsFailure::code`] can have, so that a table of counters can be laid out at start.
-    pub const CODES: [&'static str; 14] = [
+    pub const CODES: [&'static str; 16] = [
         "certificate_refused",
         "untrusted_certificate",
         "wrong_name",
         "expired_certificate",
         "not_yet_valid_certificate",
         "revoked",
+        "revocation_unknown",
+        "wrong_key",
         "bad_certificate",
         "certificate_missing",
         "name_refused",
@@ -217,6 +221,11 @@ fn certificate_problem(reason: &CertificateError) -> (&'static str, &'static str
             ("not_yet_valid_certificate", "it begins later than now, check both clocks")
         }
         C::Revoked => ("revoked", "it is revoked"),
+        C::UnknownRevocationStatus | C::ExpiredRevocationList | C::ExpiredRevocationListContext { .. } => (
+            "revocation_unknown",
+            "no revocation list that is up to date covers its whole chain, renew the lists",
+        ),
+        C::ApplicationVerificationFailure => ("wrong_key", "its public key is none of pinned_keys"),
         _ => ("bad_certificate", "it can't be used"),
     }
 }

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber, SignatureAlgorithm,
 };
 
 /// How long an authority is valid around now, in seconds: ten years both ways, so that certificates which have
@@ -189,6 +190,32 @@ impl DemoAuthority {
     /// If the system gives no random bytes.
     pub fn client(&self, name: &str) -> Result<PemPair, ForgeError> {
         self.issue(&LeafRequest::new(name, Usage::Client))
+    }
+
+    /// A revocation list, PEM, of the certificates with these serial numbers; good for a day from now, or until an hour ago.
+    ///
+    /// # Errors
+    /// If a time can't stand in a list.
+    pub fn revocation_list(&self, serials: &[Vec<u8>], out_of_date: bool) -> Result<String, ForgeError> {
+        let now = now_unix();
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let time = |unix: i64| epoch + Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+        let next = if out_of_date { now - LEAF_BACKDATING } else { now + 24 * 3600 };
+        let revoked = |serial: &Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: time(now - 2 * LEAF_BACKDATING),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: time(now - 2 * LEAF_BACKDATING),
+            next_update: time(next),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 
     /// A certificate as asked for.

@@ -20,6 +20,7 @@ mod client_verifier;
 mod issuer;
 mod key;
 mod pem;
+mod pinned;
 mod provider;
 mod role;
 
@@ -31,4 +32,4 @@ pub use engine::{ClientEngine, Engine, Ingested, ServerEngine};
 pub use failure::TlsFailure;
 pub use identity::{Identity, IdentityError, IdentityFiles};
 pub use role::Role;
-pub use trust::{Trust, TrustError};
+pub use trust::{Trust, TrustError, Verification};

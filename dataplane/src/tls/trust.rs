@@ -13,6 +13,7 @@ use rustls_pki_types::pem::SectionKind;
 
 use super::client_config::TlsConfigError;
 use super::pem::{self, Certificates};
+use super::pinned::PinnedKeys;
 use super::provider;
 
 /// Whose certificates are accepted from an origin.
@@ -24,6 +25,25 @@ pub enum Trust {
     Bundle(PathBuf),
     /// Every certificate, whatever its name or issuer: the origin is not authenticated at all.
     Insecure,
+}
+
+/// All that an origin's certificate is verified by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Who must have issued it.
+    pub trust: Trust,
+    /// A PEM file with revocation lists: every certificate of the chain must be covered by one, and on none. Not looked at
+    /// under [`Trust::Insecure`].
+    pub revocation_lists: Option<PathBuf>,
+    /// SHA-256 over the public keys (SubjectPublicKeyInfo) one of which it must have; empty is any. The key is proved to be
+    /// the origin's under [`Trust::Insecure`] too.
+    pub pinned_keys: Vec<[u8; 32]>,
+}
+
+impl From<&Trust> for Verification {
+    fn from(trust: &Trust) -> Self {
+        Self { trust: trust.clone(), revocation_lists: None, pinned_keys: Vec::new() }
+    }
 }
 
 /// Why a trust store can't be used.
@@ -57,6 +77,13 @@ pub enum TrustError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The revocation lists can't be used.
+    RevocationLists {
+        /// Their file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The operating system has no trusted authority that could be read.
     NoSystemRoots {
         /// What the system said.
@@ -83,6 +110,7 @@ impl fmt::Display for TrustError {
                 "{}: certificate {position} of the CA bundle is not a usable authority: {reason}",
                 file.display()
             ),
+            Self::RevocationLists { file, reason } => write!(f, "{}: {reason}", file.display()),
             Self::NoSystemRoots { reason } => write!(
                 f,
                 "the operating system has no trusted authorities: {reason}; \
@@ -101,17 +129,31 @@ impl std::error::Error for TrustError {
     }
 }
 
-/// Makes the verifier of server certificates that `trust` asks for.
-pub(super) fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
-    let roots = match trust {
-        Trust::SystemRoots => system_roots()?,
-        Trust::Bundle(file) => bundle_roots(file)?,
-        Trust::Insecure => return Ok(Arc::new(AcceptEveryCertificate)),
+/// Makes the verifier of server certificates that `verification` asks for.
+pub(super) fn verifier(verification: &Verification) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+    let roots = match &verification.trust {
+        Trust::SystemRoots => Some(system_roots()?),
+        Trust::Bundle(file) => Some(bundle_roots(file)?),
+        Trust::Insecure => None,
     };
-    match WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider()).build() {
-        Ok(verifier) => Ok(verifier),
-        Err(error) => Err(TlsConfigError::Refused { reason: error.to_string() }),
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        None => Arc::new(AcceptEveryCertificate),
+        Some(roots) => {
+            let lists = match &verification.revocation_lists {
+                None => Vec::new(),
+                Some(file) => revocation_lists(file)
+                    .map_err(|reason| TrustError::RevocationLists { file: file.clone(), reason })?,
+            };
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider())
+                .with_crls(lists)
+                .build()
+                .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
+        }
+    };
+    if verification.pinned_keys.is_empty() {
+        return Ok(verifier);
     }
+    Ok(Arc::new(PinnedKeys::new(verifier, verification.pinned_keys.clone())))
 }
 
 fn system_roots() -> Result<RootCertStore, TrustError> {

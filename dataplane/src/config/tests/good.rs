@@ -21,6 +21,7 @@ fn a_minimal_config_has_the_defaults() {
             max_connections: 100_000,
             origin_connections_total: 4096,
             drain_timeout: 30 * SECOND,
+            certificate_check_interval: 10 * SECOND,
             state_dir: folder.path("state"),
             io: IoBackend::Auto,
         }
