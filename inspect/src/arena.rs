@@ -55,6 +55,25 @@ pub(crate) struct Value {
     pub(crate) depth: u8,
 }
 
+/// What grows out of proportion when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bomb {
+    /// Compressed data.
+    Compression,
+    /// Entities made of entities.
+    Entities,
+}
+
+impl Bomb {
+    /// What stands in a finding as its evidence.
+    pub(crate) const fn evidence(self) -> &'static [u8] {
+        match self {
+            Self::Compression => b"compressed data that grows more than a hundredfold, beyond the limit",
+            Self::Entities => b"entities made of entities, beyond the limit",
+        }
+    }
+}
+
 /// All values of one request. Reused from request to request.
 #[derive(Debug)]
 pub(crate) struct Arena {
@@ -63,6 +82,8 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     limits: Limits,
     over_limit: Option<OverLimit>,
+    /// The first value that grows out of proportion, and what showed it.
+    bomb: Option<(NodeId, Bomb)>,
     /// Whether values that no attack can hide in are wanted too.
     keeps_all: bool,
 }
@@ -84,6 +105,7 @@ impl Arena {
             nodes: Vec::new(),
             limits,
             over_limit: None,
+            bomb: None,
             keeps_all: false,
         };
         arena.reset(limits);
@@ -94,6 +116,7 @@ impl Arena {
     pub(crate) fn reset(&mut self, limits: Limits) {
         self.limits = limits;
         self.over_limit = None;
+        self.bomb = None;
         self.keeps_all = false;
         self.bytes.clear();
         self.values.clear();
@@ -154,6 +177,16 @@ impl Arena {
     /// Notes that a limit was hit; the first one is kept.
     pub(crate) fn hit_limit(&mut self, limit: OverLimit) {
         self.over_limit.get_or_insert(limit);
+    }
+
+    /// The first value that grows out of proportion.
+    pub(crate) const fn bomb(&self) -> Option<(NodeId, Bomb)> {
+        self.bomb
+    }
+
+    /// Notes such a value; the first one is kept.
+    pub(crate) fn found_bomb(&mut self, node: NodeId, bomb: Bomb) {
+        self.bomb.get_or_insert((node, bomb));
     }
 
     /// Adds a point below another. Past the limit of values the parent stands for it.

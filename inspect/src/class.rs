@@ -38,11 +38,13 @@ pub enum AttackClass {
     MailInjection,
     /// Template expression injection.
     Ssti,
+    /// Compressed or nested data that grows out of proportion when it is read.
+    DataBomb,
 }
 
 impl AttackClass {
     /// All classes, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Sqli,
         Self::Xss,
         Self::Rce,
@@ -58,6 +60,7 @@ impl AttackClass {
         Self::Ssi,
         Self::MailInjection,
         Self::Ssti,
+        Self::DataBomb,
     ];
 
     /// The code that configuration, logs and signature files use.
@@ -79,6 +82,7 @@ impl AttackClass {
             Self::Ssi => "ssi",
             Self::MailInjection => "mail_injection",
             Self::Ssti => "ssti",
+            Self::DataBomb => "data_bomb",
         }
     }
 }

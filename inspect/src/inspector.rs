@@ -21,6 +21,12 @@ use weir_hyperscan::Scratch;
 /// The most findings of one signature in one request: more of the same say nothing new.
 const FINDINGS_PER_RULE_MAX: u32 = 4;
 
+/// What stands in place of a signature in the finding of a data bomb.
+const BOMB_SIGNATURE: &str = "data-bomb";
+
+/// Its score.
+const BOMB_SCORE: u32 = 10;
+
 /// The mark of a rule that has not nominated anything in this request.
 const NO_VALUE: u32 = u32::MAX;
 
@@ -145,6 +151,7 @@ impl Inspector {
         }
         let detected = self.hits.iter().any(|hit| hit.what == HitKind::Detected);
         let attack = !self.nominations.is_empty() && self.confirm_all(engine, scope, time_is_up);
+        let attack = self.report_bomb(engine, scope) || attack;
         Report {
             findings: &self.findings,
             attack: attack || detected,
@@ -320,6 +327,20 @@ impl Inspector {
         }
         self.nominations = nominations;
         scores.iter().any(|score| *score >= engine.options.min_score.max(1))
+    }
+
+    /// Adds a finding for a value that grows out of proportion, and returns whether it makes the request an attack.
+    fn report_bomb(&mut self, engine: &Engine, scope: &Scope<'_>) -> bool {
+        let Some((node, bomb)) = self.arena.bomb() else { return false };
+        self.findings.push(Finding {
+            class: AttackClass::DataBomb,
+            point: self.arena.label(node, scope.request().headers),
+            payload: bomb.evidence().to_vec(),
+            signature: Arc::from(BOMB_SIGNATURE),
+            score: BOMB_SCORE,
+            confirmed_by: "size",
+        });
+        BOMB_SCORE >= engine.options.min_score
     }
 
     /// Whether a sign in this value would be patched.

@@ -24,6 +24,8 @@ pub(crate) enum Place {
     Name,
     /// The content of an uploaded file, or a body that is not text.
     File,
+    /// The name of an uploaded file. What applies to bodies applies to it as well.
+    FileName,
 }
 
 /// A set of places.
@@ -41,7 +43,11 @@ impl PlaceSet {
 
     /// Whether `place` is in the set.
     pub(crate) const fn contains(self, place: Place) -> bool {
-        self.0 & 1 << place as u16 != 0
+        let bits = match place {
+            Place::FileName => 1 << Place::FileName as u16 | 1 << Place::Body as u16,
+            _ => 1 << place as u16,
+        };
+        self.0 & bits != 0
     }
 }
 

@@ -51,7 +51,8 @@ impl Expander {
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
             let encoding = encoding(bytes, value.depth, off);
             let strings = strings(bytes, off);
-            if !json && encoding.is_none() && strings.is_none() {
+            let padding = padding(bytes);
+            if !json && encoding.is_none() && strings.is_none() && padding.is_none() {
                 continue;
             }
             if value.depth >= arena.limits().decoder_depth {
@@ -62,6 +63,11 @@ impl Expander {
             self.input.extend_from_slice(bytes);
             if json && self.expand_json(value, arena) {
                 continue;
+            }
+            if let Some(padding) = padding {
+                let span = arena.copy(&self.input[padding..]);
+                let node = arena.node(value.node, Step::Decoder("padding"));
+                arena.add(span, node, value.place, value.depth + 1);
             }
             if let Some(strings) = strings {
                 strings(&self.input, value, arena);
@@ -133,6 +139,28 @@ fn marks(bytes: &[u8]) -> u8 {
     let escapes = memchr::memchr3(b'%', b'&', b'\\', bytes).map_or(0, |_| ESCAPE);
     let ascii = bytes.is_ascii();
     escapes | if ascii { 0 } else { LOOK_ALIKE }
+}
+
+/// The fewest bytes that count as padding: no word or identifier is as long.
+const PADDING_BYTES_MIN: usize = 512;
+
+/// The most bytes behind padding that are looked at alone.
+const PADDED_BYTES_MAX: usize = 16 << 10;
+
+/// The length of the letters and digits, or of the one byte again and again, that a long value begins with, if something
+/// short follows: what an expression for a whole value would not look behind.
+fn padding(bytes: &[u8]) -> Option<usize> {
+    if bytes.len() < PADDING_BYTES_MIN {
+        return None;
+    }
+    let first = bytes[0];
+    let length = if first.is_ascii_alphanumeric() {
+        bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count()
+    } else {
+        bytes.iter().take_while(|byte| **byte == first).count()
+    };
+    (length >= PADDING_BYTES_MIN && (1..=PADDED_BYTES_MAX).contains(&(bytes.len() - length)))
+        .then_some(length)
 }
 
 /// How the strings are taken out of a value that is put together from strings.

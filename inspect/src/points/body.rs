@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::arena::{Arena, Bomb, NodeId, ROOT, Step};
 use crate::decode::Expander;
 use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
@@ -30,6 +30,7 @@ struct Claims {
     xml: bool,
     utf_16: bool,
     utf_32: bool,
+    utf_7: bool,
     /// A file, which an application keeps as it is.
     file: bool,
     /// What the body isn't read as, whatever it says.
@@ -83,9 +84,11 @@ pub(super) fn add(scope: &Scope<'_>, expander: &mut Expander, arena: &mut Arena)
     let claims = Claims { off, ..Claims::of(content_types(request.headers)) };
     let declaration =
         request.body.strip_prefix(b"<?xml").and_then(|rest| rest.split(|byte| *byte == b'>').next());
-    if content_types(request.headers).chain(declaration).any(charset::names_unread) {
+    let names = || content_types(request.headers).chain(declaration);
+    if names().any(charset::names_unread) {
         arena.hit_limit(OverLimit::Encoding);
     }
+    let claims = Claims { utf_7: names().any(charset::names_utf_7), ..claims };
     add_in_charsets(request.body, request, claims, node, expander, arena);
     if !off.has(Parser::Gzip) {
         inflated(request, claims, node, expander, arena);
@@ -116,6 +119,8 @@ fn inflated(
             ("gzip", inflate::gzip(&body))
         } else if is_deflate {
             ("deflate", inflate::deflate(&body))
+        } else if coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"br")) {
+            ("br", inflate::brotli(&body))
         } else {
             if coding.is_some() {
                 arena.hit_limit(OverLimit::Encoding);
@@ -123,7 +128,12 @@ fn inflated(
             return;
         };
         match ended {
-            Ended::TooMuch => arena.hit_limit(OverLimit::DecodedBytes),
+            Ended::TooMuch => {
+                arena.hit_limit(OverLimit::DecodedBytes);
+                if inflate::is_bomb(body.len(), bytes.len()) {
+                    arena.found_bomb(node, Bomb::Compression);
+                }
+            }
             Ended::Broken if coding.is_some() => arena.hit_limit(OverLimit::Encoding),
             Ended::Broken | Ended::Whole => {}
         }
@@ -150,6 +160,12 @@ fn add_in_charsets(
 ) {
     // A byte order mark is no part of any format.
     add_read(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), request, claims, node, expander, arena);
+    if claims.utf_7 {
+        let mut text = Vec::new();
+        charset::decode_utf_7(body, &mut text);
+        let node = arena.node(node, Step::Decoder("utf-7"));
+        add_read(&text, request, claims, node, expander, arena);
+    }
     for charset in charset::guesses(body, claims.utf_16, claims.utf_32) {
         let mut text = Vec::new();
         charset.decode(body, &mut text);

@@ -1,4 +1,4 @@
-//! Bodies in UTF-16 and UTF-32, which parsers of JSON (RFC 4627 section 3) and XML recognise by themselves.
+//! Bodies in UTF-7 (RFC 2152), where that is announced, and in UTF-16 and UTF-32, which parsers of JSON (RFC 4627 section 3) and XML recognise by themselves.
 
 use crate::decode::percent::push_character;
 
@@ -46,10 +46,56 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<Charset> {
 /// Whether a type or an XML declaration names a character set in which ASCII characters can have other bytes, and which
 /// is not read here.
 pub(super) fn names_unread(text: &[u8]) -> bool {
-    const UNREAD: [&[u8]; 7] = [b"utf-7", b"ibm", b"ebcdic", b"cp037", b"cp500", b"cp875", b"cp1026"];
+    const UNREAD: [&[u8]; 6] = [b"ibm", b"ebcdic", b"cp037", b"cp500", b"cp875", b"cp1026"];
+    UNREAD.iter().any(|word| names(text, word))
+}
+
+/// Whether a type or an XML declaration names UTF-7.
+pub(super) fn names_utf_7(text: &[u8]) -> bool {
+    names(text, b"utf-7")
+}
+
+/// Whether the word stands behind the first equals sign.
+fn names(text: &[u8], word: &[u8]) -> bool {
     let named = memchr::memchr(b'=', text).map_or(&b""[..], |equals| &text[equals..]);
-    let is_named = |word: &&[u8]| named.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
-    UNREAD.iter().any(is_named)
+    named.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// Appends the text in UTF-8: what lies between a plus sign and the first byte that is no base64 is UTF-16.
+pub(super) fn decode_utf_7(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    let mut units = Vec::new();
+    while let Some(position) = memchr::memchr(b'+', rest) {
+        out.extend_from_slice(&rest[..position]);
+        rest = &rest[position + 1..];
+        let (mut bits, mut count, mut length) = (0_u32, 0, 0);
+        units.clear();
+        for byte in rest {
+            let sextet = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => break,
+            };
+            length += 1;
+            bits = bits << 6 | u32::from(sextet);
+            count += 6;
+            if count >= 8 {
+                count -= 8;
+                units.push((bits >> count & 0xff) as u8);
+            }
+        }
+        Utf16Big.decode(&units, out);
+        // A minus sign ends the run and, right behind the plus sign, stands for that.
+        let minus = rest.get(length) == Some(&b'-');
+        if length == 0 {
+            out.push(b'+');
+        }
+        rest = &rest[length + usize::from(minus)..];
+    }
+    out.extend_from_slice(rest);
 }
 
 impl Charset {
@@ -128,14 +174,24 @@ mod tests {
     }
 
     #[test]
+    fn utf_7_is_decoded() {
+        let decoded = |text: &str| {
+            let mut out = Vec::new();
+            decode_utf_7(text.as_bytes(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(decoded("+ADw-script+AD4-a+AD0AIg-x"), "<script>a=\"x");
+        assert_eq!(decoded("1 +- 1 + 2 +ZeVnLA"), "1 + 1 + 2 \u{65e5}\u{672c}");
+    }
+
+    #[test]
     fn character_sets_that_are_not_read_are_known() {
-        for text in
-            ["text/xml; charset=UTF-7", "a/b;charset=\"ibm037\"", "<?xml version='1.0' encoding='cp037'"]
-        {
+        for text in ["a/b;charset=\"ibm037\"", "<?xml version='1.0' encoding='cp037'"] {
             assert!(names_unread(text.as_bytes()), "{text}");
         }
         for text in ["text/xml; charset=utf-8", "application/vnd.ibm.modcap", "utf-7"] {
             assert!(!names_unread(text.as_bytes()), "{text}");
         }
+        assert!(names_utf_7(b"text/xml; charset=UTF-7") && !names_utf_7(b"utf-7"));
     }
 }

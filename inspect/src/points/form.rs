@@ -36,6 +36,42 @@ impl Pairs {
                 }
             }
         }
+        self.join_repeated(text, arena);
+    }
+
+    /// Adds what readers make of a name that is given several times: its values joined by commas, or right behind each
+    /// other. Values of letters and digits alone can't become more than these.
+    fn join_repeated(self, text: &[u8], arena: &mut Arena) {
+        let mut pairs = [(&b""[..], &b""[..]); JOINED_PAIRS_MAX];
+        let mut count = 0;
+        for piece in text.split(|byte| *byte == b'&').take(JOINED_PAIRS_MAX) {
+            if let Some(position) = memchr::memchr(b'=', piece) {
+                pairs[count] = (&piece[..position], &piece[position + 1..]);
+                count += 1;
+            }
+        }
+        let pairs = &pairs[..count];
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            let later =
+                || pairs[index + 1..].iter().filter(|(other, _)| other == name).map(|(_, value)| *value);
+            let is_known = || pairs[..index].iter().any(|(other, _)| other == name);
+            if later().next().is_none() || is_known() || later().chain([*value]).all(is_plain) {
+                continue;
+            }
+            let name = arena.write(|bytes| percent::decode(name, self.plus, bytes));
+            let node = arena.node(self.node, Step::Name(name));
+            let node = arena.node(node, Step::Part("pollution"));
+            for separator in [&b","[..], b""] {
+                let span = arena.write(|bytes| {
+                    percent::decode(value, self.plus, bytes);
+                    for value in later() {
+                        bytes.extend_from_slice(separator);
+                        percent::decode(value, self.plus, bytes);
+                    }
+                });
+                arena.add(span, node, self.values, 0);
+            }
+        }
     }
 
     fn pair(self, name: &[u8], value: &[u8], arena: &mut Arena) {
@@ -45,6 +81,13 @@ impl Pairs {
         let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
         arena.add(span, node, self.values, 0);
     }
+}
+
+/// How many pairs of a query or a form are compared with each other.
+const JOINED_PAIRS_MAX: usize = 48;
+
+fn is_plain(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Adds the cookies of a Cookie header (RFC 6265 section 5.4, leniently).

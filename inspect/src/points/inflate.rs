@@ -1,4 +1,6 @@
-//! Compressed bodies: gzip (RFC 1952), zlib (RFC 1950) and bare deflate (RFC 1951).
+//! Compressed bodies: gzip (RFC 1952), zlib (RFC 1950), bare deflate (RFC 1951) and brotli (RFC 7932).
+
+use std::io::Read;
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
@@ -11,6 +13,32 @@ const INFLATED_BYTES_START: usize = 4 << 10;
 
 /// The most gzip members that are inflated.
 const MEMBERS_MAX: usize = 64;
+
+/// How many times its own size data may grow to at the limit, before it is taken for a bomb.
+const RATIO_MAX: usize = 100;
+
+/// The buffer between brotli's input and its state, in bytes.
+const BROTLI_INPUT_BYTES: usize = 4 << 10;
+
+/// Whether data that was cut at the limit grows as no ordinary data does.
+pub(super) const fn is_bomb(input_bytes: usize, inflated_bytes: usize) -> bool {
+    inflated_bytes / RATIO_MAX >= input_bytes
+}
+
+/// Inflates brotli. Its window is part of its state and takes up to 16 MiB while this runs.
+pub(super) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
+    let mut out = Vec::new();
+    let limit = INFLATED_BYTES_MAX as u64 + 1;
+    let mut reader = brotli_decompressor::Decompressor::new(input, BROTLI_INPUT_BYTES).take(limit);
+    let read = reader.read_to_end(&mut out);
+    if out.len() > INFLATED_BYTES_MAX {
+        out.truncate(INFLATED_BYTES_MAX);
+        return (out, Ended::TooMuch);
+    }
+    // A body that is cut ends in an error as well; what was inflated until then counts.
+    let ended = if read.is_err() && out.is_empty() { Ended::Broken } else { Ended::Whole };
+    (out, ended)
+}
 
 /// How inflating ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,10 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn brotli_is_inflated() {
+        assert_eq!(brotli(b"\x0b\x02\x80hello\x03"), (b"hello".to_vec(), Ended::Whole));
+        assert_eq!(brotli(b"\xff\xff\xff\xff no such thing").1, Ended::Broken);
+        assert_eq!(brotli(b"").0, b"");
+    }
+
+    #[test]
     fn a_bomb_is_cut() {
         let bomb = member(&[0; 7], &vec![0; 3 << 20]);
         let (out, ended) = gzip(&bomb);
         assert_eq!((out.len(), ended), (INFLATED_BYTES_MAX, Ended::TooMuch));
+        assert!(is_bomb(bomb.len(), out.len()) && !is_bomb(20 << 10, out.len()));
         assert_eq!(gzip(&member(&[0; 7], b"").repeat(MEMBERS_MAX + 1)).1, Ended::TooMuch);
         let small = member(&[0; 7], &vec![0; 700 << 10]);
         assert_eq!(gzip(&small.repeat(4)).1, Ended::TooMuch);

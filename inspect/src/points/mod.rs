@@ -51,6 +51,10 @@ fn path(raw: &[u8], arena: &mut Arena) {
     }
 }
 
+/// Headers in which clients of upload scripts give a file's name.
+const FILE_NAME_HEADERS: [&[u8]; 5] =
+    [b"x-filename", b"x-file-name", b"x_filename", b"x.filename", b"x-file"];
+
 fn is_plain_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }
@@ -72,7 +76,13 @@ fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut 
         Some(position) if name.eq_ignore_ascii_case(b"authorization") => &value[position + 1..],
         _ => value,
     };
-    let place = if name.eq_ignore_ascii_case(b"user-agent") { Place::UserAgent } else { Place::Header };
+    let place = if name.eq_ignore_ascii_case(b"user-agent") {
+        Place::UserAgent
+    } else if FILE_NAME_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        Place::FileName
+    } else {
+        Place::Header
+    };
     let span = arena.write(|bytes| bytes.extend_from_slice(value));
     arena.add(span, node, place, 0);
 }

@@ -176,7 +176,7 @@ fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
                 if name.eq_ignore_ascii_case(b"filename") || name.eq_ignore_ascii_case(b"filename*") {
                     let node = arena.node(node, Step::Part("filename"));
                     let span = arena.write(|bytes| percent::decode(value, Plus::Literal, bytes));
-                    arena.add(span, node, Place::Body, 0);
+                    arena.add(span, node, Place::FileName, 0);
                 }
             }
             if parameters::is_usual_disposition(value) {

@@ -5,7 +5,7 @@
 
 mod entities;
 
-use crate::arena::{Arena, NodeId, Step};
+use crate::arena::{Arena, Bomb, NodeId, Step};
 use crate::limits::OverLimit;
 use crate::place::Place;
 use entities::Entities;
@@ -19,6 +19,9 @@ pub(super) fn add(document: &[u8], node: NodeId, arena: &mut Arena) {
     let other = entities.other_reading();
     if let Some(other) = &other {
         read(document, node, other, arena);
+    }
+    if entities.multiplies() || other.as_ref().is_some_and(Entities::multiplies) {
+        arena.found_bomb(node, Bomb::Entities);
     }
     if entities.is_over() || other.is_some_and(|other| other.is_over()) {
         arena.hit_limit(OverLimit::DecodedBytes);

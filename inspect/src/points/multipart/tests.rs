@@ -37,7 +37,7 @@ fn parts_are_fields_and_files() {
         ("body.a", "a", Place::Name),
         ("body.a", "1\r\n2", Place::Body),
         ("body.b", "b", Place::Name),
-        ("body.b.filename", "f;.txt", Place::Body),
+        ("body.b.filename", "f;.txt", Place::FileName),
         ("body.b", "data", Place::File),
     ];
     for content_type in [TYPE, "multipart/form-data; a=b; Boundary=\"x\"", ""] {

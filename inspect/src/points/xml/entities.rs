@@ -27,6 +27,8 @@ pub(super) struct Entities<'a> {
     budget: Cell<usize>,
     /// Whether there are more declarations, deeper ones or longer replacements than are followed.
     over: Cell<bool>,
+    /// Whether entities inside of entities are what is too much.
+    multiplies: Cell<bool>,
 }
 
 impl<'a> Entities<'a> {
@@ -39,6 +41,7 @@ impl<'a> Entities<'a> {
             last_counts: false,
             budget: Cell::new(REPLACED_BYTES_MAX),
             over: Cell::new(false),
+            multiplies: Cell::new(false),
         };
         let mut rest = document;
         while let Some(position) = memchr::memmem::find(rest, START) {
@@ -65,6 +68,7 @@ impl<'a> Entities<'a> {
             last_counts: true,
             budget: Cell::new(REPLACED_BYTES_MAX),
             over: Cell::new(false),
+            multiplies: Cell::new(false),
         })
     }
 
@@ -82,6 +86,12 @@ impl<'a> Entities<'a> {
         }
     }
 
+    /// Whether the text grows out of proportion: by entities that hold references to others, or by a long one again and
+    /// again.
+    pub(super) fn multiplies(&self) -> bool {
+        self.multiplies.get()
+    }
+
     fn replace(&self, text: &[u8], depth: usize, out: &mut Vec<u8>) {
         let mut written = 0;
         for position in memchr::memchr_iter(b'&', text) {
@@ -95,6 +105,7 @@ impl<'a> Entities<'a> {
             let cost = name.len() + value.len();
             if depth == DEPTH_MAX || cost > budget {
                 self.over.set(true);
+                self.multiplies.set(true);
                 continue;
             }
             self.budget.set(budget - cost);
