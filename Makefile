@@ -4,7 +4,7 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help deps toolchain build demo test lint bench soak
+.PHONY: help deps toolchain build demo test lint bench bench-peers bench-peers-pingora soak
 
 CARGO ?= cargo
 # Where rustup puts cargo; a shell that was not opened anew since doesn't know it.
@@ -21,8 +21,13 @@ MUTATIONS ?= 2000000
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
 PACKAGES += nginx-light haproxy curl openssl procps python3 python3-h11
-# The browser in which the load generator's page is tested.
-PACKAGES += chromium
+# The browser in which the load generator's page is tested, and the generators that vouch for its counts.
+PACKAGES += chromium wrk nghttp2-client
+
+# What `make bench-peers` compares with and checks its generator by, how long it takes, and where the proxy on Pingora is.
+PEERS := nginx-light haproxy caddy libnginx-mod-http-modsecurity modsecurity-crs wrk nghttp2-client openssl python3
+DURATION ?= quick
+PINGORA := target/pingora/release/pingora-peer
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +55,14 @@ soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 
 bench: deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches
+
+bench-peers: build ## Compare with nginx, HAProxy, Caddy and ModSecurity on this machine (DURATION=quick or full)
+	@sh -c "$$INSTALL_MISSING" bench-peers $(PEERS)
+	python3 benches/peers/run.py --duration $(DURATION) $(addprefix --pingora ,$(wildcard $(PINGORA)))
+
+bench-peers-pingora: deps ## Build a small proxy on Pingora (crates.io), for bench-peers to take along
+	@sh -c "$$INSTALL_MISSING" bench-peers-pingora cmake libssl-dev pkg-config
+	$(CARGO) build --release --locked --manifest-path benches/peers/pingora/Cargo.toml --target-dir target/pingora
 
 toolchain:
 	@sh -c "$$CHECK_TOOLCHAIN"

@@ -9,6 +9,7 @@ mod admin_rules;
 mod admin_state;
 mod ambiguous_paths;
 mod bad_requests;
+mod benchmarks;
 mod certificates;
 mod commands;
 mod explain;
