@@ -150,6 +150,12 @@ impl EventContext<'_> {
             ModeSource::Rule(id) => ("rule", Some(id)),
             ModeSource::General => ("general", None),
         };
+        let list_source = resolution.list.and_then(|_| {
+            let client = self.snapshot.client(self.client_ip);
+            Some(
+                self.snapshot.policy.list_match(&client, resolution, self.unix_nanos / 1_000_000_000)?.source,
+            )
+        });
         Event {
             unix_nanos: self.unix_nanos,
             request_id: *self.request_id,
@@ -164,6 +170,7 @@ impl EventContext<'_> {
             mode_source: Some(mode_source),
             rule_id,
             list: resolution.list.map(|list| list.as_str()),
+            list_source,
             action,
             reason: reason.as_str(),
             status: None,

@@ -4,9 +4,7 @@
 //! says, because something has to; but it is looked at as strictly as the strictest of the places asks that its origin may
 //! take it to. Otherwise `/off/..%2fshop` would reach the shop uninspected behind an origin that decodes slashes.
 
-use std::net::IpAddr;
-
-use weir_policy::{Policy, RequestFacts, Resolution, RuleType, Scratch, Stage};
+use weir_policy::{Client, Policy, RequestFacts, Resolution, RuleType, Scratch, Stage};
 
 use crate::config::AmbiguousPath;
 use crate::http::PathReadings;
@@ -42,10 +40,10 @@ pub fn place(
     scratch: &mut Scratch,
     readings: &mut PathReadings,
     facts: &RequestFacts<'_>,
-    client: IpAddr,
+    client: &Client,
     now_unix_seconds: u64,
 ) -> Placement {
-    let literal = policy.resolve(scratch, facts, client, now_unix_seconds);
+    let literal = policy.resolve_client(scratch, facts, client, now_unix_seconds);
     let mut placement = Placement { resolution: literal, read_as: None, refused: false };
     let readings = match ambiguous_path {
         AmbiguousPath::Literal => return placement,
@@ -57,7 +55,7 @@ pub fn place(
     let mut strictest = (strictness(policy, scratch, &literal), literal, facts.path);
     for (number, reading) in readings.iter().enumerate() {
         let facts = RequestFacts { path: reading, ..*facts };
-        let resolution = policy.resolve(scratch, &facts, client, now_unix_seconds);
+        let resolution = policy.resolve_client(scratch, &facts, client, now_unix_seconds);
         let strictness = strictness(policy, scratch, &resolution);
         let elsewhere = resolution.location != literal.location || strictness != strictest.0;
         placement.refused |= ambiguous_path == AmbiguousPath::Reject && elsewhere;
@@ -67,7 +65,7 @@ pub fn place(
         }
     }
     let (_, decided, path) = strictest;
-    policy.resolve(scratch, &RequestFacts { path, ..*facts }, client, now_unix_seconds);
+    policy.resolve_client(scratch, &RequestFacts { path, ..*facts }, client, now_unix_seconds);
     let Resolution { mode, mode_source, list, stage, .. } = decided;
     placement.resolution = Resolution { mode, mode_source, list, stage, ..literal };
     placement
@@ -112,8 +110,8 @@ mod tests {
             headers: &[],
         };
         let (mut scratch, mut readings) = (Scratch::default(), PathReadings::default());
-        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        place(&policy(), setting, &mut scratch, &mut readings, &facts, client, 0)
+        let client = std::net::IpAddr::V4(Ipv4Addr::LOCALHOST).into();
+        place(&policy(), setting, &mut scratch, &mut readings, &facts, &client, 0)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::attributes::AttributeLists;
 use crate::error::{CompileError, Place, Warning};
 use crate::hosts::{self, Hosts};
 use crate::lists::Lists;
@@ -86,6 +87,7 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         modes,
         rules,
         lists: Lists::new(&source.lists),
+        attribute_lists: AttributeLists::new(&source.attribute_lists),
         acl_access_phase: source.acl_access_phase,
         source: source.clone(),
     };

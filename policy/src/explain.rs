@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::attributes::Client;
 use crate::hosts::{self, Host};
 use crate::mode::{Mode, Override, RuleMode};
 use crate::path::{Path, PathScratch};
@@ -68,10 +69,10 @@ pub struct RuleMatch {
 pub struct ListMatch {
     /// The list.
     pub list: List,
-    /// Index of the entry in the source.
-    pub index: usize,
-    /// Its network.
-    pub address: String,
+    /// What the entry is about: `address`, `datacenter`, `proxy` or `country`.
+    pub source: &'static str,
+    /// Its network, or the name of what it is about.
+    pub name: String,
     /// Unix time in seconds when it ends; none is never.
     pub expires: Option<u64>,
     /// Its reason.
@@ -154,7 +155,17 @@ impl Policy {
 
     /// Tells how [`Policy::resolve`] comes to its answer. Allocates, and looks at every rule.
     pub fn explain(&self, facts: &RequestFacts<'_>, client: IpAddr, now_unix_seconds: u64) -> Explanation {
-        let resolution = self.resolve(&mut Scratch::default(), facts, client, now_unix_seconds);
+        self.explain_client(facts, &client.into(), now_unix_seconds)
+    }
+
+    /// The same for a client of whom more is known than the address.
+    pub fn explain_client(
+        &self,
+        facts: &RequestFacts<'_>,
+        client: &Client,
+        now_unix_seconds: u64,
+    ) -> Explanation {
+        let resolution = self.resolve_client(&mut Scratch::default(), facts, client, now_unix_seconds);
         let location = &self.locations[resolution.location.0 as usize];
         let (local, set_by) = location.mapped_mode(facts.headers).unwrap_or(location.local_mode);
         let (policy, policy_set_by) = location.allow_override;
@@ -182,9 +193,7 @@ impl Policy {
             mode: resolution.mode,
             mode_from: resolution.mode_source,
             list: resolution.list,
-            list_entry: resolution
-                .list
-                .and_then(|list| self.list_match(list, client, &resolution, now_unix_seconds)),
+            list_entry: self.list_match(client, &resolution, now_unix_seconds),
             normalised_path: String::from_utf8_lossy(path.bytes).into_owned(),
             resolution,
             location: location_path.clone(),
@@ -199,18 +208,6 @@ impl Policy {
             (Stage::PassUninspected, _) => Some("the client is on the allow list"),
             _ => None,
         }
-    }
-
-    fn list_match(&self, list: List, client: IpAddr, resolution: &Resolution, now: u64) -> Option<ListMatch> {
-        let index = self.lists.entry_of(client, list, resolution.application, now)?;
-        let entry = &self.source.lists[index];
-        Some(ListMatch {
-            list,
-            index,
-            address: entry.address.to_string(),
-            expires: entry.expires,
-            reason: entry.reason.clone(),
-        })
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! The crate knows no socket, no file and no clock.
 
+mod attributes;
 mod bytes;
 mod compile;
 mod error;
@@ -26,6 +27,7 @@ mod source;
 mod verdict;
 mod written;
 
+pub use attributes::{AttributeName, Attributes, Client, PROXY_KINDS_MAX};
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
 pub use explain::{Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced};
@@ -38,7 +40,7 @@ pub use policy::{
 };
 pub use selector::{POINT_SELECTOR_FORMS, Part, PointSelector, Step, WrittenPoint};
 pub use source::{
-    ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader, PolicySource, RuleSource,
-    ServerSource,
+    Attribute, AttributeEntry, ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader,
+    PolicySource, RuleSource, ServerSource,
 };
 pub use verdict::{Finding, Reason, Verdict};

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use memchr::memmem;
 
+use crate::attributes::{AttributeLists, AttributeName, Client};
+use crate::explain::ListMatch;
 use crate::hosts::{Host, Hosts};
 use crate::kinds::RuleType;
 use crate::lists::Lists;
@@ -12,7 +14,7 @@ use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
 use crate::regex::Scanner;
 use crate::rules::{self, Facts, Known, MatchScratch, Rules};
-use crate::source::{List, ModeByHeader, PolicySource, RuleSource};
+use crate::source::{Attribute, List, ModeByHeader, PolicySource, RuleSource};
 use crate::verdict::{self, Finding, Reason, Verdict};
 
 /// A server, counted from 0 in the order of the source.
@@ -230,6 +232,7 @@ pub struct Policy {
     pub(crate) modes: Box<[u8]>,
     pub(crate) rules: Rules,
     pub(crate) lists: Lists,
+    pub(crate) attribute_lists: AttributeLists,
     pub(crate) acl_access_phase: bool,
     /// What was compiled, for `explain` and for names.
     pub(crate) source: PolicySource,
@@ -270,6 +273,17 @@ impl Policy {
         scratch: &mut Scratch,
         facts: &RequestFacts<'_>,
         client: IpAddr,
+        now_unix_seconds: u64,
+    ) -> Resolution {
+        self.resolve_client(scratch, facts, &client.into(), now_unix_seconds)
+    }
+
+    /// The same for a client of whom more is known than the address.
+    pub fn resolve_client(
+        &self,
+        scratch: &mut Scratch,
+        facts: &RequestFacts<'_>,
+        client: &Client,
         now_unix_seconds: u64,
     ) -> Resolution {
         let Scratch { host, path, matching, effects } = scratch;
@@ -359,11 +373,62 @@ impl Policy {
     }
 
     /// The list that holds the client, of those that this mode and location read.
-    pub(crate) fn list(&self, location: &Location, mode: Mode, client: IpAddr, now: u64) -> Option<List> {
+    pub(crate) fn list(&self, location: &Location, mode: Mode, client: &Client, now: u64) -> Option<List> {
         if mode == Mode::Off || location.disable_acl {
             return None;
         }
-        self.lists.find(client, location.application, now, mode == Mode::SafeBlocking)
+        let (application, read_gray) = (location.application, mode == Mode::SafeBlocking);
+        let by_address = self.lists.find(client.address, application, now, read_gray);
+        if self.attribute_lists.is_empty() {
+            return by_address;
+        }
+        let by_attributes = self.attribute_lists.find(&client.attributes, application, now, read_gray);
+        by_address.into_iter().chain(by_attributes).min()
+    }
+
+    /// Whether any list entry is about an attribute of addresses.
+    pub fn uses_attributes(&self) -> bool {
+        !self.attribute_lists.is_empty()
+    }
+
+    /// Whether any list entry is about this attribute of addresses.
+    pub fn uses(&self, attribute: Attribute) -> bool {
+        self.attribute_lists.uses(attribute)
+    }
+
+    /// The number of a name that list entries use; `None` if none does.
+    pub fn attribute_name(&self, attribute: Attribute, name: &str) -> Option<AttributeName> {
+        self.attribute_lists.name(attribute, name)
+    }
+
+    /// The entry that puts a client on the list of a resolution, that of its address before those of what it is.
+    pub fn list_match(
+        &self,
+        client: &Client,
+        resolution: &Resolution,
+        now_unix_seconds: u64,
+    ) -> Option<ListMatch> {
+        let list = resolution.list?;
+        let (application, now) = (resolution.application, now_unix_seconds);
+        if let Some(index) = self.lists.entry_of(client.address, list, application, now) {
+            let entry = &self.source.lists[index];
+            return Some(ListMatch {
+                list,
+                source: "address",
+                name: entry.address.to_string(),
+                expires: entry.expires,
+                reason: entry.reason.clone(),
+            });
+        }
+        let index = self.attribute_lists.entry_of(&client.attributes, list, application, now)?;
+        let entry = &self.source.attribute_lists[index];
+        Some(ListMatch {
+            list,
+            source: entry.attribute.as_str(),
+            name: entry.name.clone(),
+            expires: entry.expires,
+            reason: entry.reason.clone(),
+        })
     }
 
     pub(crate) fn stage(&self, mode: Mode, list: Option<List>) -> Stage {

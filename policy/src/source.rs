@@ -22,6 +22,8 @@ pub struct PolicySource {
     pub rules: Vec<RuleSource>,
     /// The entries of all address lists, in any order.
     pub lists: Vec<ListEntry>,
+    /// The entries of the same lists that are about where addresses belong.
+    pub attribute_lists: Vec<AttributeEntry>,
     /// Whether denylisted sources are blocked before anything is inspected (spec S1.4).
     pub acl_access_phase: bool,
 }
@@ -34,6 +36,7 @@ impl Default for PolicySource {
             general_mode: RuleMode::Default,
             rules: Vec::new(),
             lists: Vec::new(),
+            attribute_lists: Vec::new(),
             acl_access_phase: true,
         }
     }
@@ -173,6 +176,46 @@ pub struct ListEntry {
     pub list: List,
     /// The network. IPv4 clients that arrive as `::ffff:a.b.c.d` count as IPv4; so do such entries.
     pub address: IpNet,
+    /// The applications that it holds for; none means all.
+    pub applications: Vec<i64>,
+    /// Unix time in seconds from which on it no longer holds; absent is never.
+    pub expires: Option<u64>,
+    /// For people and events.
+    pub reason: Option<String>,
+}
+
+/// What a database may tell of an address, in the order in which lists are asked for it (spec S1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Attribute {
+    /// Whose data centre it is in.
+    Datacenter = 0,
+    /// What kind of proxy it is.
+    Proxy = 1,
+    /// The country that it is in.
+    Country = 2,
+}
+
+impl Attribute {
+    /// The name in config files, events and `explain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Datacenter => "datacenter",
+            Self::Proxy => "proxy",
+            Self::Country => "country",
+        }
+    }
+}
+
+/// All addresses of a kind, on a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeEntry {
+    /// The list.
+    pub list: List,
+    /// What is asked of the address.
+    pub attribute: Attribute,
+    /// What it has to be. Case counts.
+    pub name: String,
     /// The applications that it holds for; none means all.
     pub applications: Vec<i64>,
     /// Unix time in seconds from which on it no longer holds; absent is never.

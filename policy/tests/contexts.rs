@@ -246,7 +246,7 @@ fn an_explanation_names_the_entry_and_serialises_to_the_documented_fields() {
         "mode": "safe_blocking",
         "mode_from": "rule 2",
         "list": "gray",
-        "list_entry": {"list": "gray", "index": 0, "address": "192.0.2.2/32", "expires": NOW + 1,
+        "list_entry": {"list": "gray", "source": "address", "name": "192.0.2.2/32", "expires": NOW + 1,
                        "reason": "gray for a test"},
         "normalised_path": "/a/b",
     });

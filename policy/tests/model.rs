@@ -531,6 +531,7 @@ fn source() -> impl Strategy<Value = PolicySource> {
             rules,
             lists,
             acl_access_phase,
+            ..PolicySource::default()
         },
     )
 }

@@ -65,7 +65,7 @@ fn server_a(read_as_segments: bool) -> PolicySource {
         general_mode: set(Monitoring),
         rules: vec![apply, main, login],
         lists: lists(),
-        acl_access_phase: true,
+        ..PolicySource::default()
     }
 }
 

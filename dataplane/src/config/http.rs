@@ -92,13 +92,16 @@ pub(super) fn read_http(table: &TableReader<'_>) -> HttpConfig {
 
 /// An IP address or a network in CIDR form; host bits are kept, for a warning about them.
 pub(super) fn read_network(value: &DeValue<'_>) -> Result<IpNet, Refusal> {
-    let network = value.as_str().and_then(|text| {
-        text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-    });
-    network.ok_or_else(|| {
-        let advice = "for example \"192.0.2.7\", \"10.0.0.0/8\" or \"2001:db8::/32\"";
-        Refusal::new(value, "an IP address or a network", advice.to_owned())
-    })
+    let network = value.as_str().and_then(parse_network);
+    network.ok_or_else(|| Refusal::new(value, "an IP address or a network", NETWORK_ADVICE.to_owned()))
+}
+
+pub(super) const NETWORK_ADVICE: &str = "for example \"192.0.2.7\", \"10.0.0.0/8\" or \"2001:db8::/32\"";
+
+/// The same out of a text.
+pub(crate) fn parse_network(text: &str) -> Option<IpNet> {
+    let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    if text.contains('/') { text.parse().ok() } else { single() }
 }
 
 /// A network without host bits, and IPv4 inside IPv6 as plain IPv4: it compares equal whichever way it came.

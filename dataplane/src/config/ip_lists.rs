@@ -6,24 +6,53 @@ use toml::de::DeValue;
 
 use super::context::read_application;
 use super::entries::ListEntries;
-use super::http::{canonical_network, read_network};
-use super::model::{IpListsConfig, ListEntryConfig, ListKind};
+use super::error::{ConfigWarning, Where};
+use super::http::{NETWORK_ADVICE, parse_network};
+use super::model::{EntrySubject, IpListsConfig, ListEntryConfig, ListKind};
+use super::plain_entries::read_entries;
+use super::problems::Problems;
 use super::read::{Refusal, TableReader};
-use super::schema::{DAY, Default, Key, Kind, SECOND, Section, range};
+use super::schema::{DAY, Default, Key, Kind, SECOND, Section, alternatives, range};
+use super::source::Source;
 
-const LISTS: [(&str, ListKind); 3] =
+/// The keys of which an entry has one.
+pub(crate) const SUBJECTS: [&str; 4] = ["address", "country", "datacenter", "proxy"];
+
+pub(super) const LISTS: [(&str, ListKind); 3] =
     [("allow", ListKind::Allow), ("deny", ListKind::Deny), ("gray", ListKind::Gray)];
 
 /// `[ip_lists]` of the main file.
 pub(super) static IP_LISTS: Section = Section {
     header: "[ip_lists]",
-    about: "The IP lists file.",
-    keys: &[&[Key {
-        name: "file",
-        kind: Kind::Path("the path of a file"),
-        default: Default::Absent("none: no lists", "\"ip-lists.toml\""),
-        meaning: "The file of the list entries; it must exist.",
-    }]],
+    about: "The IP lists file, and what tells where addresses belong.",
+    keys: &[&[
+        Key {
+            name: "file",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: no lists", "\"ip-lists.toml\""),
+            meaning: "The file of the list entries; it must exist.",
+        },
+        Key {
+            name: "country_database",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: no entries by `country`", "\"GeoLite2-Country.mmdb\""),
+            meaning: "Which country an address is in: a file of MaxMind's format with `country.iso_code`.",
+        },
+        Key {
+            name: "datacenter_database",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: no entries by `datacenter`", "\"datacenters.mmdb\""),
+            meaning: "Whose data centre an address is in: a file of MaxMind's format with `datacenter` or \
+                      `is_hosting_provider`.",
+        },
+        Key {
+            name: "proxy_database",
+            kind: Kind::Path("the path of a file"),
+            default: Default::Absent("none: no entries by `proxy`", "\"GeoIP2-Anonymous-IP.mmdb\""),
+            meaning: "What kind of proxy an address is: a file of MaxMind's format with `proxy_type`, or with \
+                      `is_tor_exit_node` and its kin.",
+        },
+    ]],
 };
 
 /// The top of the lists file.
@@ -49,8 +78,26 @@ const ENTRY_KEYS: &[Key] = &[
     Key {
         name: "address",
         kind: Kind::Text("an IP address or a network"),
-        default: Default::Required("\"192.0.2.0/24\""),
+        default: Default::Absent("one of the four is required", "\"192.0.2.0/24\""),
         meaning: "Whom it is about. An IPv4 address inside IPv6 counts as IPv4.",
+    },
+    Key {
+        name: "country",
+        kind: Kind::Text("a country's two letters (ISO 3166)"),
+        default: Default::Absent("one of the four is required", "\"NL\""),
+        meaning: "In place of `address`: everybody in a country, by `country_database`.",
+    },
+    Key {
+        name: "datacenter",
+        kind: Kind::Text("the name of a data centre's operator"),
+        default: Default::Absent("one of the four is required", "\"aws\""),
+        meaning: "In place of `address`: everybody in its data centres, by `datacenter_database`. In any case.",
+    },
+    Key {
+        name: "proxy",
+        kind: Kind::Text("a kind of proxy"),
+        default: Default::Absent("one of the four is required", "\"tor\""),
+        meaning: "In place of `address`: everybody who comes through such a proxy, by `proxy_database`. In any case.",
     },
     Key {
         name: "applications",
@@ -100,15 +147,51 @@ pub(super) fn read_ip_lists_file(table: &TableReader<'_>, lists: &mut IpListsCon
     lists.entries = ListEntries::of_files(entries);
 }
 
-/// An entry, unless its list or its address is wrong, which is reported.
+/// Reads the text of a lists file if it has a form that can be read fast; `false` if it hasn't.
+pub(super) fn read_plain_ip_lists(source: &Source, problems: &Problems, lists: &mut IpListsConfig) -> bool {
+    let mut entries = Vec::new();
+    let mut warnings = Vec::new();
+    let now_unix = unix_seconds();
+    let read = read_entries(source.file(), source.text(), |words| {
+        let subject = read_subject(words.subject.0, words.subject.1)?;
+        for (key, message) in oddities(Some(words.list), Some(&subject), words.expires, now_unix) {
+            let place = if key == "expires" { words.expires_place() } else { words.subject_place() };
+            let key = format!("entry[{}].{key}", entries.len());
+            warnings.push(ConfigWarning { place: Where::Text(place), key, message });
+        }
+        entries.push(ListEntryConfig {
+            place: words.place(),
+            list: words.list,
+            subject: subject.canonical(),
+            applications: words.applications,
+            expires: words.expires,
+            reason: words.reason.map(str::to_owned),
+        });
+        Some(())
+    });
+    if read.is_some() {
+        warnings.into_iter().for_each(|warning| problems.warning(warning));
+        lists.entries = ListEntries::of_files(entries);
+    }
+    read.is_some()
+}
+
+/// An entry, unless its list or whom it is about is wrong, which is reported.
 fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
     let list = table.choice("list", &LISTS);
-    let address = table.value("address", |value, _| read_network(value));
-    if let Some(written) = address
-        && written != written.trunc()
-    {
-        let message = format!("{written} has bits beyond its prefix; {} is what counts", written.trunc());
-        table.warning("address", message);
+    let found: Vec<&'static str> = SUBJECTS.into_iter().filter(|name| table.has(name)).collect();
+    let name = found.first().copied().unwrap_or("address");
+    let subject = table.value(name, |value, key| {
+        let read = value.as_str().and_then(|text| read_subject(name, text));
+        read.ok_or_else(|| Refusal::new(value, &key.kind.describe(), subject_advice(name).to_owned()))
+    });
+    match found.len() {
+        0 => table.report_absent("address", &format!("one of {}", alternatives(&SUBJECTS))),
+        1 => {}
+        _ => {
+            let message = format!("found beside {}, allowed is one of them", found[0]);
+            table.error(found[1], message, "write an entry for each");
+        }
     }
     let applications = table.list("applications", "application id", read_application);
     let expires = table.value("expires", |value, key| {
@@ -117,23 +200,69 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
             Refusal::new(value, &allowed, format!("write an offset or Z, for example {}", key.example()))
         })
     });
-    if expires.is_some_and(|expires| expires <= unix_seconds()) {
-        table.warning("expires", "is over: the entry has no effect any more; remove it or set a later time");
-    }
-    if list == Some(ListKind::Allow) && address.is_some_and(|address| address.prefix_len() == 0) {
-        let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch without \
-                       blocking, set mode = \"monitoring\"";
-        table.warning("address", message);
+    for (key, message) in oddities(list, subject.as_ref(), expires, unix_seconds()) {
+        table.warning(key, message);
     }
     let reason = table.text("reason");
     Some(ListEntryConfig {
         place: table.place(),
         list: list?,
-        address: canonical_network(address?),
+        subject: subject?.canonical(),
         applications: applications.into_iter().map(|item| item.value).collect(),
         expires,
         reason,
     })
+}
+
+/// What is odd about an entry, by key.
+fn oddities(
+    list: Option<ListKind>,
+    subject: Option<&EntrySubject>,
+    expires: Option<u64>,
+    now_unix: u64,
+) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if let Some(EntrySubject::Address(written)) = subject {
+        if *written != written.trunc() {
+            let counts = written.trunc();
+            found.push(("address", format!("{written} has bits beyond its prefix; {counts} is what counts")));
+        }
+        if list == Some(ListKind::Allow) && written.prefix_len() == 0 {
+            let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch \
+                           without blocking, set mode = \"monitoring\"";
+            found.push(("address", message.to_owned()));
+        }
+    }
+    if expires.is_some_and(|expires| expires <= now_unix) {
+        let message = "is over: the entry has no effect any more; remove it or set a later time";
+        found.push(("expires", message.to_owned()));
+    }
+    found
+}
+
+/// Whom an entry is about, by the key that says it.
+pub(crate) fn read_subject(key: &str, text: &str) -> Option<EntrySubject> {
+    let is_word = !text.is_empty() && text.len() <= 64 && !text.contains(char::is_control);
+    match key {
+        "address" => parse_network(text).map(EntrySubject::Address),
+        "country" => {
+            let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+            is_code.then(|| EntrySubject::Country(text.to_ascii_uppercase().into()))
+        }
+        "datacenter" => is_word.then(|| EntrySubject::Datacenter(text.to_lowercase().into())),
+        "proxy" => is_word.then(|| EntrySubject::Proxy(text.to_lowercase().into())),
+        _ => None,
+    }
+}
+
+/// What is right under such a key.
+pub(crate) fn subject_advice(key: &str) -> &'static str {
+    match key {
+        "country" => "for example \"NL\"",
+        "datacenter" => "for example \"aws\", or whatever the database calls it",
+        "proxy" => "for example \"tor\" or \"vpn\", or whatever the database calls it",
+        _ => NETWORK_ADVICE,
+    }
 }
 
 /// An entry that comes over the admin API at `now_unix`, with the time of its end.

@@ -10,9 +10,11 @@ use super::detection::{DETECTION, read_detection};
 use super::entries::ListEntries;
 use super::error::{ConfigError, ConfigWarning, Where};
 use super::http::{HTTP, read_http};
-use super::ip_lists::{IP_LISTS, IP_LISTS_FILE, read_ip_lists_file};
+use super::ip_lists::{IP_LISTS, IP_LISTS_FILE, read_ip_lists_file, read_plain_ip_lists};
 use super::listener::{LISTENER, judge_proxy_protocol, read_listener};
-use super::model::{Config, HttpConfig, IpListsConfig, ListenerConfig, Mode, RuleMode, RulesConfig};
+use super::model::{
+    AddressDatabasesConfig, Config, HttpConfig, IpListsConfig, ListenerConfig, Mode, RuleMode, RulesConfig,
+};
 use super::names::Names;
 use super::node::{ADMIN, EVENTS, NODE, read_admin, read_events, read_node};
 use super::origin::{CLIENT_CERTIFICATE, ORIGIN, read_client_certificate, read_origin};
@@ -220,45 +222,61 @@ fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) 
         general_mode: RuleMode::Default,
         rules: Vec::new(),
     };
-    if let Some(file) = rules.file.clone() {
-        let read = |top: &TableReader<'_>| read_rules_file(top, &mut rules);
-        rules.digest = read_other_file(&table, &file, &RULES_FILE, problems, digest, read);
+    if let Some((source, digest)) = read_other_file(&table, rules.file.as_deref(), problems, digest) {
+        rules.digest = digest;
+        read_top(&source, &RULES_FILE, problems, |top| read_rules_file(top, &mut rules));
     }
     rules
 }
 
 fn read_ip_lists(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) -> IpListsConfig {
     let table = root.table("ip_lists", &IP_LISTS);
-    let mut lists =
-        IpListsConfig { file: table.path("file"), digest: String::new(), entries: ListEntries::default() };
-    if let Some(file) = lists.file.clone() {
-        let read = |top: &TableReader<'_>| read_ip_lists_file(top, &mut lists);
-        lists.digest = read_other_file(&table, &file, &IP_LISTS_FILE, problems, digest, read);
+    let mut lists = IpListsConfig {
+        file: table.path("file"),
+        databases: AddressDatabasesConfig {
+            country: table.path("country_database"),
+            datacenter: table.path("datacenter_database"),
+            proxy: table.path("proxy_database"),
+        },
+        digest: String::new(),
+        entries: ListEntries::default(),
+    };
+    if let Some((source, digest)) = read_other_file(&table, lists.file.as_deref(), problems, digest) {
+        lists.digest = digest;
+        if !read_plain_ip_lists(&source, problems, &mut lists) {
+            read_top(&source, &IP_LISTS_FILE, problems, |top| read_ip_lists_file(top, &mut lists));
+        }
     }
     lists
 }
 
-/// Reads the file that the key `file` of a table names. Gives the digest of its text.
+/// Reads the file at `path`, which the key `file` of a table names. Gives its text, and the digest of that.
 fn read_other_file(
     table: &TableReader<'_>,
-    path: &Path,
-    section: &'static Section,
+    path: Option<&Path>,
     problems: &Problems,
     digest: &mut Sha256,
-    read: impl FnOnce(&TableReader<'_>),
-) -> String {
+) -> Option<(Source, String)> {
+    let path = path?;
     let named_at = (&table.place_of("file"), table.path_of("file"));
-    let Some(source) = Source::read(path, Some((named_at.0, &named_at.1)), problems) else {
-        return String::new();
-    };
+    let source = Source::read(path, Some((named_at.0, &named_at.1)), problems)?;
     let own = Sha256::digest(source.text());
     digest.update(own);
+    Some((source, hex(&own)))
+}
+
+/// Reads the top of a file that is TOML.
+fn read_top(
+    source: &Source,
+    section: &'static Section,
+    problems: &Problems,
+    read: impl FnOnce(&TableReader<'_>),
+) {
     let (tree, broken_lines) = source.parse(problems);
-    let file = FileReader::of_toml(&source, problems, broken_lines);
+    let file = FileReader::of_toml(source, problems, broken_lines);
     let top = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), section);
     top.report_unknown_keys();
     read(&top);
-    hex(&own)
 }
 
 fn hex(bytes: &[u8]) -> String {

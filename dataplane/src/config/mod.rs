@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod node;
 mod origin;
+mod plain_entries;
 mod points;
 mod problems;
 mod read;
@@ -37,14 +38,15 @@ mod units;
 pub(crate) use document::Document;
 pub use entries::ListEntries;
 pub use error::{ConfigError, ConfigWarning, Where};
-pub(crate) use http::canonical_network;
+pub(crate) use http::{canonical_network, parse_network};
+pub(crate) use ip_lists::{SUBJECTS, read_subject, subject_advice};
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
-    AdminConfig, AmbiguousPath, Balance, ClientAuth, ClientCertificateConfig, ConditionConfig, Config,
-    ConnectionLimits, ContextConfig, DetectionConfig, EventsConfig, HttpConfig, IoBackend, IpListsConfig,
-    ListEntryConfig, ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig,
-    MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits,
-    OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode,
-    RulesConfig, ServerConfig, Test, TlsVersion,
+    AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, ClientAuth, ClientCertificateConfig,
+    ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig, EntrySubject, EventsConfig,
+    HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind, ListenerCertificateConfig,
+    ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode, ModeByHeaderConfig, ModeOverride,
+    NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust, OverLimit, Place, Point,
+    RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test, TlsVersion,
 };
 pub use reference::reference;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
 use super::entries::ListEntries;
+use super::http::canonical_network;
 use crate::http::UnderscoreNames;
 
 /// A position in a config file, for errors that are found after reading (by the policy compiler, by
@@ -485,6 +486,8 @@ pub struct ConditionConfig {
 pub struct IpListsConfig {
     /// The file; `None` = no lists.
     pub file: Option<PathBuf>,
+    /// What tells where addresses belong.
+    pub databases: AddressDatabasesConfig,
     /// Names what the file says; empty without one.
     pub digest: String,
     /// Entries in file order.
@@ -498,14 +501,72 @@ pub struct ListEntryConfig {
     pub place: Place,
     /// Which list.
     pub list: ListKind,
-    /// Network, without host bits; IPv4 inside IPv6 is plain IPv4 here.
-    pub address: IpNet,
+    /// Whom it is about.
+    pub subject: EntrySubject,
     /// Application ids it holds for; empty = all.
     pub applications: Vec<i64>,
     /// Unix time in seconds at which it ends; `None` = never.
     pub expires: Option<u64>,
     /// Why it is there.
     pub reason: Option<String>,
+}
+
+/// Whom a list entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntrySubject {
+    /// A network, without host bits; IPv4 inside IPv6 is plain IPv4 here.
+    Address(IpNet),
+    /// A country: two letters in upper case.
+    Country(Box<str>),
+    /// The operator of data centres, in lower case.
+    Datacenter(Box<str>),
+    /// A kind of proxy, in lower case.
+    Proxy(Box<str>),
+}
+
+impl EntrySubject {
+    /// The network without its host bits; all else as it is.
+    pub(crate) fn canonical(self) -> Self {
+        match self {
+            Self::Address(network) => Self::Address(canonical_network(network)),
+            other => other,
+        }
+    }
+
+    /// The network, if it is one.
+    #[must_use]
+    pub const fn network(&self) -> Option<&IpNet> {
+        match self {
+            Self::Address(network) => Some(network),
+            _ => None,
+        }
+    }
+
+    /// The key that says it, and its value as it is written; a network of one address as that address.
+    #[must_use]
+    pub fn written(&self) -> (&'static str, String) {
+        match self {
+            Self::Address(network) if network.prefix_len() == network.max_prefix_len() => {
+                ("address", network.addr().to_string())
+            }
+            Self::Address(network) => ("address", network.to_string()),
+            Self::Country(code) => ("country", code.to_string()),
+            Self::Datacenter(name) => ("datacenter", name.to_string()),
+            Self::Proxy(kind) => ("proxy", kind.to_string()),
+        }
+    }
+}
+
+/// The files of `[ip_lists]` that tell where addresses belong; `None` = no entries of that kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressDatabasesConfig {
+    /// Which country.
+    pub country: Option<PathBuf>,
+    /// Whose data centre.
+    pub datacenter: Option<PathBuf>,
+    /// What kind of proxy.
+    pub proxy: Option<PathBuf>,
 }
 
 /// An IP list.

@@ -228,10 +228,18 @@ impl<'a> TableReader<'a> {
     }
 
     fn report_missing(&self, key: &'static Key) {
-        if !self.has(key.name) && self.file.is_whole() {
+        self.report_absent(key.name, &key.kind.describe());
+    }
+
+    /// Reports that a key isn't there.
+    pub(super) fn report_absent(&self, name: &str, allowed: &str) {
+        if let Some(key) = self.section.key(name)
+            && !self.has(name)
+            && self.file.is_whole()
+        {
             let table = if self.section.header.is_empty() { "this file" } else { self.section.header };
-            let message = format!("{table} has no {:?}; allowed is {}", key.name, key.kind.describe());
-            self.error(key.name, message, format!("add {}", self.file.example(key)));
+            let message = format!("{table} has no {name:?}; allowed is {allowed}");
+            self.error(name, message, format!("add {}", self.file.example(key)));
         }
     }
 

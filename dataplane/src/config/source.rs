@@ -75,6 +75,11 @@ impl Source {
         &self.text
     }
 
+    /// The file's name.
+    pub(super) fn file(&self) -> &Arc<Path> {
+        &self.file
+    }
+
     /// The folder that relative paths in this file start from.
     pub(super) fn folder(&self) -> &Path {
         self.file.parent().unwrap_or_else(|| Path::new(""))

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::config::ListKind;
+use crate::config::{EntrySubject, ListKind};
 
 /// A JSON text, and the tag of the version that it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub enum ListsChange {
 pub struct EntryChoice {
     /// Those of this list.
     pub list: Option<ListKind>,
-    /// Those of exactly this network.
-    pub address: Option<IpNet>,
+    /// Those about exactly this.
+    pub subject: Option<EntrySubject>,
     /// Those whose network covers this one.
     pub covers: Option<IpNet>,
     /// Those of the files (`false`) or of the API (`true`).

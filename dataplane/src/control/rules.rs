@@ -8,14 +8,15 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
-use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::admin::{Admin, App, read_body};
 use super::answers::ApiError;
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange, Wrong};
-use crate::config::ListKind;
+use crate::config::{
+    EntrySubject, ListKind, SUBJECTS, canonical_network, parse_network, read_subject, subject_advice,
+};
 
 /// Entries in an answer unless `limit` says otherwise.
 const PAGE_LIMIT: usize = 10_000;
@@ -99,7 +100,10 @@ async fn delete_rule(
 }
 
 async fn get_lists(State(admin): App, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    let query = Query::read(query, &["list", "address", "covers", "source", "offset", "limit"])?;
+    let query = Query::read(
+        query,
+        &["list", "address", "country", "datacenter", "proxy", "covers", "source", "offset", "limit"],
+    )?;
     let choice = query.choice()?;
     let page = Page {
         offset: query.number("offset", 0, usize::MAX)?,
@@ -126,7 +130,7 @@ async fn delete_lists(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query, &["list", "address", "only"])?;
+    let query = Query::read(query, &["list", "address", "country", "datacenter", "proxy", "only"])?;
     let only_api = query.only_api()?;
     let choice = query.choice()?;
     let (sent, tags) = read_json(&admin, request).await?;
@@ -306,16 +310,23 @@ impl Query {
     }
 
     fn choice(&self) -> Result<EntryChoice, ApiError> {
-        let network = |text: &str| {
-            let network =
-                text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-            network.map(crate::config::canonical_network)
-        };
-        let allowed = "an IP address or a network";
+        let mut subjects = SUBJECTS.into_iter().filter_map(|key| {
+            let (_, value) = self.0.iter().find(|(found, _)| found == key)?;
+            Some(read_subject(key, value).map(EntrySubject::canonical).ok_or_else(|| {
+                let message = format!("{key}: found {value:?}; {}", subject_advice(key));
+                ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message)
+            }))
+        });
+        let subject = subjects.next().transpose()?;
+        if subjects.next().is_some() {
+            let message = format!("name one of {} at most", SUBJECTS.join(", "));
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message));
+        }
+        let network = |text: &str| parse_network(text).map(canonical_network);
         Ok(EntryChoice {
             list: self.parsed("list", "allow, deny or gray", ListKind::from_name)?,
-            address: self.parsed("address", allowed, network)?,
-            covers: self.parsed("covers", allowed, network)?,
+            subject,
+            covers: self.parsed("covers", "an IP address or a network", network)?,
             of_api: self.parsed("source", "file or api", |text| match text {
                 "file" => Some(false),
                 "api" => Some(true),

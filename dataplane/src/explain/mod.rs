@@ -94,20 +94,21 @@ impl<'s> Explainer<'s> {
         let snapshot = self.snapshot;
         let headers: HeaderList<'_> = self.head.headers(bytes).collect();
         let client = snapshot.client_address(request.client, &headers);
+        let known = snapshot.client(client);
         let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &headers);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (mut scratch, mut readings) = (Scratch::default(), PathReadings::default());
         let setting = snapshot.http.ambiguous_path;
         let placement =
-            placement::place(&snapshot.policy, setting, &mut scratch, &mut readings, &facts, client, now);
+            placement::place(&snapshot.policy, setting, &mut scratch, &mut readings, &facts, &known, now);
         if placement.refused {
             let detail = "servers may take the path to different places, and ambiguous_path refuses that";
             return refused(400, "ambiguous_path", detail);
         }
-        let mut policy = snapshot.policy.explain(&facts, client, now);
+        let mut policy = snapshot.policy.explain_client(&facts, &known, now);
         let read_as = placement.read_as.map(|number| readings.get(number));
         if let Some(path) = read_as {
-            let strictest = snapshot.policy.explain(&RequestFacts { path, ..facts }, client, now);
+            let strictest = snapshot.policy.explain_client(&RequestFacts { path, ..facts }, &known, now);
             policy = weir_policy::Explanation {
                 location: policy.location,
                 application: policy.application,
@@ -212,9 +213,10 @@ impl Decided {
             })
             .collect();
         let entry = policy.list_entry.as_ref().map(|entry| {
-            json!({
-                "address": entry.address, "expires": entry.expires, "reason": entry.reason,
-            })
+            let expires = entry.expires.and_then(rfc3339);
+            let mut shown = json!({ "source": entry.source, "expires": expires, "reason": entry.reason });
+            shown[entry.source] = json!(entry.name);
+            shown
         });
         json!({
             "server": policy.server,
@@ -258,6 +260,12 @@ fn finding_json(finding: &weir_inspect::Finding) -> Value {
         "score": finding.score,
         "confirmed_by": finding.confirmed_by,
     })
+}
+
+/// A point in time as list files have it; none if it is beyond all calendars.
+fn rfc3339(unix_seconds: u64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(i64::try_from(unix_seconds).ok()?).ok()?;
+    Some(time.to_string())
 }
 
 /// Where the effective mode comes from, in words.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use weir_policy::ServerBy;
 
-use super::{Decided, Explanation, mode_from};
+use super::{Decided, Explanation, mode_from, rfc3339};
 
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -64,9 +64,15 @@ impl Decided {
         };
         write!(f, "client     {}, on the {} list", self.client, list.as_str())?;
         if let Some(entry) = &self.policy.list_entry {
-            write!(f, " by {}", entry.address)?;
+            match entry.source {
+                "address" => write!(f, " by {}", entry.name)?,
+                source => write!(f, " by {source} {}", entry.name)?,
+            }
             if let Some(reason) = &entry.reason {
                 write!(f, " ({reason})")?;
+            }
+            if let Some(expires) = entry.expires.and_then(rfc3339) {
+                write!(f, ", until {expires}")?;
             }
         }
         writeln!(f)

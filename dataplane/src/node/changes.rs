@@ -402,6 +402,8 @@ fn edit_lists(
 /// Whether an entry is one of those that are meant; whose it is isn't looked at.
 pub(super) fn chooses(choice: &EntryChoice, entry: &ListEntryConfig) -> bool {
     choice.list.is_none_or(|list| entry.list == list)
-        && choice.address.is_none_or(|address| entry.address == address)
-        && choice.covers.is_none_or(|covered| entry.address.contains(&covered))
+        && choice.subject.as_ref().is_none_or(|subject| entry.subject == *subject)
+        && choice
+            .covers
+            .is_none_or(|covered| entry.subject.network().is_some_and(|own| own.contains(&covered)))
 }

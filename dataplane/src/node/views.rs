@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use serde::ser::SerializeMap as _;
 
 use super::changes::{Current, chooses};
 use super::unix_seconds;
@@ -106,7 +107,8 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct ShownEntry<'a> {
     list: ListKind,
-    address: String,
+    #[serde(flatten)]
+    subject: Subject,
     #[serde(skip_serializing_if = "<[i64]>::is_empty")]
     applications: &'a [i64],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,16 +122,26 @@ struct ShownEntry<'a> {
 impl<'a> ShownEntry<'a> {
     fn new(entry: &'a ListEntryConfig, layer: &ListsLayer) -> Self {
         let time = |unix| jiff::Timestamp::from_second(i64::try_from(unix).ok()?).ok();
-        // A single address is written as one.
-        let is_single = entry.address.prefix_len() == entry.address.max_prefix_len();
         Self {
             list: entry.list,
-            address: if is_single { entry.address.addr().to_string() } else { entry.address.to_string() },
+            subject: Subject(entry.subject.written()),
             applications: &entry.applications,
             expires: entry.expires.and_then(time).map(|time| time.to_string()),
             reason: entry.reason.as_deref(),
             source: if entry.is_written_in(layer.path()) { API } else { FILE },
             place: entry.place.to_string(),
         }
+    }
+}
+
+/// Whom an entry is about: one key, and its value.
+struct Subject((&'static str, String));
+
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (key, value) = &self.0;
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(key, value)?;
+        map.end()
     }
 }

@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, Pack};
 use weir_policy::LocationIndex;
 
+use super::addresses::AddressDatabases;
 use super::listeners::{certificate_ends, listeners};
-use super::policy_source::{error_in_files, policy_source, unenforced_rules, warning_in_files};
+use super::policy_source::{
+    entries_without_database, error_in_files, policy_source, unenforced_rules, warning_in_files,
+};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
     TlsKey,
@@ -53,6 +56,7 @@ pub fn build(
     let origins: Vec<Option<Origin>> =
         config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
     let listeners = listeners(&config.listeners, now_unix, &mut errors, &mut warnings);
+    let addresses = AddressDatabases::open(&config.ip_lists.databases, &mut errors);
     let policy = compile_policy(config, file, &mut errors, &mut warnings);
     let engine = build_engine(config, file, &mut errors, &mut warnings);
     let (Some(policy), Some(engine), true) = (policy, engine, errors.is_empty()) else {
@@ -75,6 +79,7 @@ pub fn build(
             time_limit: config.detection.time_limit,
             over_time_limit: config.detection.over_time_limit,
         },
+        addresses,
         trusted_proxies: config.http.trusted_proxies.clone(),
         real_ip_header: config.http.real_ip_header.clone(),
         server_names: config.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
@@ -113,6 +118,7 @@ pub fn rebuild(
         listeners: previous.listeners.clone(),
         origins: Arc::clone(&previous.origins),
         detection: previous.detection.clone(),
+        addresses: previous.addresses.clone(),
         trusted_proxies: previous.trusted_proxies.clone(),
         real_ip_header: previous.real_ip_header.clone(),
         server_names: previous.server_names.clone(),
@@ -130,6 +136,7 @@ fn compile_policy(
 ) -> Option<weir_policy::Policy> {
     let known = errors.len();
     errors.extend(unenforced_rules(config));
+    errors.extend(entries_without_database(config));
     let enforced = errors.len() == known;
     match weir_policy::compile(&policy_source(config)) {
         Ok(compiled) => {

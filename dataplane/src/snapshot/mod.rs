@@ -3,6 +3,7 @@
 //! A snapshot is made from a config that was read and checked; if any part can't be made, none is, and the
 //! generation in force stays.
 
+mod addresses;
 mod build;
 mod listeners;
 mod policy_source;
@@ -18,6 +19,7 @@ use crate::http::HeadLimits;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
 
+use addresses::AddressDatabases;
 pub use build::{Built, build, certificate_errors, rebuild};
 
 /// A compiled generation.
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub origins: Arc<[Origin]>,
     /// What inspection may cost and what happens beyond.
     pub detection: DetectionSettings,
+    /// What tells where addresses belong.
+    pub(crate) addresses: AddressDatabases,
     /// Whose forwarding header is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The forwarding header that trusted proxies set, in lower case.
@@ -217,6 +221,11 @@ impl Snapshot {
             }
         }
         client
+    }
+
+    /// What is known of a client's address, as far as lists ask.
+    pub fn client(&self, address: IpAddr) -> weir_policy::Client {
+        self.addresses.client(&self.policy, address)
     }
 
     /// Whether a peer is one of the trusted proxies.

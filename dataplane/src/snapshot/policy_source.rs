@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use weir_policy::{
-    CompileError, Condition, ContextSource, List, ListEntry, LocationSource, ModeByHeader, Override, Place,
-    PolicySource, RuleSource, RuleType, ServerSource, Warning,
+    Attribute, AttributeEntry, CompileError, Condition, ContextSource, List, ListEntry, LocationSource,
+    ModeByHeader, Override, Place, PolicySource, RuleSource, RuleType, ServerSource, Warning,
 };
 
-use crate::config::{self, Config, ConfigError, ConfigWarning, Where};
+use crate::config::{self, Config, ConfigError, ConfigWarning, EntrySubject, Where};
 
 /// What the policy compiler is given.
 pub(super) fn policy_source(config: &Config) -> PolicySource {
@@ -16,7 +16,8 @@ pub(super) fn policy_source(config: &Config) -> PolicySource {
         servers: config.servers.iter().map(server).collect(),
         general_mode: config.rules.general_mode,
         rules: config.rules.rules.iter().map(|one| rule(one)).collect(),
-        lists: config.ip_lists.entries.iter().map(list_entry).collect(),
+        lists: config.ip_lists.entries.iter().filter_map(list_entry).collect(),
+        attribute_lists: config.ip_lists.entries.iter().filter_map(attribute_entry).collect(),
         acl_access_phase: config.http.acl_access_phase,
     }
 }
@@ -70,18 +71,63 @@ fn condition(condition: &config::ConditionConfig) -> Condition {
     Condition { point: condition.point.clone(), is: condition.is, value: condition.value.clone() }
 }
 
-fn list_entry(entry: &config::ListEntryConfig) -> ListEntry {
-    ListEntry {
-        list: match entry.list {
-            config::ListKind::Allow => List::Allow,
-            config::ListKind::Deny => List::Deny,
-            config::ListKind::Gray => List::Gray,
-        },
-        address: entry.address,
+fn list(list: config::ListKind) -> List {
+    match list {
+        config::ListKind::Allow => List::Allow,
+        config::ListKind::Deny => List::Deny,
+        config::ListKind::Gray => List::Gray,
+    }
+}
+
+fn list_entry(entry: &config::ListEntryConfig) -> Option<ListEntry> {
+    Some(ListEntry {
+        list: list(entry.list),
+        address: *entry.subject.network()?,
         applications: entry.applications.clone(),
         expires: entry.expires,
         reason: entry.reason.clone(),
+    })
+}
+
+fn attribute_of(subject: &EntrySubject) -> Option<(Attribute, &str)> {
+    match subject {
+        EntrySubject::Address(_) => None,
+        EntrySubject::Country(name) => Some((Attribute::Country, name)),
+        EntrySubject::Datacenter(name) => Some((Attribute::Datacenter, name)),
+        EntrySubject::Proxy(name) => Some((Attribute::Proxy, name)),
     }
+}
+
+fn attribute_entry(entry: &config::ListEntryConfig) -> Option<AttributeEntry> {
+    let (attribute, name) = attribute_of(&entry.subject)?;
+    Some(AttributeEntry {
+        list: list(entry.list),
+        attribute,
+        name: name.to_owned(),
+        applications: entry.applications.clone(),
+        expires: entry.expires,
+        reason: entry.reason.clone(),
+    })
+}
+
+/// Errors for entries about something that no database tells.
+pub(super) fn entries_without_database(config: &Config) -> impl Iterator<Item = ConfigError> {
+    let databases = &config.ip_lists.databases;
+    config.ip_lists.entries.iter().filter_map(|entry| {
+        let (attribute, name) = attribute_of(&entry.subject)?;
+        let database = match attribute {
+            Attribute::Country => &databases.country,
+            Attribute::Datacenter => &databases.datacenter,
+            Attribute::Proxy => &databases.proxy,
+        };
+        if database.is_some() {
+            return None;
+        }
+        let key = attribute.as_str();
+        let message = format!("found {name:?}, but no database tells the {key} of an address");
+        let advice = format!("set [ip_lists].{key}_database to a file of MaxMind's format");
+        Some(ConfigError::at(&entry.place, key, message, advice))
+    })
 }
 
 /// Types of rules that the data path acts upon. A rule of another type would be ignored in silence, so it is refused.
@@ -110,7 +156,11 @@ fn place_in_files<'a>(config: &'a Config, place: &Place) -> Option<&'a config::P
             config.servers.get(*server)?.locations.get(*location).map(|location| &location.place)
         }
         Place::Rule { index, .. } => config.rules.rules.get(*index).map(|rule| &rule.place),
-        Place::Entry { index } => config.ip_lists.entries.get(*index).map(|entry| &entry.place),
+        Place::Entry { index } => {
+            let mut entries =
+                config.ip_lists.entries.iter().filter(|entry| entry.subject.network().is_some());
+            entries.nth(*index).map(|entry| &entry.place)
+        }
     }
 }
 

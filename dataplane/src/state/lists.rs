@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, Contents, Kind};
 use super::rules::Refusal;
-use crate::config::{ConfigError, Document, IpListsConfig, ListEntryConfig, ListKind, Place};
+use crate::config::{ConfigError, Document, EntrySubject, IpListsConfig, ListEntryConfig, ListKind, Place};
 
 /// Entries that the API may lay over the file.
 pub(crate) const ENTRIES_MAX: usize = 1_000_000;
@@ -27,13 +27,11 @@ pub(crate) struct ListsLayer {
 }
 
 /// What tells entries apart: a second one with the same key takes the place of the first.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EntryKey {
     list: ListKind,
-    address: ipnet::IpNet,
+    subject: EntrySubject,
     /// In ascending order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     applications: Vec<i64>,
 }
 
@@ -42,12 +40,12 @@ impl EntryKey {
         let mut applications = entry.applications.clone();
         applications.sort_unstable();
         applications.dedup();
-        Self { list: entry.list, address: entry.address, applications }
+        Self { list: entry.list, subject: entry.subject.clone(), applications }
     }
 
     /// The key without applications.
     pub(crate) fn of_all_applications(&self) -> Self {
-        Self { applications: Vec::new(), ..*self }
+        Self { applications: Vec::new(), list: self.list, subject: self.subject.clone() }
     }
 
     /// An entry with this key.
@@ -55,7 +53,7 @@ impl EntryKey {
         ListEntryConfig {
             place: Place { file: Arc::from(Path::new("")), line: 0, column: 0 },
             list: self.list,
-            address: self.address,
+            subject: self.subject.clone(),
             applications: self.applications.clone(),
             expires: None,
             reason: None,
@@ -68,20 +66,53 @@ impl EntryKey {
 #[serde(rename_all = "snake_case")]
 enum Line {
     Entry(StoredEntry),
-    Removed(EntryKey),
+    Removed(StoredEntry),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// An entry; of one that was removed only the key counts. One of `address`, `country`, `datacenter` and `proxy` is there.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
 struct StoredEntry {
-    list: ListKind,
-    address: ipnet::IpNet,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    list: Option<ListKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<ipnet::IpNet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datacenter: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     applications: Vec<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_unix: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+impl StoredEntry {
+    fn of(list: ListKind, subject: &EntrySubject, applications: &[i64]) -> Self {
+        let mut stored = Self { list: Some(list), applications: applications.to_vec(), ..Self::default() };
+        match subject.clone() {
+            EntrySubject::Address(network) => stored.address = Some(network),
+            EntrySubject::Country(code) => stored.country = Some(code),
+            EntrySubject::Datacenter(name) => stored.datacenter = Some(name),
+            EntrySubject::Proxy(kind) => stored.proxy = Some(kind),
+        }
+        stored
+    }
+
+    /// The list and whom it is about, if it says both.
+    fn key(&mut self) -> Option<(ListKind, EntrySubject)> {
+        let subject = match (self.address, self.country.take(), self.datacenter.take(), self.proxy.take()) {
+            (Some(network), None, None, None) => EntrySubject::Address(network),
+            (None, Some(code), None, None) => EntrySubject::Country(code),
+            (None, None, Some(name), None) => EntrySubject::Datacenter(name),
+            (None, None, None, Some(kind)) => EntrySubject::Proxy(kind),
+            _ => return None,
+        };
+        Some((self.list?, subject))
+    }
 }
 
 /// Where a stored entry begins in its line, behind `{"entry":`.
@@ -107,22 +138,9 @@ impl ListsLayer {
         let mut offset = start;
         let mut wrong = Vec::new();
         for (number, text) in (FIRST_LINE..).zip(text[start..].lines()) {
-            match serde_json::from_str(text) {
-                Ok(Line::Entry(entry)) => {
-                    let place = Place { file: Arc::clone(&file), line: number, column: PLACE_COLUMN };
-                    layer.entries.push(Arc::new(ListEntryConfig {
-                        place,
-                        list: entry.list,
-                        address: entry.address,
-                        applications: entry.applications,
-                        expires: entry.expires_unix,
-                        reason: entry.reason,
-                    }));
-                }
-                Ok(Line::Removed(key)) => layer.removed.push(key),
-                Err(error) => {
-                    wrong.push((offset, format!("found a line that is no change of a list: {error}")))
-                }
+            let place = Place { file: Arc::clone(&file), line: number, column: PLACE_COLUMN };
+            if let Err(reason) = layer.read_line(text, place) {
+                wrong.push((offset, format!("found a line that is no change of a list: {reason}")));
             }
             offset += text.len() + 1;
         }
@@ -136,22 +154,37 @@ impl ListsLayer {
         document.finish().map(|_| layer)
     }
 
+    fn read_line(&mut self, text: &str, place: Place) -> Result<(), String> {
+        let line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let (mut stored, removed) = match line {
+            Line::Entry(stored) => (stored, false),
+            Line::Removed(stored) => (stored, true),
+        };
+        let (list, subject) = stored.key().ok_or("it doesn't say whom it is about")?;
+        let StoredEntry { applications, expires_unix: expires, reason, .. } = stored;
+        if removed {
+            self.removed.push(EntryKey { list, subject, applications });
+        } else {
+            let entry = ListEntryConfig { place, list, subject, applications, expires, reason };
+            self.entries.push(Arc::new(entry));
+        }
+        Ok(())
+    }
+
     /// The lines to be stored.
     fn body(&self) -> serde_json::Result<String> {
         let mut body = Vec::new();
         for entry in &self.entries {
-            let line = Line::Entry(StoredEntry {
-                list: entry.list,
-                address: entry.address,
-                applications: entry.applications.clone(),
+            let stored = StoredEntry {
                 expires_unix: entry.expires,
                 reason: entry.reason.clone(),
-            });
-            serde_json::to_writer(&mut body, &line)?;
+                ..StoredEntry::of(entry.list, &entry.subject, &entry.applications)
+            };
+            serde_json::to_writer(&mut body, &Line::Entry(stored))?;
             body.push(b'\n');
         }
-        for key in &self.removed {
-            serde_json::to_writer(&mut body, &Line::Removed(key.clone()))?;
+        for EntryKey { list, subject, applications } in &self.removed {
+            serde_json::to_writer(&mut body, &Line::Removed(StoredEntry::of(*list, subject, applications)))?;
             body.push(b'\n');
         }
         String::from_utf8(body).map_err(serde::ser::Error::custom)

@@ -167,6 +167,8 @@ pub struct Event {
     pub rule_id: Option<u64>,
     /// The list that the source is on, if that list was read: `allow`, `deny`, `gray`.
     pub list: Option<&'static str>,
+    /// What the entry of that list is about: `address`, `country`, `datacenter`, `proxy`.
+    pub list_source: Option<&'static str>,
     /// What was done about it; none for events that record no attack and no block.
     pub action: Option<AttackAction>,
     /// Why: `none`, `attack`, `virtual_patch`, `deny_list`, `protocol`, `over_limit`, `rate_limit`.
@@ -247,6 +249,7 @@ impl serde::Serialize for Event {
         map.serialize_entry("mode_source", &self.mode_source)?;
         map.serialize_entry("rule_id", &self.rule_id)?;
         map.serialize_entry("list", &self.list)?;
+        map.serialize_entry("list_source", &self.list_source)?;
         map.serialize_entry("action", &self.action.map(AttackAction::as_str))?;
         map.serialize_entry("reason", self.reason)?;
         map.serialize_entry("status", &self.status)?;

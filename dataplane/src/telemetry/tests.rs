@@ -187,6 +187,7 @@ fn event(path: &[u8]) -> Event {
         mode: Some("block"),
         mode_source: Some("rule"),
         rule_id: Some(2),
+        list_source: None,
         list: None,
         action: Some(AttackAction::Blocked),
         reason: "attack",
@@ -213,7 +214,7 @@ fn an_event_carries_every_field_of_the_contract() {
         "client_ip": "192.0.2.7", "server": "server-a", "application": -1, "method": "GET",
         "host": "server-a.example", "path": "/main/login", "attack_class": "sqli", "point": "query.id",
         "payload": "1' UNION SELECT password", "signatures": ["sqli-union"], "mode": "block",
-        "mode_source": "rule", "rule_id": 2, "list": null, "action": "blocked", "reason": "attack",
+        "mode_source": "rule", "rule_id": 2, "list": null, "list_source": null, "action": "blocked", "reason": "attack",
         "status": 403
     });
     assert_eq!(line, expected);

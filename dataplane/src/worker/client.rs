@@ -1,6 +1,7 @@
 //! Client connections: accepted, written to, ended. `input` reads from them, `deadlines` watches their time.
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
 
 use super::output::Output;
 use super::request::Request;
@@ -8,6 +9,7 @@ use super::timers::Deadline;
 use super::transport::Transport;
 use super::{ClientId, Life, Owner, Worker};
 use crate::io::{Errno, Io, ListenerId, Monotonic, SocketId};
+use crate::snapshot::Snapshot;
 use crate::telemetry::Limit;
 
 /// What a client connection is doing.
@@ -43,9 +45,29 @@ pub(crate) struct Client<B> {
     pub(crate) paused: bool,
     /// The client has finished sending (FIN). It may still wait for its answer.
     pub(crate) input_ended: bool,
+    /// What was last looked up about its address, and the generation that knew it.
+    known: Cell<Option<(u64, weir_policy::Client)>>,
 }
 
 impl<B> Client<B> {
+    /// What is known about the address that a request is judged by. Looked up once, unless a proxy in front sends
+    /// requests of many clients over one connection.
+    pub(crate) fn known(&self, snapshot: &Snapshot, address: IpAddr) -> weir_policy::Client {
+        if !snapshot.policy.uses_attributes() {
+            return address.into();
+        }
+        match self.known.get() {
+            Some((generation, known)) if generation == snapshot.generation && known.address == address => {
+                known
+            }
+            _ => {
+                let client = snapshot.client(address);
+                self.known.set(Some((snapshot.generation, client)));
+                client
+            }
+        }
+    }
+
     /// Whether a stop may close it at once.
     pub(crate) fn is_idle(&self) -> bool {
         self.phase == Phase::Idle && self.output.is_empty()
@@ -79,6 +101,7 @@ impl<I: Io> Worker<I> {
             opened: self.io.now(),
             paused: false,
             input_ended: false,
+            known: Cell::new(None),
         });
         self.own(socket, Owner::Client(id));
         self.metrics.connection_opened();

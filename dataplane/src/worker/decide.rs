@@ -59,7 +59,7 @@ impl<I: Io> Worker<I> {
             &mut self.policy_scratch,
             &mut self.path_readings,
             &facts,
-            client_ip,
+            &client.known(snapshot, client_ip),
             now,
         );
         let resolution = placement.resolution;

@@ -84,6 +84,7 @@ impl<I: Io> Worker<I> {
                     mode_source: None,
                     rule_id: None,
                     list: None,
+                    list_source: None,
                     action: Some(AttackAction::Blocked),
                     reason: Reason::Protocol.as_str(),
                     status,

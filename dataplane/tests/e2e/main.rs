@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod address_databases;
 mod admin_lists;
 mod admin_rules;
 mod admin_state;

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod h11;
 pub(crate) mod message;
+pub(crate) mod mmdb;
 pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod origin;

@@ -21,7 +21,7 @@ fn the_full_config_loads_without_warnings() {
     let loaded = load(&repository().join("configs/full.toml"), &Environment::default()).unwrap();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config.rules.rules.len(), 13);
-    assert_eq!(loaded.config.ip_lists.entries.len(), 2);
+    assert_eq!(loaded.config.ip_lists.entries.len(), 5);
 }
 
 /// Header of a table by the keys that lead to it.

@@ -91,7 +91,12 @@ fn a_minimal_config_has_the_defaults() {
     );
     assert_eq!(
         config.ip_lists,
-        IpListsConfig { file: None, digest: String::new(), entries: ListEntries::default() }
+        IpListsConfig {
+            file: None,
+            databases: AddressDatabasesConfig::default(),
+            digest: String::new(),
+            entries: ListEntries::default(),
+        }
     );
     assert_eq!(
         config.events,
@@ -284,12 +289,9 @@ reason = "office"
     );
     let entries = folder.load().unwrap().config.ip_lists.entries;
     let entries: Vec<_> = entries.iter().collect();
-    assert_eq!(
-        (entries[0].list, entries[0].address.to_string()),
-        (ListKind::Gray, "192.0.2.9/32".to_owned())
-    );
+    assert_eq!((entries[0].list, entries[0].subject.written().1), (ListKind::Gray, "192.0.2.9".to_owned()));
     assert_eq!((entries[0].expires, entries[1].expires), (Some(1_893_456_000), Some(1_893_456_000)));
-    assert_eq!((entries[1].list, entries[1].address.to_string()), (ListKind::Allow, "10.0.0.0/8".to_owned()));
+    assert_eq!((entries[1].list, entries[1].subject.written().1), (ListKind::Allow, "10.0.0.0/8".to_owned()));
     assert_eq!(
         (entries[1].applications.as_slice(), entries[1].reason.as_deref()),
         (&[-1, 5][..], Some("office"))
@@ -368,5 +370,65 @@ fn entries_without_effect_and_those_that_open_everything_are_warnings() {
     assert_eq!(lines.len(), starts.len(), "{lines:#?}");
     for (line, start) in lines.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}");
+    }
+}
+
+/// What a lists file means, read by the whole of TOML where `whole` is set.
+fn read_lists(text: &str, whole: bool) -> Result<(Vec<ListEntryConfig>, Vec<String>), Vec<String>> {
+    let folder = Folder::new(&format!("ip_lists.file = \"lists.toml\"\n{MINIMAL}"));
+    // A quoted key says the same, and is no plain way to write it.
+    let quoted = text.replacen("list = ", "\"list\" = ", 1);
+    folder.write("lists.toml", if whole { &quoted } else { text });
+    let loaded = folder.load().map_err(|_| folder.error_lines())?;
+    let entries = loaded.config.ip_lists.entries.iter().map(|entry| {
+        let place = Place { file: std::sync::Arc::from(Path::new("")), ..entry.place.clone() };
+        ListEntryConfig { place, ..entry.clone() }
+    });
+    Ok((entries.collect(), folder.warning_lines()))
+}
+
+#[test]
+fn plain_lists_are_read_as_toml_reads_them() {
+    let right = [
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\n",
+        "# comment\n\n[[entry]]\r\n  list=\"allow\"  # why\r\n\taddress\t=\t\"0.0.0.0/0\"\r\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"10.1.2.3/8\"\nreason = \"ü # \"\n[[entry]]\nlist = \"gray\"\naddress = \"::1\"",
+        "[[entry]]\nexpires = 2001-01-01T00:00:00Z # over\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\nexpires = \"2099-01-01T00:00:00+01:00\"\napplications = [ 1, -1 ,7]\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\nexpires = 2099-01-01 00:00:00.5Z\napplications = []\n",
+        "[[entry]]\nlist = \"deny\"\ncountry = \"nl\"\n[[entry]]\nlist = \"deny\"\nproxy = \"TOR\"\n",
+        // Beyond what is plain.
+        "[[ entry ]]\nlist = 'deny'\naddress = \"10.0.0.\\u0031\"\napplications = [\n1,\n]\n",
+        "entry = [{ list = \"deny\", address = \"10.0.0.1\" }]\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"\"\"10.0.0.1\"\"\"\napplications = [0x1, 1_0]\n",
+    ];
+    for text in right {
+        let read = read_lists(text, false);
+        assert!(read.is_ok(), "{text}: {read:?}");
+        assert_eq!(read, read_lists(text, true), "{text}");
+    }
+}
+
+#[test]
+fn lists_that_are_not_toml_stay_wrong() {
+    for text in [
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\" x\n",
+        "[[entry]]\nlist = \"deny\"\nlist = \"deny\"\naddress = \"192.0.2.1\"\n",
+        "list = \"deny\"\n[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\n",
+        "[[entry]]\nlist = \"deny\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\ncountry = \"NL\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.256\"\n",
+        "[[entry]]\nlist = \"deny\"\ncountry = \"NLD\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\nexpires = 2099-01-01\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\nreason = \"\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\napplications = [1 2]\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\napplications = [01]\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\" \u{1}\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\r# a carriage return alone\n",
+        "[[entry]]\nlist = \"deny\naddress = \"192.0.2.1\"\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\nwhy = \"x\"\n",
+    ] {
+        let read = read_lists(text, false);
+        assert!(read.is_err(), "{text}: {read:?}");
     }
 }
