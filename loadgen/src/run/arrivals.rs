@@ -111,25 +111,6 @@ impl Arrivals {
         self.draw_gap();
     }
 
-    /// Whether several may be due at almost the same time.
-    pub(super) const fn is_bursty(&self) -> bool {
-        matches!(self.kind, Kind::Poisson { .. } | Kind::Trace(_))
-    }
-
-    /// Requests a second of this thread at the next due time.
-    pub(super) fn rate(&self) -> f64 {
-        match &self.kind {
-            Kind::Even { rate } => rate / self.threads as f64,
-            Kind::Poisson { rate, .. } => *rate,
-            Kind::Ramp { from, to, .. } => from.max(*to) / self.threads as f64,
-            Kind::Steps { steps, .. } => {
-                steps.iter().map(|step| step.rate).fold(0.0, f64::max) / self.threads as f64
-            }
-            // Who takes one wakes the next if that is due too.
-            Kind::Trace(_) => 0.0,
-        }
-    }
-
     fn draw_gap(&self) {
         if let Kind::Poisson { rate, seed, next } = &self.kind {
             let number = self.taken.get() * self.threads + self.index;

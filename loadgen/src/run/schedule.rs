@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::poll_fn,
+    rc::Rc,
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -25,7 +26,14 @@ pub(super) struct Schedule {
     /// Measured requests that may still be started.
     left: Cell<u64>,
     /// Connections that wait for a request to become due, longest wait first.
-    idle: RefCell<VecDeque<Waker>>,
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+/// A connection that waits.
+struct Idle {
+    waker: Waker,
+    /// What it is to send, once that is due.
+    given: Rc<Cell<Option<Start>>>,
 }
 
 /// A request to send now.
@@ -99,7 +107,7 @@ impl Schedule {
     pub(super) fn stop(&self, now: Instant) {
         self.end.set(Some(self.end.get().map_or(now, |end| end.min(now))));
         self.stopped.set(true);
-        self.wake(usize::MAX);
+        self.release();
     }
 
     /// The time of the next request; `None` after the last.
@@ -112,8 +120,11 @@ impl Schedule {
 
     /// Waits until a request is due and a connection is here to send it: this one. `None` after the last request.
     pub(super) async fn next(&self) -> Option<Start> {
-        let mut waited = false;
+        let mut given: Option<Rc<Cell<Option<Start>>>> = None;
         poll_fn(|context| {
+            if let Some(start) = given.as_ref().and_then(|given| given.take()) {
+                return Poll::Ready(Some(start));
+            }
             let now = Instant::now();
             let due = if self.is_open_loop() {
                 self.next_due()
@@ -125,18 +136,11 @@ impl Schedule {
                 None => Poll::Ready(None),
                 // What is due but not sent at the end was missed.
                 Some(_) if self.end.get().is_some_and(|end| now >= end) => Poll::Ready(None),
-                Some(due) if due <= now || !self.is_open_loop() => {
-                    let start = self.hand_out(due, !waited);
-                    if self.arrivals.as_ref().is_some_and(Arrivals::is_bursty)
-                        && self.next_due().is_some_and(|due| due <= now)
-                    {
-                        self.wake(1);
-                    }
-                    Poll::Ready(Some(start))
-                }
+                Some(due) if due <= now => Poll::Ready(Some(self.hand_out(due, given.is_none()))),
                 Some(_) => {
-                    waited = true;
-                    self.idle.borrow_mut().push_back(context.waker().clone());
+                    let given = given.get_or_insert_default();
+                    let idle = Idle { waker: context.waker().clone(), given: Rc::clone(given) };
+                    self.idle.borrow_mut().push_back(idle);
                     Poll::Pending
                 }
             }
@@ -158,7 +162,7 @@ impl Schedule {
         if measured && self.left.get() != u64::MAX {
             self.left.set(self.left.get() - 1);
             if self.left.get() == 0 {
-                self.wake(usize::MAX);
+                self.release();
             }
         }
         // With idle connections about, a late request is the generator's own lateness.
@@ -166,15 +170,12 @@ impl Schedule {
         Start { number, due, measured, waited_for_connection }
     }
 
-    /// Wakes as many waiting connections as requests are due at `now`.
-    pub(super) fn wake_due(&self, now: Instant) {
-        let (Some(arrivals), Some(due)) = (&self.arrivals, self.next_due()) else {
-            self.wake(usize::MAX);
-            return;
-        };
-        if due <= now {
-            let late = (now - due).as_secs_f64() * arrivals.rate();
-            self.wake((late as usize).saturating_add(1));
+    /// Gives the requests that are due at `now` to waiting connections, as many as there are.
+    pub(super) fn give_due(&self, now: Instant) {
+        while let Some(due) = self.next_due().filter(|due| *due <= now) {
+            let Some(idle) = self.idle.borrow_mut().pop_front() else { return };
+            idle.given.set(Some(self.hand_out(due, false)));
+            idle.waker.wake();
         }
     }
 
@@ -194,19 +195,15 @@ impl Schedule {
 
     /// Wakes all waiting connections, to see that nothing more is due.
     pub(super) fn release(&self) {
-        self.wake(usize::MAX);
-    }
-
-    fn wake(&self, at_most: usize) {
-        for _ in 0..at_most {
-            let Some(waker) = self.idle.borrow_mut().pop_front() else { return };
-            waker.wake();
-        }
+        let waiting = self.idle.take();
+        waiting.into_iter().for_each(|idle| idle.waker.wake());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{pin::Pin, task::Context};
+
     use super::*;
 
     fn due_times(threads: usize, limit: Limit) -> Vec<u64> {
@@ -248,6 +245,37 @@ mod tests {
             all += 1;
         }
         assert_eq!((measured, all), (5, 15));
+    }
+
+    /// What a waiting connection has got by now.
+    fn look(connection: &mut Pin<Box<impl Future<Output = Option<Start>>>>) -> Option<Start> {
+        match connection.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(start) => start,
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn due_requests_go_to_those_who_wait_longest_and_no_others() {
+        let start = Instant::now() - Duration::from_millis(2);
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        let limit = Limit::Duration(Duration::from_secs(60));
+        let schedule = Schedule::new(&Load::Rate(1.0), limit, start, Duration::ZERO, 0, 1);
+        let mut connections = [(); 3].map(|()| Box::pin(schedule.next()));
+        // The first request is due and goes to who asks first; the others wait.
+        let numbers: Vec<_> = connections.iter_mut().map(|one| look(one).map(|start| start.number)).collect();
+        assert_eq!(numbers, [Some(0), None, None]);
+        let state = || (schedule.idle.borrow().len(), schedule.next_due());
+        schedule.give_due(at(999));
+        assert_eq!(state(), (2, Some(at(1000))));
+        schedule.give_due(at(1000));
+        assert_eq!(state(), (1, Some(at(2000))));
+        // With more due than there are connections, the rest stays due.
+        schedule.give_due(at(5000));
+        assert_eq!(state(), (0, Some(at(3000))));
+        let given: Vec<_> = connections[1..].iter_mut().map(|one| look(one).unwrap()).collect();
+        assert_eq!(given.iter().map(|start| start.number).collect::<Vec<_>>(), [1, 2]);
+        assert!(given.iter().all(|start| !start.waited_for_connection));
     }
 
     #[test]
