@@ -23,8 +23,9 @@ const METRICS: [(&str, bool); 15] = [
     ("false_positive_rate.rate", true),
     ("surprises", true),
 ];
-/// Parts of reports with single slices, trials and findings.
-const DETAILS: [&str; 5] = ["slices", "trials", "misses", "false_alarms", "categories"];
+/// Parts of reports with single slices, trials, intervals and findings, and other views of the same times.
+const DETAILS: [&str; 8] =
+    ["slices", "trials", "misses", "false_alarms", "categories", "intervals", "by_status", "by_verdict"];
 /// What names an entry of a list.
 const NAMES: [&str; 2] = ["name", "connections"];
 

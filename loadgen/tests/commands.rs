@@ -112,7 +112,7 @@ fn the_request_log_can_go_to_standard_output() {
 
 #[test]
 fn exit_codes_tell_usage_from_failure() {
-    let cases: [(&[&str], i32, &str); 10] = [
+    let cases: [(&[&str], i32, &str); 15] = [
         (&[], 2, "Usage"),
         (&["origin", "--listen", "nowhere"], 2, "expected ADDRESS:PORT"),
         (&["origin", "--delay", "10"], 2, "write a number and one of ns, us, ms"),
@@ -121,6 +121,11 @@ fn exit_codes_tell_usage_from_failure() {
         (&["origin", "--tls-certificate", "/no.pem", "--tls-key", "/no.pem"], 2, "/no.pem: can't read"),
         (&["run", "--url", "http://127.0.0.1:1/"], 2, "--rate"),
         (&["run", "--url", "http://127.0.0.1:1/", "--closed", "--rate", "5"], 2, "cannot be used with"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--closed", "--connections", "1000000"], 2, "than the"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--step", "100:1s,200"], 2, "write a rate and a time"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--trace", "/no/trace"], 2, "/no/trace: can't read it"),
+        (&["slow", "--url", "http://127.0.0.1:1/", "--kind", "body", "--pace", "1ms"], 2, "at least 100 ms"),
+        (&["slow", "--url", "http://127.0.0.1:1/", "--kind", "body"], 1, "can't connect to 127.0.0.1:1"),
         (&["run", "--url", "gopher://a/", "--closed"], 2, "expected http://HOST:PORT/PATH"),
         (&["run", "--url", "http://127.0.0.1:1/", "--closed"], 1, "can't connect to 127.0.0.1:1"),
     ];

@@ -13,7 +13,8 @@ use common::{Certificates, Logged};
 use weir_loadgen::{
     Verdict,
     origin::{Options as OriginOptions, spawn},
-    run::{Limit, Load, Options, Report, Step, Work, run},
+    output::Live,
+    run::{Limit, Load, Options, Report, Step, Work, run, run_observed},
     slow,
 };
 
@@ -118,6 +119,30 @@ fn intervals_add_up_and_times_have_many_views() {
     let curve = &report.curves.response_time;
     assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
     assert_eq!(curve.last().unwrap().1, report.times.response_time.as_ref().unwrap().max);
+}
+
+#[test]
+fn the_live_view_draws_over_itself() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(&format!("http://{}/", origin.address()));
+    (options.load, options.interval) = (Load::Rate(300.0), Duration::from_millis(50));
+    options.limit = Limit::Duration(Duration::from_millis(300));
+    let mut drawn = Vec::new();
+    let report = {
+        let mut live = Live::new(&mut drawn, &options, true);
+        run_observed(&options, &AtomicBool::new(false), &mut live).unwrap()
+    };
+    let drawn = String::from_utf8(drawn).unwrap();
+    let blocks: Vec<&str> = drawn.split("\x1b[8A").collect();
+    assert_eq!(blocks.len(), report.intervals.len(), "{drawn:?}");
+    assert!(blocks.iter().all(|block| block.lines().count() == 8), "{drawn:?}");
+    assert!(blocks.iter().all(|block| block.lines().all(|line| line.chars().count() <= 83)), "{drawn:?}");
+    let last = blocks.last().unwrap();
+    assert!(
+        last.contains("of 0.3 s") && last.contains(&format!("passed {}", report.statuses[&200])),
+        "{last:?}"
+    );
+    assert!(last.contains("of 300 due") && last.contains("send lag  p99"), "{last:?}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, getrlimit};
+
 pub use self::intervals::{Interval, Observer, Snapshot};
 pub use self::load::{Load, Step};
 pub use self::report::{AnswerTimes, Cpu, Curves, ErrorCount, Handshakes, LabelReport, Report, Times};
@@ -62,6 +64,14 @@ const POLL: Duration = Duration::from_millis(20);
 const LEAD: Duration = Duration::from_millis(20);
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(500);
 const LONGEST_LEAD: Duration = Duration::from_secs(2);
+
+/// Files that a process has open beside its connections: rings, timers, logs, libraries.
+const SPARE_DESCRIPTORS: usize = 64;
+
+fn descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,6 +296,12 @@ pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     match options {
         _ if options.connections == 0 || options.connections > 1_000_000 => {
             wrong("connections: 1 to 1000000")
+        }
+        _ if options.connections.saturating_add(SPARE_DESCRIPTORS) > descriptor_limit() => {
+            let (connections, limit) = (options.connections, descriptor_limit());
+            wrong(&format!(
+                "{connections} connections and {SPARE_DESCRIPTORS} other files are more than the {limit} that this process may have open: raise the limit with `ulimit -Hn`, or use several processes"
+            ))
         }
         _ if options.limit == Limit::Requests(0) => wrong("the number of requests must be over 0"),
         _ if options.limit == Limit::Duration(Duration::ZERO) => wrong("the duration must be over 0"),

@@ -96,3 +96,9 @@ fn the_documentation_s_example_is_a_scenario() {
     let scenario = Scenario::parse(example, folder.path()).unwrap();
     assert_eq!((scenario.labels.len(), scenario.groups.len(), scenario.groups[0].sources.len()), (4, 2, 50));
 }
+
+#[test]
+fn the_example_is_a_scenario() {
+    let scenario = parse(include_str!("../../../configs/loadgen-mix.toml")).unwrap();
+    assert_eq!((scenario.labels.len(), scenario.groups.len()), (6, 2));
+}

@@ -139,16 +139,19 @@ fn validity(report: &Value) -> String {
     html
 }
 
+/// When, with what and where it was measured, as far as the report says that.
 fn host(report: &Value) -> String {
     let Some(host) = report.get("host") else { return String::new() };
-    format!(
-        "<p class=\"dim\">{} · weir-loadgen {} · {}, {} usable cores, Linux {}</p>",
-        escape(text(report, "time")),
-        escape(text(report, "version")),
-        escape(text(host, "cpu")),
-        count_text(number(host, "usable_cores")),
-        escape(text(host, "kernel"))
-    )
+    let version = text(report, "version");
+    let parts = [
+        text(report, "time").to_owned(),
+        if version.is_empty() { String::new() } else { format!("weir-loadgen {version}") },
+        text(host, "cpu").to_owned(),
+        format!("{} usable cores", count_text(number(host, "usable_cores"))),
+        format!("Linux {}", text(host, "kernel")),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|part| !part.is_empty()).map(|part| escape(part)).collect();
+    format!("<p class=\"dim\">{}</p>", parts.join(" · "))
 }
 
 /// Bars of one figure over several reports or targets.

@@ -133,7 +133,12 @@ impl Plot {
         }
         svg += "</svg>";
         let keys = drawn.iter().map(|(index, series)| {
-            format!("<li><span class=\"key k{}\"></span>{}</li>", index % COLOURS, escape(&series.name))
+            let broken = if series.is_dashed { " broken" } else { "" };
+            format!(
+                "<li><span class=\"key k{}{broken}\"></span>{}</li>",
+                index % COLOURS,
+                escape(&series.name)
+            )
         });
         let keys: String = keys.collect();
         format!(
