@@ -48,6 +48,7 @@ fn requests(criterion: &mut Criterion) {
         });
     });
     let facts = ForwardFacts {
+        websocket: false,
         fallback_host: b"app.internal",
         client_ip: b"192.0.2.10",
         peer_is_trusted: false,

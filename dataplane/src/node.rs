@@ -359,10 +359,11 @@ fn labels(snapshot: &Snapshot) -> Arc<Labels> {
     })
 }
 
-/// Sockets of one worker: its clients, its origin connections, and some room.
+/// Sockets of one worker: its clients, its origin connections, those of its WebSockets, and some room.
 fn socket_limit(config: &Config, workers: usize) -> u32 {
     let clients = config.node.max_connections.div_ceil(u32::try_from(workers).unwrap_or(1).max(1));
-    clients.saturating_add(config.node.origin_connections_total).saturating_add(64)
+    let tunnels = config.node.max_tunnels.div_ceil(u32::try_from(workers).unwrap_or(1).max(1));
+    clients.saturating_add(config.node.origin_connections_total).saturating_add(tunnels).saturating_add(64)
 }
 
 /// What a worker's thread starts with.

@@ -7,8 +7,9 @@ use super::model::{DetectionConfig, OverLimit};
 use super::read::{TableReader, show};
 use super::schema::{Default, GIB, Key, Kind, MILLISECOND, SECOND, Section, range, range_or_zero};
 
-const OVER_LIMITS: [(&str, OverLimit); 2] = [("pass", OverLimit::Pass), ("block", OverLimit::Block)];
-const OVER_LIMIT: Kind = Kind::Choice(&["pass", "block"]);
+pub(super) const OVER_LIMITS: [(&str, OverLimit); 2] =
+    [("pass", OverLimit::Pass), ("block", OverLimit::Block)];
+pub(super) const OVER_LIMIT: Kind = Kind::Choice(&["pass", "block"]);
 
 /// `[detection]`.
 pub(super) static DETECTION: Section = Section {

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::context::{CONTEXT_KEYS, read_context, read_field_name};
+use super::handling::{HTTP_HANDLING_KEYS, read_handling};
 use super::limits::{HTTP_LIMITS, read_connection_limits, read_request_limits};
 use super::model::{AmbiguousPath, HttpConfig};
 use super::read::{Refusal, TableReader};
@@ -69,6 +70,7 @@ pub(super) static HTTP: Section = Section {
                 meaning: "Limits of connections and requests.",
             },
         ],
+        HTTP_HANDLING_KEYS,
     ],
 };
 
@@ -87,6 +89,7 @@ pub(super) fn read_http(table: &TableReader<'_>) -> HttpConfig {
         ambiguous_path: table.choice("ambiguous_path", &AMBIGUOUS_PATH).unwrap_or(AmbiguousPath::Strictest),
         connection_limits: read_connection_limits(&limits),
         limits: read_request_limits(&limits, None),
+        handling: read_handling(table, None),
     }
 }
 

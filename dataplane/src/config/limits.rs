@@ -101,6 +101,8 @@ request_keys! {
         "How long a request body may be slower than `body_rate_min_bytes`.";
     "send_timeout", Kind::Time(range(10 * MILLISECOND, DAY)), "\"30s\"",
         "Between two successful writes to the client; then the connection is closed.";
+    "tunnel_timeout", Kind::Time(range(10 * MILLISECOND, 365 * DAY)), "\"10m\"",
+        "How long a WebSocket may be silent in both directions; then both of its connections are closed.";
 }
 
 /// `[http.limits]`.
@@ -171,5 +173,6 @@ pub(super) fn read_request_limits(
         body_rate_min_bytes: size("body_rate_min_bytes", inherited.map(|limits| limits.body_rate_min_bytes)),
         body_rate_grace: time("body_rate_grace", inherited.map(|limits| limits.body_rate_grace)),
         send_timeout: time("send_timeout", inherited.map(|limits| limits.send_timeout)),
+        tunnel_timeout: time("tunnel_timeout", inherited.map(|limits| limits.tunnel_timeout)),
     }
 }

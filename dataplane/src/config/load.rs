@@ -129,7 +129,7 @@ fn read_main_file(
     let listeners = read_listeners(&root, &http);
     Some(Config {
         node: read_node(&root.table("node", &NODE)),
-        servers: read_servers(&servers, &origin_names, &http.limits),
+        servers: read_servers(&servers, &origin_names, &http),
         origins: origins.iter().map(|table| read_origin(table, &certificate_names)).collect(),
         client_certificates: certificates.iter().map(read_client_certificate).collect(),
         detection: read_detection(&root.table("detection", &DETECTION), environment),

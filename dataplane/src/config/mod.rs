@@ -10,6 +10,7 @@ mod detection;
 mod document;
 mod entries;
 mod error;
+mod handling;
 mod http;
 mod ip_lists;
 pub(crate) mod json;
@@ -44,9 +45,10 @@ pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, ClientAuth, ClientCertificateConfig,
     ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig, EntrySubject, EventsConfig,
-    HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind, ListenerCertificateConfig,
-    ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode, ModeByHeaderConfig, ModeOverride,
-    NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust, OverLimit, Place, Point,
-    RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test, TlsVersion,
+    HandlingConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind,
+    ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode,
+    ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
+    OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
+    TlsVersion,
 };
 pub use reference::reference;

@@ -72,6 +72,10 @@ pub struct NodeConfig {
     pub workers: Option<u16>,
     /// Client connections open at once in the whole process.
     pub max_connections: u32,
+    /// WebSockets open at once in the whole process. They don't count as connections to origins.
+    pub max_tunnels: u32,
+    /// Bytes of request bodies that are kept for inspection at once in the whole process.
+    pub body_bytes_total: u64,
     /// Connections to all origins together, per worker, idle ones included.
     pub origin_connections_total: u32,
     /// How long running requests may take to finish after SIGTERM.
@@ -112,6 +116,8 @@ pub struct HttpConfig {
     pub connection_limits: ConnectionLimits,
     /// Limits of a request, for every server and location that doesn't set its own.
     pub limits: RequestLimits,
+    /// How requests are handled, for every server and location that doesn't say otherwise.
+    pub handling: HandlingConfig,
 }
 
 /// What happens to a request whose path servers may read in different ways, where those lead to different places.
@@ -207,6 +213,19 @@ pub struct RequestLimits {
     pub body_rate_grace: Duration,
     /// Between two successful writes to the client; the connection is closed after that.
     pub send_timeout: Duration,
+    /// Silence of a WebSocket in both directions; its connections are closed after that.
+    pub tunnel_timeout: Duration,
+}
+
+/// How requests to a place are handled beyond their mode; inherited key by key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlingConfig {
+    /// Whether requests may open a WebSocket.
+    pub websocket: bool,
+    /// What happens to a request whose inspection failed by a fault of our own.
+    pub inspection_failure: OverLimit,
+    /// What happens to a request that can't be inspected in whole for lack of memory for bodies.
+    pub overload: OverLimit,
 }
 
 /// `[[listener]]`.
@@ -291,6 +310,8 @@ pub struct ServerConfig {
     pub origin: usize,
     /// Limits of a request in force here: its own, else those of http.
     pub limits: RequestLimits,
+    /// How requests are handled here: its own settings, else those of http.
+    pub handling: HandlingConfig,
     /// `[[server.location]]`, in file order.
     pub locations: Vec<LocationConfig>,
 }
@@ -310,6 +331,8 @@ pub struct LocationConfig {
     pub origin: usize,
     /// Limits of a request in force here: its own, else those of the server.
     pub limits: RequestLimits,
+    /// How requests are handled here: its own settings, else those of the server.
+    pub handling: HandlingConfig,
 }
 
 /// `[[origin]]`.

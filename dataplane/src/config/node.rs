@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 
 use super::model::{AdminConfig, EventsConfig, IoBackend, ListenerConfig, NodeConfig};
 use super::read::TableReader;
-use super::schema::{DAY, Default, GIB, HOUR, KIB, Key, Kind, SECOND, Section, range, range_or_zero};
+use super::schema::{DAY, Default, GIB, HOUR, KIB, Key, Kind, MIB, SECOND, Section, range, range_or_zero};
 use crate::control::Token;
 
 /// `[node]`.
@@ -28,6 +28,20 @@ pub(super) static NODE: Section = Section {
             kind: Kind::Integer(range(1, 16_777_216)),
             default: Default::Value("100000"),
             meaning: "Client connections open at once, over all workers. One more is closed at once.",
+        },
+        Key {
+            name: "max_tunnels",
+            kind: Kind::Integer(range_or_zero("none is opened", 1, 16_777_216)),
+            default: Default::Value("10000"),
+            meaning: "WebSockets open at once, over all workers. One more is answered 503. Each also counts as a client \
+                      connection, and none as a connection of its origin.",
+        },
+        Key {
+            name: "body_bytes_total",
+            kind: Kind::Size(range(MIB, 1024 * GIB)),
+            default: Default::Value("\"256MiB\""),
+            meaning: "Request bodies that are kept in memory for inspection, over all workers. Beyond it `overload` says \
+                      what happens.",
         },
         Key {
             name: "origin_connections_total",
@@ -138,6 +152,8 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
             .and_then(|count| u16::try_from(count).ok())
             .filter(|count| *count > 0),
         max_connections: table.integer_u32("max_connections"),
+        max_tunnels: table.integer_u32("max_tunnels"),
+        body_bytes_total: table.size("body_bytes_total").unwrap_or(0),
         origin_connections_total: table.integer_u32("origin_connections_total"),
         drain_timeout: table.time_or_zero("drain_timeout"),
         certificate_check_interval: table.time_or_zero("certificate_check_interval"),

@@ -3,8 +3,9 @@
 use toml::de::DeValue;
 
 use super::context::{CONTEXT_KEYS, read_context};
+use super::handling::{HANDLING_KEYS, read_handling};
 use super::limits::{LOCATION_LIMITS, SERVER_LIMITS, read_request_limits};
-use super::model::{LocationConfig, MatchKind, RequestLimits, ServerConfig};
+use super::model::{HandlingConfig, HttpConfig, LocationConfig, MatchKind, RequestLimits, ServerConfig};
 use super::names::Names;
 use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section};
@@ -56,6 +57,7 @@ pub(super) static SERVER: Section = Section {
             },
         ],
         CONTEXT_KEYS,
+        HANDLING_KEYS,
         &[
             Key {
                 name: "limits",
@@ -101,6 +103,7 @@ pub(super) static LOCATION: Section = Section {
             },
         ],
         CONTEXT_KEYS,
+        HANDLING_KEYS,
         &[
             Key {
                 name: "limits",
@@ -118,17 +121,17 @@ pub(super) static LOCATION: Section = Section {
     ],
 };
 
-/// Reads all servers. `origins` are the origins' names, `limits` those of http.
+/// Reads all servers. `origins` are the origins' names, `http` is what they inherit from.
 pub(super) fn read_servers(
     tables: &[TableReader<'_>],
     origins: &Names,
-    limits: &RequestLimits,
+    http: &HttpConfig,
 ) -> Vec<ServerConfig> {
     let mut hosts = Names::new("host");
     let mut default_server = None;
     let mut servers = Vec::with_capacity(tables.len());
     for table in tables {
-        let server = read_server(table, origins, limits, &mut hosts);
+        let server = read_server(table, origins, http, &mut hosts);
         if server.default {
             match &default_server {
                 None => default_server = Some(table.place_of("default")),
@@ -146,7 +149,7 @@ pub(super) fn read_servers(
 fn read_server(
     table: &TableReader<'_>,
     origins: &Names,
-    limits: &RequestLimits,
+    http: &HttpConfig,
     all_hosts: &mut Names,
 ) -> ServerConfig {
     let hosts = table.list("hosts", "host name", read_host);
@@ -155,16 +158,18 @@ fn read_server(
         all_hosts.add_at(&same, &host.place, &host.path, table.file);
     }
     let origin = origins.find(table, "origin").unwrap_or(0);
-    let limits = read_request_limits(&table.table("limits", &SERVER_LIMITS), Some(limits));
+    let limits = read_request_limits(&table.table("limits", &SERVER_LIMITS), Some(&http.limits));
+    let handling = read_handling(table, Some(&http.handling));
     ServerConfig {
         place: table.place(),
         name: table.text("name").unwrap_or_default(),
         hosts: hosts.into_iter().map(|host| host.value).collect(),
         default: table.boolean("default").unwrap_or(false),
         context: read_context(table),
-        locations: read_locations(table, origins, origin, &limits),
+        locations: read_locations(table, origins, origin, &limits, &handling),
         origin,
         limits,
+        handling,
     }
 }
 
@@ -173,6 +178,7 @@ fn read_locations(
     origins: &Names,
     origin: usize,
     limits: &RequestLimits,
+    handling: &HandlingConfig,
 ) -> Vec<LocationConfig> {
     let mut locations = Vec::new();
     let mut paths = Names::new("location");
@@ -197,6 +203,7 @@ fn read_locations(
             context: read_context(&table),
             origin: origins.find(&table, "origin").unwrap_or(origin),
             limits,
+            handling: read_handling(&table, Some(handling)),
         });
     }
     locations

@@ -27,6 +27,8 @@ pub struct ForwardFacts<'a> {
     pub request_id: &'a [u8],
     /// How we frame the body towards the origin.
     pub body: BodyFraming,
+    /// The request opens a WebSocket, and the origin is asked for one.
+    pub websocket: bool,
     /// What the listener found out about the client's certificate; absent if it asks for none.
     pub client_certificate: Option<CertificateFacts<'a>>,
 }
@@ -71,7 +73,8 @@ pub struct ResponseFacts<'a> {
 }
 
 /// Appends the head of a request for the origin: request line, `Host`, the end-to-end fields in their order, our
-/// framing, the forwarding fields, the final empty line. There is no `Connection`: HTTP/1.1 connections persist.
+/// framing, the forwarding fields, the final empty line. There is no `Connection`, because HTTP/1.1 connections persist,
+/// unless the request opens a WebSocket.
 ///
 /// `head` must be complete, and `bytes` the buffer that it was parsed from.
 pub fn write_request_head(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts<'_>, out: &mut Vec<u8>) {
@@ -98,6 +101,9 @@ pub fn write_request_head(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts
     }
     for (name, value) in facts.client_certificate.into_iter().flat_map(CertificateFacts::fields) {
         append(out, &[name, b": ", value, b"\r\n"]);
+    }
+    if facts.websocket {
+        out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
     }
     append(out, &[b"X-Request-Id: ", facts.request_id, b"\r\n\r\n"]);
 }
@@ -154,13 +160,8 @@ fn append_forwarded_for(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts<'
 /// `head` must be complete, and `bytes` the buffer that it was parsed from. Interim responses are written without
 /// framing and id. An HTTP/1.0 client is always told that the connection ends, and never that chunks follow.
 pub fn write_response_head(head: &ResponseHead, bytes: &[u8], facts: &ResponseFacts<'_>, out: &mut Vec<u8>) {
-    let status = head.status();
-    let digits =
-        [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
-    append(out, &[b"HTTP/1.1 ", &digits, b" ", head.reason(bytes), b"\r\n"]);
-    for field in head.fields().iter().filter(|field| !field.hop_by_hop) {
-        append_field(out, field, bytes);
-    }
+    append_status_line(head, bytes, out);
+    append_visible_fields(head, bytes, out);
     if !head.is_interim() {
         append_response_framing(head, facts, out);
         if !head.fields().iter().any(|field| field.id == FieldId::XRequestId) {
@@ -168,6 +169,20 @@ pub fn write_response_head(head: &ResponseHead, bytes: &[u8], facts: &ResponseFa
         }
     }
     out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn append_status_line(head: &ResponseHead, bytes: &[u8], out: &mut Vec<u8>) {
+    let status = head.status();
+    let digits =
+        [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
+    append(out, &[b"HTTP/1.1 ", &digits, b" ", head.reason(bytes), b"\r\n"]);
+}
+
+/// Appends the fields that are meant for the client, in their order.
+pub(super) fn append_visible_fields(head: &ResponseHead, bytes: &[u8], out: &mut Vec<u8>) {
+    for field in head.fields().iter().filter(|field| !field.hop_by_hop) {
+        append_field(out, field, bytes);
+    }
 }
 
 fn append_response_framing(head: &ResponseHead, facts: &ResponseFacts<'_>, out: &mut Vec<u8>) {

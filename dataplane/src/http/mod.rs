@@ -25,6 +25,7 @@ mod strict;
 mod target;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use address::address_text;
 pub use answer::{Answer, write_answer};
@@ -40,3 +41,4 @@ pub use host::{host_without_port, is_valid_host};
 pub use readings::PathReadings;
 pub use request::RequestHead;
 pub use response::ResponseHead;
+pub use websocket::{accepts_websocket, websocket_key, write_switch_head};

@@ -20,6 +20,7 @@ pub struct ResponseHead {
     framing: ResponseFraming,
     content_length: Option<u64>,
     keep_alive: bool,
+    upgrade: bool,
     fields: Vec<HeaderField>,
 }
 
@@ -52,11 +53,32 @@ impl ResponseHead {
         request_was_head: bool,
         limits: &HeadLimits,
     ) -> Result<Progress, HeadError> {
+        self.parse_answer(bytes, request_was_head, false, limits)
+    }
+
+    /// The same; `upgrade_was_asked` tells that the request asked for another protocol, so that 101 is a possible
+    /// answer to it. Whether that 101 is the right one is for the caller to see.
+    ///
+    /// # Errors
+    /// As [`ResponseHead::parse`].
+    pub fn parse_answer(
+        &mut self,
+        bytes: &[u8],
+        request_was_head: bool,
+        upgrade_was_asked: bool,
+        limits: &HeadLimits,
+    ) -> Result<Progress, HeadError> {
         if self.finished || self.strict.is_stale(bytes) {
             self.clear();
         }
         let outcome =
             self.parse_or_refuse(bytes, request_was_head, limits).map_err(HeadError::into_bad_gateway);
+        let outcome = match outcome {
+            Ok(Progress::Complete { .. }) if self.status == 101 && !upgrade_was_asked => {
+                Err(UNEXPECTED_SWITCH)
+            }
+            outcome => outcome,
+        };
         self.finished = !matches!(outcome, Ok(Progress::Incomplete));
         outcome
     }
@@ -72,11 +94,9 @@ impl ResponseHead {
         };
         let head = &bytes[..extent.end];
         self.read_tokens(head)?;
-        if self.status == 101 {
-            return Err(UNEXPECTED_SWITCH);
-        }
         let facts = FramingFacts::read(&mut self.fields, head, self.version, Direction::Response)?;
         self.content_length = facts.content_length;
+        self.upgrade = facts.upgrade;
         self.framing = if request_was_head || matches!(self.status, 100..=199 | 204 | 304) {
             ResponseFraming::None
         } else if facts.chunked {
@@ -133,9 +153,14 @@ impl ResponseHead {
         self.reason.of(bytes)
     }
 
-    /// Whether another response follows this one (1xx; 101 is refused).
+    /// Whether another response follows this one: 1xx, but for 101, behind which the other protocol begins.
     pub fn is_interim(&self) -> bool {
-        matches!(self.status, 100..=199)
+        matches!(self.status, 100..=199) && self.status != 101
+    }
+
+    /// Whether `Connection` says that the protocol changes.
+    pub fn upgrade(&self) -> bool {
+        self.upgrade
     }
 
     /// How the origin frames the body.

@@ -19,8 +19,8 @@ use super::{
     TlsKey,
 };
 use crate::config::{
-    ClientCertificateConfig, Config, ConfigError, ConfigWarning, OriginConfig, OriginTrust, RequestLimits,
-    Where,
+    ClientCertificateConfig, Config, ConfigError, ConfigWarning, HandlingConfig, OriginConfig, OriginTrust,
+    RequestLimits, Where,
 };
 use crate::http::HeadLimits;
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
@@ -325,19 +325,26 @@ fn http_settings(config: &Config, workers: usize) -> HttpSettings {
         lingering_bytes: limits.lingering_bytes,
         lingering_timeout: limits.lingering_timeout,
         connections_per_worker: connections.div_ceil(workers.max(1)),
+        tunnels_per_worker: (config.node.max_tunnels as usize).div_ceil(workers.max(1)),
+        body_bytes_per_worker: usize::try_from(config.node.body_bytes_total).unwrap_or(usize::MAX)
+            / workers.max(1),
         origin_connections_total: config.node.origin_connections_total,
     }
 }
 
 /// Settings by the policy's location numbers.
 fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<LocationSettings> {
-    let settings = |origin: usize, limits: &RequestLimits| LocationSettings {
+    let settings = |origin: usize, limits: &RequestLimits, handling: &HandlingConfig| LocationSettings {
         origin: u32::try_from(origin).unwrap_or(u32::MAX),
         request_body_bytes: limits.request_body_bytes,
         body_timeout: limits.body_timeout,
         body_rate_min_bytes: limits.body_rate_min_bytes,
         body_rate_grace: limits.body_rate_grace,
         send_timeout: limits.send_timeout,
+        tunnel_timeout: limits.tunnel_timeout,
+        websocket: handling.websocket,
+        inspection_failure: handling.inspection_failure,
+        overload: handling.overload,
     };
     (0..policy.location_count())
         .map(|number| {
@@ -348,9 +355,9 @@ fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<Locat
             match location {
                 Some(index) => {
                     let location = &server.locations[index];
-                    settings(location.origin, &location.limits)
+                    settings(location.origin, &location.limits, &location.handling)
                 }
-                None => settings(server.origin, &server.limits),
+                None => settings(server.origin, &server.limits, &server.handling),
             }
         })
         .collect()

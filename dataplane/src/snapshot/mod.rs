@@ -83,6 +83,10 @@ pub struct HttpSettings {
     pub lingering_timeout: Duration,
     /// Client connections of one worker.
     pub connections_per_worker: usize,
+    /// WebSockets of one worker.
+    pub tunnels_per_worker: usize,
+    /// Bytes of request bodies that one worker keeps for inspection.
+    pub body_bytes_per_worker: usize,
     /// Connections to all origins together, of one worker.
     pub origin_connections_total: u32,
 }
@@ -111,6 +115,14 @@ pub struct LocationSettings {
     pub body_rate_grace: Duration,
     /// For what is sent to be taken by the client's side.
     pub send_timeout: Duration,
+    /// Silence of a WebSocket that ends it.
+    pub tunnel_timeout: Duration,
+    /// Whether requests may open a WebSocket.
+    pub websocket: bool,
+    /// What happens to a request whose inspection failed by a fault of our own.
+    pub inspection_failure: OverLimit,
+    /// What happens to a request that can't be inspected in whole for lack of memory for bodies.
+    pub overload: OverLimit,
 }
 
 /// Where clean requests go.

@@ -97,6 +97,8 @@ label! {
         Active = "active",
         /// Waits in the pool.
         Idle = "idle",
+        /// Carries a WebSocket, and is no part of the pool any more.
+        Tunnel = "tunnel",
     }
 }
 
@@ -190,6 +192,10 @@ label! {
     Limit {
         /// Accepted connections closed at once because `max_connections` were open.
         MaxConnections = "max_connections",
+        /// Requests for a WebSocket that were refused because `max_tunnels` were open.
+        MaxTunnels = "max_tunnels",
+        /// WebSockets closed because nobody said anything for too long.
+        TunnelTimeout = "tunnel_timeout",
         /// Request heads that were too large.
         HeadBytes = "head_bytes",
         /// Request targets that were too long.

@@ -231,6 +231,13 @@ impl WorkerMetrics {
         self.connection_enters(origin, ConnectionState::Idle);
     }
 
+    /// A connection carries a WebSocket from now on: `active` becomes `tunnel`.
+    #[inline]
+    pub fn upstream_connection_tunnelled(&self, origin: u32) {
+        self.connection_leaves(origin, ConnectionState::Active);
+        self.connection_enters(origin, ConnectionState::Tunnel);
+    }
+
     /// A connection is taken from the pool: `idle` becomes `active`.
     #[inline]
     pub fn upstream_connection_reused(&self, origin: u32) {

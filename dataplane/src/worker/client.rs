@@ -7,6 +7,7 @@ use super::output::Output;
 use super::request::Request;
 use super::timers::Deadline;
 use super::transport::Transport;
+use super::tunnel::Tunnel;
 use super::{ClientId, Life, Owner, Worker};
 use crate::io::{Errno, Io, ListenerId, Monotonic, SocketId};
 use crate::snapshot::Snapshot;
@@ -21,6 +22,8 @@ pub(crate) enum Phase {
     Head,
     /// A request runs.
     Active,
+    /// A WebSocket: bytes pass both ways.
+    Tunnel,
     /// An error was answered; input is thrown away for a while so that the answer arrives.
     Lingering { discarded: u64 },
     /// What is queued is sent, then the connection is closed.
@@ -39,6 +42,8 @@ pub(crate) struct Client<B> {
     /// Bytes that came in and weren't used yet.
     pub(crate) unread: Vec<u8>,
     pub(crate) output: Output<B>,
+    /// There exactly in [`Phase::Tunnel`]. Boxed, because few have one.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     pub(crate) deadline: Deadline,
     pub(crate) served: u32,
     pub(crate) opened: Monotonic,
@@ -96,6 +101,7 @@ impl<I: Io> Worker<I> {
             request: None,
             unread: Vec::new(),
             output: Output::default(),
+            tunnel: None,
             deadline: Deadline::default(),
             served: 0,
             opened: self.io.now(),
@@ -171,6 +177,7 @@ impl<I: Io> Worker<I> {
                 self.client_refresh_send_deadline(id);
                 self.relay_resume(id, pending);
             }
+            Phase::Tunnel => self.tunnel_client_sent(id, pending),
             _ => {}
         }
     }
@@ -230,6 +237,10 @@ impl<I: Io> Worker<I> {
         let Some(mut client) = self.clients.remove(id) else { return };
         self.handed_over -= client.output.handed_over();
         self.metrics.connection_closed();
+        if let Some(tunnel) = client.tunnel.take() {
+            self.tunnels -= 1;
+            self.upstream_remove(tunnel.upstream, reset);
+        }
         if let Some(mut request) = client.request.take() {
             if client.phase == Phase::Active {
                 self.account(&mut request);

@@ -47,11 +47,12 @@ impl<I: Io> Worker<I> {
     /// While an answer is on its way, the client must keep taking it.
     pub(super) fn client_refresh_send_deadline(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let span = client
-            .request
-            .as_ref()
-            .and_then(|request| request.settings())
-            .map_or(self.current.snapshot.http.send_timeout, |settings| settings.send_timeout);
+        let of_request = client.request.as_ref().and_then(|request| request.settings());
+        let span = match (of_request, &client.tunnel) {
+            (Some(settings), _) => settings.send_timeout,
+            (None, Some(tunnel)) => tunnel.send_timeout,
+            (None, None) => self.current.snapshot.http.send_timeout,
+        };
         if client.request.as_ref().is_some_and(|request| request.is_uploading()) {
             return; // the body's time-out runs
         }
@@ -90,7 +91,7 @@ impl<I: Io> Worker<I> {
                 self.metrics.limit(Limit::LingeringTimeout);
                 self.client_close(id, false);
             }
-            Phase::Flushing { .. } => {
+            Phase::Flushing { .. } | Phase::Tunnel => {
                 self.metrics.limit(Limit::SendTimeout);
                 self.client_close(id, true);
             }

@@ -20,6 +20,16 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut request) = client.request.take() else { return };
         request.to_origin.clear();
+        if !request.forwarded && self.opens_websocket(&request) {
+            if !self.tunnel_has_room() {
+                self.client_put_request(id, request);
+                self.client_write_answer(id, 503, Limit::MaxTunnels.as_str());
+                self.client_finish(id, false);
+                self.client_later(id);
+                return;
+            }
+            request.websocket = true;
+        }
         self.write_request(&mut request, id);
         if !request.forwarded {
             request.forwarded = true;
@@ -27,6 +37,12 @@ impl<I: Io> Worker<I> {
         }
         self.client_put_request(id, request);
         self.acquire(id);
+    }
+
+    /// Whether the request asks for a WebSocket in a place that has them.
+    fn opens_websocket(&self, request: &Request) -> bool {
+        request.settings().is_some_and(|settings| settings.websocket)
+            && http::websocket_key(&request.head, &request.head_bytes).is_some()
     }
 
     fn write_request(&self, request: &mut Request, id: ClientId) {
@@ -44,6 +60,7 @@ impl<I: Io> Worker<I> {
             client_certificate: client.transport.certificate(),
             request_id: &request.id,
             body: request.framing_to_origin,
+            websocket: request.websocket,
         };
         http::write_request_head(&request.head, &request.head_bytes, &facts, &mut request.to_origin);
         // A body that was held goes with its head. One that streams follows later.

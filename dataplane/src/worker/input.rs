@@ -27,7 +27,7 @@ impl<I: Io> Worker<I> {
                 return;
             }
             Phase::Flushing { .. } => return,
-            Phase::Idle | Phase::Head | Phase::Active => {}
+            Phase::Idle | Phase::Head | Phase::Active | Phase::Tunnel => {}
         }
         if client.transport.is_plain() {
             self.client_data(id, buffer.bytes());
@@ -102,6 +102,7 @@ impl<I: Io> Worker<I> {
                 Phase::Idle | Phase::Head if self.client_is_behind(client) => 0,
                 Phase::Idle | Phase::Head => self.client_feed_head(id, &bytes[used..]),
                 Phase::Active => self.client_feed_body(id, &bytes[used..]),
+                Phase::Tunnel => self.tunnel_from_client(id, &bytes[used..]),
                 Phase::Lingering { .. } | Phase::Flushing { .. } => return bytes.len(),
             };
             if step == 0 {
@@ -259,6 +260,7 @@ impl<I: Io> Worker<I> {
                     self.client_close(id, true);
                 }
             }
+            Phase::Tunnel => self.tunnel_settle(id),
             Phase::Lingering { .. } | Phase::Flushing { .. } => {}
         }
     }

@@ -1,7 +1,7 @@
 //! A worker: one ring, its connections, its pools, its timers, and nothing that is shared.
 //!
 //! Where things are: `client` is a client's connection, `input` reads from it, `deadlines` watches its time,
-//! `answers` writes what we say ourselves; `request` is the life of one request, `decide` what becomes of it;
+//! `answers` writes what we say ourselves, `tunnel` is a WebSocket; `request` is the life of one request, `decide` what becomes of it;
 //! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back;
 //! `pool`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
 //! [`Io`], so that the same code runs on io_uring and in the simulator.
@@ -28,6 +28,7 @@ mod request;
 mod tests;
 mod timers;
 mod transport;
+mod tunnel;
 mod upstream;
 
 use std::cell::RefCell;
@@ -168,6 +169,8 @@ pub struct Worker<I: Io> {
     /// Plaintext of the TLS record being handled.
     plaintext: Vec<u8>,
     handed_over: usize,
+    /// WebSockets that are open, and requests that may open one.
+    tunnels: usize,
     /// Clients that may go on with what they sent already.
     later: Vec<ClientId>,
 }
@@ -209,6 +212,7 @@ impl<I: Io> Worker<I> {
             refusal_limit: RefusalLimit::default(),
             plaintext: Vec::new(),
             handed_over: 0,
+            tunnels: 0,
             later: Vec::new(),
         })
     }
@@ -403,6 +407,8 @@ impl<I: Io> Worker<I> {
     }
 
     fn put_request(&mut self, mut request: Box<Request>) {
+        self.tunnels -= usize::from(request.websocket);
+        request.websocket = false;
         if self.free_requests.len() < REQUESTS_KEPT_MAX {
             request.clear();
             self.free_requests.push(request);

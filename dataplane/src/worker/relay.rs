@@ -52,6 +52,11 @@ impl<I: Io> Worker<I> {
             self.upstream_failed(id, failure);
             return;
         }
+        if matches!(upstream.download, Download::Tunnel) {
+            let out = self.buffers.take();
+            self.tunnel_from_origin(id, client_id, incoming, range, out);
+            return;
+        }
         upstream.answering = true;
         // What still comes in on a paused connection was under way; the client is the slow one.
         if !upstream.paused {
@@ -73,6 +78,10 @@ impl<I: Io> Worker<I> {
                     return;
                 }
             }
+        }
+        if matches!(self.download(id), Some(Download::Tunnel)) {
+            self.tunnel_from_origin(id, client_id, incoming, range, out);
+            return;
         }
         self.relay_body(id, client_id, incoming, range, out, head_start);
     }
@@ -103,7 +112,7 @@ impl<I: Io> Worker<I> {
             let was_head = request.head.is_head();
             let progress = request
                 .response
-                .parse(&request.response_bytes, was_head, &limits)
+                .parse_answer(&request.response_bytes, was_head, request.websocket, &limits)
                 .map_err(|error| OriginFailure::new(502, UpstreamError::BadResponse, error.detail))?;
             let Progress::Complete { consumed } = progress else {
                 range.start += taken;
@@ -114,6 +123,10 @@ impl<I: Io> Worker<I> {
             };
             range.start += consumed - before;
             request.response_bytes.truncate(consumed);
+            if request.response.status() == 101 {
+                self.tunnel_opens(id, client_id, out)?;
+                return Ok(Some(0));
+            }
             if !request.response.is_interim() {
                 break;
             }
@@ -124,14 +137,14 @@ impl<I: Io> Worker<I> {
         Ok(Some(start))
     }
 
-    /// An interim answer: 100 was given by us, 101 was never asked for, others go to clients that know them.
+    /// An interim answer: 100 was given by us, others go to clients that know them.
     fn relay_interim(&mut self, client_id: ClientId, out: &mut Vec<u8>) -> Result<(), OriginFailure> {
         let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
             return Ok(());
         };
         request.interim_responses += 1;
         let status = request.response.status();
-        if status == 101 || request.interim_responses > INTERIM_RESPONSES_MAX {
+        if request.interim_responses > INTERIM_RESPONSES_MAX {
             let detail = format!("interim answer {status} (number {})", request.interim_responses);
             return Err(OriginFailure::new(502, UpstreamError::BadResponse, detail));
         }
@@ -208,7 +221,7 @@ impl<I: Io> Worker<I> {
         let mut body = None;
         let mut failure = None;
         match &mut upstream.download {
-            Download::Head | Download::Done => {}
+            Download::Head | Download::Done | Download::Tunnel => {}
             Download::Length(left) => {
                 used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= used as u64;
@@ -279,7 +292,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// A slow client must not make the worker park more than its share: the origin waits.
-    fn relay_pause(&mut self, id: UpstreamId, client_id: ClientId) {
+    pub(super) fn relay_pause(&mut self, id: UpstreamId, client_id: ClientId) {
         let parked_max = self.current.snapshot.http.parked_bytes;
         let Some(client) = self.clients.get(client_id) else { return };
         let Some(upstream) = self.upstreams.get_mut(id) else { return };

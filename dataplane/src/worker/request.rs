@@ -122,6 +122,8 @@ pub(crate) struct Request {
     pub(crate) to_origin: Vec<u8>,
     /// The head was written to `to_origin` (and maybe sent).
     pub(crate) forwarded: bool,
+    /// It opens a WebSocket, and has a place among the tunnels.
+    pub(crate) websocket: bool,
     /// Body bytes went out that can't be sent a second time.
     pub(crate) streamed: bool,
 
@@ -173,6 +175,7 @@ impl Request {
             framing_to_origin,
             to_origin,
             forwarded,
+            websocket,
             streamed,
             upstream,
             queued,
@@ -200,9 +203,17 @@ impl Request {
         *framing_to_origin = BodyFraming::None;
         *answer_bytes = 0;
         (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);
-        for flag in
-            [inspect, body_over_limit, forwarded, streamed, queued, retried, chunk_to_client, keep_alive]
-        {
+        for flag in [
+            inspect,
+            body_over_limit,
+            forwarded,
+            websocket,
+            streamed,
+            queued,
+            retried,
+            chunk_to_client,
+            keep_alive,
+        ] {
             *flag = false;
         }
     }

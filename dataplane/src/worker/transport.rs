@@ -164,7 +164,7 @@ impl<I: Io> Worker<I> {
             detail = failure.detail.as_str(),
             "TLS with a client failed"
         );
-        if client.phase == Phase::Active || client.output.is_empty() {
+        if matches!(client.phase, Phase::Active | Phase::Tunnel) || client.output.is_empty() {
             self.client_close(id, true);
             return;
         }

@@ -34,6 +34,8 @@ pub(crate) enum Download {
     /// The body ends with the connection.
     UntilClose,
     Done,
+    /// A WebSocket: bytes pass as they come.
+    Tunnel,
 }
 
 /// A connection to an origin.
@@ -188,7 +190,7 @@ impl<I: Io> Worker<I> {
                     self.relay(id, incoming, 0..plaintext.len());
                 }
                 if ingested.peer_closed {
-                    self.upstream_ended(id, true, "the origin closed the connection");
+                    self.upstream_ended(id, ReceiveEnd::Finished, true, "the origin closed the connection");
                 }
             }
             Err(failure) => {
@@ -208,21 +210,25 @@ impl<I: Io> Worker<I> {
             // Under TLS only close_notify ends a message in order; a bare FIN may be an attacker's.
             ReceiveEnd::Finished => {
                 let orderly = upstream.engine.is_none();
-                self.upstream_ended(id, orderly, "the origin closed the connection");
+                self.upstream_ended(id, end, orderly, "the origin closed the connection");
             }
             ReceiveEnd::Failed(error) => {
                 let detail = error.to_string();
-                self.upstream_ended(id, false, &detail);
+                self.upstream_ended(id, end, false, &detail);
             }
         }
     }
 
     /// Nothing more comes from the origin.
-    fn upstream_ended(&mut self, id: UpstreamId, orderly: bool, detail: &str) {
+    fn upstream_ended(&mut self, id: UpstreamId, end: ReceiveEnd, orderly: bool, detail: &str) {
+        let broken = matches!(end, ReceiveEnd::Failed(_));
         let Some(upstream) = self.upstreams.get(id) else { return };
-        if upstream.client.is_none() {
+        let Some(client) = upstream.client else {
             self.upstream_discard(id);
             return;
+        };
+        if matches!(upstream.download, Download::Tunnel) {
+            return if broken { self.client_close(client, true) } else { self.tunnel_origin_ended(client) };
         }
         if orderly && matches!(upstream.download, Download::UntilClose) {
             self.relay_finished(id);
@@ -254,6 +260,7 @@ impl<I: Io> Worker<I> {
             self.upstream_awaits(id);
             self.origin_flush(client);
             self.client_use_unread(client);
+            self.tunnel_settle(client);
         }
     }
 
@@ -284,8 +291,12 @@ impl<I: Io> Worker<I> {
 
     pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get(id) else { return };
-        if upstream.client.is_none() {
+        let Some(client) = upstream.client else {
             self.upstream_discard(id);
+            return;
+        };
+        if matches!(upstream.download, Download::Tunnel) {
+            self.tunnel_timed_out(client);
             return;
         }
         if upstream.stage == Stage::Handshaking {
@@ -335,16 +346,19 @@ impl<I: Io> Worker<I> {
             engine.close_notify(&mut out);
             upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
         }
+        let is_tunnel = matches!(upstream.download, Download::Tunnel);
         let pool = self.pools.get(upstream.pool);
-        pool.open -= 1;
+        // A tunnel has left the pool's count already.
+        pool.open -= u32::from(!is_tunnel);
         let was_idle = pool.forget_idle(id);
         let state = match upstream.stage {
             _ if was_idle => ConnectionState::Idle,
+            _ if is_tunnel => ConnectionState::Tunnel,
             Stage::Ready => ConnectionState::Active,
             Stage::Connecting | Stage::Handshaking => ConnectionState::Connecting,
         };
         let origin = pool.origin;
-        self.pools.open_total -= 1;
+        self.pools.open_total -= u32::from(!is_tunnel);
         self.metrics.upstream_connection_closed(origin, state);
         self.close_socket(upstream.socket, reset);
         upstream.client
@@ -399,6 +413,11 @@ impl<I: Io> Worker<I> {
     /// A connection failed: its request is tried elsewhere where that is safe, or answered with the reason.
     pub(super) fn upstream_failed(&mut self, id: UpstreamId, failure: OriginFailure) {
         let Some(upstream) = self.upstreams.get(id) else { return };
+        if let (Download::Tunnel, Some(client)) = (&upstream.download, upstream.client) {
+            self.metrics.upstream_error(self.pools.peek(upstream.pool).origin, failure.error);
+            self.client_close(client, true);
+            return;
+        }
         let (pool, stage, served, answering) =
             (upstream.pool, upstream.stage, upstream.served, upstream.answering);
         // A time-out says that the origin has the request and is slow; only a closed connection says that it

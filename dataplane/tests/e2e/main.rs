@@ -25,3 +25,4 @@ mod proxying;
 mod upgrade;
 #[path = "../vectors/mod.rs"]
 mod vectors;
+mod websockets;

@@ -19,6 +19,8 @@ fn a_minimal_config_has_the_defaults() {
         NodeConfig {
             workers: None,
             max_connections: 100_000,
+            max_tunnels: 10_000,
+            body_bytes_total: 256 << 20,
             origin_connections_total: 4096,
             drain_timeout: 30 * SECOND,
             certificate_check_interval: 10 * SECOND,
@@ -51,8 +53,12 @@ fn a_minimal_config_has_the_defaults() {
         body_rate_min_bytes: Some(1024),
         body_rate_grace: 10 * SECOND,
         send_timeout: 30 * SECOND,
+        tunnel_timeout: 600 * SECOND,
     };
     assert_eq!(config.http.limits, limits);
+    let handling =
+        HandlingConfig { websocket: true, inspection_failure: OverLimit::Pass, overload: OverLimit::Pass };
+    assert_eq!((&config.http.handling, &config.servers[0].handling), (&handling, &handling));
     let server = &config.servers[0];
     assert_eq!((server.name.as_str(), server.origin, server.default), ("a", 0, false));
     assert_eq!((&server.limits, &server.context), (&limits, &ContextConfig::default()));

@@ -3,6 +3,7 @@
 use super::*;
 
 const FACTS: ForwardFacts<'static> = ForwardFacts {
+    websocket: false,
     fallback_host: b"app.internal",
     client_ip: b"192.0.2.1",
     peer_is_trusted: false,

@@ -187,6 +187,7 @@ fn requests_survive_mutation_and_read_back() {
 /// What is forwarded is one message for us and for the bare tokenizer, and the same request.
 fn check_forwarding(head: &RequestHead, bytes: &[u8]) {
     let facts = ForwardFacts {
+        websocket: false,
         fallback_host: b"app.internal",
         client_ip: b"192.0.2.1",
         peer_is_trusted: false,

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Await(usize),
     /// Waits for an interim answer, or for any other.
     AwaitContinue,
+    /// Waits until the head of the first answer is here.
+    AwaitHead,
     Sleep(Duration),
     Reading(bool),
     /// Sends no more, and gives up on what it asked.
@@ -114,6 +116,7 @@ impl Client {
             match self.steps.front() {
                 Some(Step::Await(answers)) if self.answers < *answers => return None,
                 Some(Step::AwaitContinue) if self.interim == 0 && self.answers == 0 => return None,
+                Some(Step::AwaitHead) if self.current.is_none() && self.answers == 0 => return None,
                 Some(Step::Hang) => {
                     self.gone = true;
                     return None;
@@ -172,13 +175,18 @@ impl Client {
 
     fn head(&mut self, head: Head, asked: &[Asked], breaks: bool) {
         let Some(place) = self.requests.get(self.answers) else {
+            if breaks && self.requests.iter().any(|place| asked[*place].request.tunnels()) {
+                // What was meant for a WebSocket that never came about was taken for a request.
+                self.gone = true;
+                return self.reader.expect_body(Some(Framing::UntilClose));
+            }
             panic!("client {}: an answer that nobody asked for: {head:?}", self.from)
         };
         let request = &asked[*place].request;
         let context = format!("{} {}: {head:?}", request.method, request.tag);
         assert!(!self.announced_close, "an answer after `Connection: close`: {context}");
         let status = status(&head);
-        if status < 200 {
+        if status < 200 && status != 101 {
             let asked_for = status == 100 && request.expects_continue;
             assert!(asked_for || request.reply.interim.contains(&status), "unasked {context}");
             assert!(request.version == "1.1", "interim to an old client: {context}");
@@ -206,7 +214,11 @@ impl Client {
         assert!(request.version == "1.1" || closes, "an old client is told that it ends: {context}");
         assert!(request.version == "1.1" || framing != Some(Framing::Chunked), "chunks: {context}");
         assert!(status != 204 || framing.is_none(), "framing of 204: {context}");
-        let framing = if bodiless {
+        let framing = if status == 101 {
+            assert!(request.tunnels() && head.has("upgrade", "websocket"), "unasked {context}");
+            assert!(head.has("connection", "upgrade") && framing.is_none(), "no switch: {context}");
+            Some(Framing::UntilClose)
+        } else if bodiless {
             None
         } else {
             assert!(framing.is_some() || closes, "a body without an end: {context}");

@@ -18,6 +18,7 @@ mod random;
 mod script;
 mod setup;
 mod steady;
+mod tunnels;
 mod uploads;
 mod verdicts;
 mod world;

@@ -8,6 +8,7 @@ use super::message::{Framing, Head, Reader, Step};
 use super::script::{After, Body};
 use super::setup::BODY_LIMIT;
 use super::world::Asked;
+use crate::io::ReceiveEnd;
 use crate::io::sim::{SimNetwork, SimPeer};
 
 enum Due {
@@ -84,6 +85,14 @@ impl Origin {
             return self.close(network, false);
         }
         if state.end.is_some() {
+            if state.end == Some(ReceiveEnd::Finished)
+                && let Some(body) = self.reader.ended()
+            {
+                self.whole(&body, asked, now);
+            }
+            if state.end == Some(ReceiveEnd::Finished) && (!self.due.is_empty() || state.unsent_bytes > 0) {
+                return self.due.front().map(|(at, _)| *at);
+            }
             self.left_over(asked);
             return self.close(network, false);
         }
@@ -107,7 +116,10 @@ impl Origin {
         let request = &asked.request;
         assert_eq!(head.start, format!("{} {} HTTP/1.1", request.method, request.target()));
         assert_eq!(head.one("host"), Some(request.host));
-        for name in ["connection", "expect", "te", "trailer", "upgrade", "keep-alive"] {
+        let switches = request.tunnels();
+        assert_eq!(head.one("connection"), switches.then_some("upgrade"), "{head:?}");
+        assert_eq!(head.one("upgrade"), switches.then_some("websocket"), "{head:?}");
+        for name in ["expect", "te", "trailer", "keep-alive"] {
             assert!(head.all(name).is_empty(), "{name} in {head:?}");
         }
         assert_eq!(head.one("x-forwarded-for"), Some(asked.client_ip.to_string().as_str()));
@@ -119,7 +131,7 @@ impl Origin {
         }
         let framing = head.framing().unwrap_or_else(|reason| panic!("{reason}"));
         match (&request.body, framing) {
-            (Body::None, None) | (Body::Raw(_), Some(_)) => {}
+            (Body::None | Body::Tunnel(_), None) | (Body::Raw(_), Some(_)) => {}
             (Body::Length(data), Some(Framing::Length(length))) => assert_eq!(data.len(), length),
             (Body::Chunked(data, _), Some(Framing::Length(length))) if request.held => {
                 assert_eq!(data.len(), length);
@@ -131,7 +143,8 @@ impl Origin {
         let most = if request.is_idempotent() { 2 } else { 1 };
         assert!(asked.heads <= most, "forwarded {} times: {head:?}", asked.heads);
         self.current = Some(place);
-        self.reader.expect_body(framing);
+        let accepts = switches && request.reply.status == 101;
+        self.reader.expect_body(if accepts { Some(Framing::UntilClose) } else { framing });
         if request.reply.deaf > Duration::ZERO {
             network.set_reading(self.peer, false);
             self.due.push_back((now + nanos(request.reply.deaf), Due::Listen));

@@ -13,6 +13,8 @@ pub(super) enum Body {
     Chunked(Vec<u8>, usize),
     /// Framing headers and body bytes as they are: a body that can't be completed.
     Raw(&'static str),
+    /// What the client says in a WebSocket.
+    Tunnel(Vec<u8>),
 }
 
 /// What a client may get for a request.
@@ -80,6 +82,27 @@ impl Request {
         Self::new("POST", host, Body::Chunked(pattern(host, length), chunk))
     }
 
+    /// Opens a WebSocket and says so many bytes in it; the origin says as many.
+    pub(super) fn websocket(host: &'static str, length: usize) -> Self {
+        let request = Self::new("GET", host, Body::Tunnel(pattern(host, length))).with(|request| {
+            // Its bytes follow once the origin has agreed.
+            request.held = false;
+            request.headers = HANDSHAKE;
+        });
+        request.replied(|reply| {
+            reply.status = 101;
+            reply.headers = ACCEPTED;
+            reply.framing = ReplyFraming::Tunnel;
+            reply.length = length;
+            reply.early = true;
+        })
+    }
+
+    /// Whether it asks for a WebSocket.
+    pub(super) fn tunnels(&self) -> bool {
+        matches!(self.body, Body::Tunnel(_))
+    }
+
     pub(super) fn with(self, change: impl FnOnce(&mut Self)) -> Self {
         let mut changed = self;
         change(&mut changed);
@@ -124,7 +147,7 @@ impl Request {
     pub(super) fn content(&self) -> Option<&[u8]> {
         match &self.body {
             Body::None => Some(b""),
-            Body::Length(data) | Body::Chunked(data, _) => Some(data),
+            Body::Length(data) | Body::Chunked(data, _) | Body::Tunnel(data) => Some(data),
             Body::Raw(_) => None,
         }
     }
@@ -146,6 +169,7 @@ impl Request {
         let mut body = Vec::new();
         match &self.body {
             Body::None => {}
+            Body::Tunnel(data) => body.extend_from_slice(data),
             Body::Length(data) => {
                 head.push_str(&format!("Content-Length: {}\r\n", data.len()));
                 body.extend_from_slice(data);
@@ -166,6 +190,12 @@ impl Request {
     }
 }
 
+/// The handshake of RFC 6455 section 1.3.
+const HANDSHAKE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const ACCEPTED: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+
 fn chunked(data: &[u8], chunk: usize) -> Vec<u8> {
     let mut out = Vec::new();
     for part in data.chunks(chunk) {
@@ -185,6 +215,8 @@ pub(super) enum ReplyFraming {
     UntilClose,
     /// No framing header and no body, as for 204.
     Nothing,
+    /// What the origin says in a WebSocket.
+    Tunnel,
 }
 
 /// How an origin's connection goes on after an answer.
@@ -263,7 +295,7 @@ impl Reply {
         match self.framing {
             ReplyFraming::Length => out.push_str(&format!("Content-Length: {}\r\n", self.length)),
             ReplyFraming::Chunked(_) => out.push_str("Transfer-Encoding: chunked\r\n"),
-            ReplyFraming::UntilClose | ReplyFraming::Nothing => {}
+            ReplyFraming::UntilClose | ReplyFraming::Nothing | ReplyFraming::Tunnel => {}
         }
         out.push_str("\r\n");
         let mut out = out.into_bytes();

@@ -73,11 +73,15 @@ origin = "narrow"
 name = "hasty"
 hosts = ["hasty.test"]
 origin = "hasty"
+[server.limits]
+send_timeout = "2s"
+tunnel_timeout = "1s"
 
 [[server]]
 name = "limited"
 hosts = ["limited.test"]
 origin = "app"
+websocket = "off"
 [server.limits]
 request_body_bytes = "4KiB"
 body_timeout = "1s"
@@ -122,6 +126,7 @@ body_limit = "16KiB"
 pub(super) const CAPPED: &str = r#"
 [node]
 max_connections = 3
+max_tunnels = 1
 origin_connections_total = 2
 
 [http.limits]

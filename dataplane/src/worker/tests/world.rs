@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::super::client::Client as WorkerClient;
+use super::super::upstream::{Download, Upstream};
 use super::super::{Life, Mailbox, Message, Notice, Worker};
 use super::client::{Client, Step, nanos};
 use super::origin::Origin;
@@ -405,11 +407,24 @@ impl World {
 
     fn check_pools(&self) {
         let worker = &self.worker;
-        assert_eq!(worker.pools.open_total as usize, worker.upstreams.len(), "open connections in all");
+        let is_tunnel = |upstream: &Upstream<SimBuffer>| matches!(upstream.download, Download::Tunnel);
+        let pooled = || worker.upstreams.iter().filter(|(_, upstream)| !is_tunnel(upstream));
+        let open = pooled().count();
+        assert_eq!(worker.pools.open_total as usize, open, "open connections in all");
+        let opening =
+            |client: &&WorkerClient<SimBuffer>| client.request.as_ref().is_some_and(|it| it.websocket);
+        let opening = worker.clients.values().filter(opening).count();
+        let tunnels = worker.clients.values().filter_map(|client| client.tunnel.as_ref());
+        for tunnel in tunnels.clone() {
+            assert!(worker.upstreams.get(tunnel.upstream).is_some_and(is_tunnel), "half a tunnel");
+        }
+        assert_eq!(worker.upstreams.len() - open, tunnels.clone().count(), "tunnels");
+        assert_eq!(worker.tunnels, opening + tunnels.count(), "the count of tunnels");
+        assert!(worker.tunnels <= worker.current.snapshot.http.tunnels_per_worker);
         let cap = worker.current.snapshot.http.origin_connections_total;
         assert!(worker.pools.open_total <= cap, "{} open of {cap}", worker.pools.open_total);
         for (index, pool) in worker.pools.iter() {
-            let of_pool = || worker.upstreams.iter().filter(|(_, upstream)| upstream.pool == index);
+            let of_pool = || pooled().filter(|(_, upstream)| upstream.pool == index);
             assert_eq!(pool.open as usize, of_pool().count(), "open connections of {}", pool.key.address);
             assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.key.address);
             assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
