@@ -13,7 +13,7 @@ use crate::config::OverLimit;
 use crate::http::{
     CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, RequestHead, Version,
 };
-use crate::snapshot::{DetectionSettings, Snapshot};
+use crate::snapshot::{DetectionSettings, LocationSettings, Snapshot};
 use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure, ProtocolRefusal};
 
 /// Names and values of a head, borrowed from its bytes.
@@ -92,31 +92,61 @@ impl Shortened {
         match self.limit {
             BODY_LIMIT => Limit::InspectedBodyBytes,
             TIME_LIMIT => Limit::InspectionTime,
+            OVERLOAD => Limit::BodyBytesTotal,
+            FAILURE | MEMORY => Limit::InspectionFailure,
             _ => Limit::InspectionSize,
         }
     }
+
+    /// Whether the request itself has no part in it.
+    pub fn is_our_fault(self) -> bool {
+        matches!(self.limit, OVERLOAD | FAILURE | MEMORY)
+    }
+}
+
+/// Why not all of a body was there to be inspected, if so.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BodyCut {
+    /// It is longer than what is inspected, or `overloaded`.
+    pub over_limit: bool,
+    /// There was no memory to keep all that is to be inspected.
+    pub overloaded: bool,
 }
 
 /// The names of the limits that aren't inspection's own.
 const BODY_LIMIT: &str = "body_limit";
 const TIME_LIMIT: &str = "time";
+const OVERLOAD: &str = "overload";
+const FAILURE: &str = "inspection_failure";
+/// Inspection's own name for the memory that it could not get.
+const MEMORY: &str = weir_inspect::OverLimit::Memory.as_str();
 
-/// Whether inspection saw all there was.
+/// Whether inspection saw all there was. Without a report it failed.
 pub fn shortened(
-    report: &Report<'_>,
-    body_over_limit: bool,
+    report: Option<&Report<'_>>,
+    cut: BodyCut,
     settings: &DetectionSettings,
+    location: &LocationSettings,
 ) -> Option<Shortened> {
+    let Some(report) = report else {
+        return Some(Shortened { limit: FAILURE, then: location.inspection_failure });
+    };
+    if report.over_limit == Some(weir_inspect::OverLimit::Memory) {
+        return Some(Shortened { limit: MEMORY, then: location.inspection_failure });
+    }
+    if cut.overloaded {
+        return Some(Shortened { limit: OVERLOAD, then: location.overload });
+    }
     if let Some(limit) = report.over_limit {
         return Some(Shortened { limit: limit.as_str(), then: settings.over_time_limit });
     }
-    body_over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit })
+    cut.over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit })
 }
 
 /// What the verdict table is asked with.
-pub fn finding(report: &Report<'_>, shortened: Option<Shortened>) -> Finding {
+pub fn finding(report: Option<&Report<'_>>, shortened: Option<Shortened>) -> Finding {
     match shortened {
-        _ if report.attack => Finding::Attack,
+        _ if report.is_some_and(|report| report.attack) => Finding::Attack,
         Some(Shortened { then: OverLimit::Block, .. }) => Finding::OverLimitBlock,
         Some(Shortened { then: OverLimit::Pass, .. }) => Finding::OverLimitPass,
         None => Finding::None,
@@ -188,13 +218,13 @@ fn action(verdict: Verdict) -> AttackAction {
 /// was reached.
 pub fn record(
     context: &EventContext<'_>,
-    report: &Report<'_>,
+    report: Option<&Report<'_>>,
     shortened: Option<Shortened>,
     verdict: Verdict,
     events: &mut Vec<Event>,
 ) {
     let event = context.event(verdict.reason, Some(action(verdict)));
-    let found = report.findings.iter().map(|finding| {
+    let found = report.map_or(&[][..], |report| report.findings).iter().map(|finding| {
         let mut detail =
             AttackDetail::new(finding.class.as_str(), finding.point.as_bytes(), &finding.payload);
         detail.add_signature(Arc::clone(&finding.signature));

@@ -13,7 +13,7 @@ use weir_policy::{Finding, ModeSource, RequestFacts, Scratch, Stage, Verdict};
 
 pub use described::{Described, Parts};
 
-use crate::decision::{self, HeaderList, Shortened};
+use crate::decision::{self, BodyCut, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
 use crate::placement;
 use crate::snapshot::Snapshot;
@@ -136,8 +136,9 @@ impl<'s> Explainer<'s> {
             let started = Instant::now();
             let mut time_is_up = || started.elapsed() >= snapshot.detection.time_limit;
             let report = self.inspector.inspect_within(&snapshot.engine, &view, &mut time_is_up);
-            shortened = decision::shortened(&report, over_limit, &snapshot.detection);
-            finding = decision::finding(&report, shortened);
+            let cut = BodyCut { over_limit, overloaded: false };
+            shortened = decision::shortened(Some(&report), cut, &snapshot.detection, settings);
+            finding = decision::finding(Some(&report), shortened);
             findings = report.findings.to_vec();
         }
         let verdict = snapshot.policy.verdict(&resolution, finding);

@@ -240,6 +240,10 @@ label! {
         InspectionTime = "inspection_time",
         /// Requests whose inspection ran out of values, depth or decoded bytes.
         InspectionSize = "inspection_size",
+        /// Requests of which not all could be inspected because `body_bytes_total` was reached.
+        BodyBytesTotal = "body_bytes_total",
+        /// Requests whose inspection failed by a fault of Weir's own.
+        InspectionFailure = "inspection_failure",
         /// Connections cut off because draining took too long.
         DrainTimeout = "drain_timeout",
     }

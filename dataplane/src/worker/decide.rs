@@ -1,14 +1,16 @@
 //! From a parsed head to a verdict: policy, access lists, inspection, and what follows from them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
+use weir_inspect::{Engine, Inspector, Report, RequestView};
 use weir_policy::{Finding, Reason, Stage, Verdict};
 
 use super::input::upload_of;
-use super::request::{Answer, Request, Sink, Upload};
+use super::request::{Answer, Request, Sink, Upload, forget};
 use super::{ClientId, Life, Worker};
-use crate::decision::{self, HeaderList};
+use crate::decision::{self, HeaderList, Shortened};
 use crate::http::{self, BodyFraming};
 use crate::io::Io;
 use crate::placement;
@@ -136,7 +138,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Takes body bytes that came in (framing removed) to where they belong.
-    pub(super) fn body_data(&self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
         request.body_bytes += data.len() as u64;
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return Ok(());
@@ -148,24 +150,42 @@ impl<I: Io> Worker<I> {
             return Err(Refusal { status: 413, code: "request_body_too_long" });
         }
         let inspected = snapshot.detection.body_limit_bytes;
+        let spare = snapshot.http.body_bytes_per_worker.saturating_sub(self.body_bytes);
         match request.sink {
             Sink::Discard => {}
             Sink::Hold => {
-                // What goes beyond the limit isn't inspected, but it is kept: it may have to be forwarded.
-                request.body.extend_from_slice(data);
-                request.body_over_limit = request.body.len() > inspected;
+                // What goes beyond a limit isn't inspected, but it is kept: it may have to be forwarded.
+                request.overloaded = data.len() > spare;
+                self.keep_body(request, data);
+                request.body_over_limit = request.body.len() > inspected || request.overloaded;
             }
             Sink::Stream => {
                 if request.inspect {
-                    let room = inspected.saturating_sub(request.body.len()).min(data.len());
-                    request.body.extend_from_slice(&data[..room]);
-                    request.body_over_limit |= room < data.len();
+                    let wanted = inspected.saturating_sub(request.body.len()).min(data.len());
+                    let kept = wanted.min(spare);
+                    self.keep_body(request, &data[..kept]);
+                    request.overloaded |= kept < wanted;
+                    request.body_over_limit |= kept < data.len();
+                } else {
+                    self.release_body(request);
                 }
                 request.streamed = true;
                 frame_body(request.framing_to_origin, data, &mut request.to_origin);
             }
         }
         Ok(())
+    }
+
+    fn keep_body(&mut self, request: &mut Request, data: &[u8]) {
+        request.body.extend_from_slice(data);
+        request.kept_bytes += data.len();
+        self.body_bytes += data.len();
+    }
+
+    /// What was kept of a body is needed no more.
+    pub(super) fn release_body(&mut self, request: &mut Request) {
+        self.body_bytes -= std::mem::take(&mut request.kept_bytes);
+        forget(&mut request.body);
     }
 
     /// A held body has outgrown what is inspected: decides on what is there.
@@ -202,6 +222,7 @@ impl<I: Io> Worker<I> {
                 if request.inspect {
                     // The origin has it already: what is found is recorded (spec S1.2, monitoring).
                     self.inspect(&mut request);
+                    self.release_body(&mut request);
                 }
                 self.client_put_request(id, request);
                 self.origin_flush(id);
@@ -221,16 +242,20 @@ impl<I: Io> Worker<I> {
         request.inspect = false;
         // Taken out while they are added to, because what they are made of lies in the request too.
         let mut events = std::mem::take(&mut request.events);
-        let verdict = self.inspect_into(request, &mut events);
+        let inspected = self.inspect_into(request, &mut events);
         request.events = events;
-        request.verdict = verdict.or(request.verdict);
-        verdict.unwrap_or(PASS)
+        let Some((verdict, uninspected)) = inspected else { return PASS };
+        request.verdict = Some(verdict);
+        request.uninspected = uninspected;
+        verdict
     }
 
-    fn inspect_into(&self, request: &Request, events: &mut Vec<Event>) -> Option<Verdict> {
+    /// The verdict, and whether it comes of what could not be inspected by our own fault.
+    fn inspect_into(&self, request: &Request, events: &mut Vec<Event>) -> Option<(Verdict, bool)> {
         let context = request.event_context(self.io.unix_nanos())?;
         let generation = request.generation.as_ref()?;
         let settings = &generation.snapshot.detection;
+        let location = request.settings()?;
         let started = Instant::now();
         let mut inspector = generation.inspector.borrow_mut();
         let mut headers = HeaderList::new();
@@ -239,18 +264,29 @@ impl<I: Io> Worker<I> {
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
         let mut time_is_up = || started.elapsed() >= settings.time_limit;
-        let report = inspector.inspect_within(&generation.snapshot.engine, &view, &mut time_is_up);
+        let report = inspect_guarded(&mut inspector, &generation.snapshot.engine, &view, &mut time_is_up);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
-        let shortened = decision::shortened(&report, request.body_over_limit, settings);
-        let finding = decision::finding(&report, shortened);
+        let cut = decision::BodyCut { over_limit: request.body_over_limit, overloaded: request.overloaded };
+        let shortened = decision::shortened(report.as_ref(), cut, settings, location);
+        let finding = decision::finding(report.as_ref(), shortened);
         if let Some(shortened) = shortened {
             self.metrics.limit(shortened.counted_as());
         }
         let verdict = generation.snapshot.policy.verdict(context.resolution, finding);
         if verdict.record {
-            decision::record(&context, &report, shortened, verdict, events);
+            decision::record(&context, report.as_ref(), shortened, verdict, events);
         }
-        Some(verdict)
+        let uninspected = verdict.block
+            && verdict.reason == Reason::OverLimit
+            && shortened.is_some_and(Shortened::is_our_fault);
+        if report.is_none() {
+            // Whatever state it is in, it isn't used again.
+            match generation.snapshot.engine.inspector() {
+                Ok(fresh) => *inspector = fresh,
+                Err(error) => tracing::error!(%error, "the inspector could not be made anew"),
+            }
+        }
+        Some((verdict, uninspected))
     }
 
     /// The verdict where nothing was inspected.
@@ -278,12 +314,15 @@ impl<I: Io> Worker<I> {
         };
         request.keep_alive &= reads_on;
         let uploading = request.is_uploading();
+        // A client that is sent away because we can't look at its request did nothing wrong, and may try again.
+        let status = if request.uninspected { 503 } else { 403 };
+        self.release_body(&mut request);
         self.client_put_request(id, request);
         if !reads_on {
-            self.client_answer_and_close(id, 403, verdict.reason.as_str());
+            self.client_answer_and_close(id, status, verdict.reason.as_str());
             return;
         }
-        self.client_write_answer(id, 403, verdict.reason.as_str());
+        self.client_write_answer(id, status, verdict.reason.as_str());
         if uploading {
             let timeout = self.current.snapshot.http.lingering_timeout;
             self.client_set_deadline(id, timeout);
@@ -333,6 +372,26 @@ impl<I: Io> Worker<I> {
             self.events.send(event);
         }
     }
+}
+
+/// Inspects, and outlives a panic of the inspection: one request that finds a defect there must not end the worker,
+/// and what becomes of it is for `inspection_failure` to say. `None` after a panic.
+fn inspect_guarded<'a>(
+    inspector: &'a mut Inspector,
+    engine: &Engine,
+    view: &RequestView<'_>,
+    time_is_up: &mut dyn FnMut() -> bool,
+) -> Option<Report<'a>> {
+    let inspected = catch_unwind(AssertUnwindSafe(move || {
+        #[cfg(test)]
+        super::tests::panic_if_asked(view);
+        // Moved, not borrowed again: the report borrows from it.
+        { inspector }.inspect_within(engine, view, time_is_up)
+    }));
+    if inspected.is_err() {
+        tracing::error!("the inspection of a request panicked; this is a defect");
+    }
+    inspected.ok()
 }
 
 fn nanos(span: std::time::Duration) -> u64 {

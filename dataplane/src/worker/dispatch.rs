@@ -2,7 +2,7 @@
 
 use super::decide::frame_body;
 use super::pool::PoolIndex;
-use super::request::{Request, Sink};
+use super::request::{Request, Sink, forget};
 use super::upstream::{Download, OriginFailure, Stage};
 use super::{ClientId, Generation, UpstreamId, Worker};
 use crate::config::Balance;
@@ -31,6 +31,10 @@ impl<I: Io> Worker<I> {
             request.websocket = true;
         }
         self.write_request(&mut request, id);
+        if request.sink != Sink::Stream && !request.is_repeatable() {
+            // There is no second time. Its bytes count until the origin has them.
+            forget(&mut request.body);
+        }
         if !request.forwarded {
             request.forwarded = true;
             request.address = self.choose_address(&request);
@@ -277,6 +281,21 @@ impl<I: Io> Worker<I> {
         }
         upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
         self.upstream_awaits(upstream_id);
+    }
+
+    /// The origin has taken all that was there for it: a body that was held and can't be sent again is gone.
+    pub(super) fn origin_took_all(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let sent = |request: &mut Box<Request>| {
+            request.kept_bytes > 0
+                && !request.inspect
+                && request.to_origin.is_empty()
+                && !request.is_repeatable()
+        };
+        if let Some(mut request) = client.request.take_if(sent) {
+            self.release_body(&mut request);
+            self.client_put_request(id, request);
+        }
     }
 
     /// Whether so much waits for the origin that the client is not to be read until some of it has gone.

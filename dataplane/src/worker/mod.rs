@@ -171,6 +171,8 @@ pub struct Worker<I: Io> {
     handed_over: usize,
     /// WebSockets that are open, and requests that may open one.
     tunnels: usize,
+    /// Bytes of request bodies that are kept, over all requests.
+    body_bytes: usize,
     /// Clients that may go on with what they sent already.
     later: Vec<ClientId>,
 }
@@ -213,6 +215,7 @@ impl<I: Io> Worker<I> {
             plaintext: Vec::new(),
             handed_over: 0,
             tunnels: 0,
+            body_bytes: 0,
             later: Vec::new(),
         })
     }
@@ -409,6 +412,7 @@ impl<I: Io> Worker<I> {
     fn put_request(&mut self, mut request: Box<Request>) {
         self.tunnels -= usize::from(request.websocket);
         request.websocket = false;
+        self.release_body(&mut request);
         if self.free_requests.len() < REQUESTS_KEPT_MAX {
             request.clear();
             self.free_requests.push(request);

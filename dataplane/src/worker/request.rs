@@ -116,6 +116,12 @@ pub(crate) struct Request {
     pub(crate) body_bytes: u64,
     /// The body was longer than what is inspected.
     pub(crate) body_over_limit: bool,
+    /// Bytes of `body` that count towards what the worker keeps of all bodies.
+    pub(crate) kept_bytes: usize,
+    /// The worker kept so much of other bodies that there was no room for all that is to be inspected of this one.
+    pub(crate) overloaded: bool,
+    /// It is answered so because it could not be inspected, not for what it is.
+    pub(crate) uninspected: bool,
     /// How the body goes to the origin.
     pub(crate) framing_to_origin: BodyFraming,
     /// Bytes for the origin, framed by us, that wait for its connection.
@@ -172,6 +178,9 @@ impl Request {
             body,
             body_bytes,
             body_over_limit,
+            kept_bytes,
+            overloaded,
+            uninspected,
             framing_to_origin,
             to_origin,
             forwarded,
@@ -201,11 +210,14 @@ impl Request {
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
+        *kept_bytes = 0;
         *answer_bytes = 0;
         (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);
         for flag in [
             inspect,
             body_over_limit,
+            overloaded,
+            uninspected,
             forwarded,
             websocket,
             streamed,
@@ -291,7 +303,7 @@ impl Request {
 /// Memory beyond this isn't kept between requests.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
-fn forget(buffer: &mut Vec<u8>) {
+pub(super) fn forget(buffer: &mut Vec<u8>) {
     if buffer.capacity() > KEPT_BYTES_MAX {
         *buffer = Vec::new();
     } else {

@@ -259,6 +259,9 @@ impl<I: Io> Worker<I> {
         if upstream.stage == Stage::Ready {
             self.upstream_awaits(id);
             self.origin_flush(client);
+            if self.upstreams.get(id).is_some_and(|upstream| upstream.output.is_empty()) {
+                self.origin_took_all(client);
+            }
             self.client_use_unread(client);
             self.tunnel_settle(client);
         }

@@ -225,6 +225,7 @@ fn pass(bytes: &[u8], held: bool) -> Option<Passed> {
         framing => framing,
     };
     let facts = ForwardFacts {
+        websocket: false,
         fallback_host: b"fallback.example",
         client_ip: b"192.0.2.1",
         client_certificate: None,

@@ -14,6 +14,7 @@ mod failures;
 mod limits;
 mod message;
 mod origin;
+mod overload;
 mod random;
 mod script;
 mod setup;
@@ -22,3 +23,8 @@ mod tunnels;
 mod uploads;
 mod verdicts;
 mod world;
+
+/// Stands for a defect of the inspection: a request with such a query makes it panic.
+pub(super) fn panic_if_asked(view: &weir_inspect::RequestView<'_>) {
+    assert!(view.query != Some(b"panic"), "as the test asked");
+}

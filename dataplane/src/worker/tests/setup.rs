@@ -18,8 +18,13 @@ pub(super) const PAIR: &str = "pair.test";
 pub(super) const NARROW: &str = "narrow.test";
 /// Short time-outs of the origin.
 pub(super) const HASTY: &str = "hasty.test";
+/// Short limits of tunnels.
+pub(super) const BRIEF: &str = "brief.test";
 /// Short limits of the client's body.
 pub(super) const LIMITED: &str = "limited.test";
+
+/// Under [`FULL`]: fails closed.
+pub(super) const CLOSED: &str = "closed.test";
 
 /// Inspected bytes of a body under [`MAIN`].
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
@@ -73,6 +78,11 @@ origin = "narrow"
 name = "hasty"
 hosts = ["hasty.test"]
 origin = "hasty"
+
+[[server]]
+name = "brief"
+hosts = ["brief.test"]
+origin = "app"
 [server.limits]
 send_timeout = "2s"
 tunnel_timeout = "1s"
@@ -152,6 +162,38 @@ addresses = ["10.0.0.2:9000"]
 [[origin]]
 name = "pair"
 addresses = ["10.0.0.3:9000"]
+"#;
+
+/// A small cap on the bodies that are kept, and places that fail open and closed.
+pub(super) const FULL: &str = r#"
+[node]
+body_bytes_total = "1MiB"
+
+[[server]]
+name = "open"
+hosts = ["block.test"]
+default = true
+mode = "block"
+origin = "app"
+
+[[server]]
+name = "closed"
+hosts = ["closed.test"]
+mode = "block"
+overload = "block"
+inspection_failure = "block"
+origin = "app"
+
+[[server]]
+name = "watched"
+hosts = ["monitoring.test"]
+overload = "block"
+inspection_failure = "block"
+origin = "app"
+
+[[origin]]
+name = "app"
+addresses = ["10.0.0.2:9000"]
 "#;
 
 /// What a reload goes to: fewer origins than before.

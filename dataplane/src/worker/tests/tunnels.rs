@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::client::Step;
 use super::explore::{Depth, explore};
 use super::script::{After, Request};
-use super::setup::{BLOCK, CAPPED, HASTY, LIMITED, MAIN, MONITORING, NARROW, OFF, SAFE};
+use super::setup::{BLOCK, BRIEF, CAPPED, LIMITED, MAIN, MONITORING, NARROW, OFF, SAFE};
 use super::world::{Command, World, sequential};
 
 /// Opens it, says everything in pieces, and then does `last`.
@@ -80,9 +80,9 @@ fn a_large_talk_with_slow_ears() {
 #[test]
 fn silence_ends_it_and_so_does_a_client_that_takes_nothing() {
     explore(Depth::Long, MAIN, |world| {
-        let silent = Request::websocket(HASTY, 40);
+        let silent = Request::websocket(BRIEF, 40);
         world.client(vec![silent], |wires| talks(wires, 40, Duration::ZERO, Step::AwaitHead));
-        let deaf = Request::websocket(HASTY, 400_000).or_cut().replied(|reply| reply.piece = 100_000);
+        let deaf = Request::websocket(BRIEF, 400_000).or_cut().replied(|reply| reply.piece = 100_000);
         world.client(vec![deaf], |wires| {
             let mut steps = talks(wires, 1000, Duration::from_millis(100), Step::Hang);
             steps.insert(2, Step::Reading(false));

@@ -392,6 +392,7 @@ impl World {
         let handed_over: usize = worker.clients.values().map(|client| client.output.handed_over()).sum();
         assert_eq!(worker.handed_over, handed_over, "buffers handed over");
         // A wait brings a few receives of a socket at once, and a pause stops only what comes after them.
+        let held_max = worker.current.snapshot.detection.body_limit_bytes;
         let slack = 8 * self.weather.options.buffer_bytes;
         for client in worker.clients.values() {
             let parked = client.output.pending_bytes();
@@ -399,9 +400,14 @@ impl World {
             assert!(client.unread.len() <= slack, "{} bytes of {} unread", client.unread.len(), client.peer);
             if let Some(request) = &client.request {
                 let bytes = request.to_origin.len();
-                assert!(bytes <= http.parked_bytes + slack, "{bytes} bytes wait for an origin");
+                // What was held is here at once.
+                assert!(bytes <= http.parked_bytes + slack + held_max, "{bytes} bytes wait for an origin");
             }
         }
+        let requests = || worker.clients.values().filter_map(|client| client.request.as_ref());
+        let kept: usize = requests().map(|request| request.kept_bytes).sum();
+        assert_eq!(worker.body_bytes, kept, "bytes of bodies that are kept");
+        assert!(kept <= http.body_bytes_per_worker + self.weather.options.buffer_bytes, "{kept} bytes kept");
         self.check_pools();
     }
 
@@ -456,7 +462,7 @@ impl World {
         assert_eq!(self.worker.upstreams.len(), 0, "origin connections are left");
         assert_eq!(self.network.open_sockets(), 0, "sockets are left");
         assert_eq!(self.network.buffers_left(), self.weather.options.buffer_count, "buffers are missing");
-        assert_eq!(self.worker.handed_over, 0);
+        assert_eq!((self.worker.handed_over, self.worker.body_bytes, self.worker.tunnels), (0, 0, 0));
         let waiting: usize = self.worker.pools.iter().map(|(_, pool)| pool.waiting.len()).sum();
         assert_eq!(waiting, 0, "requests wait in queues");
         self.check_gauges();
