@@ -17,6 +17,9 @@ SEEDS ?= 300
 # Mutated requests that `make soak` has read by h11; `make test` tries 50000.
 MUTATIONS ?= 2000000
 
+# Requests that `make soak` compares with the policy's model; `make test` compares 100000.
+MODEL_CASES ?= 5000000
+
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
@@ -51,6 +54,7 @@ lint: toolchain ## Run the format check and the lints
 
 soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
+	WEIR_MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked -p weir-policy --test model
 	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
 
 bench: deps ## Measure the parts of the hot path (criterion)

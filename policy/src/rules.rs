@@ -6,6 +6,7 @@ mod edges;
 mod effects;
 mod facts;
 mod regexes;
+mod remarks;
 mod tree;
 mod walk;
 
@@ -113,9 +114,11 @@ impl Rules {
         let mut rules = vec![general];
         let mut others = Vec::new();
         let ids = take_ids(&source.rules, remarks);
+        let applications = remarks::applications(source);
         for (index, rule) in source.rules.iter().enumerate() {
             let place = Place::Rule { index, id: rule.id };
             let checks = compile_checks(rule, &place, remarks);
+            remarks::warn_of_unknown_application(&checks, &applications, &place, remarks);
             match rule.kind {
                 RuleKind::Mode(mode) => rules.push(Rule { id: Some(rule.id), mode, checks, index }),
                 _ => {
@@ -145,6 +148,10 @@ impl Rules {
                 refused.push((to_blame.map(|(point, text)| (point.clone(), text.to_vec())), refusal));
             })
         };
+        if remarks.errors.is_empty() {
+            remarks::warn_of_shadowed(&rules, &applications, remarks);
+            remarks::warn_of_ties(&rules, remarks);
+        }
         for (to_blame, refusal) in refused {
             report_refused(source, to_blame, refusal, remarks);
         }

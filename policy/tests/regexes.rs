@@ -181,3 +181,35 @@ fn regexes_that_say_nothing_are_warned_of() {
         assert!(warnings.iter().all(|warning| warning.message.contains(says)), "{value}: {warnings:?}");
     }
 }
+
+/// The rules that are warned of, and a word of the warning.
+fn warnings(rules: Vec<RuleSource>) -> Vec<String> {
+    let warnings = compile(&source(rules)).unwrap().warnings;
+    warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn ties_and_shadows_are_warned_of_and_nothing_else_is() {
+    let milder =
+        |rule: RuleSource| RuleSource { kind: RuleKind::Mode(RuleMode::Set(Mode::Monitoring)), ..rule };
+    let path = |id, value| regex(id, Point::Path(0), value);
+    let tie = warnings(vec![path(1, "^a"), milder(path(2, "b$"))]);
+    assert!(tie.len() == 1 && tie[0].starts_with("rule 2: it ties with rule 1:"), "{tie:?}");
+    assert_eq!(warnings(vec![path(1, "^a"), milder(path(2, "^b"))]), [""; 0], "no value meets both");
+    assert_eq!(warnings(vec![path(1, "^a"), path(2, "b$")]), [""; 0], "the mode is the same");
+    let apart = vec![path(1, "^a"), milder(when(path(2, "b$"), Point::Path(1), Test::Absent, ""))];
+    assert_eq!(warnings(apart), [""; 0], "one is more specific");
+    let shadow = warnings(vec![
+        when(path(1, "^a"), Point::Instance, Test::Equal, "-1"),
+        path(2, "^a"),
+        when(path(3, "^a"), Point::Method, Test::Equal, "GET"),
+        path(4, "^b"),
+    ]);
+    assert_eq!(shadow.len(), 1, "{shadow:?}");
+    assert!(shadow[0].starts_with("rule 2: it never wins: rule 1 goes before it"), "{shadow:?}");
+    let unknown = warnings(vec![when(rule(1, SET, ""), Point::Instance, Test::Equal, "7")]);
+    assert!(
+        unknown.len() == 1 && unknown[0].contains("no server or location has application `7`"),
+        "{unknown:?}"
+    );
+}

@@ -27,6 +27,33 @@ pub(super) fn rewrite(tree: &Tree) -> Result<Tree, Refusal> {
     Ok(if written == Tree::Nothing { written } else { Tree::sequence([written, Tree::End]) })
 }
 
+/// Whether a value that isn't empty meets both.
+pub(super) fn have_common_value(a: &Tree, b: &Tree) -> Result<bool, Refusal> {
+    if a.positions() + b.positions() > MAX_POSITIONS {
+        return Err(too_large());
+    }
+    // whole values in which each of them occurs, marks included
+    let occurs = |tree: &Tree| {
+        let anything = Tree::Not(Box::new(Tree::Nothing));
+        Tree::Sequence(vec![anything.clone(), tree.clone(), anything])
+    };
+    let states = States::build(&Tree::All(vec![occurs(a), occurs(b)]))?;
+    // one letter at least leads to a state that accepts
+    let mut reached = vec![false; states.next.len()];
+    let mut open = vec![0];
+    while let Some(state) = open.pop() {
+        for &target in &states.next[state] {
+            if states.accepting[target] {
+                return Ok(true);
+            }
+            if !std::mem::replace(&mut reached[target], true) {
+                open.push(target);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn too_large() -> Refusal {
     Refusal::new(
         "its `~` and `&` lead to too large an automaton",

@@ -67,10 +67,7 @@ impl Regex {
                 format!("at most {MAX_LENGTH} bytes; several rules may share the work"),
             ));
         }
-        let mut tree = parse::parse(text)?;
-        if any_case {
-            tree = tree.in_any_case();
-        }
+        let tree = parse::parse(text, any_case)?;
         tree.check_size()?;
         if !tree.needs_automaton() {
             return Ok(Self::plain(&tree, false));
@@ -98,6 +95,14 @@ impl Regex {
         } else {
             Scope::Some
         }
+    }
+}
+
+/// Whether some value is known to meet both regexes.
+pub(crate) fn have_common_value(a: &str, b: &str) -> bool {
+    match (parse::parse(a, false), parse::parse(b, false)) {
+        (Ok(a), Ok(b)) => automaton::have_common_value(&a, &b).unwrap_or(false),
+        _ => false,
     }
 }
 

@@ -13,8 +13,8 @@ const MAX_DEPTH: usize = 60;
 /// The most repeats that a count may ask for.
 const MAX_COUNT: u32 = 1_000;
 
-/// Reads a regex.
-pub(super) fn parse(text: &str) -> Result<Tree, Refusal> {
+/// Reads a regex. `any_case`: ASCII letters stand for both of their cases.
+pub(super) fn parse(text: &str, any_case: bool) -> Result<Tree, Refusal> {
     let mut characters = Vec::with_capacity(text.len());
     for character in text.chars() {
         let byte = u8::try_from(u32::from(character)).map_err(|_| {
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Tree, Refusal> {
         })?;
         characters.push(byte);
     }
-    let mut parser = Parser { text: &characters, at: 0, depth: 0 };
+    let mut parser = Parser { text: &characters, at: 0, depth: 0, any_case };
     let tree = parser.alternatives()?;
     match parser.peek() {
         None => Ok(tree),
@@ -38,9 +38,14 @@ struct Parser<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    any_case: bool,
 }
 
 impl Parser<'_> {
+    fn cased(&self, set: ByteSet) -> ByteSet {
+        if self.any_case { set.in_any_case() } else { set }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -176,7 +181,7 @@ impl Parser<'_> {
                 let expected = format!("something before it, or `[{shown}]` for the character");
                 Err(Refusal::new(format!("there is a `{shown}` with nothing to repeat"), expected))
             }
-            byte => Ok(Tree::Byte(ByteSet::of(byte))),
+            byte => Ok(Tree::Byte(self.cased(ByteSet::of(byte)))),
         }
     }
 
@@ -258,6 +263,8 @@ impl Parser<'_> {
             }
             set = set.union(ByteSet::range(first, last));
         }
+        // both cases are left out where one is
+        let set = self.cased(set);
         Ok(if negated { set.complement() } else { set })
     }
 

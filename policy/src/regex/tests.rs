@@ -191,8 +191,10 @@ fn of_several_values_one_is_enough_for_a_complement() {
 
 #[test]
 fn letters_match_in_any_case_if_asked_for() {
-    let regex = Regex::new("^[a-c]X$", true).unwrap();
-    assert_eq!(regex.at_start, Regex::new("^[a-cA-C][Xx]$", false).unwrap().at_start);
+    for (any, both) in [("^[a-c]X$", "^[a-cA-C][Xx]$"), ("^[^A]$", "^[^aA]$")] {
+        let regex = Regex::new(any, true).unwrap();
+        assert_eq!(regex.at_start, Regex::new(both, false).unwrap().at_start);
+    }
 }
 
 #[test]

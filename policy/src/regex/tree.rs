@@ -111,14 +111,6 @@ impl Tree {
         }
     }
 
-    /// ASCII letters in either case.
-    pub(super) fn in_any_case(&self) -> Self {
-        self.map(&|leaf| match leaf {
-            Self::Byte(set) => Self::Byte(set.in_any_case()),
-            other => other.clone(),
-        })
-    }
-
     /// What of it can match behind the beginning: the beginning is nowhere any more.
     pub(super) fn without_beginnings(&self) -> Self {
         self.map(&|leaf| if *leaf == Self::Beginning { Self::Nothing } else { leaf.clone() })

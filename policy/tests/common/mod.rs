@@ -1,6 +1,9 @@
 //! Short ways to write sources and requests.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod as_toml;
+pub mod naive_regex;
+
 use std::net::IpAddr;
 
 use weir_policy::*;
