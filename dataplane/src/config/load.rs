@@ -23,7 +23,7 @@ use super::read::{FileReader, TableReader};
 use super::rules::{RULES, RULES_FILE, read_rules_file};
 use super::schema::{ROOT, Section, alternatives};
 use super::server::{SERVER, read_servers};
-use super::source::Source;
+use super::source::{MAX_FILE_BYTES, MAX_LISTS_FILE_BYTES, Source};
 use super::suggest::nearest;
 
 /// The variable that sets `[http].mode`.
@@ -110,7 +110,7 @@ fn read_main_file(
     let serve = !environment.only_asked;
     let mode = read_mode_variable(environment, problems);
     digest.update([mode.map_or(u8::MAX, |mode| mode as u8)]);
-    let source = Source::read(path, None, problems)?;
+    let source = Source::read(path, MAX_FILE_BYTES, None, problems)?;
     add_to_digest(digest, &source);
     let (tree, broken_lines) = source.parse(problems);
     let file = FileReader::of_toml(&source, problems, broken_lines);
@@ -222,7 +222,9 @@ fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) 
         general_mode: RuleMode::Default,
         rules: Vec::new(),
     };
-    if let Some((source, digest)) = read_other_file(&table, rules.file.as_deref(), problems, digest) {
+    if let Some((source, digest)) =
+        read_other_file(&table, rules.file.as_deref(), MAX_FILE_BYTES, problems, digest)
+    {
         rules.digest = digest;
         read_top(&source, &RULES_FILE, problems, |top| read_rules_file(top, &mut rules));
     }
@@ -241,7 +243,9 @@ fn read_ip_lists(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha25
         digest: String::new(),
         entries: ListEntries::default(),
     };
-    if let Some((source, digest)) = read_other_file(&table, lists.file.as_deref(), problems, digest) {
+    if let Some((source, digest)) =
+        read_other_file(&table, lists.file.as_deref(), MAX_LISTS_FILE_BYTES, problems, digest)
+    {
         lists.digest = digest;
         if !read_plain_ip_lists(&source, problems, &mut lists) {
             read_top(&source, &IP_LISTS_FILE, problems, |top| read_ip_lists_file(top, &mut lists));
@@ -254,12 +258,13 @@ fn read_ip_lists(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha25
 fn read_other_file(
     table: &TableReader<'_>,
     path: Option<&Path>,
+    limit_bytes: u64,
     problems: &Problems,
     digest: &mut Sha256,
 ) -> Option<(Source, String)> {
     let path = path?;
     let named_at = (&table.place_of("file"), table.path_of("file"));
-    let source = Source::read(path, Some((named_at.0, &named_at.1)), problems)?;
+    let source = Source::read(path, limit_bytes, Some((named_at.0, &named_at.1)), problems)?;
     let own = Sha256::digest(source.text());
     digest.update(own);
     Some((source, hex(&own)))

@@ -14,8 +14,11 @@ use super::model::Place;
 use super::problems::Problems;
 use super::read::shorten;
 
-/// A config, rules or lists file above this is refused unread.
+/// A config or rules file above this is refused unread.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// The same for a lists file: a million entries with reasons and ends fit.
+pub(super) const MAX_LISTS_FILE_BYTES: u64 = 256 << 20;
 
 /// A parser that goes on after errors keeps them all: up to this size that is a bearable amount of memory.
 const MAX_RECOVERED_BYTES: usize = 2 << 20;
@@ -32,8 +35,13 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads a file. `key` and `named_at` say who asked for it, where another file names it.
-    pub(super) fn read(file: &Path, named_at: Option<(&Place, &str)>, problems: &Problems) -> Option<Self> {
-        let bytes = match read_bounded(file) {
+    pub(super) fn read(
+        file: &Path,
+        limit_bytes: u64,
+        named_at: Option<(&Place, &str)>,
+        problems: &Problems,
+    ) -> Option<Self> {
+        let bytes = match read_bounded(file, limit_bytes) {
             Ok(bytes) => bytes,
             Err(reason) => {
                 let (place, key) = match named_at {
@@ -182,14 +190,17 @@ impl Source {
     }
 }
 
-/// Reads at most [`MAX_FILE_BYTES`]; pipes are fine.
-fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+/// Reads at most `limit_bytes`, and nothing of a file that says to be larger; pipes are fine.
+fn read_bounded(file: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let too_large =
+        || io::Error::other(format!("it is larger than {}MiB, the most that is read", limit_bytes >> 20));
     let mut bytes = Vec::new();
-    File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("it is larger than 64MiB, the most that is read"));
+    let file = File::open(file)?;
+    if file.metadata()?.len() > limit_bytes {
+        return Err(too_large());
     }
-    Ok(bytes)
+    file.take(limit_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit_bytes { Err(too_large()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -317,3 +317,15 @@ fn a_large_file_that_is_no_toml_gives_its_first_line_alone() {
     let folder = Folder::new(&"x\n".repeat(2 << 20));
     assert_lines(&folder.error_lines(), &["weir.toml:1:2: key with no value"]);
 }
+
+#[test]
+fn files_beyond_their_limits_are_refused_unread() {
+    for (named_by, limit) in [("rules", "64MiB"), ("ip_lists", "256MiB")] {
+        let folder = Folder::new(&format!("{named_by}.file = \"large.toml\"\n{MINIMAL}"));
+        // It has no blocks on the disk, and so much could not be read into memory.
+        std::fs::File::create(folder.path("large.toml")).unwrap().set_len(1 << 40).unwrap();
+        let errors = folder.error_lines();
+        assert!(errors[0].contains(&format!("larger than {limit}")), "{errors:?}");
+        assert!(errors[0].contains(&format!("{named_by}.file")), "{errors:?}");
+    }
+}
