@@ -73,11 +73,16 @@ fn handshakes_are_full_or_resumed_and_send_no_request() {
     // The first on each connection at the most finds no ticket.
     assert!(handshakes.resumed >= 56 && handshakes.full + handshakes.resumed == 60, "{report}");
     assert_eq!(handshakes.resumed_time.count, handshakes.resumed);
+    // As many connections at once as there are tickets: all find one, once there are as many.
+    (options.connections, options.limit) = (40, Limit::Requests(400));
+    let report = start(&options);
+    assert!(report.handshakes.resumed >= 340, "{report}");
+    (options.connections, options.limit) = (4, Limit::Requests(60));
     options.resume = false;
     let report = start(&options);
     assert_eq!((report.handshakes.full, report.handshakes.resumed), (60, 0), "{report}");
     assert!(report.statuses.is_empty() && report.verdicts.is_empty());
-    assert!(origin.lines().iter().all(|line| line.get("method").is_none()));
+    assert!(origin.lines().iter().all(|line| line.get("method").is_none()), "a request was sent");
 
     // Without TLS it is connections a second.
     let origin = spawn(OriginOptions::default()).unwrap();

@@ -3,6 +3,7 @@
 mod buffer;
 mod connect;
 mod reset;
+mod tickets;
 mod timer;
 mod tls;
 mod transport;

@@ -14,8 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 
-/// How many sessions a client remembers for resumption.
-const CLIENT_SESSIONS: usize = 1024;
+use super::tickets::TicketStore;
 
 /// A certificate, key or CA file that can't be used: which, why, and what was expected.
 #[derive(Debug)]
@@ -89,7 +88,7 @@ pub(crate) fn client_config(files: &ClientTlsFiles<'_>) -> Result<Arc<ClientConf
             .map_err(|error| pair_error(certificate, private_key, &error))?,
     };
     config.resumption = if files.resume {
-        rustls::client::Resumption::in_memory_sessions(CLIENT_SESSIONS)
+        rustls::client::Resumption::store(Arc::new(TicketStore::new()))
     } else {
         rustls::client::Resumption::disabled()
     };

@@ -195,7 +195,7 @@ impl fmt::Display for RunError {
             Self::Unreachable(address, error) => write!(formatter, "can't connect to {address}: {error}"),
             Self::Handshake(host, error) => write!(
                 formatter,
-                "no TLS with {host}: {error} (--ca names the CA to trust, --certificate and --key what to show)"
+                "no TLS with {host}: {error} (--ca names the CA to trust, --insecure trusts any, --certificate and --key are what to show)"
             ),
             Self::Thread(error) => write!(formatter, "can't start a thread: {error}"),
         }
