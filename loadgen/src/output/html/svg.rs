@@ -83,7 +83,12 @@ impl Axis {
                 whole(0.0, (self.high / step).floor()).map(|number| number * step).collect()
             }
             Scale::Logarithmic => whole(self.low, self.high).map(|power| 10_f64.powf(power)).collect(),
-            Scale::Quantile => whole(0.0, self.high).map(|nines| 1.0 - 10_f64.powf(-nines)).collect(),
+            Scale::Quantile => {
+                let mut ticks: Vec<f64> =
+                    whole(0.0, self.high).map(|nines| 1.0 - 10_f64.powf(-nines)).collect();
+                ticks.insert(1, 0.5);
+                ticks
+            }
         }
     }
 }
@@ -272,7 +277,7 @@ mod tests {
         assert_eq!(ticks(Scale::Logarithmic, &[30.0, 4e3]), [10.0, 100.0, 1e3, 1e4]);
         let quantiles: Vec<_> =
             ticks(Scale::Quantile, &[0.0, 0.999]).into_iter().map(quantile_text).collect();
-        assert_eq!(quantiles, ["0 %", "90 %", "99 %", "99.9 %"]);
+        assert_eq!(quantiles, ["0 %", "50 %", "90 %", "99 %", "99.9 %"]);
         assert_eq!(ticks(Scale::Linear, &[]), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert!(Axis::new(Scale::Logarithmic, [0.0].into_iter()).place(0.0).is_none());
     }
