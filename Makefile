@@ -19,6 +19,8 @@ MUTATIONS ?= 2000000
 
 # Requests that `make soak` compares with the policy's model; `make test` compares 100000.
 MODEL_CASES ?= 5000000
+# How many times as many cases as in `make test` the fuzz targets get in `make soak`.
+FUZZ ?= 100
 
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
@@ -56,6 +58,7 @@ soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
 	WEIR_MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked -p weir-policy --test model
 	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
+	WEIR_FUZZ_CASES=$(FUZZ) $(CARGO) test --locked -p weir-fuzz
 
 bench: deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches

@@ -20,6 +20,8 @@ mod listener_tls;
 mod modes;
 mod mutual_tls;
 mod origin_failures;
+mod points_requests;
+mod points_responses;
 mod proxy_protocol;
 mod proxying;
 mod upgrade;

@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+pub(crate) use self::requests::answers;
 use crate::support::PATIENCE;
 
 /// How long a party may be silent between two parts of a case, or after the last one where it doesn't end the
@@ -20,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// When the sending side ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Finish {
+pub(crate) enum Finish {
     /// Behind the last byte: a half-close, which is legal, and lets a server end at once what would have waited.
     AtOnce,
     /// When the other side has been quiet for a while: some servers take a half-close for a client that left.
@@ -28,7 +29,7 @@ enum Finish {
 }
 
 /// Sends the parts of a case over one connection, each when the one before was answered, and returns all that came back.
-fn converse(address: SocketAddr, parts: &[Vec<u8>], finish: Finish) -> Vec<u8> {
+pub(crate) fn converse(address: SocketAddr, parts: &[Vec<u8>], finish: Finish) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut heard = Vec::new();

@@ -35,8 +35,8 @@ fn answer(request: &Message) -> Vec<u8> {
     }
 }
 
-/// What the client heard, as the tables have it.
-fn answers(heard: &[u8]) -> String {
+/// What a client heard, as the tables have it: statuses, with the reason where Weir answered by itself.
+pub(crate) fn answers(heard: &[u8]) -> String {
     let text = String::from_utf8_lossy(heard);
     let mut reasons = text.match_indices("Reason: <code>").map(|(at, mark)| {
         let rest = &text[at + mark.len()..];
