@@ -172,6 +172,19 @@ pub struct EventContext<'a> {
 }
 
 impl EventContext<'_> {
+    /// What the list entry that holds the client is about.
+    fn list_source(&self) -> Option<&'static str> {
+        self.resolution.list?;
+        let client = self.snapshot.client(self.client_ip);
+        let now = self.unix_nanos / 1_000_000_000;
+        Some(self.snapshot.policy.list_match(&client, self.resolution, now)?.source)
+    }
+
+    /// Whether the client is on its list by address or network, and not for what is known of its address.
+    pub fn is_listed_by_address(&self) -> bool {
+        self.list_source() == Some("address")
+    }
+
     fn event(&self, reason: Reason, action: Option<AttackAction>) -> Event {
         let resolution = self.resolution;
         let server = self.snapshot.server_names.get(resolution.server.0 as usize);
@@ -180,12 +193,7 @@ impl EventContext<'_> {
             ModeSource::Rule(id) => ("rule", Some(id)),
             ModeSource::General => ("general", None),
         };
-        let list_source = resolution.list.and_then(|_| {
-            let client = self.snapshot.client(self.client_ip);
-            Some(
-                self.snapshot.policy.list_match(&client, resolution, self.unix_nanos / 1_000_000_000)?.source,
-            )
-        });
+        let list_source = self.list_source();
         Event {
             unix_nanos: self.unix_nanos,
             request_id: *self.request_id,

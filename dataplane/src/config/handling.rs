@@ -1,5 +1,6 @@
 //! How requests to a place are handled beyond their mode: tunnels, and what happens to what can't be inspected.
 
+use super::block_response::read_block_responses;
 use super::detection::{OVER_LIMIT, OVER_LIMITS};
 use super::model::{HandlingConfig, OverLimit};
 use super::read::TableReader;
@@ -40,5 +41,6 @@ pub(super) fn read_handling(table: &TableReader<'_>, inherited: Option<&Handling
         websocket: table.boolean("websocket").or(inherited.map(|outer| outer.websocket)).unwrap_or(true),
         inspection_failure: choice("inspection_failure", inherited.map(|outer| outer.inspection_failure)),
         overload: choice("overload", inherited.map(|outer| outer.overload)),
+        block_responses: read_block_responses(table, inherited.map(|outer| &outer.block_responses)),
     }
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::block_response::HTTP_BLOCK_RESPONSE;
 use super::context::{CONTEXT_KEYS, read_context, read_field_name};
 use super::handling::{HTTP_HANDLING_KEYS, read_handling};
 use super::limits::{HTTP_LIMITS, read_connection_limits, read_request_limits};
@@ -71,6 +72,7 @@ pub(super) static HTTP: Section = Section {
             },
         ],
         HTTP_HANDLING_KEYS,
+        HTTP_BLOCK_RESPONSE,
     ],
 };
 

@@ -5,6 +5,7 @@
 //! once, each with its place. The tables in the files beside this one say what keys there are;
 //! `docs/configuration.md` is made from them.
 
+mod block_response;
 mod context;
 mod detection;
 mod document;
@@ -43,10 +44,10 @@ pub(crate) use http::{canonical_network, parse_network};
 pub(crate) use ip_lists::{SUBJECTS, read_subject, subject_advice};
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
-    AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, ClientAuth, ClientCertificateConfig,
-    ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig, EntrySubject, EventsConfig,
-    HandlingConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig, ListKind,
-    ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode,
+    AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, BlockResponses, ClientAuth,
+    ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig,
+    EntrySubject, EventsConfig, HandlingConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig,
+    ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode,
     ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
     OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
     TlsVersion,

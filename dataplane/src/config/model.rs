@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::http::BlockPage;
 use serde::{Deserialize, Serialize};
 pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
@@ -226,6 +228,19 @@ pub struct HandlingConfig {
     pub inspection_failure: OverLimit,
     /// What happens to a request that can't be inspected in whole for lack of memory for bodies.
     pub overload: OverLimit,
+    /// What blocked requests are answered.
+    pub block_responses: BlockResponses,
+}
+
+/// `block_response`, by the reason; `None` = the built-in page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockResponses {
+    /// For what the request holds.
+    pub attack: Option<Arc<BlockPage>>,
+    /// For a source that is denylisted by address or network.
+    pub acl_ip: Option<Arc<BlockPage>>,
+    /// For a source that is denylisted in another way.
+    pub acl_source: Option<Arc<BlockPage>>,
 }
 
 /// `[[listener]]`.

@@ -163,21 +163,15 @@ impl<'a> TableReader<'a> {
         self.file.problems.warning(ConfigWarning { place, key: self.path_of(name), message: message.into() });
     }
 
-    /// Reports keys that the section doesn't have, or doesn't have yet.
+    /// Reports keys that the section doesn't have.
     pub(super) fn report_unknown_keys(&self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
-            match self.section.key(name) {
-                None => {
-                    let place = self.file.source.place(key.span().start);
-                    let message = format!("unknown key {:?}", shorten(name));
-                    let path = self.path_of(&as_key(name));
-                    self.file.error(place, &path, message, self.advice_for_unknown(name));
-                }
-                Some(Key { kind: Kind::Later(what), .. }) => {
-                    self.error(name, *what, format!("remove {name}"))
-                }
-                Some(_) => {}
+            if self.section.key(name).is_none() {
+                let place = self.file.source.place(key.span().start);
+                let message = format!("unknown key {:?}", shorten(name));
+                let path = self.path_of(&as_key(name));
+                self.file.error(place, &path, message, self.advice_for_unknown(name));
             }
         }
     }

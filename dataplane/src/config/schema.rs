@@ -2,7 +2,10 @@
 //! `docs/configuration.md` is written from them, so that the two can't disagree.
 
 use super::units::{format_size, format_time};
-use super::{context, detection, http, ip_lists, limits, listener, node, origin, rule_types, rules, server};
+use super::{
+    block_response, context, detection, http, ip_lists, limits, listener, node, origin, rule_types, rules,
+    server,
+};
 
 /// A table of a config file.
 #[derive(Debug)]
@@ -62,8 +65,6 @@ pub(super) enum Kind {
     Table(&'static str),
     /// Several tables; their header.
     Tables(&'static str),
-    /// A key of a later version; what isn't supported yet.
-    Later(&'static str),
 }
 
 /// Smallest and largest value, both included; and what 0 means where it is outside of that.
@@ -94,11 +95,13 @@ pub(super) const HOUR: u64 = 3_600 * SECOND;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// All tables of the main file, in the order of the reference page.
-pub(super) static MAIN_SECTIONS: [&Section; 20] = [
+pub(super) static MAIN_SECTIONS: [&Section; 22] = [
     &ROOT,
     &node::NODE,
     &http::HTTP,
     &context::MODE_BY_HEADER,
+    &block_response::BLOCK_RESPONSE,
+    &block_response::BLOCK_RESPONSE_CLASS,
     &limits::HTTP_LIMITS,
     &listener::LISTENER,
     &listener::LISTENER_TLS,
@@ -188,7 +191,6 @@ impl Kind {
             Self::List(item) => format!("a list of {item}"),
             Self::Table(form) => format!("a table {form}"),
             Self::Tables(form) => format!("{form} tables"),
-            Self::Later(what) => format!("nothing yet: {what}"),
         }
     }
 }

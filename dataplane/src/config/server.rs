@@ -2,6 +2,7 @@
 
 use toml::de::DeValue;
 
+use super::block_response::BLOCK_RESPONSE_KEY;
 use super::context::{CONTEXT_KEYS, read_context};
 use super::handling::{HANDLING_KEYS, read_handling};
 use super::limits::{LOCATION_LIMITS, SERVER_LIMITS, read_request_limits};
@@ -58,6 +59,7 @@ pub(super) static SERVER: Section = Section {
         ],
         CONTEXT_KEYS,
         HANDLING_KEYS,
+        BLOCK_RESPONSE_KEY,
         &[
             Key {
                 name: "limits",
@@ -104,20 +106,13 @@ pub(super) static LOCATION: Section = Section {
         ],
         CONTEXT_KEYS,
         HANDLING_KEYS,
-        &[
-            Key {
-                name: "limits",
-                kind: Kind::Table("[server.location.limits]"),
-                default: Default::Absent("all inherited", "{}"),
-                meaning: "Limits of requests to this location.",
-            },
-            Key {
-                name: "block_response",
-                kind: Kind::Later("block_response is not supported in this version"),
-                default: Default::Absent("the built-in page", "{}"),
-                meaning: "What a blocked request is answered.",
-            },
-        ],
+        BLOCK_RESPONSE_KEY,
+        &[Key {
+            name: "limits",
+            kind: Kind::Table("[server.location.limits]"),
+            default: Default::Absent("all inherited", "{}"),
+            meaning: "Limits of requests to this location.",
+        }],
     ],
 };
 

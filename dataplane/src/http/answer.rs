@@ -1,11 +1,12 @@
 //! Answers of our own: refused heads, blocked requests, origins that can't be reached.
 
 use super::forward::{append, append_content_length, append_decimal};
+use super::page::{BlockPage, Page, PageValues};
 
 /// An answer of our own, with a small page that says what happened and which id to quote.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Status, 400 to 599.
+    /// Status, 400 to 599; an operator's page for blocked requests may have another.
     pub status: u16,
     /// Why, as a stable word: `attack`, `deny_list`, `bad_request`, `origin_unreachable` and so on.
     pub reason_code: &'a str,
@@ -30,14 +31,33 @@ enum Form {
 ///
 /// JSON where the client prefers it to HTML, else HTML. Dynamic values are escaped for where they stand.
 pub fn write_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
+    write_with(answer, None, out);
+}
+
+/// The same with the page of an operator, whose status replaces that of `answer`. Where it has no page in the form that
+/// the client prefers, the built-in one of that form is written.
+pub fn write_block_answer(answer: &Answer<'_>, page: &BlockPage, values: &PageValues<'_>, out: &mut Vec<u8>) {
+    write_with(&Answer { status: page.status, ..*answer }, Some((page, values)), out);
+}
+
+fn write_with(answer: &Answer<'_>, own: Option<(&BlockPage, &PageValues<'_>)>, out: &mut Vec<u8>) {
     let form = preferred_form(answer.accept);
     let start = out.len();
-    match form {
-        Form::Html => append_html(answer, out),
-        Form::Json => append_json(answer, out),
+    let own_page = own.and_then(|(page, values)| {
+        let page = match form {
+            Form::Html => page.html.as_ref(),
+            Form::Json => page.json.as_ref(),
+        };
+        page.map(|page| (page, values))
+    });
+    match (own_page, form) {
+        (Some((page, values)), _) => page.write(values, out),
+        (None, Form::Html) => append_html(answer, out),
+        (None, Form::Json) => append_json(answer, out),
     }
     let body_bytes = out.len() - start;
-    append_head(answer, form, body_bytes as u64, out);
+    let redirect = own.and_then(|(page, values)| page.redirect.as_ref().map(|url| (url, values)));
+    append_head(answer, form, redirect, body_bytes as u64, out);
     // The head states the body's length, so the body was written first; now it moves behind the head.
     out[start..].rotate_left(body_bytes);
     if answer.head_only {
@@ -45,7 +65,13 @@ pub fn write_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn append_head(answer: &Answer<'_>, form: Form, body_bytes: u64, out: &mut Vec<u8>) {
+fn append_head(
+    answer: &Answer<'_>,
+    form: Form,
+    redirect: Option<(&Page, &PageValues<'_>)>,
+    body_bytes: u64,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"HTTP/1.1 ");
     append_decimal(out, u64::from(answer.status));
     let content_type: &[u8] = match form {
@@ -60,6 +86,11 @@ fn append_head(answer: &Answer<'_>, form: Form, body_bytes: u64, out: &mut Vec<u
     out.extend_from_slice(b"Cache-Control: no-store\r\nVary: Accept\r\nX-Content-Type-Options: nosniff\r\n");
     if answer.status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+    }
+    if let Some((url, values)) = redirect {
+        out.extend_from_slice(b"Location: ");
+        url.write(values, out);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"X-Request-Id: ");
     // An id comes from us or from a trusted peer; whatever it holds, it stays in its line.
@@ -168,6 +199,12 @@ fn thousandths(weight: &[u8]) -> u16 {
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -194,7 +231,8 @@ fn reason_phrase(status: u16) -> &'static str {
 
 fn explanation(status: u16) -> &'static str {
     match status {
-        403 => {
+        // What an operator's status stands for is that the request was blocked, whatever it is.
+        200..=399 | 403 => {
             "This request was blocked. If you think that is wrong, tell the operator of this site the id below."
         }
         429 => "There were too many requests. Wait a moment and try again.",

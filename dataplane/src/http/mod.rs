@@ -18,6 +18,7 @@ mod forward;
 mod framing;
 mod head;
 mod host;
+mod page;
 mod readings;
 mod request;
 mod response;
@@ -28,7 +29,7 @@ mod tests;
 mod websocket;
 
 pub use address::address_text;
-pub use answer::{Answer, write_answer};
+pub use answer::{Answer, write_answer, write_block_answer};
 pub use chunked::{Chunk, ChunkError, ChunkLimits, ChunkedDecoder};
 pub use fields::{FieldId, HeaderField, Span};
 pub use forward::{
@@ -38,6 +39,7 @@ pub use forward::{
 pub use framing::{BodyFraming, ResponseFraming};
 pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version, find_head_end};
 pub use host::{host_without_port, is_valid_host};
+pub use page::{BlockPage, Page, PageKind, PageValues, UnknownVariable, page_variables};
 pub use readings::PathReadings;
 pub use request::RequestHead;
 pub use response::ResponseHead;

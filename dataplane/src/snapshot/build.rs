@@ -345,6 +345,7 @@ fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<Locat
         websocket: handling.websocket,
         inspection_failure: handling.inspection_failure,
         overload: handling.overload,
+        block_responses: handling.block_responses.clone(),
     };
     (0..policy.location_count())
         .map(|number| {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{AmbiguousPath, Balance, OverLimit};
+use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit};
 use crate::http::HeadLimits;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
@@ -123,6 +123,8 @@ pub struct LocationSettings {
     pub inspection_failure: OverLimit,
     /// What happens to a request that can't be inspected in whole for lack of memory for bodies.
     pub overload: OverLimit,
+    /// What blocked requests are answered.
+    pub block_responses: BlockResponses,
 }
 
 /// Where clean requests go.

@@ -20,6 +20,7 @@ pub mod registry;
 mod tests;
 
 pub use event_writer::{EventCounters, EventWriter, EventWriterHandle};
+pub(crate) use events::rfc3339_milliseconds;
 pub use events::{
     AttackDetail, Event, EventReceiver, EventSender, EventText, OriginFailure, ProtocolRefusal, event_queue,
 };

@@ -4,9 +4,10 @@ use weir_policy::{Reason, Verdict};
 
 use super::request::{Answer, Upload};
 use super::{ClientId, Life, Worker};
-use crate::http::{self, HeadError};
+use crate::http::{self, HeadError, PageValues};
 use crate::io::Io;
 use crate::telemetry::Limit;
+use crate::telemetry::rfc3339_milliseconds;
 
 /// The verdict on a request that was refused for its framing, its size or its slowness.
 const REFUSED: Verdict = Verdict { block: true, reason: Reason::Protocol, record: false };
@@ -65,9 +66,10 @@ impl<I: Io> Worker<I> {
         let mut out = self.buffers.take();
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(request) = &mut client.request else { return };
-        request.status = status;
         request.answer = Answer::Done;
         request.keep_alive &= self.life == Life::Serving;
+        let page = request.block_page.take();
+        request.status = page.as_ref().map_or(status, |page| page.status);
         let answer = http::Answer {
             status,
             reason_code: code,
@@ -76,7 +78,24 @@ impl<I: Io> Worker<I> {
             keep_alive: request.keep_alive,
             head_only: request.wants_head_only(),
         };
-        http::write_answer(&answer, &mut out);
+        match page {
+            None => http::write_answer(&answer, &mut out),
+            Some(page) => {
+                let client_ip = request.client_ip().to_string();
+                let time = rfc3339_milliseconds(self.io.unix_nanos());
+                let values = PageValues {
+                    request_id: &request.id,
+                    client_ip: client_ip.as_bytes(),
+                    time: time.as_bytes(),
+                    host: request.head.host(&request.head_bytes),
+                    method: request.head.method(&request.head_bytes),
+                    path: request.head.path(&request.head_bytes),
+                    reason: code.as_bytes(),
+                    status: page.status,
+                };
+                http::write_block_answer(&answer, &page, &values, &mut out);
+            }
+        }
         request.answer_bytes = out.len() as u64;
         self.client_push(id, out, None);
     }

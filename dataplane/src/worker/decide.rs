@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use weir_inspect::{Engine, Inspector, Report, RequestView};
@@ -11,7 +12,7 @@ use super::input::upload_of;
 use super::request::{Answer, Request, Sink, Upload, forget};
 use super::{ClientId, Life, Worker};
 use crate::decision::{self, HeaderList, Shortened};
-use crate::http::{self, BodyFraming};
+use crate::http::{self, BlockPage, BodyFraming};
 use crate::io::Io;
 use crate::placement;
 use crate::snapshot::attack_class_number;
@@ -316,6 +317,7 @@ impl<I: Io> Worker<I> {
         let uploading = request.is_uploading();
         // A client that is sent away because we can't look at its request did nothing wrong, and may try again.
         let status = if request.uninspected { 503 } else { 403 };
+        request.block_page = block_page(&request, verdict, self.io.unix_nanos());
         self.release_body(&mut request);
         self.client_put_request(id, request);
         if !reads_on {
@@ -372,6 +374,18 @@ impl<I: Io> Worker<I> {
             self.events.send(event);
         }
     }
+}
+
+/// What the request's place answers to those that are blocked for this reason.
+fn block_page(request: &Request, verdict: Verdict, unix_nanos: u64) -> Option<Arc<BlockPage>> {
+    let responses = &request.settings().filter(|_| !request.uninspected)?.block_responses;
+    let page = match verdict.reason {
+        Reason::DenyList if responses.acl_ip == responses.acl_source => &responses.acl_ip,
+        Reason::DenyList if request.event_context(unix_nanos)?.is_listed_by_address() => &responses.acl_ip,
+        Reason::DenyList => &responses.acl_source,
+        _ => &responses.attack,
+    };
+    page.clone()
 }
 
 /// Inspects, and outlives a panic of the inspection: one request that finds a defect there must not end the worker,

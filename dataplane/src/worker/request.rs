@@ -4,12 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use weir_policy::{Resolution, Verdict};
 
 use super::{Generation, UpstreamId};
 use crate::decision::EventContext;
-use crate::http::{BodyFraming, ChunkedDecoder, RequestHead, ResponseHead};
+use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, RequestHead, ResponseHead};
 use crate::io::Monotonic;
 use crate::snapshot::LocationSettings;
 use crate::telemetry::Event;
@@ -120,6 +121,8 @@ pub(crate) struct Request {
     pub(crate) kept_bytes: usize,
     /// The worker kept so much of other bodies that there was no room for all that is to be inspected of this one.
     pub(crate) overloaded: bool,
+    /// What it is answered as a blocked one; absent = the built-in page.
+    pub(crate) block_page: Option<Arc<BlockPage>>,
     /// It is answered so because it could not be inspected, not for what it is.
     pub(crate) uninspected: bool,
     /// How the body goes to the origin.
@@ -181,6 +184,7 @@ impl Request {
             kept_bytes,
             overloaded,
             uninspected,
+            block_page,
             framing_to_origin,
             to_origin,
             forwarded,
@@ -210,6 +214,7 @@ impl Request {
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
+        *block_page = None;
         *kept_bytes = 0;
         *answer_bytes = 0;
         (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);

@@ -11,6 +11,7 @@ mod admin_state;
 mod ambiguous_paths;
 mod bad_requests;
 mod benchmarks;
+mod block_pages;
 mod certificates;
 mod commands;
 mod explain;

@@ -186,7 +186,7 @@ origin = "app"
 [[server.location]]
 path = "x"
 match = "prefixx"
-block_response = {}
+block_response = { status = 302 }
 origin = "no"
 [[server.location]]
 match = "regex"
@@ -205,7 +205,7 @@ path = "/x"
         &[
             r#"weir.toml:15:8: server[1].location[0].path: found "x""#,
             r#"weir.toml:16:9: server[1].location[0].match: found "prefixx""#,
-            "weir.toml:17:18: server[1].location[0].block_response: block_response is not supported in this version",
+            "weir.toml:17:29: server[1].location[0].block_response.status: found 302, allowed is 200 or 400 to 599",
             r#"weir.toml:18:10: server[1].location[0].origin: found "no", which no [[origin]] has as its name"#,
             r#"weir.toml:22:12: server[1].location[1].limits.head_bytes: unknown key "head_bytes""#,
             r#"weir.toml:27:8: server[1].location[3].path: found a second location "prefix /x""#,

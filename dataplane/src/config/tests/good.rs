@@ -56,8 +56,12 @@ fn a_minimal_config_has_the_defaults() {
         tunnel_timeout: 600 * SECOND,
     };
     assert_eq!(config.http.limits, limits);
-    let handling =
-        HandlingConfig { websocket: true, inspection_failure: OverLimit::Pass, overload: OverLimit::Pass };
+    let handling = HandlingConfig {
+        websocket: true,
+        inspection_failure: OverLimit::Pass,
+        overload: OverLimit::Pass,
+        block_responses: BlockResponses::default(),
+    };
     assert_eq!((&config.http.handling, &config.servers[0].handling), (&handling, &handling));
     let server = &config.servers[0];
     assert_eq!((server.name.as_str(), server.origin, server.default), ("a", 0, false));
