@@ -79,12 +79,14 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         location.known_instance = rules.instance(&location.instance);
     }
     let modes = Policy::mode_table(&mut locations);
+    let paths_have_regexes = paths.databases().next().is_some();
     let policy = Policy {
         hosts,
         paths,
         locations: locations.into(),
         server_locations: server_locations.into(),
         modes,
+        has_regexes: paths_have_regexes || rules.databases().next().is_some(),
         rules,
         lists: Lists::new(&source.lists),
         attribute_lists: AttributeLists::new(&source.attribute_lists),

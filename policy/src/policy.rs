@@ -231,6 +231,8 @@ pub struct Policy {
     /// The effective mode by row (location, or location and mapped mode) and column (the winning rule's mode).
     pub(crate) modes: Box<[u8]>,
     pub(crate) rules: Rules,
+    /// Some location or rule has a regex.
+    pub(crate) has_regexes: bool,
     pub(crate) lists: Lists,
     pub(crate) attribute_lists: AttributeLists,
     pub(crate) acl_access_phase: bool,
@@ -290,7 +292,9 @@ impl Policy {
         let host = Host::read(facts.host, host);
         let server = self.hosts.find(host.name);
         let path = Path::normalise(facts.path, path);
-        matching.scanner.fit(self.paths.databases().chain(self.rules.databases()));
+        if self.has_regexes {
+            matching.scanner.fit(self.paths.databases().chain(self.rules.databases()));
+        }
         let index = self.location_of(server, path.bytes, &mut matching.scanner);
         let location = &self.locations[index as usize];
         let facts = Facts { request: facts, host, path, instance: location.instance.as_bytes() };
