@@ -37,6 +37,8 @@ impl<I: Io> Worker<I> {
         request.id = self.request_ids.next();
         request.started = self.io.now();
         request.upload = upload_of(request.head.framing());
+        // Without a body, what follows the head is the next request.
+        request.body_at_hand &= request.is_uploading();
         request.framing_to_origin = request.head.framing();
         let worn_out = if client.served >= snapshot.http.keep_alive_requests {
             Some(Limit::KeepAliveRequests)

@@ -260,7 +260,7 @@ impl<I: Io> Worker<I> {
         let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
             return;
         };
-        if request.to_origin.is_empty() {
+        if request.to_origin.is_empty() || request.body_at_hand {
             return;
         }
         let Some(upstream_id) = request.upstream else { return };

@@ -153,6 +153,7 @@ impl<I: Io> Worker<I> {
                 client.phase = Phase::Active;
                 client.deadline.clear();
                 client.served += 1;
+                request.body_at_hand = used < bytes.len();
                 self.request_begins(id, request);
                 used
             }
@@ -169,6 +170,7 @@ impl<I: Io> Worker<I> {
         let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
             return 0;
         };
+        request.body_at_hand = false;
         let blocked = request.sink == Sink::Stream && self.origin_is_behind(&request);
         let mut used = 0;
         let mut failure = None;

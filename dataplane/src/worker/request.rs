@@ -129,6 +129,9 @@ pub(crate) struct Request {
     pub(crate) framing_to_origin: BodyFraming,
     /// Bytes for the origin, framed by us, that wait for its connection.
     pub(crate) to_origin: Vec<u8>,
+    /// The start of the body came in with the head and is about to be used: the head waits for it, so that both go to the
+    /// origin by one send.
+    pub(crate) body_at_hand: bool,
     /// The head was written to `to_origin` (and maybe sent).
     pub(crate) forwarded: bool,
     /// It opens a WebSocket, and has a place among the tunnels.
@@ -187,6 +190,7 @@ impl Request {
             block_page,
             framing_to_origin,
             to_origin,
+            body_at_hand,
             forwarded,
             websocket,
             streamed,
@@ -221,6 +225,7 @@ impl Request {
         for flag in [
             inspect,
             body_over_limit,
+            body_at_hand,
             overloaded,
             uninspected,
             forwarded,

@@ -177,6 +177,36 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
+fn a_body_that_came_with_its_head_goes_on_with_it() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It takes each request by one read: a node that sends twice leaves it with half of one.
+    let origin = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut room = vec![0; 64 * 1024];
+        for _ in 0..20 {
+            let count = stream.read(&mut room).unwrap();
+            let whole = room[..count].ends_with(b"<end>") || room[..count].ends_with(b"\r\n0\r\n\r\n");
+            stream.write_all(&ok(if whole { b"whole" } else { b"part" })).unwrap();
+        }
+    });
+    let node = Setup::new(address).mode("off").start();
+    let mut client = node.connect();
+    let body = [pattern(4000), b"<end>".to_vec()].concat();
+    let mut chunked = chunked_post("/").into_bytes();
+    append_chunks(&mut chunked, &body, 1000);
+    for _ in 0..10 {
+        for request in [&post("/", &body), &chunked] {
+            client.send(request);
+            assert_eq!(client.answer().text(), "whole");
+        }
+    }
+    origin.join().unwrap();
+}
+
+#[test]
 fn a_client_that_ends_its_side_is_still_answered() {
     let origin = Origin::echoing_targets();
     let node = Setup::new(origin.address).start();
