@@ -32,6 +32,7 @@ mod confirm;
 mod decode;
 mod directives;
 mod engine;
+mod examples;
 mod inspector;
 mod limits;
 mod pack;

@@ -57,11 +57,9 @@ pub(crate) struct Signature {
     pub(crate) score: u32,
     /// Where the signature stands, for messages.
     pub(crate) source: Source,
-    /// Values on which it must score, and on which it must not: the tests run them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "examples are data for the tests"))]
+    /// Values on which it must score, and on which it must not.
     pub(crate) examples: Examples,
     /// The first place that it applies to, for its examples.
-    #[cfg_attr(not(test), expect(dead_code, reason = "examples are data for the tests"))]
     pub(crate) first_place: Place,
 }
 
@@ -205,6 +203,12 @@ impl Pack {
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// The signatures that are not part of this crate.
+    pub(crate) fn own_signatures(&self) -> impl Iterator<Item = &Signature> {
+        let is_embedded = |file: &str| EMBEDDED.iter().any(|(name, _)| *name == file);
+        self.signatures.iter().filter(move |signature| !is_embedded(&signature.source.file))
     }
 
     /// How many signatures there are.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use weir_inspect::{Engine, EngineOptions, Pack};
+use weir_inspect::{Engine, EngineOptions, Pack, PackError};
 use weir_policy::LocationIndex;
 
 use super::addresses::AddressDatabases;
@@ -381,8 +381,14 @@ fn build_engine(
         folder.join(format!("signatures-{digest}.hsdb"))
     });
     let cached = cache_file.as_ref().and_then(|path| std::fs::read(path).ok());
-    match Engine::compile_with_cache(pack, options, cached.as_deref()) {
-        Ok((engine, fresh)) => {
+    let compiled = Engine::compile_with_cache(pack.clone(), options, cached.as_deref())
+        .and_then(|(engine, fresh)| Ok((engine.check_own_examples(&pack)?, engine, fresh)));
+    match compiled {
+        Ok((wrong_examples, ..)) if !wrong_examples.is_empty() => {
+            errors.extend(wrong_examples.iter().map(signature_error));
+            None
+        }
+        Ok((_, engine, fresh)) => {
             if let (Some(path), Some(bytes)) = (&cache_file, fresh)
                 && let Err(error) = store(path, &bytes)
             {
@@ -427,14 +433,18 @@ fn own_pack(folders: &[PathBuf], errors: &mut Vec<ConfigError>) -> Option<Pack> 
     match Pack::embedded_with(&borrowed) {
         Ok(pack) => Some(pack),
         Err(found) => {
-            errors.extend(found.iter().map(|error| ConfigError {
-                place: Where::File(PathBuf::from(&error.file)),
-                key: "detection.signatures".to_owned(),
-                message: error.to_string(),
-                advice: String::new(),
-            }));
+            errors.extend(found.iter().map(signature_error));
             None
         }
+    }
+}
+
+fn signature_error(error: &PackError) -> ConfigError {
+    ConfigError {
+        place: Where::File(PathBuf::from(&error.file)),
+        key: "detection.signatures".to_owned(),
+        message: error.to_string(),
+        advice: String::new(),
     }
 }
 

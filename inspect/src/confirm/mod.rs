@@ -61,22 +61,20 @@ pub(crate) type Second<'a> = Option<(&'a Regex, &'a mut Cache)>;
 pub(crate) struct SqliVerdict {
     value: u32,
     injection: Option<bool>,
-    /// Whether the SQL grammar said yes.
-    goes_on: bool,
+    /// What the SQL grammar said.
+    goes_on: Option<bool>,
 }
 
 impl SqliVerdict {
     /// Forgets the verdict if the next value to be confirmed is another one.
     pub(crate) const fn turn_to(&mut self, value: u32) {
         if self.value != value {
-            *self = Self { value, injection: None, goes_on: false };
+            *self = Self { value, injection: None, goes_on: None };
         }
     }
 
     fn goes_on(&mut self, value: &[u8], near: usize) -> bool {
-        let injects = self.goes_on || sql::is_injection(value, near);
-        self.goes_on = injects;
-        injects
+        *self.goes_on.get_or_insert_with(|| sql::is_injection(value)) || sql::is_injection_behind(value, near)
     }
 
     fn is_injection(&mut self, value: &[u8], found: &Range<usize>) -> bool {

@@ -13,7 +13,7 @@ const COMMANDS: &str = "\
     gzip hexdump htop iconv icacls iex ifconfig ipconfig iptables iwr journalctl ksh kubectl lastlog lsb_release lsblk \
     lscpu lsof lua lwp-download mawk md5sum mkdir mkfifo mknod mshta mysql mysqldump ncat netcat netsh netstat nohup nslookup od openssl \
     perl php pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 readlink regsvr32 rmdir \
-    rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace sudo sysctl systemctl \
+    rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace sysctl systemctl \
     systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute uname unzip useradd usermod vmstat wget whereis \
     whoami wmic wscript xargs xcopy yum zcat zsh";
 
@@ -79,7 +79,10 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
     {
         return false;
     }
-    let (word, rest) = command_word(&text[operator_length..]);
+    let (mut word, mut rest) = command_word(&text[operator_length..]);
+    if word.as_slice() == b"sudo" {
+        (word, rest) = command_word(rest);
+    }
     runs(value, start, operator, word.as_slice(), rest)
 }
 
@@ -98,7 +101,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             || substitutes && word == b"id" && matches!(rest.first(), Some(b'`' | b')'));
     }
     if known {
-        let between_bars = operator == b"|" && rest.starts_with(b"|");
+        let between_bars = operator == b"|" && rest.trim_ascii_start().starts_with(b"|");
         return (follows != Follows::Other || before == Before::Nothing && is_short(rest))
             && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));

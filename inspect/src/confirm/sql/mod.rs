@@ -26,32 +26,31 @@ enum Context<'a> {
     Quoted { before: &'a [u8], quote: u8 },
 }
 
-/// Whether the value goes on with SQL. `near` is where a pattern matched.
-pub(super) fn is_injection(value: &[u8], near: usize) -> bool {
-    if parse(Context::Bare, head(value)).is_some_and(|seen| seen.injects(Context::Bare)) {
+/// Whether the value goes on with SQL, from its start or from its first quotes on.
+pub(super) fn is_injection(value: &[u8]) -> bool {
+    let injects = |context, text| parse(context, text).is_some_and(|seen| seen.injects(context));
+    if injects(Context::Bare, head(value)) {
         return true;
     }
-    let mut starts = [None; 4];
     let first = |quote| memchr::memchr(quote, &value[..value.len().min(LITERAL_BYTES_MAX)]);
-    for (slot, quote) in starts.iter_mut().zip(*b"'\"`") {
-        *slot = first(quote);
-    }
-    // A later quote ends a literal only where those of its kind before it are in pairs.
-    starts[3] = Some(near).filter(|near| {
-        value.get(*near).is_some_and(|quote| {
-            matches!(quote, b'\'' | b'"' | b'`')
-                && memchr::memchr_iter(*quote, &value[..*near]).count().is_multiple_of(2)
-        })
-    });
-    for (index, start) in starts.into_iter().enumerate() {
-        let Some(start) = start.filter(|start| !starts[..index].contains(&Some(*start))) else { continue };
-        let from = start.saturating_sub(LITERAL_BYTES_MAX);
-        let context = Context::Quoted { before: &value[from..start], quote: value[start] };
-        if parse(context, head(&value[start + 1..])).is_some_and(|seen| seen.injects(context)) {
-            return true;
-        }
-    }
-    false
+    QUOTES.into_iter().filter_map(first).any(|start| ends_literal(value, start))
+}
+
+/// Whether the value goes on with SQL behind the quote at `start`, one that [`is_injection`] has not looked at: a later
+/// quote ends a literal only where those of its kind before it are in pairs.
+pub(super) fn is_injection_behind(value: &[u8], start: usize) -> bool {
+    let Some(quote) = value.get(start).filter(|byte| QUOTES.contains(byte)) else { return false };
+    let before = memchr::memchr_iter(*quote, &value[..start]).count();
+    before > 0 && before.is_multiple_of(2) && ends_literal(value, start)
+}
+
+const QUOTES: [u8; 3] = [b'\'', b'"', b'`'];
+
+/// Whether the value goes on with SQL if the quote at `start` ends a literal.
+fn ends_literal(value: &[u8], start: usize) -> bool {
+    let from = start.saturating_sub(LITERAL_BYTES_MAX);
+    let context = Context::Quoted { before: &value[from..start], quote: value[start] };
+    parse(context, head(&value[start + 1..])).is_some_and(|seen| seen.injects(context))
 }
 
 fn head(text: &[u8]) -> &[u8] {
@@ -68,6 +67,8 @@ struct Seen {
     /// The value begins with a logical operator.
     leading_logic: bool,
     compares: bool,
+    /// `true`, `false` or `null`.
+    constant: bool,
     calculates: bool,
     telling_call: bool,
     common_call: bool,
@@ -108,7 +109,11 @@ impl Seen {
                         && (self.compares
                             || self.common_call
                             || self.system_variable
-                            || ends && (self.names == 0 || self.comment_end))
+                            || self.names == 0
+                                && (ends
+                                    || self.constant
+                                    || before.is_empty() && self.operands == 1 && self.last_is_number)
+                            || self.comment_end)
                     || self.common_call && (ends || self.open_text.is_some())
                     || self.system_variable
                     || self.clause && (self.comment_end || self.having && self.compares || before.len() <= 8)
@@ -122,6 +127,7 @@ impl Seen {
             Context::Bare => {
                 let constant = self.names == 0 || self.shortest_name >= 3;
                 let condition = self.compares || self.telling_call || self.common_call || self.case;
+                let condition = condition || self.constant && self.names == 0;
                 let value_first = self.starts_with_value;
                 self.logic && self.logic_first && value_first && constant && (condition || self.select)
                     || self.leading_logic && self.compares && self.names == 0 && self.operands > 1
@@ -158,8 +164,11 @@ fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
         }
         parser.is_start = false;
     }
-    let complete = !parser.wants_operand || parser.seen.comment_end || parser.seen.open_text.is_some();
-    complete.then_some(parser.seen)
+    let seen = parser.seen;
+    // The query may go on where the value ends: `or 1=`.
+    let condition = seen.logic && seen.compares && seen.names == 0;
+    let complete = !parser.wants_operand || seen.comment_end || seen.open_text.is_some() || condition;
+    complete.then_some(seen)
 }
 
 enum Step {
@@ -200,6 +209,7 @@ impl<'a> Parser<'a> {
                 self.seen.system_variable |= name.starts_with(b"@@") && name.len() > 4;
                 self.operand()?;
             }
+            Token::Word(word) if self.starts_query(word) => return Some(Step::End),
             Token::Word(word) => self.word(word)?,
             Token::Logic => self.logic()?,
             Token::Compare => {
@@ -248,6 +258,17 @@ impl<'a> Parser<'a> {
         Some(Step::On)
     }
 
+    /// Whether another query is put behind a whole condition: badly, but no text does that.
+    fn starts_query(&self, word: &[u8]) -> bool {
+        let condition = self.seen.logic && self.seen.compares && self.seen.names == 0 && !self.wants_operand;
+        condition
+            && match words::kind(word) {
+                Kind::Select => true,
+                Kind::Union => self.lexer.rest().trim_ascii().is_empty(),
+                _ => false,
+            }
+    }
+
     fn operand(&mut self) -> Option<()> {
         self.wants_operand.then_some(())?;
         self.wants_operand = false;
@@ -266,7 +287,7 @@ impl<'a> Parser<'a> {
             self.seen.leading_logic = self.is_start;
             return self.is_start.then_some(());
         }
-        let nothing_yet = !self.seen.compares && !self.seen.calculates && self.seen.operands <= 1;
+        let nothing_yet = !self.seen.compares && self.seen.names == 0;
         self.seen.logic_first |= nothing_yet && !self.seen.logic;
         self.seen.logic = true;
         self.operator()
@@ -323,7 +344,10 @@ impl<'a> Parser<'a> {
                 self.operator()?;
                 self.seen.calculates = true;
             }
-            Kind::Constant => self.operand()?,
+            Kind::Constant => {
+                self.operand()?;
+                self.seen.constant = true;
+            }
             Kind::Select => self.select()?,
             Kind::Union => self.union()?,
             Kind::Case => self.case(word)?,
@@ -420,7 +444,8 @@ impl<'a> Parser<'a> {
             || word.eq_ignore_ascii_case(b"into")
                 && !self.next_is("outfile dumpfile")
                 && !self.goes_into_variable()
-            || words::is_one_of("where offset fetch window for", word) && !self.seen.select
+            || words::is_one_of("where fetch window for", word) && !self.seen.select
+            || words::is_one_of("offset", word) && !self.seen.clause
         {
             return None;
         }
