@@ -4,15 +4,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use weir_inspect::{Report, RequestView};
-use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, Verdict};
+use weir_inspect::{Applied, HitKind, Inspector, Report, RequestView, RuleHit};
+use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, UploadAction, Verdict};
 
 use crate::config::OverLimit;
 use crate::http::{
     CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, RequestHead, Version,
 };
+use crate::rules::Active;
 use crate::snapshot::{DetectionSettings, LocationSettings, Snapshot};
 use crate::telemetry::{AttackAction, AttackDetail, Event, EventText, Limit, OriginFailure, ProtocolRefusal};
 
@@ -143,14 +145,89 @@ pub fn shortened(
     cut.over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit })
 }
 
-/// What the verdict table is asked with.
-pub fn finding(report: Option<&Report<'_>>, shortened: Option<Shortened>) -> Finding {
-    match shortened {
-        _ if report.is_some_and(|report| report.attack) => Finding::Attack,
-        Some(Shortened { then: OverLimit::Block, .. }) => Finding::OverLimitBlock,
-        Some(Shortened { then: OverLimit::Pass, .. }) => Finding::OverLimitPass,
-        None => Finding::None,
+/// What inspection saw of a body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodySeen {
+    /// All its bytes, as far as they are known: what came in, or what its length is said to be.
+    pub bytes: u64,
+    /// Why not all of it was there to be inspected.
+    pub cut: BodyCut,
+}
+
+/// Inspects a request under the rules that hold for it. `body` is about what `view` holds the first part of.
+pub fn inspect<'i>(
+    inspector: &'i mut Inspector,
+    snapshot: &Snapshot,
+    active: &Active,
+    view: &RequestView<'_>,
+    body: BodySeen,
+    trace: bool,
+) -> Report<'i> {
+    let started = Instant::now();
+    let time_limit = active.settings(&snapshot.detection).time_limit;
+    let mut time_is_up = || started.elapsed() >= time_limit;
+    let unseen = body.bytes.saturating_sub(view.body.len() as u64);
+    match active.applied(&snapshot.rules, unseen) {
+        None => inspector.inspect_within(&snapshot.engine, view, &mut time_is_up),
+        Some(applied) => {
+            let applied = Applied { trace, ..applied };
+            inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up)
+        }
     }
+}
+
+/// What an inspection comes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// The limit that cut it short.
+    pub shortened: Option<Shortened>,
+    /// What happens.
+    pub verdict: Verdict,
+}
+
+fn hits_of<'r>(report: Option<&Report<'r>>) -> &'r [RuleHit] {
+    report.map_or(&[], |report| report.hits)
+}
+
+/// What a report means for a request (spec S1.8). Without a report inspection failed.
+pub fn judge(
+    snapshot: &Snapshot,
+    resolution: &Resolution,
+    active: &Active,
+    report: Option<&Report<'_>>,
+    body: BodySeen,
+) -> Judged {
+    let settings = active.settings(&snapshot.detection);
+    let location = &snapshot.locations[resolution.location.0 as usize];
+    let shortened = shortened(report, body.cut, &settings, location);
+    let hits = hits_of(report);
+    let upload = active.upload_action(&snapshot.rules, hits, body);
+    let limits = match (shortened.map(|shortened| shortened.then), upload) {
+        (Some(OverLimit::Block), _) | (_, Some(UploadAction::Inherited)) => Finding::OverLimitBlock,
+        (Some(OverLimit::Pass), _) | (_, Some(UploadAction::Monitoring | UploadAction::Block)) => {
+            Finding::OverLimitPass
+        }
+        (None, Some(UploadAction::Off) | None) => Finding::None,
+    };
+    let finding = if hits.iter().any(|hit| hit.what == HitKind::Patched) {
+        Finding::VirtualPatch
+    } else if report.is_some_and(|report| report.attack) {
+        Finding::Attack
+    } else {
+        limits
+    };
+    let mut verdict = snapshot.policy.verdict(resolution, finding);
+    if upload == Some(UploadAction::Block) && !verdict.block {
+        verdict = Verdict { block: true, reason: Reason::OverLimit, record: true };
+    }
+    Judged { shortened, verdict }
+}
+
+/// The verdict on a request that a rate limit refuses: it is recorded only if it carries signs of an attack (spec S4.1).
+pub fn refused_for_rate(report: Option<&Report<'_>>) -> Verdict {
+    let has_signs = report.is_some_and(|report| report.attack || !report.findings.is_empty())
+        || hits_of(report).iter().any(|hit| hit.what == HitKind::Patched);
+    Verdict { block: true, reason: Reason::RateLimit, record: has_signs }
 }
 
 /// What all events of a request have in common.
@@ -165,6 +242,8 @@ pub struct EventContext<'a> {
     pub snapshot: &'a Snapshot,
     /// What the policy said.
     pub resolution: &'a Resolution,
+    /// The rules beside that of the mode that hold.
+    pub active: &'a Active,
     /// The request.
     pub head: &'a RequestHead,
     /// The bytes that the head points into.
@@ -187,8 +266,9 @@ impl EventContext<'_> {
 
     fn event(&self, reason: Reason, action: Option<AttackAction>) -> Event {
         let resolution = self.resolution;
+        let rules = &self.snapshot.rules;
         let server = self.snapshot.server_names.get(resolution.server.0 as usize);
-        let (mode_source, rule_id) = match resolution.mode_source {
+        let (mode_source, mode_rule_id) = match resolution.mode_source {
             ModeSource::Local => ("local", None),
             ModeSource::Rule(id) => ("rule", Some(id)),
             ModeSource::General => ("general", None),
@@ -201,12 +281,13 @@ impl EventContext<'_> {
             server: server.cloned(),
             application: resolution.application,
             method: EventText::method(self.head.method(self.bytes)),
-            host: EventText::host(self.head.host(self.bytes)),
-            path: EventText::path(self.head.path(self.bytes)),
+            host: EventText::host(self.active.masked_header(rules, "host", self.head.host(self.bytes))),
+            path: EventText::path(&self.active.masked_path(rules, self.head.path(self.bytes))),
             attack: None,
             mode: Some(resolution.mode.as_str()),
             mode_source: Some(mode_source),
-            rule_id,
+            mode_rule_id,
+            decided_by: None,
             list: resolution.list.map(|list| list.as_str()),
             list_source,
             action,
@@ -223,15 +304,29 @@ fn action(verdict: Verdict) -> AttackAction {
 }
 
 /// Adds the events of an inspected request: one for each attack class (spec S4.3), or one for the limit that
-/// was reached.
+/// was reached. What experimental detectors found is recorded whatever the verdict is. `decided_by` is the rate limit that
+/// refused the request.
 pub fn record(
     context: &EventContext<'_>,
     report: Option<&Report<'_>>,
-    shortened: Option<Shortened>,
-    verdict: Verdict,
+    judged: Judged,
+    body: BodySeen,
+    decided_by: Option<u64>,
     events: &mut Vec<Event>,
 ) {
-    let event = context.event(verdict.reason, Some(action(verdict)));
+    let Judged { shortened, verdict } = judged;
+    let rules = &context.snapshot.rules;
+    let hits = hits_of(report);
+    if !verdict.record {
+        let mut experimental = context.active.experimental_details(rules, hits).peekable();
+        if experimental.peek().is_some() {
+            let event = context.event(Reason::None, Some(AttackAction::Monitored));
+            events.extend(event.for_attacks(experimental));
+        }
+        return;
+    }
+    let mut event = context.event(verdict.reason, Some(action(verdict)));
+    event.decided_by = decided_by.or_else(|| context.active.decided_by(rules, hits, verdict.reason));
     let found = report.map_or(&[][..], |report| report.findings).iter().map(|finding| {
         let mut detail =
             AttackDetail::new(finding.class.as_str(), finding.point.as_bytes(), &finding.payload);
@@ -240,7 +335,8 @@ pub fn record(
     });
     let limit =
         shortened.map(|shortened| AttackDetail::new("overlimit_res", shortened.limit.as_bytes(), b""));
-    events.extend(event.for_attacks(found.chain(limit)));
+    let of_rules = context.active.details(rules, hits, body);
+    events.extend(event.for_attacks(found.chain(of_rules).chain(limit)));
 }
 
 /// The event of a request that was refused behind a sound head: for its body, its path or its slowness.

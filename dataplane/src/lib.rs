@@ -13,6 +13,7 @@ pub mod listen;
 pub mod node;
 pub mod placement;
 pub mod proxy_protocol;
+pub mod rules;
 pub mod snapshot;
 mod state;
 pub mod telemetry;

@@ -506,13 +506,14 @@ impl Handle {
         found
     }
 
-    fn adopt(&self, prepared: Prepared, warnings: HashSet<String>) {
+    fn adopt(&self, mut prepared: Prepared, warnings: HashSet<String>) {
         if let Some(files) = prepared.certificate_files {
             self.certificates().0 = FileWatch::new(files);
         }
         let labels = labels(&prepared.snapshot);
-        let snapshot = Arc::new(prepared.snapshot);
         let mut in_force = self.in_force();
+        prepared.snapshot.rules.keep_rates_of(&in_force.snapshot.rules);
+        let snapshot = Arc::new(prepared.snapshot);
         for worker in &mut in_force.workers {
             worker.metrics = self.registry.next_generation(&worker.metrics, &labels);
             let message = Message::Adopt(Arc::clone(&snapshot), Arc::clone(&worker.metrics));

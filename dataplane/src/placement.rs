@@ -20,7 +20,7 @@ pub struct Placement {
     pub refused: bool,
 }
 
-/// How strictly a request is looked at: what comes next, the mode, and how many virtual patches watch it.
+/// How strictly a request is looked at: what comes next, the mode, and how many rules watch it that can stop it.
 type Strictness = (u8, u8, usize);
 
 fn strictness(policy: &Policy, scratch: &Scratch, resolution: &Resolution) -> Strictness {
@@ -30,7 +30,10 @@ fn strictness(policy: &Policy, scratch: &Scratch, resolution: &Resolution) -> St
         Stage::Inspect { hold: true } => 2,
         Stage::BlockNow(_) => 3,
     };
-    (stage, resolution.mode as u8, policy.effects(scratch).of(RuleType::VirtualPatch).len())
+    let effects = policy.effects(scratch);
+    let can_stop = [RuleType::VirtualPatch, RuleType::Regex, RuleType::RateLimit, RuleType::UploadSize];
+    let watching = can_stop.into_iter().map(|rule_type| effects.of(rule_type).len()).sum();
+    (stage, resolution.mode as u8, watching)
 }
 
 /// Resolves a request. Afterwards `scratch` holds what the policy's rules say about the reading that decided.

@@ -80,6 +80,8 @@ pub struct NodeConfig {
     pub body_bytes_total: u64,
     /// Connections to all origins together, per worker, idle ones included.
     pub origin_connections_total: u32,
+    /// Memory for the buckets of rate limits.
+    pub rate_limit_memory_bytes: u64,
     /// How long running requests may take to finish after SIGTERM.
     pub drain_timeout: Duration,
     /// How often the files of certificates are looked at; zero is never.

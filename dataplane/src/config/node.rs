@@ -51,6 +51,14 @@ pub(super) static NODE: Section = Section {
                       one makes room.",
         },
         Key {
+            name: "rate_limit_memory",
+            kind: Kind::Size(range(64 * KIB, 64 * GIB)),
+            default: Default::Value("\"64MiB\""),
+            meaning: "Memory for the buckets of rate limits, shared by all workers: 16 bytes a key. It is taken once \
+                      there is a rule of type `rate_limit`, page by page as keys come. When it is full, the key that \
+                      holds back least is forgotten.",
+        },
+        Key {
             name: "drain_timeout",
             kind: Kind::Time(range(0, HOUR)),
             default: Default::Value("\"30s\""),
@@ -155,6 +163,7 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
         max_tunnels: table.integer_u32("max_tunnels"),
         body_bytes_total: table.size("body_bytes_total").unwrap_or(0),
         origin_connections_total: table.integer_u32("origin_connections_total"),
+        rate_limit_memory_bytes: table.size("rate_limit_memory").unwrap_or(0),
         drain_timeout: table.time_or_zero("drain_timeout"),
         certificate_check_interval: table.time_or_zero("certificate_check_interval"),
         state_dir: table.path("state_dir").unwrap_or_default(),

@@ -2,20 +2,24 @@
 //! data path, and the reasons for each.
 
 mod described;
+mod effects;
 mod text;
 
 use std::net::IpAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
 use weir_policy::{Finding, ModeSource, RequestFacts, Scratch, Stage, Verdict};
 
 pub use described::{Described, Parts};
+pub use effects::RuleEffect;
+use effects::{effects, rate_effects};
 
-use crate::decision::{self, BodyCut, HeaderList, Shortened};
+use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
 use crate::placement;
+use crate::rules::{Active, RateKeyParts};
 use crate::snapshot::Snapshot;
 
 /// Explains requests by a snapshot. Reused from request to request, as a worker would.
@@ -23,6 +27,8 @@ pub struct Explainer<'s> {
     snapshot: &'s Snapshot,
     inspector: Inspector,
     head: RequestHead,
+    scratch: Scratch,
+    active: Active,
 }
 
 /// What was found out about a request.
@@ -54,6 +60,10 @@ pub struct Decided {
     pub origin: String,
     /// What inspection found; empty where nothing was inspected.
     pub findings: Vec<weir_inspect::Finding>,
+    /// What rules beside that of the mode found and did.
+    pub effects: Vec<RuleEffect>,
+    /// The path as conditions see it, without what masks hide.
+    pub path: String,
     /// The limit that cut inspection short.
     pub shortened: Option<Shortened>,
     /// Whether it was inspected at all.
@@ -69,7 +79,8 @@ impl<'s> Explainer<'s> {
     /// If the inspector's memory can't be had.
     pub fn new(snapshot: &'s Snapshot) -> Result<Self, String> {
         let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
-        Ok(Self { snapshot, inspector, head: RequestHead::default() })
+        let (head, scratch, active) = (RequestHead::default(), Scratch::default(), Active::default());
+        Ok(Self { snapshot, inspector, head, scratch, active })
     }
 
     /// Says what would happen to `request`.
@@ -97,10 +108,12 @@ impl<'s> Explainer<'s> {
         let known = snapshot.client(client);
         let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &headers);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (mut scratch, mut readings) = (Scratch::default(), PathReadings::default());
+        let mut readings = PathReadings::default();
         let setting = snapshot.http.ambiguous_path;
+        let scratch = &mut self.scratch;
         let placement =
-            placement::place(&snapshot.policy, setting, &mut scratch, &mut readings, &facts, &known, now);
+            placement::place(&snapshot.policy, setting, scratch, &mut readings, &facts, &known, now);
+        self.active.fill(&snapshot.rules, &snapshot.policy.effects(&self.scratch));
         if placement.refused {
             let detail = "servers may take the path to different places, and ambiguous_path refuses that";
             return refused(400, "ambiguous_path", detail);
@@ -117,41 +130,53 @@ impl<'s> Explainer<'s> {
                 ..strictest
             };
         }
-        let read_as = read_as.map(|path| String::from_utf8_lossy(path).into_owned());
+        let read_as = read_as.map(|path| self.shown_path(path));
         let resolution = policy.resolution;
         let settings = &snapshot.locations[resolution.location.0 as usize];
         let origin = snapshot.origins[settings.origin as usize].name.to_string();
         if settings.request_body_bytes.is_some_and(|limit| body.len() as u64 > limit) {
             return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
         }
-        let inspected = matches!(resolution.stage, Stage::Inspect { .. });
-        let mut findings = Vec::new();
-        let mut shortened = None;
-        let mut finding = Finding::None;
-        if inspected {
-            let limit = snapshot.detection.body_limit_bytes;
-            let over_limit = body.len() > limit;
-            let seen = &body[..body.len().min(limit)];
-            let view = decision::view(&self.head, bytes, &headers, seen, !over_limit);
-            let started = Instant::now();
-            let mut time_is_up = || started.elapsed() >= snapshot.detection.time_limit;
-            let report = self.inspector.inspect_within(&snapshot.engine, &view, &mut time_is_up);
-            let cut = BodyCut { over_limit, overloaded: false };
-            shortened = decision::shortened(Some(&report), cut, &snapshot.detection, settings);
-            finding = decision::finding(Some(&report), shortened);
-            findings = report.findings.to_vec();
-        }
-        let verdict = snapshot.policy.verdict(&resolution, finding);
-        Explanation::Decided(Box::new(Decided {
+        let path = self.shown_path(policy.normalised_path.as_bytes());
+        let mut decided = Decided {
             policy,
             read_as,
             client,
             origin,
-            findings,
-            shortened,
-            inspected,
-            verdict,
-        }))
+            findings: Vec::new(),
+            effects: Vec::new(),
+            path,
+            shortened: None,
+            inspected: matches!(resolution.stage, Stage::Inspect { .. }),
+            verdict: snapshot.policy.verdict(&resolution, Finding::None),
+        };
+        if decided.inspected {
+            let limit = snapshot.detection.body_limit_bytes;
+            let cut = BodyCut { over_limit: body.len() > limit, overloaded: false };
+            let seen = BodySeen { bytes: body.len() as u64, cut };
+            let inspected = &body[..body.len().min(limit)];
+            let view = decision::view(&self.head, bytes, &headers, inspected, !cut.over_limit);
+            let parts = RateKeyParts {
+                client,
+                application: resolution.application,
+                method: facts.method,
+                scheme: facts.scheme,
+                proto: facts.proto,
+                target: self.head.target(bytes),
+            };
+            decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
+            let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
+            let judged = decision::judge(snapshot, &resolution, &self.active, Some(&report), seen);
+            decided.effects.extend(effects(snapshot, &self.active, report.hits, seen));
+            decided.findings = report.findings.to_vec();
+            (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
+        }
+        Explanation::Decided(Box::new(decided))
+    }
+
+    /// A path without what masks hide.
+    fn shown_path(&self, path: &[u8]) -> String {
+        String::from_utf8_lossy(&self.active.masked_path(&self.snapshot.rules, path)).into_owned()
     }
 }
 
@@ -240,15 +265,24 @@ impl Decided {
             "list": policy.list.map(|list| list.as_str()),
             "list_entry": entry,
             "client": self.client.to_string(),
-            "path": policy.normalised_path,
+            "path": self.path,
             "read_as": self.read_as,
             "inspected": self.inspected,
-            "findings": self.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "findings": self.findings_json(),
+            "effects": self.effects,
             "over_limit": self.shortened.map(|shortened| shortened.limit),
             "verdict": if self.verdict.block { "block" } else { "pass" },
             "reason": self.verdict.reason.as_str(),
             "recorded": self.verdict.record,
         })
+    }
+}
+
+impl Decided {
+    /// What signatures found, then what detectors of rules found.
+    fn findings_json(&self) -> Vec<Value> {
+        let of_rules = self.effects.iter().filter_map(RuleEffect::finding_json);
+        self.findings.iter().map(finding_json).chain(of_rules).collect()
     }
 }
 

@@ -31,7 +31,7 @@ impl Display for Decided {
             }
         }
         writeln!(f, "location   {}", policy.location.as_deref().unwrap_or("(none matches)"))?;
-        writeln!(f, "path       {}", policy.normalised_path)?;
+        writeln!(f, "path       {}", self.path)?;
         if let Some(read_as) = &self.read_as {
             writeln!(f, "read as    {read_as}, the strictest place that an origin may take the path to")?;
         }
@@ -51,6 +51,9 @@ impl Display for Decided {
         writeln!(f, "mode       {}, from {}", policy.mode.as_str(), mode_from(policy.mode_from))?;
         self.fmt_list(f)?;
         self.fmt_findings(f)?;
+        for effect in &self.effects {
+            writeln!(f, "rule {:<5} {}: {}", effect.rule, effect.type_name, effect.text())?;
+        }
         let verdict = if self.verdict.block { "block" } else { "pass" };
         let recorded = if self.verdict.record { "an event is written" } else { "no event" };
         writeln!(f, "verdict    {verdict}, reason {}, {recorded}", self.verdict.reason.as_str())
@@ -86,7 +89,7 @@ impl Decided {
             writeln!(f, "findings   not all was inspected: {}", shortened.limit)?;
         }
         if self.findings.is_empty() {
-            return writeln!(f, "findings   none");
+            return writeln!(f, "findings   no signature matches");
         }
         for finding in &self.findings {
             write!(
@@ -106,7 +109,7 @@ impl Decided {
 }
 
 /// Bytes from outside, on one line and without anything that a terminal acts on. Quotes stay as they are.
-fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
+pub(super) fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {

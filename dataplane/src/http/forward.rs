@@ -1,5 +1,6 @@
 //! What we write when we forward: heads made anew from the parsed view, and the frames of chunked bodies.
 
+use super::edits::HeaderEdits;
 use super::fields::{FieldId, HeaderField};
 use super::framing::{BodyFraming, ResponseFraming};
 use super::head::Version;
@@ -70,6 +71,8 @@ pub struct ResponseFacts<'a> {
     pub framing: ResponseFraming,
     /// The request's id; written if the origin sent no `X-Request-Id`.
     pub request_id: &'a [u8],
+    /// Changes that rules make. Interim responses are left as they are.
+    pub edits: HeaderEdits<'a>,
 }
 
 /// Appends the head of a request for the origin: request line, `Host`, the end-to-end fields in their order, our
@@ -161,10 +164,12 @@ fn append_forwarded_for(head: &RequestHead, bytes: &[u8], facts: &ForwardFacts<'
 /// framing and id. An HTTP/1.0 client is always told that the connection ends, and never that chunks follow.
 pub fn write_response_head(head: &ResponseHead, bytes: &[u8], facts: &ResponseFacts<'_>, out: &mut Vec<u8>) {
     append_status_line(head, bytes, out);
-    append_visible_fields(head, bytes, out);
+    let edits = if head.is_interim() { HeaderEdits::NONE } else { facts.edits };
+    append_visible_fields(head, bytes, edits, out);
     if !head.is_interim() {
         append_response_framing(head, facts, out);
-        if !head.fields().iter().any(|field| field.id == FieldId::XRequestId) {
+        let has_id = head.fields().iter().any(|field| field.id == FieldId::XRequestId);
+        if !has_id && !edits.remove(b"x-request-id") {
             append(out, &[b"X-Request-Id: ", facts.request_id, b"\r\n"]);
         }
     }
@@ -179,10 +184,18 @@ pub(super) fn append_status_line(head: &ResponseHead, bytes: &[u8], out: &mut Ve
 }
 
 /// Appends the fields that are meant for the client, in their order.
-pub(super) fn append_visible_fields(head: &ResponseHead, bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn append_visible_fields(
+    head: &ResponseHead,
+    bytes: &[u8],
+    edits: HeaderEdits<'_>,
+    out: &mut Vec<u8>,
+) {
     for field in head.fields().iter().filter(|field| !field.hop_by_hop) {
-        append_field(out, field, bytes);
+        if edits.chosen.is_empty() || !edits.remove(field.name.of(bytes)) {
+            append_field(out, field, bytes);
+        }
     }
+    edits.write(out);
 }
 
 fn append_response_framing(head: &ResponseHead, facts: &ResponseFacts<'_>, out: &mut Vec<u8>) {

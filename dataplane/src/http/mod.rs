@@ -13,6 +13,7 @@
 mod address;
 mod answer;
 mod chunked;
+mod edits;
 mod fields;
 mod forward;
 mod framing;
@@ -31,6 +32,7 @@ mod websocket;
 pub use address::address_text;
 pub use answer::{Answer, write_answer, write_block_answer};
 pub use chunked::{Chunk, ChunkError, ChunkLimits, ChunkedDecoder};
+pub use edits::{EditAction, HeaderEdit, HeaderEdits};
 pub use fields::{FieldId, HeaderField, Span};
 pub use forward::{
     CERTIFICATE_FIELDS, CONTINUE, CertificateFacts, ForwardFacts, LAST_CHUNK, ResponseFacts, write_chunk,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use super::edits::HeaderEdits;
 use super::fields::{self, FieldId};
 use super::forward::{append, append_status_line, append_visible_fields};
 use super::framing::BodyFraming;
@@ -59,7 +60,7 @@ pub fn accepts_websocket(head: &ResponseHead, bytes: &[u8], key: &[u8]) -> bool 
 /// the switch of protocols in our own words.
 pub fn write_switch_head(head: &ResponseHead, bytes: &[u8], request_id: &[u8], out: &mut Vec<u8>) {
     append_status_line(head, bytes, out);
-    append_visible_fields(head, bytes, out);
+    append_visible_fields(head, bytes, HeaderEdits::NONE, out);
     append(out, &[b"Connection: upgrade\r\nUpgrade: websocket\r\nX-Request-Id: ", request_id, b"\r\n\r\n"]);
 }
 

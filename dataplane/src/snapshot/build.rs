@@ -12,7 +12,8 @@ use weir_policy::LocationIndex;
 use super::addresses::AddressDatabases;
 use super::listeners::{certificate_ends, listeners};
 use super::policy_source::{
-    entries_without_database, error_in_files, policy_source, unenforced_rules, warning_in_files,
+    entries_without_database, error_in_files, policy_source, rule_error_in_files, rule_warning_in_files,
+    warning_in_files,
 };
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
@@ -23,6 +24,7 @@ use crate::config::{
     RequestLimits, Where,
 };
 use crate::http::HeadLimits;
+use crate::rules::{self, RuleSet};
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
 
 /// A snapshot and what is odd about its config.
@@ -59,7 +61,11 @@ pub fn build(
     let addresses = AddressDatabases::open(&config.ip_lists.databases, &mut errors);
     let policy = compile_policy(config, file, &mut errors, &mut warnings);
     let engine = build_engine(config, file, &mut errors, &mut warnings);
-    let (Some(policy), Some(engine), true) = (policy, engine, errors.is_empty()) else {
+    let rules = match (&policy, &engine) {
+        (Some(policy), Some(engine)) => build_rules(config, file, policy, engine, &mut errors, &mut warnings),
+        _ => None,
+    };
+    let (Some(policy), Some(engine), Some(rules), true) = (policy, engine, rules, errors.is_empty()) else {
         return Err(errors);
     };
     let locations = location_settings(config, &policy);
@@ -68,6 +74,7 @@ pub fn build(
         generation,
         digest: digest.to_owned(),
         policy,
+        rules,
         engine: Arc::new(engine),
         http: http_settings(config, workers),
         listeners,
@@ -108,16 +115,21 @@ pub fn rebuild(
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     let Some(policy) = compile_policy(config, file, &mut errors, &mut warnings) else { return Err(errors) };
+    let engine = Arc::clone(&previous.engine);
+    let Some(rules) = build_rules(config, file, &policy, &engine, &mut errors, &mut warnings) else {
+        return Err(errors);
+    };
     let snapshot = Snapshot {
         generation,
         digest: digest.to_owned(),
         locations: location_settings(config, &policy),
         policy,
-        engine: Arc::clone(&previous.engine),
+        rules,
+        engine,
         http: previous.http.clone(),
         listeners: previous.listeners.clone(),
         origins: Arc::clone(&previous.origins),
-        detection: previous.detection.clone(),
+        detection: previous.detection,
         addresses: previous.addresses.clone(),
         trusted_proxies: previous.trusted_proxies.clone(),
         real_ip_header: previous.real_ip_header.clone(),
@@ -135,13 +147,12 @@ fn compile_policy(
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<weir_policy::Policy> {
     let known = errors.len();
-    errors.extend(unenforced_rules(config));
     errors.extend(entries_without_database(config));
-    let enforced = errors.len() == known;
+    let has_databases = errors.len() == known;
     match weir_policy::compile(&policy_source(config)) {
         Ok(compiled) => {
             warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
-            enforced.then_some(compiled.policy)
+            has_databases.then_some(compiled.policy)
         }
         Err(found) => {
             errors.extend(found.iter().map(|error| error_in_files(config, file, error)));
@@ -362,6 +373,31 @@ fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<Locat
             }
         })
         .collect()
+}
+
+/// What rules beside those of modes do.
+fn build_rules(
+    config: &Config,
+    file: &Path,
+    policy: &weir_policy::Policy,
+    engine: &Engine,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigWarning>,
+) -> Option<RuleSet> {
+    let surroundings = rules::Surroundings {
+        body_limit_bytes: config.detection.body_limit_bytes,
+        rate_limit_memory_bytes: usize::try_from(config.node.rate_limit_memory_bytes).unwrap_or(usize::MAX),
+    };
+    match rules::compile(policy, engine, surroundings) {
+        Ok((rules, odd)) => {
+            warnings.extend(odd.iter().map(|warning| rule_warning_in_files(config, file, warning)));
+            Some(rules)
+        }
+        Err(found) => {
+            errors.extend(found.iter().map(|error| rule_error_in_files(config, file, error)));
+            None
+        }
+    }
 }
 
 fn build_engine(

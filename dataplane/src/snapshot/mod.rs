@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit};
 use crate::http::HeadLimits;
+use crate::rules::RuleSet;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
 
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub digest: String,
     /// Modes, rules, lists.
     pub policy: weir_policy::Policy,
+    /// What rules beside those of modes do.
+    pub rules: RuleSet,
     /// Compiled signatures. Generations that differ in rules or lists alone share them.
     pub engine: Arc<weir_inspect::Engine>,
     /// Settings that hold before a server is known.
@@ -186,7 +189,7 @@ pub struct OriginLimits {
 }
 
 /// What inspection may cost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct DetectionSettings {
     /// Inspected bytes of one body.
     pub body_limit_bytes: usize,
@@ -199,7 +202,14 @@ pub struct DetectionSettings {
 }
 
 /// Attack classes as metrics number them: those of inspection, then those that the dataplane itself records.
-const OWN_ATTACK_CLASSES: [&str; 2] = ["overlimit_res", "blocked_source"];
+const OWN_ATTACK_CLASSES: [&str; 4] =
+    ["overlimit_res", "blocked_source", VIRTUAL_PATCH_CLASS, FILE_UPLOAD_CLASS];
+
+/// What a virtual patch, or a detector that is one, finds (spec S4.4).
+pub const VIRTUAL_PATCH_CLASS: &str = "vpatch";
+
+/// A body, or a value in it, above the size that a rule sets (spec S4.4).
+pub const FILE_UPLOAD_CLASS: &str = "file_upload_violation";
 
 /// The names of all attack classes, by their number.
 pub fn attack_class_names() -> Vec<String> {

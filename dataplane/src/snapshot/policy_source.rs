@@ -4,10 +4,11 @@ use std::path::Path;
 
 use weir_policy::{
     Attribute, AttributeEntry, CompileError, Condition, ContextSource, List, ListEntry, LocationSource,
-    ModeByHeader, Override, Place, PolicySource, RuleSource, RuleType, ServerSource, Warning,
+    ModeByHeader, Override, Place, PolicySource, RuleSource, ServerSource, Warning,
 };
 
 use crate::config::{self, Config, ConfigError, ConfigWarning, EntrySubject, Where};
+use crate::rules::RuleError;
 
 /// What the policy compiler is given.
 pub(super) fn policy_source(config: &Config) -> PolicySource {
@@ -130,23 +131,6 @@ pub(super) fn entries_without_database(config: &Config) -> impl Iterator<Item = 
     })
 }
 
-/// Types of rules that the data path acts upon. A rule of another type would be ignored in silence, so it is refused.
-const ENFORCED: [RuleType; 1] = [RuleType::Mode];
-
-/// An error for each rule of a type that nothing acts upon.
-pub(super) fn unenforced_rules(config: &Config) -> impl Iterator<Item = ConfigError> {
-    let rules = config.rules.rules.iter().filter(|rule| !ENFORCED.contains(&rule.kind.rule_type()));
-    rules.map(|rule| {
-        let message = format!("rules of type {} are not supported yet", rule.kind.type_name());
-        ConfigError::at(
-            &rule.place,
-            &format!("rule {}: type", rule.id),
-            message,
-            "remove the rule".to_owned(),
-        )
-    })
-}
-
 /// Where in the files the compiler's place is.
 fn place_in_files<'a>(config: &'a Config, place: &Place) -> Option<&'a config::Place> {
     match place {
@@ -189,4 +173,32 @@ pub(super) fn warning_in_files(config: &Config, file: &Path, warning: &Warning) 
         None => Where::File(file.to_owned()),
     };
     ConfigWarning { place, key: warning.place.to_string(), message: warning.message.clone() }
+}
+
+/// An error of the rules' compiler as an error of the file that it comes from.
+pub(super) fn rule_error_in_files(config: &Config, file: &Path, error: &RuleError) -> ConfigError {
+    let key = format!("rule {}: {}", error.rule, error.key);
+    match place_of_rule(config, error.rule) {
+        Some(place) => ConfigError::at(place, &key, error.message.clone(), error.advice.clone()),
+        None => ConfigError {
+            place: Where::File(file.to_owned()),
+            key,
+            message: error.message.clone(),
+            advice: error.advice.clone(),
+        },
+    }
+}
+
+/// The same for a warning.
+pub(super) fn rule_warning_in_files(config: &Config, file: &Path, warning: &RuleError) -> ConfigWarning {
+    let place = match place_of_rule(config, warning.rule) {
+        Some(place) => Where::Text(place.clone()),
+        None => Where::File(file.to_owned()),
+    };
+    let key = format!("rule {}: {}", warning.rule, warning.key);
+    ConfigWarning { place, key, message: format!("{}; {}", warning.message, warning.advice) }
+}
+
+fn place_of_rule(config: &Config, id: u64) -> Option<&config::Place> {
+    config.rules.rules.iter().find(|rule| rule.id == id).map(|rule| &rule.place)
 }

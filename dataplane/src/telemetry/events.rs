@@ -90,6 +90,10 @@ pub struct AttackDetail {
     pub payload: EventText,
     /// Ids of the signatures that matched.
     pub signatures: Vec<Arc<str>>,
+    /// Ids of the rules that found it, or that say what happens.
+    pub rules: Vec<u64>,
+    /// Found by experimental detectors alone: it has no consequence.
+    pub experimental: bool,
 }
 
 impl AttackDetail {
@@ -100,6 +104,15 @@ impl AttackDetail {
             point: EventText::new(point, POINT_LIMIT_BYTES),
             payload: EventText::new(payload, PAYLOAD_LIMIT_BYTES),
             signatures: Vec::new(),
+            rules: Vec::new(),
+            experimental: false,
+        }
+    }
+
+    /// Adds a rule's id; beyond [`SIGNATURES_LIMIT`], and if it is there already, nothing happens.
+    pub fn add_rule(&mut self, id: u64) {
+        if self.rules.len() < SIGNATURES_LIMIT && !self.rules.contains(&id) {
+            self.rules.push(id);
         }
     }
 
@@ -164,7 +177,9 @@ pub struct Event {
     /// Where the mode came from: `local`, `rule` or `general`.
     pub mode_source: Option<&'static str>,
     /// The rule that won, if the mode came from one.
-    pub rule_id: Option<u64>,
+    pub mode_rule_id: Option<u64>,
+    /// The rule beside that of the mode that decided about the request, such as a virtual patch.
+    pub decided_by: Option<u64>,
     /// The list that the source is on, if that list was read: `allow`, `deny`, `gray`.
     pub list: Option<&'static str>,
     /// What the entry of that list is about: `address`, `country`, `datacenter`, `proxy`.
@@ -182,13 +197,19 @@ pub struct Event {
 }
 
 impl Event {
-    /// One event for each class among `findings`: the point and payload of the class's first finding, the
-    /// signatures of all. Without findings the event stays alone.
+    /// One event for each class among `findings`, those of experimental detectors apart: the point and payload of the
+    /// class's first finding, the signatures and rules of all. Without findings the event stays alone.
     pub fn for_attacks(self, findings: impl IntoIterator<Item = AttackDetail>) -> Vec<Self> {
         let mut classes: Vec<AttackDetail> = Vec::new();
         for finding in findings {
-            match classes.iter_mut().find(|known| known.class == finding.class) {
-                Some(known) => finding.signatures.into_iter().for_each(|id| known.add_signature(id)),
+            let same = |known: &&mut AttackDetail| {
+                known.class == finding.class && known.experimental == finding.experimental
+            };
+            match classes.iter_mut().find(same) {
+                Some(known) => {
+                    finding.signatures.into_iter().for_each(|id| known.add_signature(id));
+                    finding.rules.into_iter().for_each(|id| known.add_rule(id));
+                }
                 None => classes.push(finding),
             }
         }
@@ -196,6 +217,13 @@ impl Event {
             return vec![self];
         }
         classes.into_iter().map(|attack| Self { attack: Some(attack), ..self.clone() }).collect()
+    }
+
+    /// The rule that the event is due to: the one that found the attack or decided about the request, or else the one
+    /// that the mode came from.
+    fn rule_id(&self) -> Option<u64> {
+        let found = self.attack.as_ref().and_then(|attack| attack.rules.first().copied());
+        found.or(self.decided_by).or(self.mode_rule_id)
     }
 
     fn truncated_fields(&self) -> Vec<&'static str> {
@@ -247,7 +275,11 @@ impl serde::Serialize for Event {
         }
         map.serialize_entry("mode", &self.mode)?;
         map.serialize_entry("mode_source", &self.mode_source)?;
-        map.serialize_entry("rule_id", &self.rule_id)?;
+        map.serialize_entry("rule_id", &self.rule_id())?;
+        map.serialize_entry("mode_rule_id", &self.mode_rule_id)?;
+        let rules = self.attack.as_ref().map_or(&[][..], |attack| &attack.rules);
+        map.serialize_entry("rules", rules)?;
+        map.serialize_entry("experimental", &self.attack.as_ref().is_some_and(|attack| attack.experimental))?;
         map.serialize_entry("list", &self.list)?;
         map.serialize_entry("list_source", &self.list_source)?;
         map.serialize_entry("action", &self.action.map(AttackAction::as_str))?;

@@ -244,6 +244,10 @@ label! {
         BodyBytesTotal = "body_bytes_total",
         /// Requests whose inspection failed by a fault of Weir's own.
         InspectionFailure = "inspection_failure",
+        /// Requests that a rate limit held back for a while.
+        RateLimitPaced = "rate_limit_paced",
+        /// Times that a rate limit forgot a key for another because its memory was full.
+        RateLimitMemory = "rate_limit_memory",
         /// Connections cut off because draining took too long.
         DrainTimeout = "drain_timeout",
     }

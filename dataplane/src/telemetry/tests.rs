@@ -186,7 +186,8 @@ fn event(path: &[u8]) -> Event {
         attack: None,
         mode: Some("block"),
         mode_source: Some("rule"),
-        rule_id: Some(2),
+        mode_rule_id: Some(2),
+        decided_by: None,
         list_source: None,
         list: None,
         action: Some(AttackAction::Blocked),
@@ -214,10 +215,31 @@ fn an_event_carries_every_field_of_the_contract() {
         "client_ip": "192.0.2.7", "server": "server-a", "application": -1, "method": "GET",
         "host": "server-a.example", "path": "/main/login", "attack_class": "sqli", "point": "query.id",
         "payload": "1' UNION SELECT password", "signatures": ["sqli-union"], "mode": "block",
-        "mode_source": "rule", "rule_id": 2, "list": null, "list_source": null, "action": "blocked", "reason": "attack",
+        "mode_source": "rule", "rule_id": 2, "mode_rule_id": 2, "rules": [], "experimental": false, "list": null, "list_source": null, "action": "blocked", "reason": "attack",
         "status": 403
     });
     assert_eq!(line, expected);
+}
+
+#[test]
+fn an_event_names_the_rule_that_it_is_due_to() {
+    let mut patch = AttackDetail::new("vpatch", b"query.id", b"1");
+    patch.add_rule(7);
+    let decided = Event { decided_by: Some(5), ..event(b"/") };
+    assert_eq!(json(&decided)["rule_id"], 5);
+    let events = decided.for_attacks([patch, AttackDetail::new("sqli", b"query.id", b"1")]);
+    let found: Vec<_> = events.iter().map(json).collect();
+    assert_eq!((&found[0]["rule_id"], &found[0]["rules"]), (&7.into(), &serde_json::json!([7])));
+    assert_eq!((&found[1]["rule_id"], &found[1]["mode_rule_id"]), (&5.into(), &2.into()));
+}
+
+#[test]
+fn experimental_findings_stay_apart() {
+    let mut experimental = AttackDetail::new("sqli", b"query.id", b"1");
+    experimental.experimental = true;
+    let found = event(b"/").for_attacks([AttackDetail::new("sqli", b"query.id", b"2"), experimental]);
+    let marks: Vec<_> = found.iter().map(|event| json(event)["experimental"].clone()).collect();
+    assert_eq!(marks, [false, true]);
 }
 
 #[test]

@@ -5,17 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_inspect::{Engine, Inspector, Report, RequestView};
+use weir_inspect::{Inspector, Report, RequestView};
 use weir_policy::{Finding, Reason, Stage, Verdict};
 
 use super::input::upload_of;
-use super::request::{Answer, Request, Sink, Upload, forget};
+use super::request::{Answer, Paced, Request, Sink, Upload, forget};
 use super::{ClientId, Life, Worker};
-use crate::decision::{self, HeaderList, Shortened};
+use crate::decision::{self, BodySeen, HeaderList, Shortened};
 use crate::http::{self, BlockPage, BodyFraming};
 use crate::io::Io;
 use crate::placement;
-use crate::snapshot::attack_class_number;
+use crate::rules::{Active, Admission};
+use crate::snapshot::{Snapshot, attack_class_number};
 use crate::telemetry::{BlockReason, Event, Limit, VerdictLabel};
 
 /// The verdict on what was not looked at.
@@ -26,6 +27,8 @@ const PASS: Verdict = Verdict { block: false, reason: Reason::None, record: fals
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) code: &'static str,
+    /// A rule says so, and not the config's limits.
+    pub(super) by_rule: bool,
 }
 
 impl<I: Io> Worker<I> {
@@ -69,6 +72,7 @@ impl<I: Io> Worker<I> {
         );
         let resolution = placement.resolution;
         drop(headers);
+        request.active.fill(&snapshot.rules, &snapshot.policy.effects(&self.policy_scratch));
         request.client_ip = Some(client_ip);
         request.resolution = Some(resolution);
 
@@ -87,7 +91,16 @@ impl<I: Io> Worker<I> {
             self.client_refuse_with(id, 413, "request_body_too_long");
             return;
         }
-        match resolution.stage {
+        if request.active.is_empty() {
+            self.request_starts(id, request, resolution.stage);
+        } else {
+            self.request_starts_under_rules(id, request, resolution.stage);
+        }
+    }
+
+    /// Goes the way that the policy says.
+    pub(super) fn request_starts(&mut self, id: ClientId, mut request: Box<Request>, stage: Stage) {
+        match stage {
             Stage::PassUninspected => {
                 request.verdict = Some(self.verdict(&request, Finding::None));
                 self.request_streams(id, request);
@@ -129,13 +142,18 @@ impl<I: Io> Worker<I> {
     }
 
     /// All that is to be inspected is here: inspects it and acts on the verdict.
-    fn request_decides(&mut self, id: ClientId, mut request: Box<Request>) {
+    pub(super) fn request_decides(&mut self, id: ClientId, mut request: Box<Request>) {
+        let admission = self.admit_by_body(id, &mut request);
         let verdict = self.inspect(&mut request);
         if verdict.block {
             self.block(id, request, verdict);
             return;
         }
+        // From here on the rest, if there is any, streams behind what was held.
         request.sink = if request.is_uploading() { Sink::Stream } else { Sink::Discard };
+        if let Admission::Wait(span) = admission {
+            return self.request_waits(id, request, Paced::Forwards, span);
+        }
         self.client_put_request(id, request);
         self.forward(id);
     }
@@ -143,6 +161,12 @@ impl<I: Io> Worker<I> {
     /// Takes body bytes that came in (framing removed) to where they belong.
     pub(super) fn body_data(&mut self, request: &mut Request, data: &[u8]) -> Result<(), Refusal> {
         request.body_bytes += data.len() as u64;
+        if request.sink != Sink::Discard
+            && let Some(verdict) = self.too_large_a_body(request)
+        {
+            request.verdict = Some(verdict);
+            return Err(Refusal { status: 403, code: verdict.reason.as_str(), by_rule: true });
+        }
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return Ok(());
         };
@@ -150,7 +174,7 @@ impl<I: Io> Worker<I> {
         let limit = snapshot.locations[resolution.location.0 as usize].request_body_bytes;
         if request.sink != Sink::Discard && limit.is_some_and(|limit| request.body_bytes > limit) {
             self.metrics.limit(Limit::RequestBodyBytes);
-            return Err(Refusal { status: 413, code: "request_body_too_long" });
+            return Err(Refusal { status: 413, code: "request_body_too_long", by_rule: false });
         }
         let inspected = snapshot.detection.body_limit_bytes;
         let spare = snapshot.http.body_bytes_per_worker.saturating_sub(self.body_bytes);
@@ -193,18 +217,9 @@ impl<I: Io> Worker<I> {
 
     /// A held body has outgrown what is inspected: decides on what is there.
     pub(super) fn request_over_body_limit(&mut self, id: ClientId) {
-        let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
-            return;
-        };
-        let verdict = self.inspect(&mut request);
-        if verdict.block {
-            self.block(id, request, verdict);
-            return;
+        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.take()) {
+            self.request_decides(id, request);
         }
-        // From here on the rest streams behind what was held.
-        request.sink = Sink::Stream;
-        self.client_put_request(id, request);
-        self.forward(id);
     }
 
     /// The last byte of the body came in.
@@ -241,7 +256,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Inspects what is there of the request, records what was found, and gives the verdict.
-    fn inspect(&self, request: &mut Request) -> Verdict {
+    pub(super) fn inspect(&self, request: &mut Request) -> Verdict {
         request.inspect = false;
         // Taken out while they are added to, because what they are made of lies in the request too.
         let mut events = std::mem::take(&mut request.events);
@@ -257,39 +272,38 @@ impl<I: Io> Worker<I> {
     fn inspect_into(&self, request: &Request, events: &mut Vec<Event>) -> Option<(Verdict, bool)> {
         let context = request.event_context(self.io.unix_nanos())?;
         let generation = request.generation.as_ref()?;
-        let settings = &generation.snapshot.detection;
-        let location = request.settings()?;
+        let snapshot = &generation.snapshot;
         let started = Instant::now();
         let mut inspector = generation.inspector.borrow_mut();
         let mut headers = HeaderList::new();
         headers.extend(request.head.headers(&request.head_bytes));
-        let body = &request.body[..request.body.len().min(settings.body_limit_bytes)];
+        let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];
         let complete = !request.is_uploading() && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
-        let mut time_is_up = || started.elapsed() >= settings.time_limit;
-        let report = inspect_guarded(&mut inspector, &generation.snapshot.engine, &view, &mut time_is_up);
+        let seen = request.body_seen();
+        let report = inspect_guarded(&mut inspector, snapshot, &request.active, &view, seen);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
-        let cut = decision::BodyCut { over_limit: request.body_over_limit, overloaded: request.overloaded };
-        let shortened = decision::shortened(report.as_ref(), cut, settings, location);
-        let finding = decision::finding(report.as_ref(), shortened);
-        if let Some(shortened) = shortened {
+        let mut judged =
+            decision::judge(snapshot, context.resolution, &request.active, report.as_ref(), seen);
+        if let Some(shortened) = judged.shortened {
             self.metrics.limit(shortened.counted_as());
         }
-        let verdict = generation.snapshot.policy.verdict(context.resolution, finding);
-        if verdict.record {
-            decision::record(&context, report.as_ref(), shortened, verdict, events);
+        if request.refused.is_some() {
+            judged.verdict = decision::refused_for_rate(report.as_ref());
         }
-        let uninspected = verdict.block
-            && verdict.reason == Reason::OverLimit
-            && shortened.is_some_and(Shortened::is_our_fault);
+        let refused_by = request.refused.map(|refusal| refusal.rule);
+        decision::record(&context, report.as_ref(), judged, seen, refused_by, events);
+        let uninspected = judged.verdict.block
+            && judged.verdict.reason == Reason::OverLimit
+            && judged.shortened.is_some_and(Shortened::is_our_fault);
         if report.is_none() {
             // Whatever state it is in, it isn't used again.
-            match generation.snapshot.engine.inspector() {
+            match snapshot.engine.inspector() {
                 Ok(fresh) => *inspector = fresh,
                 Err(error) => tracing::error!(%error, "the inspector could not be made anew"),
             }
         }
-        Some((verdict, uninspected))
+        Some((judged.verdict, uninspected))
     }
 
     /// The verdict where nothing was inspected.
@@ -300,9 +314,9 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Answers 403. The connection lives on where the request's framing is sound and the rest of its body
+    /// Answers 403, or what the rate limit says that refused the request. The connection lives on where the request's framing is sound and the rest of its body
     /// is short enough to be thrown away.
-    fn block(&mut self, id: ClientId, mut request: Box<Request>, verdict: Verdict) {
+    pub(super) fn block(&mut self, id: ClientId, mut request: Box<Request>, verdict: Verdict) {
         request.verdict = Some(verdict);
         if verdict.record && request.events.is_empty() {
             self.record_access(&mut request, verdict);
@@ -318,7 +332,11 @@ impl<I: Io> Worker<I> {
         request.keep_alive &= reads_on;
         let uploading = request.is_uploading();
         // A client that is sent away because we can't look at its request did nothing wrong, and may try again.
-        let status = if request.uninspected { 503 } else { 403 };
+        let status = match request.refused {
+            Some(refusal) => refusal.status,
+            None if request.uninspected => 503,
+            None => 403,
+        };
         request.block_page = block_page(&request, verdict, self.io.unix_nanos());
         self.release_body(&mut request);
         self.client_put_request(id, request);
@@ -380,7 +398,8 @@ impl<I: Io> Worker<I> {
 
 /// What the request's place answers to those that are blocked for this reason.
 fn block_page(request: &Request, verdict: Verdict, unix_nanos: u64) -> Option<Arc<BlockPage>> {
-    let responses = &request.settings().filter(|_| !request.uninspected)?.block_responses;
+    let has_page = !request.uninspected && request.refused.is_none();
+    let responses = &request.settings().filter(|_| has_page)?.block_responses;
     let page = match verdict.reason {
         Reason::DenyList if responses.acl_ip == responses.acl_source => &responses.acl_ip,
         Reason::DenyList if request.event_context(unix_nanos)?.is_listed_by_address() => &responses.acl_ip,
@@ -394,15 +413,17 @@ fn block_page(request: &Request, verdict: Verdict, unix_nanos: u64) -> Option<Ar
 /// and what becomes of it is for `inspection_failure` to say. `None` after a panic.
 fn inspect_guarded<'a>(
     inspector: &'a mut Inspector,
-    engine: &Engine,
+    snapshot: &Snapshot,
+    active: &Active,
     view: &RequestView<'_>,
-    time_is_up: &mut dyn FnMut() -> bool,
+    seen: BodySeen,
 ) -> Option<Report<'a>> {
     let inspected = catch_unwind(AssertUnwindSafe(move || {
         #[cfg(test)]
         super::tests::panic_if_asked(view);
         // Moved, not borrowed again: the report borrows from it.
-        { inspector }.inspect_within(engine, view, time_is_up)
+        let inspector = inspector;
+        decision::inspect(inspector, snapshot, active, view, seen, false)
     }));
     if inspected.is_err() {
         tracing::error!("the inspection of a request panicked; this is a defect");

@@ -171,7 +171,8 @@ impl<I: Io> Worker<I> {
             return 0;
         };
         request.body_at_hand = false;
-        let blocked = request.sink == Sink::Stream && self.origin_is_behind(&request);
+        let blocked =
+            request.paced.is_some() || (request.sink == Sink::Stream && self.origin_is_behind(&request));
         let mut used = 0;
         let mut failure = None;
         while used < bytes.len() && !blocked && !(request.sink == Sink::Hold && request.body_over_limit) {
@@ -203,7 +204,12 @@ impl<I: Io> Worker<I> {
             used += step;
             if let Err(refusal) = self.body_data(&mut request, data) {
                 self.client_put_request(id, request);
-                self.client_refuse_with(id, refusal.status, refusal.code);
+                if refusal.by_rule {
+                    // The rule's event tells of it.
+                    self.client_answer_and_close(id, refusal.status, refusal.code);
+                } else {
+                    self.client_refuse_with(id, refusal.status, refusal.code);
+                }
                 return bytes.len();
             }
             if step == 0 && data.is_empty() {

@@ -24,6 +24,7 @@ mod pool;
 mod refusals;
 mod relay;
 mod request;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -132,6 +133,8 @@ enum Owner {
 enum TimerKey {
     Client(ClientId),
     Upstream(UpstreamId),
+    /// The turn of a client's request under a rate limit.
+    Turn(ClientId),
 }
 
 /// How far a stop has come.
@@ -314,6 +317,15 @@ impl<I: Io> Worker<I> {
                 let Some(client) = self.clients.get_mut(id) else { return };
                 if self.timers.check(&mut client.deadline, entry, now) {
                     self.client_timed_out(id);
+                }
+            }
+            TimerKey::Turn(id) => {
+                let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut())
+                else {
+                    return;
+                };
+                if self.timers.check(&mut request.turn, entry, now) {
+                    self.request_has_its_turn(id);
                 }
             }
             TimerKey::Upstream(id) => {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::request::Answer;
 use super::upstream::{Download, OriginFailure, Stage};
 use super::{ClientId, HANDED_OVER_MAX, Life, UpstreamId, Worker};
-use crate::http::{self, Progress, ResponseFacts, ResponseFraming, Version};
+use crate::http::{self, HeaderEdits, Progress, ResponseFacts, ResponseFraming, Version};
 use crate::io::{Io, ReceiveBuffer};
 use crate::telemetry::{Limit, UpstreamError};
 
@@ -154,6 +154,7 @@ impl<I: Io> Worker<I> {
                 keep_alive: true,
                 framing: ResponseFraming::None,
                 request_id: &request.id,
+                edits: HeaderEdits::NONE,
             };
             http::write_response_head(&request.response, &request.response_bytes, &facts, out);
         }
@@ -197,6 +198,7 @@ impl<I: Io> Worker<I> {
             keep_alive: request.keep_alive,
             framing: to_client,
             request_id: &request.id,
+            edits: request.header_edits(),
         };
         http::write_response_head(&request.response, &request.response_bytes, &facts, out);
     }

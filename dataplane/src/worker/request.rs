@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use weir_policy::{Resolution, Verdict};
 
+use super::timers::Deadline;
 use super::{Generation, UpstreamId};
-use crate::decision::EventContext;
-use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, RequestHead, ResponseHead};
+use crate::decision::{BodyCut, BodySeen, EventContext};
+use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, HeaderEdits, RequestHead, ResponseHead};
 use crate::io::Monotonic;
+use crate::rules::Active;
 use crate::snapshot::LocationSettings;
 use crate::telemetry::Event;
 
@@ -79,6 +81,24 @@ pub(crate) enum Sink {
     Discard,
 }
 
+/// What a request does once its turn under a rate limit comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Paced {
+    /// It starts.
+    Starts,
+    /// It goes to the origin: it was inspected already.
+    Forwards,
+}
+
+/// What a rate limit said to a request that it refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RateRefusal {
+    /// The rule's id.
+    pub(crate) rule: u64,
+    /// The status of the answer.
+    pub(crate) status: u16,
+}
+
 /// How far the answer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Answer {
@@ -104,6 +124,14 @@ pub(crate) struct Request {
     pub(crate) started: Monotonic,
     pub(crate) client_ip: Option<IpAddr>,
     pub(crate) resolution: Option<Resolution>,
+    /// The rules beside that of the mode that hold.
+    pub(crate) active: Active,
+    /// It waits for its turn under a rate limit.
+    pub(crate) paced: Option<Paced>,
+    /// When its turn comes.
+    pub(crate) turn: Deadline,
+    /// A rate limit refused it.
+    pub(crate) refused: Option<RateRefusal>,
 
     pub(crate) verdict: Option<Verdict>,
 
@@ -177,6 +205,10 @@ impl Request {
             started: _,
             client_ip,
             resolution,
+            active,
+            paced,
+            turn,
+            refused,
             verdict,
             upload,
             sink,
@@ -215,6 +247,9 @@ impl Request {
             forget(buffer);
         }
         events.clear();
+        active.clear();
+        *turn = Deadline::default();
+        (*paced, *refused) = (None, None);
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
@@ -264,9 +299,30 @@ impl Request {
             client_ip: self.client_ip(),
             snapshot: &self.generation.as_ref()?.snapshot,
             resolution: self.resolution.as_ref()?,
+            active: &self.active,
             head: &self.head,
             bytes: &self.head_bytes,
         })
+    }
+
+    /// What rules change about the headers of its response.
+    pub(crate) fn header_edits(&self) -> HeaderEdits<'_> {
+        match &self.generation {
+            Some(generation) => self.active.header_edits(&generation.snapshot.rules),
+            None => HeaderEdits::NONE,
+        }
+    }
+
+    /// What is known of its body.
+    pub(crate) fn body_seen(&self) -> BodySeen {
+        let missing = match &self.upload {
+            Upload::Length(bytes) => *bytes,
+            Upload::Done | Upload::Chunked(_) => 0,
+        };
+        BodySeen {
+            bytes: self.body_bytes + missing,
+            cut: BodyCut { over_limit: self.body_over_limit, overloaded: self.overloaded },
+        }
     }
 
     /// The client's address, once the head was read.

@@ -25,6 +25,7 @@ mod points_requests;
 mod points_responses;
 mod proxy_protocol;
 mod proxying;
+mod rules;
 mod upgrade;
 #[path = "../vectors/mod.rs"]
 mod vectors;

@@ -1,8 +1,8 @@
 //! Heads of requests and responses: the same however they are split, and what is forwarded reads back.
 
 use weir::http::{
-    BodyFraming, ForwardFacts, HeadError, HeadLimits, Progress, RequestHead, ResponseFacts, ResponseHead,
-    Version, write_request_head, write_response_head,
+    BodyFraming, ForwardFacts, HeadError, HeadLimits, HeaderEdits, Progress, RequestHead, ResponseFacts,
+    ResponseHead, Version, write_request_head, write_response_head,
 };
 
 use crate::{Random, Target};

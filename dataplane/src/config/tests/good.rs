@@ -22,6 +22,7 @@ fn a_minimal_config_has_the_defaults() {
             max_tunnels: 10_000,
             body_bytes_total: 256 << 20,
             origin_connections_total: 4096,
+            rate_limit_memory_bytes: 64 << 20,
             drain_timeout: 30 * SECOND,
             certificate_check_interval: 10 * SECOND,
             state_dir: folder.path("state"),

@@ -113,6 +113,7 @@ const RESPONSE: ResponseFacts<'static> = ResponseFacts {
     keep_alive: true,
     framing: ResponseFraming::Length(5),
     request_id: b"77",
+    edits: HeaderEdits::NONE,
 };
 
 #[test]

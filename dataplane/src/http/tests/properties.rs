@@ -263,6 +263,7 @@ fn responses_survive_mutation_and_read_back() {
             keep_alive: true,
             framing: head.framing_for(Version::Http11),
             request_id: b"77",
+            edits: HeaderEdits::NONE,
         };
         let mut out = Vec::new();
         write_response_head(&head, &bytes, &facts, &mut out);

@@ -1,0 +1,189 @@
+//! What rules beside that of the mode did to an explained request.
+
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use weir_inspect::{HitKind, Inspector, RequestView, RuleHit};
+use weir_policy::UploadAction;
+
+use super::text::write_bytes;
+use crate::decision::BodySeen;
+use crate::http::EditAction;
+use crate::rules::{Active, RateKeyParts};
+use crate::snapshot::{FILE_UPLOAD_CLASS, Snapshot, VIRTUAL_PATCH_CLASS};
+
+/// What one rule did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleEffect {
+    /// The rule's id.
+    pub rule: u64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_name: &'static str,
+    /// What it did: a stable word.
+    pub effect: &'static str,
+    /// Where.
+    pub point: Option<String>,
+    /// The class of what was found or dropped.
+    pub class: Option<&'static str>,
+    /// The signature, or the detector, that found it.
+    pub signature: Option<String>,
+    /// The evidence, masked where a mask says so.
+    #[serde(serialize_with = "as_text")]
+    pub payload: Option<Vec<u8>>,
+    /// More about it, in words.
+    pub detail: Option<String>,
+}
+
+fn as_text<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes)).serialize(serializer)
+}
+
+impl RuleEffect {
+    fn new(rule: u64, type_name: &'static str, effect: &'static str) -> Self {
+        Self {
+            rule,
+            type_name,
+            effect,
+            point: None,
+            class: None,
+            signature: None,
+            payload: None,
+            detail: None,
+        }
+    }
+
+    /// The effect as a finding, if it is what a detector found.
+    pub(super) fn finding_json(&self) -> Option<Value> {
+        let is_finding = self.type_name == "regex" && self.payload.is_some();
+        is_finding.then(|| {
+            json!({
+                "class": self.class,
+                "point": self.point,
+                "payload": self.payload.as_ref().map(|bytes| String::from_utf8_lossy(bytes)),
+                "signature": self.signature,
+                "score": 0,
+                "confirmed_by": "rule",
+                "experimental": self.effect == "watches",
+            })
+        })
+    }
+
+    /// The effect on one line.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.effect.replace('_', " ");
+        // Writing to a String doesn't fail.
+        if let Some(class) = self.class {
+            let _ = write!(text, " {class}");
+        }
+        if let Some(point) = &self.point {
+            let _ = write!(text, " at {point}");
+        }
+        if let Some(signature) = &self.signature {
+            let _ = write!(text, ", signature {signature}");
+        }
+        if let Some(detail) = &self.detail {
+            let _ = write!(text, ", {detail}");
+        }
+        if let Some(payload) = self.payload.as_ref().filter(|payload| !payload.is_empty()) {
+            text.push_str(": ");
+            let _ = write_bytes(&mut text, payload);
+        }
+        text
+    }
+}
+
+/// What rules did beside those of rates.
+pub(super) fn effects(
+    snapshot: &Snapshot,
+    active: &Active,
+    hits: &[RuleHit],
+    body: BodySeen,
+) -> Vec<RuleEffect> {
+    let rules = &snapshot.rules;
+    let mut found: Vec<RuleEffect> = hits.iter().filter_map(|hit| of_hit(snapshot, hit)).collect();
+    found.extend(active.oversized(rules, hits, body).map(|too_large| RuleEffect {
+        point: Some(too_large.point),
+        class: Some(FILE_UPLOAD_CLASS),
+        detail: Some(format!("{} bytes, {} are allowed", too_large.bytes, too_large.limit)),
+        ..RuleEffect::new(
+            too_large.rule,
+            "upload_size",
+            match too_large.action {
+                UploadAction::Block => "blocks",
+                UploadAction::Inherited => "is_judged_by_the_mode",
+                UploadAction::Monitoring | UploadAction::Off => "records",
+            },
+        )
+    }));
+    found.extend(active.rules(rules).filter_map(|rule| {
+        let effect = |effect| RuleEffect::new(rule.id, rule.type_name, effect);
+        if let Some((time_limit, then)) = rule.time_limit() {
+            let detail = format!("{time_limit:?}, then {then:?}").to_lowercase();
+            return Some(RuleEffect { detail: Some(detail), ..effect("bounds_inspection") });
+        }
+        let edit = rule.header_edit(rules)?;
+        let what = match edit.action {
+            EditAction::Set => "sets_header",
+            EditAction::Append => "appends_header",
+            EditAction::Delete => "deletes_header",
+        };
+        let detail = format!("{} {}", edit.name, edit.values.join(", "));
+        Some(RuleEffect { detail: Some(detail.trim_end().to_owned()), ..effect(what) })
+    }));
+    found
+}
+
+/// What a directive of a rule did.
+fn of_hit(snapshot: &Snapshot, hit: &RuleHit) -> Option<RuleEffect> {
+    let rule = snapshot.rules.rule_of_directive(hit.directive)?;
+    let effect = match hit.what {
+        HitKind::Patched => "blocks",
+        HitKind::Detected => "finds",
+        HitKind::Experimental => "watches",
+        HitKind::Dropped => "ignores",
+        HitKind::Masked => "masks",
+        HitKind::Oversized(_) => return None,
+    };
+    let is_patch = matches!(hit.what, HitKind::Patched | HitKind::Experimental);
+    let class = hit.class.map(|class| class.as_str()).or(is_patch.then_some(VIRTUAL_PATCH_CLASS));
+    let shows = matches!(hit.what, HitKind::Patched | HitKind::Detected | HitKind::Experimental);
+    let name = (rule.type_name == "regex").then(|| hit.name.to_string());
+    Some(RuleEffect {
+        point: Some(hit.point.clone()),
+        class,
+        signature: hit.signature.as_ref().map(ToString::to_string).or(name),
+        payload: shows.then(|| hit.payload.clone()),
+        ..RuleEffect::new(rule.id, rule.type_name, effect)
+    })
+}
+
+/// Which rate limit counts the request, and why others don't. Nothing is counted.
+pub(super) fn rate_effects(
+    snapshot: &Snapshot,
+    active: &Active,
+    inspector: &mut Inspector,
+    view: &RequestView<'_>,
+    parts: &RateKeyParts<'_>,
+) -> Vec<RuleEffect> {
+    let mut counted_by = None;
+    let mut key = Vec::new();
+    active
+        .rates(&snapshot.rules)
+        .map(|(rule, limit)| {
+            let is_there = limit.key(parts, &mut key, &mut |selector, key| {
+                inspector.value_at(&snapshot.engine, view, selector, key)
+            });
+            let (effect, detail) = match (counted_by, is_there) {
+                (_, false) => ("does_not_count", "its point is not there".to_owned()),
+                (Some(lower), true) => ("does_not_count", format!("rule {lower} has a lower rate")),
+                (None, true) => {
+                    counted_by = Some(rule);
+                    ("counts", format!("answers {} above its rate", limit.status))
+                }
+            };
+            RuleEffect { detail: Some(detail), ..RuleEffect::new(rule, "rate_limit", effect) }
+        })
+        .collect()
+}

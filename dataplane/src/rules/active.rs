@@ -1,0 +1,227 @@
+//! The rules that hold for one request.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use weir_inspect::{Applied, Selector};
+use weir_policy::{Effects, UploadAction};
+
+use super::{Enforcement, RateKey, RateRule, Rule, RuleSet, UploadRule};
+use crate::config::OverLimit;
+use crate::http::{HeaderEdit, HeaderEdits};
+use crate::snapshot::DetectionSettings;
+
+/// The rules that hold for one request, and what they ask of its way. Reused from request to request.
+#[derive(Debug, Default)]
+pub struct Active {
+    /// Effect numbers, in the policy's order.
+    numbers: Vec<u32>,
+    /// The directives among them.
+    directives: Vec<u32>,
+    /// The header edits among them.
+    header_edits: Vec<u32>,
+    needs: Needs,
+    over_time: Option<(Duration, OverLimit)>,
+}
+
+/// What rules ask of a request's way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Needs {
+    /// It waits for its body whatever the mode is.
+    hold: bool,
+    /// Its head can block it in any mode, so that this is looked at before anything goes on.
+    head_first: bool,
+    masks: bool,
+    rates: bool,
+    uploads: bool,
+}
+
+/// A request's parts that rates can count by without a look inside.
+#[derive(Clone, Copy, Debug)]
+pub struct RateKeyParts<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// The application.
+    pub application: i64,
+    /// The method.
+    pub method: &'a [u8],
+    /// `http` or `https`.
+    pub scheme: &'a [u8],
+    /// The version of the protocol.
+    pub proto: &'a [u8],
+    /// The target.
+    pub target: &'a [u8],
+}
+
+impl Active {
+    /// Forgets the last request's rules.
+    pub fn clear(&mut self) {
+        let Self { numbers, directives, header_edits, needs, over_time } = self;
+        for list in [numbers, directives, header_edits] {
+            list.clear();
+        }
+        *needs = Needs::default();
+        *over_time = None;
+    }
+
+    /// Takes the rules that hold for a request.
+    pub fn fill(&mut self, rules: &RuleSet, effects: &Effects<'_>) {
+        self.clear();
+        for effect in effects.all() {
+            let Some(rule) = rules.rule(effect.0) else { continue };
+            self.numbers.push(effect.0);
+            self.directives.extend(rule.directive);
+            let needs = &mut self.needs;
+            match &rule.enforcement {
+                Enforcement::Inspection => {}
+                Enforcement::Patch { in_body: true } => needs.hold = true,
+                Enforcement::Patch { in_body: false } => needs.head_first = true,
+                Enforcement::Mask => needs.masks = true,
+                Enforcement::Header(edit) => self.header_edits.push(*edit),
+                Enforcement::OverTime(limit, then) => self.over_time = Some((*limit, *then)),
+                Enforcement::Rate(rate) => {
+                    needs.rates = true;
+                    needs.hold |= rate.key.looks_at_body();
+                }
+                Enforcement::Upload(upload) => {
+                    needs.uploads = true;
+                    needs.hold |= !upload.whole_body && upload.action == UploadAction::Block;
+                }
+            }
+        }
+    }
+
+    /// Whether no rule holds.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    pub(super) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    pub(super) fn has_masks(&self) -> bool {
+        self.needs.masks
+    }
+
+    /// Whether the request waits for its body whatever the mode is (design: a virtual patch looks at it).
+    pub fn holds_body(&self) -> bool {
+        self.needs.hold
+    }
+
+    /// Whether the head alone can block the request in any mode.
+    pub fn looks_at_head_first(&self) -> bool {
+        self.needs.head_first
+    }
+
+    /// What bounds the inspection of the request.
+    pub fn settings(&self, general: &DetectionSettings) -> DetectionSettings {
+        match self.over_time {
+            None => *general,
+            Some((time_limit, over_time_limit)) => {
+                DetectionSettings { time_limit, over_time_limit, ..*general }
+            }
+        }
+    }
+
+    /// What is done to the headers of the response.
+    pub fn header_edits<'a>(&'a self, rules: &'a RuleSet) -> HeaderEdits<'a> {
+        HeaderEdits { all: &rules.header_edits, chosen: &self.header_edits }
+    }
+
+    /// What inspection is told; nothing where no rule concerns it.
+    pub fn applied<'a>(&'a self, rules: &'a RuleSet, unseen_body_bytes: u64) -> Option<Applied<'a>> {
+        (!self.directives.is_empty()).then_some(Applied {
+            directives: &rules.directives,
+            active: &self.directives,
+            unseen_body_bytes,
+            trace: false,
+        })
+    }
+
+    /// The rules that hold, in the policy's order.
+    pub fn rules<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = &'a Rule> {
+        self.numbers.iter().filter_map(|number| rules.rule(*number))
+    }
+
+    /// The rate limits that hold, the one with the lowest rate first, with the ids of their rules.
+    pub fn rates<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = (u64, &'a RateRule)> {
+        let numbers = if self.needs.rates { &*self.numbers } else { &[] };
+        numbers.iter().filter_map(|number| {
+            let rule = rules.rule(*number)?;
+            match &rule.enforcement {
+                Enforcement::Rate(rate) => Some((rule.id, rate)),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether a rate limit counts by something in the body.
+    pub fn counts_by_body(&self, rules: &RuleSet) -> bool {
+        self.rates(rules).any(|(_, rate)| rate.key.looks_at_body())
+    }
+
+    /// The limits of size that hold for the whole body, with the ids of their rules.
+    pub fn body_sizes<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = (u64, UploadRule)> + use<'a> {
+        let numbers = if self.needs.uploads { &*self.numbers } else { &[] };
+        numbers.iter().filter_map(|number| {
+            let rule = rules.rule(*number)?;
+            match &rule.enforcement {
+                Enforcement::Upload(upload) if upload.whole_body => Some((rule.id, *upload)),
+                _ => None,
+            }
+        })
+    }
+}
+
+impl Rule {
+    /// The time limit of inspection that the rule sets, and what happens beyond.
+    pub fn time_limit(&self) -> Option<(Duration, OverLimit)> {
+        match &self.enforcement {
+            Enforcement::OverTime(time_limit, then) => Some((*time_limit, *then)),
+            _ => None,
+        }
+    }
+
+    /// What the rule does to a header of the response.
+    pub fn header_edit<'a>(&self, rules: &'a RuleSet) -> Option<&'a HeaderEdit> {
+        match &self.enforcement {
+            Enforcement::Header(number) => rules.header_edits.get(*number as usize),
+            _ => None,
+        }
+    }
+
+    /// What happens to values above the rule's size.
+    pub fn upload(&self) -> Option<UploadRule> {
+        match &self.enforcement {
+            Enforcement::Upload(upload) => Some(*upload),
+            _ => None,
+        }
+    }
+}
+
+impl RateRule {
+    /// Writes what the request is counted by into `key`. `value_at` looks for a value inside the request. False where
+    /// the request doesn't have it: then the rule doesn't concern it.
+    pub fn key(
+        &self,
+        parts: &RateKeyParts<'_>,
+        key: &mut Vec<u8>,
+        value_at: &mut dyn FnMut(&Selector, &mut Vec<u8>) -> bool,
+    ) -> bool {
+        key.clear();
+        match &self.key {
+            RateKey::RemoteAddr => match parts.client {
+                IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
+                IpAddr::V6(address) => key.extend_from_slice(&address.octets()),
+            },
+            RateKey::Instance => key.extend_from_slice(&parts.application.to_le_bytes()),
+            RateKey::Method => key.extend_from_slice(parts.method),
+            RateKey::Scheme => key.extend_from_slice(parts.scheme),
+            RateKey::Proto => key.extend_from_slice(parts.proto),
+            RateKey::Target => key.extend_from_slice(parts.target),
+            RateKey::Value(selector) => return value_at(selector, key),
+        }
+        true
+    }
+}

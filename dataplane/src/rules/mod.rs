@@ -1,0 +1,141 @@
+//! What rules beyond modes do on the data path: detectors and masks, response headers, time limits, rates and sizes.
+//!
+//! The policy says which rules hold for a request ([`weir_policy::Effects`]); a [`RuleSet`] knows what each of them does,
+//! and a request keeps those that hold for it ([`Active`]). A request without any costs one look at an empty list.
+
+mod active;
+mod compile;
+mod mask;
+mod rate;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_inspect::{Directives, Selector};
+use weir_policy::UploadAction;
+
+use crate::config::OverLimit;
+use crate::http::HeaderEdit;
+
+pub use active::{Active, RateKeyParts};
+pub use compile::{RuleError, Surroundings, compile};
+pub use rate::{Admission, Rate, RateTable};
+pub use report::Oversized;
+
+/// The rules of a generation, by the policy's effect number.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    rules: Box<[Rule]>,
+    /// What inspection is told.
+    pub directives: Directives,
+    /// The rule of each directive.
+    directive_rules: Box<[u32]>,
+    /// What is done to headers of responses.
+    pub header_edits: Box<[HeaderEdit]>,
+    /// The buckets of rate limits; absent where no rule has one. It outlives generations.
+    pub rates: Option<Arc<RateTable>>,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its id.
+    pub id: u64,
+    /// Its type, as in rule files.
+    pub type_name: &'static str,
+    /// Its number among the directives.
+    directive: Option<u32>,
+    enforcement: Enforcement,
+}
+
+/// What has to be done for a rule beside inspection with its directive.
+#[derive(Debug)]
+enum Enforcement {
+    /// Nothing.
+    Inspection,
+    /// Inspection may block the request in any mode, for what is at a point.
+    Patch {
+        /// The point is in the body, so that the request must wait for its verdict.
+        in_body: bool,
+    },
+    /// Values of a point are hidden.
+    Mask,
+    /// The number of a header's change.
+    Header(u32),
+    /// Another time limit.
+    OverTime(Duration, OverLimit),
+    /// A rate.
+    Rate(RateRule),
+    /// A size.
+    Upload(UploadRule),
+}
+
+/// A rate limit.
+#[derive(Debug)]
+pub struct RateRule {
+    /// The rate.
+    pub rate: Rate,
+    /// The status that refused requests get.
+    pub status: u16,
+    /// What requests are told apart by.
+    pub key: RateKey,
+}
+
+/// What requests are told apart by.
+#[derive(Debug)]
+pub enum RateKey {
+    /// The client's address.
+    RemoteAddr,
+    /// The application.
+    Instance,
+    /// The method.
+    Method,
+    /// `http` or `https`.
+    Scheme,
+    /// The version of the protocol.
+    Proto,
+    /// The target.
+    Target,
+    /// A value inside the request.
+    Value(Selector),
+}
+
+impl RateKey {
+    /// Whether it can be in the body.
+    fn looks_at_body(&self) -> bool {
+        matches!(self, Self::Value(selector) if selector.looks_at_body())
+    }
+}
+
+/// A limit of size.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadRule {
+    /// Bytes that are still allowed.
+    pub limit: u64,
+    /// What happens above that.
+    pub action: UploadAction,
+    /// It is the whole body that is measured.
+    pub whole_body: bool,
+}
+
+impl RuleSet {
+    /// The rule with this effect number.
+    pub fn rule(&self, number: u32) -> Option<&Rule> {
+        self.rules.get(number as usize)
+    }
+
+    /// The rule that a directive stands for.
+    pub fn rule_of_directive(&self, directive: u32) -> Option<&Rule> {
+        self.rule(*self.directive_rules.get(directive as usize)?)
+    }
+
+    /// Takes over the buckets of the generation before, so that a reload lets nobody through anew.
+    pub fn keep_rates_of(&mut self, before: &Self) {
+        if let (Some(own), Some(known)) = (&mut self.rates, &before.rates)
+            && own.capacity() == known.capacity()
+        {
+            *own = Arc::clone(known);
+        }
+    }
+}

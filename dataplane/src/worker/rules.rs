@@ -1,0 +1,185 @@
+//! Rules beside that of the mode on a request's way: rates, sizes, and what virtual patches ask for.
+
+use std::time::Duration;
+
+use weir_policy::{Finding, Reason, Stage, UploadAction, Verdict};
+
+use super::request::{Paced, RateRefusal, Request};
+use super::{ClientId, TimerKey, Worker};
+use crate::decision::{self, HeaderList};
+use crate::http::Version;
+use crate::io::Io;
+use crate::rules::{Admission, RateKeyParts, RateRule};
+use crate::telemetry::Limit;
+
+impl<I: Io> Worker<I> {
+    /// As [`Worker::request_starts`], for a request that rules hold for (spec S1.8).
+    pub(super) fn request_starts_under_rules(
+        &mut self,
+        id: ClientId,
+        mut request: Box<Request>,
+        stage: Stage,
+    ) {
+        if !matches!(stage, Stage::Inspect { .. }) {
+            return self.request_starts(id, request, stage);
+        }
+        match self.admit_by_head(id, &mut request) {
+            Admission::Pass => self.request_was_admitted(id, request),
+            Admission::Wait(span) => self.request_waits(id, request, Paced::Starts, span),
+            Admission::Refuse => {
+                // What it carries is looked at for the sake of the record.
+                let verdict = self.inspect(&mut request);
+                self.block(id, request, verdict);
+            }
+        }
+    }
+
+    /// No rate limit keeps the request from going on.
+    fn request_was_admitted(&mut self, id: ClientId, mut request: Box<Request>) {
+        let Some(Stage::Inspect { hold }) = request.resolution.map(|resolution| resolution.stage) else {
+            return self.client_put_request(id, request);
+        };
+        if request.is_uploading() && self.too_large_a_body(&request).is_some() {
+            // Its length says so: there is no need to read it.
+            return self.request_decides(id, request);
+        }
+        let hold = hold || request.active.holds_body();
+        if !hold && request.is_uploading() && request.active.looks_at_head_first() {
+            let verdict = self.inspect(&mut request);
+            if verdict.block {
+                return self.block(id, request, verdict);
+            }
+            // The head is looked at once more, together with the body.
+            request.events.clear();
+            request.verdict = None;
+        }
+        self.request_starts(id, request, Stage::Inspect { hold });
+    }
+
+    /// The request waits for its turn. Nothing more of it is read until then.
+    pub(super) fn request_waits(
+        &mut self,
+        id: ClientId,
+        mut request: Box<Request>,
+        then: Paced,
+        span: Duration,
+    ) {
+        self.metrics.limit(Limit::RateLimitPaced);
+        request.paced = Some(then);
+        let at = self.io.now().after(span);
+        self.timers.set(&mut request.turn, TimerKey::Turn(id), at);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.deadline.clear();
+        }
+        self.client_put_request(id, request);
+    }
+
+    /// A request that waited under a rate limit goes on.
+    pub(super) fn request_has_its_turn(&mut self, id: ClientId) {
+        let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
+            return;
+        };
+        match request.paced.take() {
+            Some(Paced::Starts) => self.request_was_admitted(id, request),
+            Some(Paced::Forwards) => {
+                self.client_put_request(id, request);
+                self.client_body_progress(id);
+                self.forward(id);
+            }
+            None => self.client_put_request(id, request),
+        }
+        self.client_later(id);
+    }
+
+    /// Asks the rate limits that count by something in the head or around it.
+    fn admit_by_head(&mut self, id: ClientId, request: &mut Request) -> Admission {
+        let Some(generation) = &request.generation else { return Admission::Pass };
+        if request.active.counts_by_body(&generation.snapshot.rules) {
+            return Admission::Pass; // asked once the body is here
+        }
+        self.admit(id, request)
+    }
+
+    /// Asks the rate limits if one of them counts by something in the body, which is here now.
+    pub(super) fn admit_by_body(&mut self, id: ClientId, request: &mut Request) -> Admission {
+        let Some(generation) = &request.generation else { return Admission::Pass };
+        if request.active.is_empty() || !request.active.counts_by_body(&generation.snapshot.rules) {
+            return Admission::Pass;
+        }
+        self.admit(id, request)
+    }
+
+    /// Asks the lowest of the rate limits whose point is there. A refusal is noted in the request.
+    fn admit(&mut self, id: ClientId, request: &mut Request) -> Admission {
+        let Some(generation) = request.generation.clone() else { return Admission::Pass };
+        let Some(table) = &generation.snapshot.rules.rates else { return Admission::Pass };
+        let mut key = self.buffers.take();
+        let mut counted = None;
+        for (rule, limit) in request.active.rates(&generation.snapshot.rules) {
+            if self.rate_key(id, request, limit, &mut key) {
+                counted = Some((rule, limit));
+                break;
+            }
+        }
+        let admission = match counted {
+            None => Admission::Pass,
+            Some((rule, limit)) => {
+                let (admission, evicted) = table.admit(rule, &key, limit.rate, self.io.now());
+                if evicted {
+                    self.metrics.limit(Limit::RateLimitMemory);
+                }
+                if admission == Admission::Refuse {
+                    request.refused = Some(RateRefusal { rule, status: limit.status });
+                }
+                admission
+            }
+        };
+        self.buffers.put(key);
+        admission
+    }
+
+    /// Writes what a rate limit counts this request by; false where the request doesn't have it.
+    fn rate_key(&self, id: ClientId, request: &Request, limit: &RateRule, key: &mut Vec<u8>) -> bool {
+        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
+            return false;
+        };
+        let bytes = &request.head_bytes;
+        let parts = RateKeyParts {
+            client: request.client_ip(),
+            application: resolution.application,
+            method: request.head.method(bytes),
+            scheme: self.clients.get(id).map_or(&b""[..], |client| client.transport.scheme()),
+            proto: match request.head.version() {
+                Version::Http10 => b"HTTP/1.0",
+                Version::Http11 => b"HTTP/1.1",
+            },
+            target: request.head.target(bytes),
+        };
+        let snapshot = &generation.snapshot;
+        limit.key(&parts, key, &mut |selector, key| {
+            let mut headers = HeaderList::new();
+            headers.extend(request.head.headers(bytes));
+            let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];
+            let view = decision::view(&request.head, bytes, &headers, body, !request.is_uploading());
+            generation.inspector.borrow_mut().value_at(&snapshot.engine, &view, selector, key)
+        })
+    }
+
+    /// The verdict on a request whose body is known to be larger than a rule allows, if that blocks it.
+    pub(super) fn too_large_a_body(&self, request: &Request) -> Option<Verdict> {
+        if request.active.is_empty() {
+            return None;
+        }
+        let (generation, resolution) = (request.generation.as_ref()?, request.resolution.as_ref()?);
+        let snapshot = &generation.snapshot;
+        let bytes = request.body_seen().bytes;
+        let blocks = |action| match action {
+            UploadAction::Block => true,
+            UploadAction::Inherited => snapshot.policy.verdict(resolution, Finding::OverLimitBlock).block,
+            UploadAction::Monitoring | UploadAction::Off => false,
+        };
+        let mut sizes = request.active.body_sizes(&snapshot.rules);
+        let blocks = sizes.any(|(_, size)| bytes > size.limit && blocks(size.action));
+        blocks.then_some(Verdict { block: true, reason: Reason::OverLimit, record: true })
+    }
+}

@@ -1,0 +1,130 @@
+//! What is said of rules at load, and what `explain` tells of what they do.
+
+use serde_json::Value;
+
+use super::rule;
+use crate::support::command::{run, run_with_input};
+use crate::support::origin::Origin;
+use crate::support::setup::{Setup, somewhere};
+
+#[test]
+fn rules_that_can_not_do_what_they_say_are_refused() {
+    for (keys, expected) in [
+        ("type = \"regex\"\nregex = \"(a\"\nattack_type = \"xss\"\npoint = \"query.a\"", "rule 7: regex"),
+        ("type = \"regex\"\nregex = \"a~b\"\nattack_type = \"xss\"\npoint = \"query.a\"", "regex"),
+        ("type = \"regex\"\nregex = \"a(?=b)\"\nattack_type = \"xss\"\npoint = \"query.a\"", "regex"),
+        (
+            "type = \"response_header\"\naction = \"set\"\nname = \"Content-Length\"\nvalues = [\"1\"]",
+            "belongs to the connection or to the framing",
+        ),
+        (
+            "type = \"response_header\"\naction = \"delete\"\nname = \"Transfer-Encoding\"",
+            "belongs to the connection or to the framing",
+        ),
+        (
+            "type = \"response_header\"\naction = \"set\"\nname = \"X-A\"\nvalues = [\"a\\r\\nb\"]",
+            "control characters",
+        ),
+        ("type = \"mask\"\npoint = [\"remote_addr\"]", "remote_addr"),
+        ("type = \"mask\"\npoint = [\"scheme\"]", "nothing is looked for in `scheme`"),
+        ("type = \"ignore_regex\"\nrule = 99\npoint = \"query\"", "there is no rule 99"),
+        ("type = \"upload_size\"\nlimit = \"2MiB\"\npoint = \"body.f\"", "raise detection.body_limit"),
+        ("type = \"rate_limit\"\nrate = 1\nburst = 1\ndelay = 2", "at most as many as burst"),
+    ] {
+        let setup = Setup::new(somewhere()).rules(&rule(7, keys));
+        let done = run("check", &setup.write_config(), &[]);
+        let errors = done.errors().join("\n");
+        assert!(errors.contains(expected), "{keys}:\n{errors}");
+        assert!(errors.contains("rules.toml:1:"), "{errors}");
+    }
+}
+
+#[test]
+fn rules_that_do_nothing_are_warned_about() {
+    let rules = [
+        rule(1, "type = \"disable_signature\"\nsignature = \"no-such-signature\"\npoint = \"query\""),
+        rule(2, "type = \"parser_state\"\nparser = \"viewstate\"\nenabled = false\npoint = \"body\""),
+    ]
+    .concat();
+    let done = run("check", &Setup::new(somewhere()).rules(&rules).write_config(), &[]);
+    let said = format!("{}{}", done.stdout, done.stderr);
+    assert!(said.contains("there is no signature \"no-such-signature\""), "{said}");
+    assert!(said.contains("there is no parser viewstate"), "{said}");
+}
+
+const TOLD: [&str; 8] = [
+    "type = \"virtual_patch\"\nattack_type = \"sqli\"\npoint = \"query.id\"",
+    "type = \"regex\"\nregex = \"^te\"\nattack_type = \"scanner\"\npoint = \"query.name\"",
+    "type = \"regex\"\nregex = \"st$\"\nattack_type = \"rce\"\nexperimental = true\npoint = \"query.name\"",
+    "type = \"disable_attack_type\"\nattack_type = \"xss\"\npoint = \"query.html\"",
+    "type = \"mask\"\npoint = \"query.id\"",
+    "type = \"rate_limit\"\nrate = 5\npoint = \"header.x-key\"",
+    "type = \"upload_size\"\nlimit = \"4B\"\naction = \"monitoring\"",
+    "type = \"response_header\"\naction = \"delete\"\nname = \"Server\"",
+];
+
+fn told() -> String {
+    TOLD.iter().zip(1..).map(|(keys, id)| rule(id, keys)).collect()
+}
+
+const TARGET: &str = "/?id=1'%20UNION%20SELECT%20a%20FROM%20b--&name=test&html=<script>alert(1)</script>";
+
+/// The word for what each rule did.
+fn effects(explained: &Value) -> Vec<(u64, String)> {
+    let effects = explained["effects"].as_array().unwrap();
+    let effect =
+        |effect: &Value| (effect["rule"].as_u64().unwrap(), effect["effect"].as_str().unwrap().to_owned());
+    let mut found: Vec<_> = effects.iter().map(effect).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn explain_tells_what_rules_do() {
+    let setup = Setup::new(somewhere()).mode("monitoring").rules(&told());
+    let config = setup.write_config();
+    let url = format!("http://a.example{TARGET}");
+    let done = run("explain", &config, &["--json", "-H", "X-Key: 1", "-d", "abcde", &url]);
+    let explained: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&explained["verdict"], &explained["reason"]), (&"block".into(), &"virtual_patch".into()));
+    let expected = [
+        (1, "blocks"),
+        (2, "finds"),
+        (3, "watches"),
+        (4, "ignores"),
+        (5, "masks"),
+        (6, "counts"),
+        (7, "records"),
+        (8, "deletes_header"),
+    ];
+    let expected = expected.map(|(rule, effect)| (rule, effect.to_owned()));
+    assert_eq!(effects(&explained), expected, "{explained:#}");
+    let findings = explained["findings"].as_array().unwrap();
+    let of_rules: Vec<_> = findings.iter().filter(|finding| finding["confirmed_by"] == "rule").collect();
+    assert_eq!(of_rules.len(), 2, "{findings:#?}");
+    let sqli = findings.iter().find(|finding| finding["class"] == "sqli").unwrap();
+    assert_eq!(sqli["payload"], "*");
+    let text = run("explain", &config, &["-H", "X-Key: 1", "-d", "abcde", &url]).stdout;
+    for line in ["rule 1     virtual_patch: blocks", "rule 5     mask: masks", "rule 8     response_header"] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let batch = serde_json::json!({
+        "url": url, "method": "POST", "headers": [["X-Key", "1"]], "body": "abcde",
+    });
+    let lines = run_with_input("explain", &config, &["--batch", "-"], format!("{batch}\n").as_bytes());
+    assert_eq!(lines.json_lines()[0]["effects"], explained["effects"]);
+}
+
+#[test]
+fn the_live_node_explains_the_same() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).mode("monitoring").rules(&told()).start();
+    let request =
+        serde_json::json!({"url": format!("http://a.example{TARGET}"), "headers": [["X-Key", "1"]]});
+    let answer = node.admin_request("POST", "/v1/explain", &request.to_string());
+    let explained: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((&explained["verdict"], &explained["reason"]), (&"block".into(), &"virtual_patch".into()));
+    assert!(effects(&explained).contains(&(5, "masks".to_owned())));
+    assert_eq!(origin.connections(), 0);
+}
