@@ -39,6 +39,37 @@ fn rules_that_can_not_do_what_they_say_are_refused() {
     }
 }
 
+/// The example of `docs/rules.md`.
+const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/shop.toml");
+
+#[test]
+fn the_shop_has_a_rule_of_every_type_and_they_do_what_it_says() {
+    let shop = std::path::Path::new(SHOP);
+    let done = run("check", shop, &[]);
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
+    let rules = std::fs::read_to_string(shop.with_file_name("shop-rules.toml")).unwrap();
+    for (name, _) in weir_policy::RuleType::NAMES {
+        assert!(rules.contains(&format!("\ntype = \"{name}\"\n")), "no rule of type {name}");
+    }
+    let explain = |arguments: &[&str]| -> Value {
+        let done = run("explain", shop, &[&["--json"], arguments].concat());
+        serde_json::from_str(&done.stdout).unwrap()
+    };
+    let sqli = "q=1'%20UNION%20SELECT%20password%20FROM%20users--";
+    for (target, verdict) in [("search", "block"), ("offers", "pass"), ("checkout/pay", "block")] {
+        let explained = explain(&[&format!("http://shop.example/{target}?{sqli}")]);
+        assert_eq!(explained["verdict"], verdict, "{target}: {explained:#}");
+    }
+    let explained = explain(&["-H", "X-Debug: 0", "http://shop.example/"]);
+    assert_eq!(explained["reason"], "virtual_patch");
+    let explained =
+        explain(&["-X", "POST", "-d", r#"{"review":"<script>x</script>"}"#, "http://shop.example/reviews"]);
+    assert_eq!(explained["findings"], serde_json::json!([]));
+    assert!(effects(&explained).contains(&(30, "ignores".to_owned())), "{explained:#}");
+    let explained = explain(&["http://shop.example/login"]);
+    assert!(effects(&explained).contains(&(70, "counts".to_owned())), "{explained:#}");
+}
+
 #[test]
 fn rules_that_do_nothing_are_warned_about() {
     let rules = [
