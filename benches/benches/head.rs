@@ -83,7 +83,7 @@ fn responses(criterion: &mut Criterion) {
                 keep_alive: true,
                 framing: head.framing_for(Version::Http11),
                 request_id: b"0123456789abcdef0123456789abcdef",
-                edits: HeaderEdits::NONE,
+                edits: weir::http::HeaderEdits::NONE,
             };
             out.clear();
             write_response_head(&head, RESPONSE, &facts, &mut out);
