@@ -114,7 +114,7 @@ fn response(input: &[u8], random: &mut Random) {
         keep_alive: true,
         framing: head.framing_for(Version::Http11),
         request_id: b"77",
-        edits: weir::http::HeaderEdits::NONE,
+        edits: HeaderEdits::NONE,
     };
     let mut relayed = Vec::new();
     write_response_head(&head, input, &facts, &mut relayed);
