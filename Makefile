@@ -35,7 +35,7 @@ DURATION ?= quick
 PINGORA := target/pingora/release/pingora-peer
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 deps: toolchain ## Install the Debian packages that are missing (with sudo when not root)
 	@sh -c "$$INSTALL_MISSING" deps $(PACKAGES)
