@@ -34,7 +34,7 @@ pub struct Explainer<'s> {
 /// What was found out about a request.
 #[derive(Clone, Debug)]
 pub enum Explanation {
-    /// It isn't sound HTTP: every mode refuses it.
+    /// It isn't sound HTTP: every mode refuses it, and an event tells of it (at a bounded rate, unless refusals have none).
     Refused {
         /// Status of the answer.
         status: u16,
@@ -218,7 +218,7 @@ impl Explanation {
                 "server": null, "server_by": null, "location": null, "application": null, "origin": null,
                 "local_mode": null, "mode_allow_override": null, "rules": [],
                 "mode": null, "mode_from": null, "list": null, "findings": [],
-                "verdict": "block", "reason": "protocol", "recorded": false,
+                "verdict": "block", "reason": "protocol", "recorded": true,
                 "status": status, "code": code, "detail": detail,
             }),
             Self::Decided(decided) => decided.to_json(),

@@ -456,6 +456,7 @@ fn point_24_pipelined_requests_are_forwarded_one_by_one() {
     let node = Setup::new(origin.address).start();
     let mut client = node.connect();
     client.send(get("/one") + &get("/two") + &get("/three"));
+    eventually("the first one", || (origin.targets() == ["/one"]).then_some(()));
     node.connect().get("/other");
     assert_eq!(origin.targets(), ["/one", "/other"], "the others wait for the first one's answer");
     gate.open();

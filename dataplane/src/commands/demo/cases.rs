@@ -412,7 +412,18 @@ fn not_sound() -> Vec<Case> {
         title: title.to_owned(),
         client: Client::Ordinary,
         request: request.into_bytes(),
-        expected: Expected { status, resolution: None, identity: None, body_bytes: 0, event: None },
+        expected: Expected {
+            status,
+            resolution: None,
+            identity: None,
+            body_bytes: 0,
+            event: Some(Event {
+                action: Some("blocked"),
+                reason: "protocol",
+                class: None,
+                origin_error: None,
+            }),
+        },
     };
     rows.into_iter().map(case).collect()
 }
