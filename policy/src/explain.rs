@@ -13,7 +13,37 @@ use crate::policy::{
     Stage,
 };
 use crate::rules::Facts;
-use crate::source::{List, ServerSource};
+use crate::source::{ContextSource, List, ServerSource};
+
+/// What one context sets of its own; what is absent is inherited from the context before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContextSettings {
+    /// `http` (`environment` where that sets the mode), `server NAME` or `location PATH`.
+    pub context: String,
+    /// The local mode.
+    pub mode: Option<Mode>,
+    /// The header that `mode_by_header` looks at.
+    pub mode_by_header: Option<String>,
+    /// How far rules may change the mode.
+    pub mode_allow_override: Option<Override>,
+    /// The application.
+    pub application: Option<i64>,
+    /// Whether lists are left unread.
+    pub disable_acl: Option<bool>,
+}
+
+impl ContextSettings {
+    fn new(context: String, settings: &ContextSource) -> Self {
+        Self {
+            context,
+            mode: settings.mode,
+            mode_by_header: settings.mode_by_header.as_ref().map(|map| map.header.clone()),
+            mode_allow_override: settings.mode_allow_override,
+            application: settings.application,
+            disable_acl: settings.disable_acl,
+        }
+    }
+}
 
 /// A value, and who set it: `environment`, `http`, `server NAME`, `location PATH` or `default`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,6 +116,8 @@ pub struct Explanation {
     pub server: String,
     /// Why that server.
     pub server_by: ServerBy,
+    /// Every context of the place with what it sets, from the most global one to the most local one.
+    pub contexts: Vec<ContextSettings>,
     /// The location's path; none if no location of the server takes the path.
     pub location: Option<String>,
     /// The application.
@@ -158,6 +190,19 @@ impl Policy {
         self.explain_client(facts, &client.into(), now_unix_seconds)
     }
 
+    /// The contexts of a location, from the most global one on.
+    fn contexts(&self, location: LocationIndex) -> Vec<ContextSettings> {
+        let http = if self.source.http.mode_from_environment { "environment" } else { "http" };
+        let mut contexts = vec![ContextSettings::new(http.to_owned(), &self.source.http)];
+        let Some((server, index)) = self.location_position(location) else { return contexts };
+        let server = &self.source.servers[server];
+        contexts.push(ContextSettings::new(format!("server {}", server.name), &server.context));
+        if let Some(location) = index.and_then(|index| server.locations.get(index)) {
+            contexts.push(ContextSettings::new(format!("location {}", location.path), &location.context));
+        }
+        contexts
+    }
+
     /// The same for a client of whom more is known than the address.
     pub fn explain_client(
         &self,
@@ -178,6 +223,7 @@ impl Policy {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let by_header = location.mapped_by(facts.headers);
         Explanation {
+            contexts: self.contexts(resolution.location),
             server_by: server_by(&self.source.servers[resolution.server.0 as usize], host.name),
             local_mode_by_header: by_header
                 .map(|(header, contains)| HeaderMatch { header: text(header), contains: text(contains) }),

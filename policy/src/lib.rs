@@ -30,7 +30,9 @@ mod written;
 pub use attributes::{AttributeName, Attributes, Client, PROXY_KINDS_MAX};
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
-pub use explain::{Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced};
+pub use explain::{
+    ContextSettings, Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced,
+};
 pub use kinds::{AttackType, HeaderAction, OverTimeAction, Parser, RuleKind, RuleType, UploadAction};
 pub use mode::{Mode, Override, RuleMode, UnknownMode};
 pub use point::{Condition, Point, Test};

@@ -233,7 +233,12 @@ fn an_explanation_names_the_entry_and_serialises_to_the_documented_fields() {
         "server": "s",
         "server_by": {"kind": "exact", "pattern": "s"},
         "location": "/a",
-        "application": -1,
+        "contexts": [
+                { "context": "http", "mode": null, "mode_by_header": null, "mode_allow_override": null, "application": null, "disable_acl": null },
+                { "context": "server s", "mode": "block", "mode_by_header": null, "mode_allow_override": null, "application": null, "disable_acl": null },
+                { "context": "location /a", "mode": null, "mode_by_header": null, "mode_allow_override": null, "application": null, "disable_acl": null },
+            ],
+            "application": -1,
         "local_mode": {"value": "block", "from": "server s"},
         "local_mode_by_header": null,
         "mode_allow_override": {"value": "on", "from": "default"},

@@ -259,6 +259,7 @@ impl Decided {
                 "value": policy.mode_allow_override.value.as_str(),
                 "from": policy.mode_allow_override.from,
             },
+            "contexts": policy.contexts,
             "rules": rules,
             "mode": policy.mode.as_str(),
             "mode_from": mode_from(policy.mode_from),

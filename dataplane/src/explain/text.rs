@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use weir_policy::ServerBy;
+use weir_policy::{ContextSettings, ServerBy};
 
 use super::{Decided, Explanation, mode_from, rfc3339};
 
@@ -43,6 +43,9 @@ impl Display for Decided {
         }
         let policy_of_override = &policy.mode_allow_override;
         writeln!(f, "override   {}, from {}", policy_of_override.value.as_str(), policy_of_override.from)?;
+        for context in &policy.contexts {
+            writeln!(f, "context    {}", context_line(context))?;
+        }
         for rule in &policy.rules {
             let mark = if rule.wins { "wins" } else { "loses" };
             let mode = rule.mode.map_or_else(String::new, |mode| format!(" {mode}"));
@@ -58,6 +61,20 @@ impl Display for Decided {
         let recorded = if self.verdict.record { "an event is written" } else { "no event" };
         writeln!(f, "verdict    {verdict}, reason {}, {recorded}", self.verdict.reason.as_str())
     }
+}
+
+/// What a context sets, in a line.
+fn context_line(context: &ContextSettings) -> String {
+    let mut sets = Vec::new();
+    sets.extend(context.mode.map(|mode| format!("mode {}", mode.as_str())));
+    sets.extend(context.mode_by_header.as_ref().map(|header| format!("mode by the header {header}")));
+    sets.extend(context.mode_allow_override.map(|policy| format!("override {}", policy.as_str())));
+    sets.extend(context.application.map(|application| format!("application {application}")));
+    sets.extend(context.disable_acl.map(|off| format!("disable_acl {off}")));
+    if sets.is_empty() {
+        return format!("{} sets nothing", context.context);
+    }
+    format!("{} sets {}", context.context, sets.join(", "))
 }
 
 impl Decided {
