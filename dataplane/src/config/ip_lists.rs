@@ -194,6 +194,10 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
         }
     }
     let applications = table.list("applications", "application id", read_application);
+    if table.is_empty_list("applications") {
+        let message = "found an empty list, which could be read as none and as all";
+        table.error("applications", message, "name the applications, or leave the key out for all of them");
+    }
     let expires = table.value("expires", |value, key| {
         read_time(value).ok_or_else(|| {
             let allowed = key.kind.describe();

@@ -139,7 +139,7 @@ pub(super) fn judge_proxy_protocol(table: &TableReader<'_>, listener: &ListenerC
 fn read_tls(table: &TableReader<'_>) -> ListenerTlsConfig {
     let certificates = table.tables("certificates", &LISTENER_CERTIFICATE);
     let none_given = !table.has("certificates") && table.file.is_whole();
-    if none_given || table.shown("certificates") == "[]" {
+    if none_given || table.is_empty_list("certificates") {
         let advice = "for example certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }]";
         table.error("certificates", "a TLS listener needs at least one certificate", advice);
     }

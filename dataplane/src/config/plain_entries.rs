@@ -92,7 +92,9 @@ impl<'a> Words<'a> {
                 let name = text(value)?;
                 self.list = Some(LISTS.into_iter().find(|(known, _)| *known == name)?.1);
             }
-            "applications" if self.applications.is_none() => self.applications = Some(numbers(value)?),
+            "applications" if self.applications.is_none() => {
+                self.applications = Some(numbers(value).filter(|numbers| !numbers.is_empty())?);
+            }
             "expires" if self.expires.is_none() => self.expires = Some((time(value)?, spot)),
             "reason" if self.reason.is_none() => {
                 self.reason = Some(text(value).filter(|reason| !reason.is_empty())?);

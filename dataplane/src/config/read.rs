@@ -487,6 +487,11 @@ impl<'a> TableReader<'a> {
         pairs.into_iter().map(|(_, pair)| pair).collect()
     }
 
+    /// Whether a key is there and holds a list without items.
+    pub(super) fn is_empty_list(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.get_ref().as_array().is_some_and(|array| array.is_empty()))
+    }
+
     /// The value of a key as it was written, for error texts.
     pub(super) fn shown(&self, name: &str) -> String {
         self.get(name).map_or_else(|| "nothing".to_owned(), |value| show(value.get_ref()))

@@ -195,6 +195,10 @@ fn read_bounded(file: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let too_large =
         || io::Error::other(format!("it is larger than {}MiB, the most that is read", limit_bytes >> 20));
     let mut bytes = Vec::new();
+    // Asked before it is opened: opening a named pipe waits until somebody writes to it.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let file = File::open(file)?;
     if file.metadata()?.len() > limit_bytes {
         return Err(too_large());

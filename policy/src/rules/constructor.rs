@@ -23,6 +23,13 @@ pub(crate) fn parse(uri: &str) -> Result<Vec<Check>, Refusal> {
     if uri.bytes().any(|byte| (byte <= b' ' && byte != REGEX as u8) || byte == 0x7f) {
         return refuse("it holds a space or a control character", "percent-encoding, as in requests");
     }
+    if !uri.is_ascii() {
+        // Requests with such bytes are refused, so this would never match.
+        return refuse(
+            "it holds a character outside ASCII",
+            "percent-encoding, as in requests: `%c3%a9` for `é`, perhaps as `{{%[cC]3%[aA]9}}`",
+        );
+    }
     if uri.contains('#') {
         return refuse("it holds a `#`, but requests carry no fragment", "a URI without fragment");
     }

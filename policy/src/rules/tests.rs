@@ -107,3 +107,11 @@ fn a_name_of_the_protocol_is_left_out() {
     let proto = |value| plain(1, &[(Point::Proto, Test::Equal, value)]).checks;
     assert_eq!(proto("HTTP/1.1"), proto("1.1"));
 }
+
+#[test]
+fn a_constructor_that_no_request_can_meet_is_refused() {
+    for uri in ["/é", "é/x", "/x?q=é", "/x/{{é}}/ü"] {
+        assert!(constructor::parse(uri).is_err(), "{uri}");
+    }
+    assert!(constructor::parse("/%c3%a9").is_ok());
+}

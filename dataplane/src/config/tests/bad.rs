@@ -143,6 +143,14 @@ address = "127.0.0.1:80"
 }
 
 #[test]
+fn an_empty_list_of_certificates_is_an_error() {
+    assert_errors(
+        "[[listener]]\nname = \"x\"\naddress = \"127.0.0.1:81\"\ntls = { certificates = [] }\n",
+        &["weir.toml:14:24: listener[1].tls.certificates: a TLS listener needs at least one certificate"],
+    );
+}
+
+#[test]
 fn mistakes_in_servers_are_named() {
     assert_errors(
         r#"[[server]]

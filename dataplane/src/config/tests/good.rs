@@ -406,7 +406,7 @@ fn plain_lists_are_read_as_toml_reads_them() {
         "[[entry]]\nlist = \"deny\"\naddress = \"10.1.2.3/8\"\nreason = \"ü # \"\n[[entry]]\nlist = \"gray\"\naddress = \"::1\"",
         "[[entry]]\nexpires = 2001-01-01T00:00:00Z # over\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\n",
         "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\nexpires = \"2099-01-01T00:00:00+01:00\"\napplications = [ 1, -1 ,7]\n",
-        "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\nexpires = 2099-01-01 00:00:00.5Z\napplications = []\n",
+        "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\nexpires = 2099-01-01 00:00:00.5Z\napplications = [2]\n",
         "[[entry]]\nlist = \"deny\"\ncountry = \"nl\"\n[[entry]]\nlist = \"deny\"\nproxy = \"TOR\"\n",
         // Beyond what is plain.
         "[[ entry ]]\nlist = 'deny'\naddress = \"10.0.0.\\u0031\"\napplications = [\n1,\n]\n",
@@ -423,6 +423,7 @@ fn plain_lists_are_read_as_toml_reads_them() {
 #[test]
 fn lists_that_are_not_toml_stay_wrong() {
     for text in [
+        "[[entry]]\nlist = \"deny\"\naddress = \"10.0.0.0/8\"\napplications = []\n",
         "[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\" x\n",
         "[[entry]]\nlist = \"deny\"\nlist = \"deny\"\naddress = \"192.0.2.1\"\n",
         "list = \"deny\"\n[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.1\"\n",
