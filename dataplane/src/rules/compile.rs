@@ -267,24 +267,16 @@ impl<'a> Compiler<'a> {
     }
 
     fn finish(mut self) -> Result<(RuleSet, Vec<RuleError>), Vec<RuleError>> {
-        if !self.errors.is_empty() {
-            return Err(self.errors);
+        // Compiled even where other rules are wrong, so that all is told at once.
+        let compiled = Directives::compile(&self.directives, self.engine);
+        for fault in compiled.as_ref().err().into_iter().flatten() {
+            let rule = self.directive_rules.get(fault.index).copied().unwrap_or(0);
+            let rule = self.rules.get(rule as usize).map_or(0, |rule| rule.id);
+            let (message, advice) = regex_fault(&fault.message);
+            self.errors.push(RuleError { rule, key: "regex", message, advice });
         }
-        let directives = match Directives::compile(&self.directives, self.engine) {
-            Ok(directives) => directives,
-            Err(found) => {
-                for fault in found {
-                    let rule = self.directive_rules.get(fault.index).copied().unwrap_or(0);
-                    self.errors.push(RuleError {
-                        rule: self.rules.get(rule as usize).map_or(0, |rule| rule.id),
-                        key: "regex",
-                        message: fault.message,
-                        advice: "write a regular expression that needs no look-around and no back-references"
-                            .to_owned(),
-                    });
-                }
-                return Err(self.errors);
-            }
+        let Some(directives) = compiled.ok().filter(|_| self.errors.is_empty()) else {
+            return Err(self.errors);
         };
         let has_rates = self.rules.iter().any(|rule| matches!(rule.enforcement, Enforcement::Rate(_)));
         let memory = self.surroundings.rate_limit_memory_bytes;
@@ -369,4 +361,16 @@ fn special_operator(regex: &str) -> Option<char> {
         }
     }
     None
+}
+/// What the matcher says of a regex, and what to do about it.
+fn regex_fault(message: &str) -> (String, String) {
+    if message.contains("empty buffer") {
+        let advice = "write one that needs a character, such as `.+` for `.*`; a virtual patch with attack_type `any` is \
+                      about the presence of a point";
+        return ("it matches the empty text, which is everywhere".to_owned(), advice.to_owned());
+    }
+    (
+        message.to_owned(),
+        "write a regular expression that needs no look-around and no back-references".to_owned(),
+    )
 }
