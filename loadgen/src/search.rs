@@ -32,7 +32,8 @@ pub struct Options {
     pub quantile: f64,
     /// The most that it may be.
     pub bound: Duration,
-    /// The largest share of requests without an answer, 0 to 1. Default: 0.
+    /// The largest share of failed requests, 0 to 1: without an answer, with a status 5xx that the scenario doesn't expect, or
+    /// with another outcome than it expects. Default: 0.
     pub error_share: f64,
     /// The first rate, in requests a second.
     pub from: f64,
@@ -47,7 +48,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// p99 within `bound` and no errors, from 1,000 requests a second to a million, to 5 %, by 3 trials of 3 seconds each.
+    /// p99 within `bound` and no failures, from 1,000 requests a second to a million, to 5 %, by 3 trials of 3 seconds each.
     #[must_use]
     pub fn new(request: run::Options, bound: Duration) -> Self {
         Self {
@@ -86,7 +87,7 @@ pub struct Report {
     pub limited_by_generator: bool,
     /// A signal ended the search early.
     pub interrupted: bool,
-    /// Every trial, in the order of time.
+    /// Every complete trial, in the order of time.
     pub trials: Vec<Trial>,
 }
 
@@ -108,6 +109,8 @@ pub struct Trial {
     pub p50: u64,
     /// Requests without an answer.
     pub errors: u64,
+    /// Requests without an answer, with a status 5xx that the scenario doesn't expect, or with another outcome than it expects.
+    pub failed: u64,
     /// Requests that were due and never sent.
     pub missed: u64,
     /// The share of its time in which the generator ran or waited for a CPU.
@@ -130,7 +133,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunErr
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let trial = try_rate(options, rate, interrupted)?;
+            let Some(trial) = try_rate(options, rate, interrupted)? else { return Ok(None) };
             if trial.held {
                 votes.0 += 1;
             } else {
@@ -180,41 +183,56 @@ fn bracket<E>(
     Ok((low, high))
 }
 
-fn try_rate(options: &Options, rate: f64, interrupted: &AtomicBool) -> Result<Trial, RunError> {
+/// One trial; `None` if it was interrupted, because half a trial says nothing.
+fn try_rate(options: &Options, rate: f64, interrupted: &AtomicBool) -> Result<Option<Trial>, RunError> {
     let request = run::Options {
         load: Load::Rate(rate),
         limit: Limit::Duration(options.trial),
         ..options.request.clone()
     };
-    let (report, histogram) = run::run_with_histogram(&request, interrupted, &mut run::Unobserved)?;
+    let (report, run::Details { response, failed }) =
+        run::run_in_detail(&request, interrupted, &mut run::Unobserved)?;
+    if report.interrupted {
+        return Ok(None);
+    }
     let errors: u64 = report.errors.values().map(|error| error.count).sum();
     let mut trial = Trial {
         rate,
         held: false,
         reasons: Vec::new(),
         answered_rate: report.rate,
-        latency: histogram.value_at_quantile(options.quantile),
-        p50: histogram.value_at_quantile(0.5),
+        latency: response.value_at_quantile(options.quantile),
+        p50: response.value_at_quantile(0.5),
         errors,
+        failed,
         missed: report.missed,
         generator_busy: report.cpu.busy_share,
     };
-    trial.reasons = trial.find_reasons(options, report.requests);
+    trial.reasons = trial.find_reasons(options, &report);
     trial.held = trial.reasons.is_empty();
-    Ok(trial)
+    Ok(Some(trial))
 }
 
 impl Trial {
     /// Why the rate doesn't hold.
-    fn find_reasons(&self, options: &Options, requests: u64) -> Vec<String> {
+    fn find_reasons(&self, options: &Options, report: &run::Report) -> Vec<String> {
+        let requests = report.requests;
         let mut reasons = Vec::new();
         if requests == self.errors {
             reasons.push("no answers".to_owned());
         } else if self.latency > nanoseconds(options.bound) {
             reasons.push(format!("latency {}", format_nanoseconds(self.latency)));
         }
-        if self.errors as f64 > requests as f64 * options.error_share {
-            reasons.push(format!("{} of {requests} requests failed", self.errors));
+        if self.failed as f64 > requests as f64 * options.error_share {
+            let server_errors: u64 = report.statuses.range(500..).map(|(_, count)| count).sum();
+            let parts = [
+                (self.errors, "without an answer"),
+                (server_errors, "with status 5xx"),
+                (report.surprises, "not as the scenario expects"),
+            ];
+            let parts = parts.iter().filter(|(count, _)| *count > 0);
+            let parts: Vec<String> = parts.map(|(count, what)| format!("{count} {what}")).collect();
+            reasons.push(format!("{} of {requests} requests failed ({})", self.failed, parts.join(", ")));
         }
         let due = requests + self.missed;
         if (requests as f64) < due as f64 * SENT_SHARE {
@@ -262,7 +280,7 @@ impl fmt::Display for Report {
         writeln!(
             formatter,
             "  {:>12}{:>12}{:>10}{:>10}{:>8}{:>8}{:>7}",
-            "rate", "answers/s", "p50", "bounded", "errors", "missed", "busy"
+            "rate", "answers/s", "p50", "bounded", "failed", "missed", "busy"
         )?;
         for trial in &self.trials {
             let held = if trial.held { "held".to_owned() } else { trial.reasons.join(", ") };
@@ -273,7 +291,7 @@ impl fmt::Display for Report {
                 trial.answered_rate,
                 format_nanoseconds(trial.p50),
                 format_nanoseconds(trial.latency),
-                trial.errors,
+                trial.failed,
                 trial.missed,
                 trial.generator_busy * 100.0
             )?;
@@ -281,7 +299,8 @@ impl fmt::Display for Report {
         match (self.highest_rate, self.lowest_failed_rate) {
             (Some(low), Some(high)) => writeln!(formatter, "  holds {low:.1} requests/s, not {high:.1}")?,
             (Some(low), None) => writeln!(formatter, "  holds {low:.1} requests/s, the most that was tried")?,
-            (None, _) => writeln!(formatter, "  holds no rate that was tried")?,
+            (None, None) => writeln!(formatter, "  no rate has enough trials to decide")?,
+            (None, Some(_)) => writeln!(formatter, "  holds no rate that was tried")?,
         }
         if self.limited_by_generator {
             writeln!(formatter, "  the generator was a bottleneck: the target may hold more")?;

@@ -1,11 +1,17 @@
 //! The search against an origin whose highest rate is known.
 
-use std::{process::Command, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use serde_json::Value;
 use weir_loadgen::{
     origin::{Options as OriginOptions, spawn},
     run,
+    scenario::Scenario,
     search::{self, Options},
 };
 
@@ -31,6 +37,69 @@ fn the_highest_rate_is_found() {
     let report = search::run(&impossible, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.highest_rate, None, "{report}");
     assert!(report.trials.iter().all(|trial| trial.reasons.iter().any(|why| why.starts_with("latency"))));
+}
+
+#[test]
+fn error_answers_and_surprises_do_not_hold() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let text = |status: u16, expect: &str| {
+        format!("[[request]]\nlabel = \"a\"\ntarget = \"/?status={status}\"\nexpect = {expect}\n")
+    };
+    let search = |query: &str, text: Option<String>, error_share: f64| {
+        let mut request = run::Options::new(&format!("http://{}/{query}", origin.address()));
+        (request.connections, request.threads) = (4, 1);
+        request.scenario = text.map(|text| Scenario::parse(&text, Path::new(".")).unwrap().into());
+        let options = Options {
+            from: 20.0,
+            to: 20.0,
+            trial: Duration::from_millis(300),
+            repeats: 1,
+            error_share,
+            ..Options::new(request, Duration::from_secs(30))
+        };
+        search::run(&options, &AtomicBool::new(false)).unwrap()
+    };
+    for (query, scenario, why) in [
+        ("?status=500", None, "with status 5xx)"),
+        ("", Some(text(200, "\"block\"")), "not as the scenario expects)"),
+        ("", Some(text(500, "200")), "with status 5xx, "),
+    ] {
+        let report = search(query, scenario, 0.0);
+        let trial = &report.trials[0];
+        assert_eq!(report.highest_rate, None, "{report}");
+        assert!(trial.failed > 0 && trial.errors == 0, "{report}");
+        assert!(
+            trial.reasons[0].starts_with(&format!("{0} of {0} requests failed (", trial.failed)),
+            "{report}"
+        );
+        assert!(trial.reasons[0].contains(why), "{report}");
+    }
+    // What is expected, and what is allowed.
+    assert_eq!(search("", Some(text(503, "503")), 0.0).highest_rate, Some(20.0));
+    assert_eq!(search("?status=404", None, 0.0).highest_rate, Some(20.0));
+    assert_eq!(search("?status=500", None, 1.0).highest_rate, Some(20.0));
+}
+
+#[test]
+fn an_interrupted_trial_is_left_out() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut request = run::Options::new(&format!("http://{}/", origin.address()));
+    (request.connections, request.threads) = (2, 1);
+    let options = Options {
+        from: 50.0,
+        trial: Duration::from_secs(600),
+        ..Options::new(request, Duration::from_secs(5))
+    };
+    let interrupted = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        let search = scope.spawn(|| search::run(&options, &interrupted));
+        std::thread::sleep(Duration::from_millis(300));
+        interrupted.store(true, Ordering::Relaxed);
+        search.join().unwrap().unwrap()
+    });
+    assert!(report.interrupted && report.trials.is_empty(), "{report}");
+    assert_eq!((report.highest_rate, report.lowest_failed_rate), (None, None));
+    assert!(report.to_string().contains("no rate has enough trials"), "{report}");
 }
 
 #[test]

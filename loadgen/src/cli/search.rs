@@ -22,7 +22,8 @@ pub(super) struct SearchArguments {
     /// The most that a quantile of response times may be, as in p99=10ms or p99.9=50ms
     #[arg(long, value_name = "pQ=TIME", value_parser = parse_bound)]
     bound: (f64, Duration),
-    /// The largest percentage of requests without an answer
+    /// The largest percentage of failed requests: without an answer, with an unexpected status 5xx, or with another outcome
+    /// than the scenario expects
     #[arg(long, value_name = "PERCENT", default_value = "0")]
     errors: f64,
     /// First rate, in requests a second

@@ -201,8 +201,13 @@ impl Client {
         statistics.waited_for_connection += u64::from(start.waited_for_connection);
         statistics.received_bytes += answer.received_bytes;
         statistics.sent_bytes += answer.sent_bytes;
+        let verdict = Verdict::of_status(answer.status, &worker.target.traffic.block_statuses);
+        let failed = match &kind.expect {
+            Some(expect) => !expect.is_met(verdict, Some(answer.status)),
+            None => answer.status >= 500,
+        };
+        statistics.failed += u64::from(failed);
         if let Some(label) = kind.label {
-            let verdict = Verdict::of_status(answer.status, &worker.target.traffic.block_statuses);
             statistics.label(label).add_verdict(kind.expect.as_ref(), verdict, Some(answer.status), || {
                 format!("status {}", answer.status)
             });
@@ -280,6 +285,7 @@ impl Client {
         if kind.expects_end(failure) {
             statistics.closed_as_expected += 1;
         } else {
+            statistics.failed += 1;
             statistics.error(failure.kind, || failure.details.clone());
         }
     }

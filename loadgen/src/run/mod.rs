@@ -223,7 +223,7 @@ pub fn run_observed(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Report, RunError> {
-    run_with_histogram(options, interrupted, observer).map(|(report, _response)| report)
+    run_in_detail(options, interrupted, observer).map(|(report, _details)| report)
 }
 
 /// Nobody listens.
@@ -233,12 +233,20 @@ impl Observer for Unobserved {
     fn interval(&mut self, _snapshot: &Snapshot<'_>) {}
 }
 
-/// As [`run_observed`], with the response times of an open loop.
-pub(crate) fn run_with_histogram(
+/// What a search needs of a run beside its report.
+pub(crate) struct Details {
+    /// The response times of an open loop.
+    pub(crate) response: Histo,
+    /// Requests that did not do what they should, as [`Statistics::failed`] counts them.
+    pub(crate) failed: u64,
+}
+
+/// As [`run_observed`], with details.
+pub(crate) fn run_in_detail(
     options: &Options,
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
-) -> Result<(Report, Histo), RunError> {
+) -> Result<(Report, Details), RunError> {
     check(options)?;
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
@@ -278,9 +286,9 @@ pub(crate) fn run_with_histogram(
     parts.iter().for_each(|part| collector.add(part));
     collector.finish(outcome.elapsed);
     let Collector { intervals, total, .. } = collector;
-    let response = total.all_timings().response;
+    let details = Details { response: total.all_timings().response, failed: total.failed };
     let measured = Measured { statistics: total, outcome, intervals, threads, interrupted: was_interrupted };
-    Ok((Report::new(options, &target.traffic, measured), response))
+    Ok((Report::new(options, &target.traffic, measured), details))
 }
 
 /// How long before the first request threads and connections get to be up.

@@ -58,6 +58,9 @@ pub(crate) struct Statistics {
     pub(crate) missed: u64,
     /// Requests that got no answer, as the scenario wants it.
     pub(crate) closed_as_expected: u64,
+    /// Requests that did not do what they should: no answer, a status 5xx that nobody expects, or another outcome than the
+    /// scenario expects. Each counts once.
+    pub(crate) failed: u64,
     /// By label of the scenario, as far as they were used.
     pub(crate) labels: Vec<LabelStatistics>,
 }
@@ -165,6 +168,7 @@ impl Statistics {
             waited_for_connection: 0,
             missed: 0,
             closed_as_expected: 0,
+            failed: 0,
             labels: Vec::new(),
         }
     }
@@ -271,6 +275,7 @@ impl Statistics {
             self.label(index).add(label);
         }
         self.closed_as_expected += other.closed_as_expected;
+        self.failed += other.failed;
         for (kind, error) in &other.errors {
             let entry = self
                 .errors

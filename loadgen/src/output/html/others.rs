@@ -123,13 +123,13 @@ pub(super) fn search(name: &str, report: &Value) -> String {
             if trial.get("held") == Some(&Value::Bool(true)) { "held" } else { "missed" }.to_owned(),
             time_text(number(trial, "p50")),
             time_text(number(trial, "latency")),
-            count_text(number(trial, "errors")),
+            count_text(number(trial, "failed")),
             count_text(number(trial, "missed")),
             reasons.join("; "),
         ]
     };
     let rows: Vec<_> = entries(report, "trials").iter().map(row).collect();
-    html += &table(&["rate", "", "p50", "bounded", "errors", "never sent", ""], &rows);
+    html += &table(&["rate", "", "p50", "bounded", "failed", "never sent", ""], &rows);
     html + "</section>"
 }
 
