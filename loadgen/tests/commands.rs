@@ -158,3 +158,19 @@ fn diff_tells_worse_from_fine() {
     let text = output(&["diff", &before, &after]).stdout;
     assert!(String::from_utf8_lossy(&text).contains("WORSE by 10.0 %, tolerated 5.0 %"));
 }
+
+#[test]
+fn an_origin_refuses_an_address_in_use() {
+    let (mut origin, _lines, address) = start_origin(&["--threads", "2"]);
+    let other = output(&["origin", "--listen", &address]);
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    let text = String::from_utf8_lossy(&other.stderr);
+    assert!(text.contains(&format!("can't listen on {address}: Address already in use")), "{text}");
+    // Once it is free again, it can be had, with two threads too.
+    terminate(&origin);
+    origin.wait().unwrap();
+    let (mut origin, _lines, again) = start_origin(&["--threads", "2", "--listen", &address]);
+    assert_eq!(again, address);
+    terminate(&origin);
+    origin.wait().unwrap();
+}

@@ -18,4 +18,6 @@ pub use tls::{Identity, TlsError};
 pub(crate) use transport::Transport;
 pub(crate) use watch::{Watch, Watcher};
 pub use worker::default_threads;
-pub(crate) use worker::{CpuUse, cpu_use, listen_socket, run_on_ring, stop_pair, wait_for_stop};
+pub(crate) use worker::{
+    CpuUse, check_unused, cpu_use, listen_socket, run_on_ring, stop_pair, wait_for_stop,
+};

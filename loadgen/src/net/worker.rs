@@ -47,6 +47,18 @@ pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Finds out whether others use an address: `SO_REUSEPORT` alone would share their connections with them.
+///
+/// # Errors
+///
+/// The address is in use or not this machine's.
+pub(crate) fn check_unused(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process that the kernel still remembers do no harm.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 /// A listening socket that several threads may each have one of (`SO_REUSEPORT`).
 ///
 /// # Errors

@@ -242,8 +242,8 @@ pub fn spawn(options: Options) -> Result<Origin, StartError> {
         None => None,
         Some(target) => Some(RequestLog::open(target, options.log_body_bytes)?),
     };
-    let first =
-        net::listen_socket(options.listen).map_err(|error| StartError::Listen(options.listen, error))?;
+    let first = net::check_unused(options.listen).and_then(|()| net::listen_socket(options.listen));
+    let first = first.map_err(|error| StartError::Listen(options.listen, error))?;
     let address = first.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
     let mut listeners = vec![first];
     for _ in 1..threads {
