@@ -276,3 +276,50 @@ fn files_that_cannot_be_written_are_known_before_the_run() {
         assert!(text(&output.stderr).contains("can't write /no/such/folder/file"), "{flag}: {output:?}");
     }
 }
+
+#[test]
+fn a_run_that_never_starts_leaves_files_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (origin, url) = origin();
+    // Its port is free again, so nobody is there.
+    let dead = spawn(OriginOptions::default()).unwrap();
+    let nobody = format!("http://{}/", dead.address());
+    let _answered = dead.stop();
+    let flags = ["--json", "--html", "--csv", "--hdr-log"];
+    let path = |flag: &str| folder.path().join(flag.trim_start_matches('-'));
+    for (arguments, code) in [
+        (["--closed", "--url", &nobody], 1),
+        (["--closed", "--url", "nonsense"], 2),
+        (["--rate=-1", "--url", &url], 2),
+        // Above what the kernel gives out.
+        (["--watch=4294967295", "--closed", &format!("--url={url}")], 2),
+    ] {
+        let mut all = vec!["run"];
+        all.extend(arguments);
+        let paths = flags.map(|flag| path(flag).to_str().unwrap().to_owned());
+        for (flag, path) in flags.iter().zip(&paths) {
+            fs::write(path, "precious").unwrap();
+            all.extend([*flag, path.as_str()]);
+        }
+        let output = loadgen(&all);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        for path in &paths {
+            assert_eq!(fs::read_to_string(path).unwrap(), "precious", "{arguments:?}: {path}");
+        }
+    }
+    // A run that starts has nothing of what was there.
+    let csv = path("--csv");
+    let output =
+        loadgen(&["run", "--url", &url, "--closed", "--requests", "5", "--csv", csv.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(fs::read_to_string(&csv).unwrap().starts_with("from_seconds,"));
+    drop(origin);
+}
+
+#[test]
+fn a_process_that_does_not_exist_is_not_watched() {
+    let (_origin, url) = origin();
+    let output = loadgen(&["run", "--url", &url, "--rate", "10", "--soak", "--watch", "4294967295"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("there is no process 4294967295"), "{output:?}");
+}

@@ -4,7 +4,6 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     path::PathBuf,
-    time::{Duration, SystemTime},
 };
 
 use clap::{Args, ValueEnum};
@@ -126,14 +125,14 @@ fn to_stdout(bytes: &[u8]) -> io::Result<()> {
 }
 
 impl OutputArguments {
-    /// Opens all files, so that a wrong name is known before the run. `lead` is how long from now its measuring begins.
-    pub(super) fn open(self, options: &Options, lead: Duration) -> Result<Outputs, Failure> {
+    /// Opens all files, so that a wrong name is known before the run; what is in them stays until it begins.
+    pub(super) fn open(self, options: &Options) -> Result<Outputs, Failure> {
         let is_terminal = io::stderr().is_terminal();
         let shows = self.live == When::Always || self.live == When::Auto && is_terminal;
         Ok(Outputs {
             report: self.report.open()?,
             csv: open(self.csv)?.map(Csv::new),
-            hdr_log: open(self.hdr_log)?.map(|file| HdrLog::new(file, SystemTime::now() + lead)),
+            hdr_log: open(self.hdr_log)?.map(HdrLog::new),
             live: shows.then(|| Live::new(io::stderr(), options, is_terminal)),
         })
     }

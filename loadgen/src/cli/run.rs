@@ -85,8 +85,7 @@ pub(super) struct RunArguments {
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     let output = arguments.output.clone();
     let options = options(arguments)?;
-    let lead = run::lead(options.connections) + options.warm_up;
-    let mut outputs = output.open(&options, lead)?;
+    let mut outputs = output.open(&options)?;
     let report = run::run_observed(&options, &*interrupted()?, &mut outputs.observers());
     let report = report.map_err(|error| match error {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),

@@ -1,6 +1,6 @@
 //! A run's intervals as CSV, a line each.
 
-use std::{fmt::Write as _, io};
+use std::{fmt::Write as _, io, time::SystemTime};
 
 use super::Sink;
 use crate::{
@@ -16,15 +16,9 @@ const VERDICTS: [Verdict; 5] =
 pub struct Csv<W>(Sink<W>);
 
 impl<W: io::Write> Csv<W> {
-    /// Writes the line with the names of the columns.
-    pub fn new(output: W) -> Self {
-        let mut sink = Sink::new(output);
-        let verdicts: Vec<&str> = VERDICTS.iter().map(|verdict| verdict.name()).collect();
-        sink.write(&format!(
-            "from_seconds,seconds,target_rate,rate,answers,errors,{},p50,p90,p99,p99_9,max,send_lag_p99,generator_busy,resident_bytes\n",
-            verdicts.join(",")
-        ));
-        Self(sink)
+    /// Nothing is written before the run begins.
+    pub const fn new(output: W) -> Self {
+        Self(Sink::new(output))
     }
 
     /// # Errors
@@ -36,6 +30,15 @@ impl<W: io::Write> Csv<W> {
 }
 
 impl<W: io::Write> Observer for Csv<W> {
+    /// Writes the line with the names of the columns.
+    fn started(&mut self, _measured_from: SystemTime) {
+        let verdicts: Vec<&str> = VERDICTS.iter().map(|verdict| verdict.name()).collect();
+        self.0.write(&format!(
+            "from_seconds,seconds,target_rate,rate,answers,errors,{},p50,p90,p99,p99_9,max,send_lag_p99,generator_busy,resident_bytes\n",
+            verdicts.join(",")
+        ));
+    }
+
     fn interval(&mut self, snapshot: &Snapshot<'_>) {
         self.0.write(&line(snapshot.interval()));
     }

@@ -25,17 +25,9 @@ pub struct HdrLog<W> {
 }
 
 impl<W: io::Write> HdrLog<W> {
-    /// Writes the head of the log. `measured_from` is where the first interval begins.
-    pub fn new(output: W, measured_from: SystemTime) -> Self {
-        let mut sink = Sink::new(output);
-        let since_1970 = measured_from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        sink.write(&format!(
-            "#[Histogram log format version 1.3]\n#[Logged with weir-loadgen {}; values are nanoseconds]\n\
-             #[BaseTime: {since_1970:.3} (seconds since epoch)]\n#[StartTime: {since_1970:.3} (seconds since epoch)]\n\
-             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
-            env!("CARGO_PKG_VERSION")
-        ));
-        Self { sink, serializer: V2DeflateSerializer::new() }
+    /// Nothing is written before the run begins.
+    pub fn new(output: W) -> Self {
+        Self { sink: Sink::new(output), serializer: V2DeflateSerializer::new() }
     }
 
     /// # Errors
@@ -47,6 +39,17 @@ impl<W: io::Write> HdrLog<W> {
 }
 
 impl<W: io::Write> Observer for HdrLog<W> {
+    /// Writes the head of the log.
+    fn started(&mut self, measured_from: SystemTime) {
+        let since_1970 = measured_from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        self.sink.write(&format!(
+            "#[Histogram log format version 1.3]\n#[Logged with weir-loadgen {}; values are nanoseconds]\n\
+             #[BaseTime: {since_1970:.3} (seconds since epoch)]\n#[StartTime: {since_1970:.3} (seconds since epoch)]\n\
+             \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+
     fn interval(&mut self, snapshot: &Snapshot<'_>) {
         let interval = snapshot.interval();
         let mut lines = String::new();

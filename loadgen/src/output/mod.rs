@@ -10,6 +10,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 pub use self::{csv::Csv, hdr_log::HdrLog, html::page, live::Live, schema::SCHEMA};
@@ -87,6 +88,12 @@ impl<W: Write> Sink<W> {
 pub struct Observers<'a>(pub Vec<&'a mut dyn Observer>);
 
 impl Observer for Observers<'_> {
+    fn started(&mut self, measured_from: SystemTime) {
+        for observer in &mut self.0 {
+            observer.started(measured_from);
+        }
+    }
+
     fn interval(&mut self, snapshot: &Snapshot<'_>) {
         for observer in &mut self.0 {
             observer.interval(snapshot);

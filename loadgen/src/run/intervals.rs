@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Serialize;
@@ -73,6 +73,9 @@ pub struct Interval {
 
 /// Is told of each interval when it is over.
 pub trait Observer {
+    /// The run begins, after everything that could keep it from that; the first interval begins at `measured_from`.
+    fn started(&mut self, _measured_from: SystemTime) {}
+
     /// The intervals come in order, and the last one may be short.
     fn interval(&mut self, snapshot: &Snapshot<'_>);
 }

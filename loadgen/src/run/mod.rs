@@ -33,7 +33,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::{Resource, getrlimit};
@@ -52,6 +52,7 @@ pub(crate) use self::{
 };
 use crate::{
     net::{self, Identity, TlsError},
+    processes::ProcessTree,
     scenario::Scenario,
 };
 
@@ -248,6 +249,8 @@ pub(crate) fn run_in_detail(
     observer: &mut dyn Observer,
 ) -> Result<(Report, Details), RunError> {
     check(options)?;
+    let watched = ProcessTree::new(options.watch.clone()).refresh();
+    watched.map_err(|error| RunError::Request(format!("nothing to watch: {error}")))?;
     let target = Arc::new(Target::new(options)?);
     target.probe(options.timeout)?;
     let threads = options.threads.clamp(1, options.connections);
@@ -263,6 +266,8 @@ pub(crate) fn run_in_detail(
         workers.push((signal, handle.map_err(RunError::Thread)?));
     }
     drop(sender);
+    let until_measured = start.saturating_duration_since(Instant::now()) + options.warm_up;
+    observer.started(SystemTime::now() + until_measured);
     let mut collector = Collector::new(options, Arc::clone(&target), threads, observer);
     let mut was_interrupted = false;
     loop {
@@ -292,8 +297,7 @@ pub(crate) fn run_in_detail(
 }
 
 /// How long before the first request threads and connections get to be up.
-#[must_use]
-pub fn lead(connections: usize) -> Duration {
+pub(crate) fn lead(connections: usize) -> Duration {
     let per_connection = LEAD_PER_CONNECTION * u32::try_from(connections).unwrap_or(u32::MAX);
     LEAD + per_connection.min(LONGEST_LEAD)
 }
