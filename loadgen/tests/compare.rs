@@ -149,6 +149,29 @@ fn an_interruption_leaves_the_complete_cycles() {
 }
 
 #[test]
+fn a_target_whose_process_ends_leaves_the_complete_cycles() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut process = Command::new("sleep").arg("600").spawn().unwrap();
+    let dying = TargetOptions { pids: vec![process.id()], ..target("dying", &origin, "/") };
+    let mut options = options(vec![target("a", &origin, "/"), dying]);
+    options.connections = vec![2, 3];
+    let report = run(&options, &AtomicBool::new(false), |_, done, _| {
+        if done == 2 {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    });
+    // It has ended already, unless the comparison did before.
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let report = report.unwrap();
+    assert!(!report.valid && !report.interrupted, "{report}");
+    assert!(report.reasons[0].starts_with("dying can't be measured: there is no process"), "{report}");
+    assert_eq!(report.tables.len(), 1);
+    assert_eq!((report.tables[0].cycles, report.tables[0].slices.len()), (2, 4));
+}
+
+#[test]
 fn the_command_prints_a_table_and_writes_json() {
     let origin = spawn(OriginOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();

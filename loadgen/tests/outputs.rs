@@ -257,6 +257,13 @@ fn a_full_disk_takes_nothing_from_the_results() {
     assert_eq!(serde_json::from_str::<Value>(json).unwrap()["requests"], 20);
     assert_eq!(fs::read_to_string(&csv).unwrap().lines().count(), 2);
 
+    let target = format!("a={url}");
+    let output = loadgen(&["compare", "--target", &target, "--cycles", "1", "--json", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = text(&output.stdout);
+    let json = &stdout[stdout.find("\n{").unwrap()..];
+    assert_eq!(serde_json::from_str::<Value>(json).unwrap()["report"], "compare");
+
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"))
         .args(run)
@@ -272,6 +279,11 @@ fn files_that_cannot_be_written_are_known_before_the_run() {
     for flag in ["--json", "--html", "--csv", "--hdr-log"] {
         let output =
             loadgen(&["run", "--url", "http://127.0.0.1:1/", "--closed", flag, "/no/such/folder/file"]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");
+        assert!(text(&output.stderr).contains("can't write /no/such/folder/file"), "{flag}: {output:?}");
+    }
+    for flag in ["--json", "--html"] {
+        let output = loadgen(&["compare", "--target", "a=http://127.0.0.1:1/", flag, "/no/such/folder/file"]);
         assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");
         assert!(text(&output.stderr).contains("can't write /no/such/folder/file"), "{flag}: {output:?}");
     }

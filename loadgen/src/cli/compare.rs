@@ -2,7 +2,6 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, request::RequestArguments, write_report};
+use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
 
 /// Compares targets that do the same work: CPU time for each answer, throughput, latency and memory.
 ///
@@ -48,13 +47,13 @@ pub(super) struct CompareArguments {
     parity_requests: usize,
     #[command(flatten)]
     request: RequestArguments,
-    /// Write the report as JSON to this file, or to standard output with `-` in place of the text
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: ReportFiles,
 }
 
 /// Compares and reports; fails when the figures can't be used.
 pub(super) fn run(arguments: CompareArguments) -> Result<(), Failure> {
+    let files = arguments.files.open()?;
     let request = arguments.request.options("")?;
     let options = Options {
         targets: arguments.targets,
@@ -80,7 +79,7 @@ pub(super) fn run(arguments: CompareArguments) -> Result<(), Failure> {
         }
         other => Failure::failed(other),
     })?;
-    write_report(&report, arguments.json)?;
+    files.write("comparison", &report)?;
     if report.valid {
         Ok(())
     } else {

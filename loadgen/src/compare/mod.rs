@@ -93,7 +93,7 @@ pub enum CompareError {
     Target(String, RunError),
     /// Targets don't give the same answers.
     Parity(String),
-    /// The CPU time of a target's processes can't be read, or a thread of the generator failed: the target, and why.
+    /// The CPU time of a target's processes can't be read before the first slice: the target, and why.
     Measure(String, io::Error),
 }
 
@@ -116,8 +116,8 @@ struct Contender {
     processes: ProcessTree,
 }
 
-/// Compares until all cycles are over, or until `interrupted` becomes true: then the cycles that were complete are
-/// reported. `progress` hears of each cycle: the number of connections, how many cycles are over, and of how many.
+/// Compares until all cycles are over, until `interrupted` becomes true, or until a target can't be measured any more, as when
+/// its process ends: then the cycles that were complete are reported, in the last case as not valid. `progress` hears of each cycle: the number of connections, how many cycles are over, and of how many.
 ///
 /// # Errors
 ///
@@ -137,9 +137,10 @@ pub fn run(
         let targets: Vec<_> = contenders.iter().map(|contender| Arc::clone(&contender.target)).collect();
         let name =
             |index: usize| options.targets.get(index).map_or_else(String::new, |target| target.name.clone());
+        let mut lost = None;
         let fleet = Fleet::start(&request, &targets).map_err(|error| CompareError::Target(name(0), error))?;
         // The first cycle makes the connections and warms everything up.
-        for cycle in 0..=options.cycles {
+        'cycles: for cycle in 0..=options.cycles {
             if interrupted.load(Ordering::Relaxed) {
                 report.interrupted = true;
                 break;
@@ -150,16 +151,23 @@ pub fn run(
             }
             let lead = if cycle == 0 { run::lead(connections) } else { LEAD };
             for index in order {
-                let record = measure(options, &fleet, &mut contenders[index], index, cycle, lead)
-                    .map_err(|error| CompareError::Measure(name(index), error))?;
-                if cycle > 0 {
-                    records.push(record);
+                match measure(options, &fleet, &mut contenders[index], index, cycle, lead) {
+                    Ok(record) if cycle > 0 => records.push(record),
+                    Ok(_warm_up) => {}
+                    Err(error) => {
+                        lost = Some(CompareError::Measure(name(index), error));
+                        break 'cycles;
+                    }
                 }
             }
             progress(connections, cycle, options.cycles);
         }
         fleet.stop();
         report.add_table(options, connections, records);
+        if let Some(lost) = lost {
+            report.reasons.push(format!("{lost}; the comparison ended there"));
+            break;
+        }
     }
     report.judge();
     Ok(report)
