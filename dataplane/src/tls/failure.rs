@@ -82,21 +82,7 @@ impl TlsFailure {
             Error::NoCertificatesPresented => {
                 Self::new("bad_certificate", "the origin presented no certificate")
             }
-            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
-                Self::new("incompatible", format!("nothing in common with the origin: {error}"))
-            }
-            Error::InvalidMessage(_) => Self::new(
-                "protocol",
-                format!("the origin sent bytes that are not TLS, is this its TLS port? ({error})"),
-            ),
-            Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. }
-            | Error::PeerMisbehaved(_)
-            | Error::PeerSentOversizedRecord
-            | Error::DecryptError => {
-                Self::new("protocol", format!("the origin broke the TLS protocol: {error}"))
-            }
-            _ => Self::new("internal", format!("the node's TLS failed: {error}")),
+            _ => Self::of_peer(error, "origin", "is this its TLS port?"),
         }
     }
 
@@ -112,22 +98,28 @@ impl TlsFailure {
                 "certificate_missing",
                 "the client presented no certificate, and the listener requires one",
             ),
+            // What the resolver says where no certificate fits the name.
+            Error::General(_) => Self::new("name_refused", format!("no certificate for the client: {error}")),
+            _ => Self::of_peer(error, "client", "does it speak plain HTTP to a TLS port?"),
+        }
+    }
+
+    /// What means the same on both sides.
+    fn of_peer(error: &Error, peer: &str, hint: &str) -> Self {
+        match error {
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => {
-                Self::new("incompatible", format!("nothing in common with the client: {error}"))
+                Self::new("incompatible", format!("nothing in common with the {peer}: {error}"))
             }
-            Error::InvalidMessage(_) => Self::new(
-                "protocol",
-                format!("the client sent bytes that are not TLS; plain HTTP to a TLS port? ({error})"),
-            ),
+            Error::InvalidMessage(_) => {
+                Self::new("protocol", format!("the {peer} sent bytes that are not TLS, {hint} ({error})"))
+            }
             Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
             | Error::PeerMisbehaved(_)
             | Error::PeerSentOversizedRecord
             | Error::DecryptError => {
-                Self::new("protocol", format!("the client broke the TLS protocol: {error}"))
+                Self::new("protocol", format!("the {peer} broke the TLS protocol: {error}"))
             }
-            // What the resolver says where no certificate fits the name.
-            Error::General(_) => Self::new("name_refused", format!("no certificate for the client: {error}")),
             _ => Self::new("internal", format!("the node's TLS failed: {error}")),
         }
     }
