@@ -86,8 +86,11 @@ impl Logged {
     }
 }
 
+/// The lines of a log that may still be written to: a last line without its end is left for the next look.
 pub fn json_lines(path: &Path) -> Vec<Value> {
-    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let text = fs::read_to_string(path).unwrap();
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Sends `request` in pieces of `step` bytes and returns all that comes back until the origin closes.
