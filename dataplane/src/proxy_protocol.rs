@@ -33,6 +33,15 @@ pub enum Parsed {
     },
 }
 
+/// Which header is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// The two ends of the connection that a proxy passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Endpoints {
@@ -162,6 +171,14 @@ fn v6_endpoints(block: &[u8; 36]) -> Endpoints {
     Endpoints {
         source: SocketAddr::new(address(0).into(), port_of(&block[32..])),
         destination: SocketAddr::new(address(16).into(), port_of(&block[34..])),
+    }
+}
+
+/// Appends a header.
+pub fn write(version: Version, endpoints: &Endpoints, out: &mut Vec<u8>) {
+    match version {
+        Version::V1 => write_v1(endpoints, out),
+        Version::V2 => write_v2(endpoints, out),
     }
 }
 

@@ -363,6 +363,8 @@ pub struct OriginConfig {
     pub addresses: Vec<SocketAddr>,
     /// How an address is picked.
     pub balance: Balance,
+    /// The PROXY protocol header that its connections begin with; `None` = none.
+    pub proxy_protocol: Option<crate::proxy_protocol::Version>,
     /// Times and caps.
     pub limits: OriginLimits,
     /// `[origin.tls]`; `None` = plain TCP.

@@ -11,12 +11,16 @@ use super::model::{
 use super::names::Names;
 use super::read::{Item, Refusal, TableReader, show};
 use super::schema::{DAY, Default, HOUR, Key, Kind, MILLISECOND, Section, range, range_or_zero};
+use crate::proxy_protocol::Version;
 
 const BALANCES: [(&str, Balance); 3] = [
     ("round_robin", Balance::RoundRobin),
     ("least_requests", Balance::LeastRequests),
     ("client_ip", Balance::ClientIp),
 ];
+
+const PROXY_PROTOCOLS: [(&str, Option<Version>); 3] =
+    [("off", None), ("v1", Some(Version::V1)), ("v2", Some(Version::V2))];
 
 /// `[[origin]]`.
 pub(super) static ORIGIN: Section = Section {
@@ -44,6 +48,13 @@ pub(super) static ORIGIN: Section = Section {
             default: Default::Value("\"round_robin\""),
             meaning: "How an address is picked: in turn, the one with the fewest running requests, or by a hash of the \
                       client's address.",
+        },
+        Key {
+            name: "proxy_protocol",
+            kind: Kind::Choice(&["off", "v1", "v2"]),
+            default: Default::Value("\"off\""),
+            meaning: "The PROXY protocol header that each connection begins with, before TLS: it names the real client, so a \
+                      connection then serves one client only.",
         },
         Key {
             name: "connect_timeout",
@@ -229,6 +240,7 @@ pub(super) fn read_origin(table: &TableReader<'_>, certificates: &Names) -> Orig
         name: table.text("name").unwrap_or_default(),
         addresses,
         balance: table.choice("balance", &BALANCES).unwrap_or(Balance::RoundRobin),
+        proxy_protocol: table.choice("proxy_protocol", &PROXY_PROTOCOLS).flatten(),
         limits: read_limits(table),
         tls: tls.map(|tls| read_tls(&tls, &written, certificates)),
     }

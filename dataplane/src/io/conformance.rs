@@ -58,6 +58,7 @@ impl<I: Io> Driver<I> {
                 }
                 Event::Accepted { socket, peer, .. } => {
                     assert_eq!(peer.ip(), address.ip());
+                    assert_eq!(self.io.local_address(socket), Some(address));
                     accepted = Some(socket);
                 }
                 other => panic!("unexpected {other:?}"),

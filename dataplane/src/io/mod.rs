@@ -171,6 +171,10 @@ pub trait Io {
     /// The error number of `socket(2)`, for example `EMFILE`.
     fn connect(&mut self, address: SocketAddr) -> Result<SocketId, Errno>;
 
+    /// The address of this side of a connection: the one that its peer connected to. Nothing for a Unix socket, and for one
+    /// that is closed.
+    fn local_address(&mut self, socket: SocketId) -> Option<SocketAddr>;
+
     /// Starts or resumes receiving, until [`Io::pause`] or the end. Idempotent.
     fn receive(&mut self, socket: SocketId);
 

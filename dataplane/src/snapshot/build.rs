@@ -268,6 +268,7 @@ fn build_origin(
             None => config.addresses[0].to_string(),
         },
         balance: config.balance,
+        proxy_protocol: config.proxy_protocol,
         tls,
         limits: origin_limits(config),
     })

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit};
 use crate::http::HeadLimits;
+use crate::proxy_protocol;
 use crate::rules::RuleSet;
 use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
@@ -140,6 +141,8 @@ pub struct Origin {
     pub fallback_host: String,
     /// How an address is chosen.
     pub balance: Balance,
+    /// The header that tells it whose connection it gets; absent for none.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// Absent for plain TCP.
     pub tls: Option<OriginTlsSettings>,
     /// Times and caps.

@@ -36,6 +36,8 @@ pub(crate) struct Client<B> {
     pub(crate) socket: SocketId,
     /// The other side: of the socket, or what a PROXY header said.
     pub(crate) peer: SocketAddr,
+    /// Where the client connected to, if a PROXY header said so.
+    pub(crate) passed_on_to: Option<Box<SocketAddr>>,
     pub(crate) transport: Transport,
     pub(crate) phase: Phase,
     pub(crate) request: Option<Box<Request>>,
@@ -96,6 +98,7 @@ impl<I: Io> Worker<I> {
         let id = self.clients.insert(Client {
             socket,
             peer,
+            passed_on_to: None,
             transport,
             phase: Phase::Idle,
             request: None,
@@ -249,5 +252,6 @@ impl<I: Io> Worker<I> {
         }
         self.buffers.put(client.unread);
         self.close_socket(client.socket, reset);
+        self.discard_carried(client.peer);
     }
 }

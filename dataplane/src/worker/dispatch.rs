@@ -118,8 +118,9 @@ impl<I: Io> Worker<I> {
         let Some((generation, origin)) = self.origin_of(request) else { return };
         let index = generation.pools[origin][request.address];
         let fresh_only = request.retried;
+        let carries = self.carried_client(index, id);
         let pool = self.pools.get(index);
-        if !fresh_only && let Some(upstream) = pool.idle.pop() {
+        if !fresh_only && let Some(upstream) = pool.idle.pop(carries) {
             let origin = pool.origin;
             self.metrics.upstream_connection_reused(origin);
             self.bind(upstream, id);
@@ -138,7 +139,7 @@ impl<I: Io> Worker<I> {
     fn make_room(&mut self, index: PoolIndex, total_max: u32) -> Option<Limit> {
         let pool = self.pools.peek(index);
         if pool.open >= pool.limits.connections {
-            let Some(oldest) = pool.idle.first().copied() else { return Some(Limit::OriginConnections) };
+            let Some(oldest) = pool.idle.oldest() else { return Some(Limit::OriginConnections) };
             // Removed and not discarded: the place is taken already, nobody who waits may have it.
             self.upstream_remove(oldest, false);
         }

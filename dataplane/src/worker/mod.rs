@@ -3,7 +3,7 @@
 //! Where things are: `client` is a client's connection, `input` reads from it, `deadlines` watches its time,
 //! `answers` writes what we say ourselves, `tunnel` is a WebSocket; `request` is the life of one request, `decide` what becomes of it;
 //! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back;
-//! `pool`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
+//! `pool`, `idle`, `carried`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
 //! [`Io`], so that the same code runs on io_uring and in the simulator.
 //!
 //! ```text
@@ -14,10 +14,12 @@
 
 mod answers;
 mod buffers;
+mod carried;
 mod client;
 mod deadlines;
 mod decide;
 mod dispatch;
+mod idle;
 mod input;
 mod output;
 mod pool;

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::idle::IdleConnections;
 use super::{ClientId, UpstreamId};
 use crate::io::Monotonic;
+use crate::proxy_protocol;
 use crate::snapshot::{OriginLimits, Snapshot, TlsKey};
 
 /// A pool's place in the worker's table.
@@ -25,6 +27,8 @@ pub(crate) struct PoolKey {
     pub(crate) address: SocketAddr,
     /// Absent for plain TCP.
     pub(crate) tls: Option<TlsKey>,
+    /// The header that says whose connection it is; with one, a connection carries one client only.
+    pub(crate) proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 /// TLS settings of a pool: one config, and so one session cache, per pool and worker.
@@ -44,26 +48,11 @@ pub(crate) struct Pool {
     pub(crate) origin: u32,
     /// Connections that exist, in whatever state.
     pub(crate) open: u32,
-    /// Idle connections; the last one was used last and is used next.
-    pub(crate) idle: Vec<UpstreamId>,
+    pub(crate) idle: IdleConnections,
     /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
     /// Until then other addresses are preferred, because a connection could not be made.
     pub(crate) rests_until: Monotonic,
-}
-
-impl Pool {
-    /// Takes a connection off the idle list, wherever it stands there.
-    pub(crate) fn forget_idle(&mut self, upstream: UpstreamId) -> bool {
-        // The one that dies is most often the one that idled longest: look from the front.
-        match self.idle.iter().position(|id| *id == upstream) {
-            Some(position) => {
-                self.idle.remove(position);
-                true
-            }
-            None => false,
-        }
-    }
 }
 
 /// The label of a pool that no origin of the newest snapshot uses.
@@ -99,7 +88,11 @@ impl Pools {
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, origin) in snapshot.origins.iter().enumerate() {
             let pools = origin.addresses.iter().map(|address| {
-                let key = PoolKey { address: *address, tls: origin.tls.as_ref().map(|tls| tls.key.clone()) };
+                let key = PoolKey {
+                    address: *address,
+                    tls: origin.tls.as_ref().map(|tls| tls.key.clone()),
+                    proxy_protocol: origin.proxy_protocol,
+                };
                 let index = self.find_or_add(key, origin);
                 self.table[index.0 as usize].origin = u32::try_from(number).unwrap_or(u32::MAX);
                 self.table[index.0 as usize].limits = origin.limits;
@@ -124,7 +117,7 @@ impl Pools {
             limits: origin.limits,
             origin: 0,
             open: 0,
-            idle: Vec::new(),
+            idle: IdleConnections::default(),
             waiting: VecDeque::new(),
             rests_until: Monotonic::default(),
         });
@@ -139,7 +132,13 @@ impl Pools {
 
     /// The connection that idled longest in some pool that has idle ones.
     pub(crate) fn any_idle(&self) -> Option<UpstreamId> {
-        self.table.iter().find_map(|pool| pool.idle.first().copied())
+        self.table.iter().find_map(|pool| pool.idle.oldest())
+    }
+
+    /// Idle connections that carry this client alone.
+    pub(crate) fn carrying(&self, client: SocketAddr) -> impl Iterator<Item = UpstreamId> {
+        let pools = self.table.iter().filter(|pool| pool.key.proxy_protocol.is_some());
+        pools.flat_map(move |pool| pool.idle.carrying(client))
     }
 
     /// Pools in which requests wait.
@@ -150,6 +149,6 @@ impl Pools {
 
     /// Every idle connection, for a drain.
     pub(crate) fn all_idle(&self) -> Vec<UpstreamId> {
-        self.table.iter().flat_map(|pool| pool.idle.iter().copied()).collect()
+        self.table.iter().flat_map(|pool| pool.idle.iter()).collect()
     }
 }

@@ -129,6 +129,7 @@ impl<I: Io> Worker<I> {
             Ok(Parsed::Complete { consumed, endpoints }) => {
                 if let Some(endpoints) = endpoints {
                     client.peer = endpoints.source;
+                    client.passed_on_to = Some(Box::new(endpoints.destination));
                 }
                 client.transport.proxy_header = None;
                 Some(consumed - before)

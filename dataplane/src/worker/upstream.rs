@@ -9,6 +9,7 @@ use super::timers::Deadline;
 use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, ReceiveBuffer, ReceiveEnd, SocketId};
+use crate::proxy_protocol::{self, Endpoints};
 use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
 use crate::tls::{ClientEngine, TlsFailure};
 
@@ -47,6 +48,8 @@ pub(crate) struct Upstream<B> {
     pub(crate) stage: Stage,
     /// Whose request it serves; none while it idles.
     pub(crate) client: Option<ClientId>,
+    /// The only connection of a client whose requests it may carry, where the origin is told.
+    pub(crate) carries: Option<Box<Endpoints>>,
     pub(crate) output: Output<B>,
     pub(crate) deadline: Deadline,
     pub(crate) download: Download,
@@ -97,6 +100,8 @@ impl<I: Io> Worker<I> {
         pool_index: PoolIndex,
         client: ClientId,
     ) -> Result<(), OriginFailure> {
+        let carries = self.carried_client(pool_index, client);
+        let carries = carries.and_then(|source| self.carried_endpoints(source, client));
         let pool = self.pools.get(pool_index);
         let address = pool.key.address;
         let timeout = pool.limits.connect_timeout;
@@ -112,6 +117,7 @@ impl<I: Io> Worker<I> {
             engine: None,
             stage: Stage::Connecting,
             client: Some(client),
+            carries: carries.map(Box::new),
             output: Output::default(),
             deadline: Deadline::default(),
             download: Download::Head,
@@ -134,11 +140,16 @@ impl<I: Io> Worker<I> {
         }
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         self.io.receive(upstream.socket);
-        let Some(tls) = &self.pools.get(upstream.pool).tls else {
+        let pool = self.pools.peek(upstream.pool);
+        let mut out = self.buffers.take();
+        if let (Some(version), Some(endpoints)) = (pool.key.proxy_protocol, &upstream.carries) {
+            proxy_protocol::write(version, endpoints, &mut out);
+        }
+        let Some(tls) = &pool.tls else {
+            upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
             self.upstream_ready(id);
             return;
         };
-        let mut out = self.buffers.take();
         let started = ClientEngine::new(&tls.config, tls.server_name.clone()).and_then(|mut engine| {
             engine.start(&mut out)?;
             Ok(engine)
@@ -353,7 +364,7 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.get(upstream.pool);
         // A tunnel has left the pool's count already.
         pool.open -= u32::from(!is_tunnel);
-        let was_idle = pool.forget_idle(id);
+        let was_idle = pool.idle.forget(id);
         let state = match upstream.stage {
             _ if was_idle => ConnectionState::Idle,
             _ if is_tunnel => ConnectionState::Tunnel,
@@ -395,6 +406,12 @@ impl<I: Io> Worker<I> {
         upstream.answering = false;
         upstream.download = Download::Head;
         let pool_index = upstream.pool;
+        let carries = upstream.carries.as_ref().map(|endpoints| endpoints.source);
+        if carries.is_some() && !self.pools.peek(pool_index).waiting.is_empty() {
+            // Who waits is somebody else, and gets the place for a connection of its own.
+            self.upstream_discard(id);
+            return;
+        }
         if let Some(client) = self.next_waiting(pool_index) {
             self.bind(id, client);
             return;
@@ -403,11 +420,17 @@ impl<I: Io> Worker<I> {
         let wanted_elsewhere = self.pools.total_is_short;
         let pool = self.pools.get(pool_index);
         let full = pool.idle.len() >= pool.limits.idle_connections as usize;
-        if self.life != Life::Serving || full || wanted_elsewhere {
+        // Connections of one client each aren't worth the same: the one that idled longest goes.
+        let replaced = pool.idle.oldest().filter(|_| full && carries.is_some());
+        if self.life != Life::Serving || (full && replaced.is_none()) || wanted_elsewhere {
             self.upstream_discard(id);
             return;
         }
-        pool.idle.push(id);
+        if let Some(oldest) = replaced {
+            self.upstream_remove(oldest, false);
+        }
+        let pool = self.pools.get(pool_index);
+        pool.idle.push(id, carries);
         let (origin, timeout) = (pool.origin, pool.limits.keep_alive_timeout);
         self.metrics.upstream_connection_idle(origin);
         self.upstream_set_deadline(id, timeout);

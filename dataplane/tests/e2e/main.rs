@@ -24,6 +24,7 @@ mod origin_failures;
 mod points_requests;
 mod points_responses;
 mod proxy_protocol;
+mod proxy_protocol_out;
 mod proxying;
 mod rules;
 mod upgrade;

@@ -2,15 +2,15 @@
 //! the one that lists and origins see.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 use weir::proxy_protocol::{Endpoints, write_v1, write_v2};
 use weir::tls::forge::DemoAuthority;
 
 use crate::support::client::{Client, ORDINARY};
-use crate::support::eventually;
+use crate::support::haproxy::Haproxy;
 use crate::support::node::Node;
 use crate::support::origin::Origin;
 use crate::support::pki::Pki;
@@ -109,44 +109,6 @@ fn curl_sends_a_header_and_tls_follows_it() {
     assert_eq!(origin.requests()[0].field("x-forwarded-proto"), Some("https"));
 }
 
-/// HAProxy in TCP mode. It is killed when dropped.
-struct Haproxy {
-    process: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Haproxy {
-    fn start(to: SocketAddr, option: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // HAProxy can't tell which free port it was given, so one is looked for here.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let config = folder.path().join("haproxy.cfg");
-        let text = format!(
-            "defaults\n mode tcp\n timeout connect 10s\n timeout client 30s\n timeout server 30s\n\
-             listen front\n bind {address}\n server node {to} {option}\n"
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new("haproxy")
-            .args(["-db", "-f"])
-            .arg(&config)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("these tests need haproxy: apt-get install haproxy");
-        let proxy = Self { process, address, _folder: folder };
-        eventually("HAProxy to listen", || TcpStream::connect(address).ok());
-        proxy
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn haproxy_in_front_passes_its_clients_on() {
     let origin = Origin::echoing_targets();
@@ -155,7 +117,7 @@ fn haproxy_in_front_passes_its_clients_on() {
         .listener("proxy_protocol = true")
         .start();
     for option in ["send-proxy", "send-proxy-v2"] {
-        let proxy = Haproxy::start(node.address, option);
+        let proxy = Haproxy::before(node.address, option);
         let from = Ipv4Addr::new(127, 0, 0, 41);
         assert_eq!(Client::connect(proxy.address, from).get("/").status(), 200, "{option}");
         let seen = origin.requests();

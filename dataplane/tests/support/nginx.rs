@@ -45,6 +45,11 @@ impl Nginx {
         })
     }
 
+    /// Takes connections with a PROXY header only (`listen ... proxy_protocol`).
+    pub(crate) fn told(directives: &str) -> Self {
+        Self::start("proxy_protocol", directives, |_| {})
+    }
+
     fn start(listen: &str, directives: &str, prepare: impl Fn(&Path)) -> Self {
         // Between the choice of a free port and nginx taking it, somebody else may have it.
         for _ in 0..5 {

@@ -227,6 +227,10 @@ impl Io for SimIo {
         Ok(network.open_slot(end))
     }
 
+    fn local_address(&mut self, socket: SocketId) -> Option<SocketAddr> {
+        self.network.borrow().local_address(socket)
+    }
+
     fn receive(&mut self, socket: SocketId) {
         self.network.borrow_mut().receive(socket);
     }

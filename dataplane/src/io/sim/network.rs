@@ -408,6 +408,11 @@ impl Network {
         slot.end.filter(|_| slot.generation == socket.generation)
     }
 
+    /// The address of this side of an open socket.
+    pub(super) fn local_address(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.end_of(socket).map(|end| self.ends[end].address)
+    }
+
     pub(super) fn open_sockets(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -303,6 +303,11 @@ impl Io for UringIo {
         Ok(socket)
     }
 
+    fn local_address(&mut self, socket: SocketId) -> Option<SocketAddr> {
+        let descriptor = self.sockets.open(socket)?.descriptor.as_ref()?;
+        SockRef::from(descriptor).local_addr().ok()?.as_socket()
+    }
+
     fn receive(&mut self, socket: SocketId) {
         let Some(slot) = self.sockets.open(socket) else { return };
         slot.wants_bytes = true;

@@ -8,6 +8,7 @@
 //! `WEIR_SIM_ONLY=NUMBER cargo test -p weir worker::tests::...::NAME` runs exactly that again.
 
 mod answers;
+mod carried;
 mod client;
 mod explore;
 mod failures;

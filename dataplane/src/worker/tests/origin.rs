@@ -1,15 +1,17 @@
 //! An origin: takes requests strictly, compares them with what clients sent, and answers by script.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::client::nanos;
 use super::message::{Framing, Head, Reader, Step};
 use super::script::{After, Body};
-use super::setup::BODY_LIMIT;
+use super::setup::{BODY_LIMIT, front};
 use super::world::Asked;
 use crate::io::ReceiveEnd;
 use crate::io::sim::{SimNetwork, SimPeer};
+use crate::proxy_protocol::{self, Parsed};
 
 enum Due {
     Send(Vec<u8>),
@@ -22,6 +24,10 @@ enum Due {
 /// A connection that the worker made to an origin.
 pub(super) struct Origin {
     peer: SimPeer,
+    /// What came of a PROXY header so far, where one is due.
+    header: Option<Vec<u8>>,
+    /// Whose connection it is, as the header said.
+    carries: Option<SocketAddr>,
     reader: Reader,
     /// Place of the request whose body is being read.
     current: Option<usize>,
@@ -34,9 +40,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn new(peer: SimPeer) -> Self {
+    pub(super) fn new(peer: SimPeer, told: bool) -> Self {
         Self {
             peer,
+            header: told.then(Vec::new),
+            carries: None,
             reader: Reader::default(),
             current: None,
             due: VecDeque::new(),
@@ -56,7 +64,8 @@ impl Origin {
             return None;
         }
         let now = network.now().0;
-        self.reader.feed(&network.received(self.peer));
+        let received = self.behind_header(network.received(self.peer));
+        self.reader.feed(&received);
         loop {
             match self.reader.step() {
                 Err(reason) => panic!("an origin got {reason}"),
@@ -99,6 +108,26 @@ impl Origin {
         None
     }
 
+    /// Takes the PROXY header off the first bytes.
+    fn behind_header(&mut self, received: Vec<u8>) -> Vec<u8> {
+        let Some(header) = &mut self.header else { return received };
+        header.extend_from_slice(&received);
+        if header.is_empty() {
+            return Vec::new();
+        }
+        match proxy_protocol::parse(header).unwrap_or_else(|error| panic!("an origin got {error:?}")) {
+            Parsed::Incomplete => Vec::new(),
+            Parsed::Complete { consumed, endpoints } => {
+                let endpoints = endpoints.expect("a header that names a client");
+                assert_eq!(endpoints.destination.ip().to_canonical(), front().ip());
+                self.carries = Some(endpoints.source);
+                let rest = header.split_off(consumed);
+                self.header = None;
+                rest
+            }
+        }
+    }
+
     fn close(&mut self, network: &SimNetwork, reset: bool) -> Option<u64> {
         self.over = true;
         network.close(self.peer, reset);
@@ -114,6 +143,11 @@ impl Origin {
         let place = place.unwrap_or_else(|| panic!("nobody asked {head:?}"));
         let asked = &mut asked[place];
         let request = &asked.request;
+        assert!(
+            self.carries.is_none_or(|client| client == asked.from),
+            "{:?} carries {head:?}",
+            self.carries
+        );
         assert_eq!(head.start, format!("{} {} HTTP/1.1", request.method, request.target()));
         assert_eq!(head.one("host"), Some(request.host));
         let switches = request.tunnels();

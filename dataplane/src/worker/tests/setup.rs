@@ -23,6 +23,9 @@ pub(super) const BRIEF: &str = "brief.test";
 /// Short limits of the client's body.
 pub(super) const LIMITED: &str = "limited.test";
 
+/// Its origin is told whose connections it gets.
+pub(super) const TOLD: &str = "told.test";
+
 /// Under [`FULL`]: fails closed.
 pub(super) const CLOSED: &str = "closed.test";
 
@@ -80,6 +83,11 @@ hosts = ["hasty.test"]
 origin = "hasty"
 
 [[server]]
+name = "told"
+hosts = ["told.test"]
+origin = "told"
+
+[[server]]
 name = "brief"
 hosts = ["brief.test"]
 origin = "app"
@@ -124,6 +132,13 @@ connect_timeout = "500ms"
 first_byte_timeout = "500ms"
 idle_timeout = "500ms"
 keep_alive_timeout = "1s"
+
+[[origin]]
+name = "told"
+addresses = ["10.0.0.7:9000"]
+proxy_protocol = "v2"
+connections = 2
+queue = 8
 
 [ip_lists]
 file = "lists.toml"
@@ -230,8 +245,13 @@ pub(super) fn front() -> SocketAddr {
 }
 
 /// The addresses of the origins.
-pub(super) fn backs() -> [SocketAddr; 5] {
-    [2, 3, 4, 5, 6].map(|last| format!("10.0.0.{last}:9000").parse().unwrap())
+pub(super) fn backs() -> [SocketAddr; 6] {
+    [2, 3, 4, 5, 6, 7].map(|last| format!("10.0.0.{last}:9000").parse().unwrap())
+}
+
+/// The origin whose connections begin with a PROXY header.
+pub(super) fn told() -> SocketAddr {
+    "10.0.0.7:9000".parse().unwrap()
 }
 
 static MADE: LazyLock<Mutex<BTreeMap<&'static str, Arc<Snapshot>>>> = LazyLock::new(Mutex::default);

@@ -30,6 +30,7 @@ const TURNS_MAX: u32 = 2_000_000;
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) client_ip: IpAddr,
+    pub(super) from: SocketAddr,
     /// Bytes that the client has sent, of `total`.
     pub(super) sent: usize,
     pub(super) total: usize,
@@ -89,6 +90,10 @@ impl Io for Watched {
 
     fn connect(&mut self, address: SocketAddr) -> Result<SocketId, Errno> {
         self.call(|io| io.connect(address))
+    }
+
+    fn local_address(&mut self, socket: SocketId) -> Option<SocketAddr> {
+        self.inner.local_address(socket)
     }
 
     fn receive(&mut self, socket: SocketId) {
@@ -266,6 +271,7 @@ impl World {
     ) {
         let number = self.clients.len();
         let ip: IpAddr = ip.parse().unwrap();
+        let from = SocketAddr::new(ip, 40_000 + u16::try_from(number).unwrap());
         let first = self.asked.len();
         let mut wires = Vec::new();
         for (position, mut request) in requests.into_iter().enumerate() {
@@ -273,11 +279,11 @@ impl World {
             let wire = request.wire();
             let total = wire.0.len() + wire.1.len();
             wires.push(wire);
-            let asked = Asked { request, client_ip: ip, sent: 0, total, heads: 0, wholes: 0, status: None };
+            let asked =
+                Asked { request, client_ip: ip, from, sent: 0, total, heads: 0, wholes: 0, status: None };
             self.asked.push(asked);
         }
         let places = (first..self.asked.len()).collect();
-        let from = SocketAddr::new(ip, 40_000 + u16::try_from(number).unwrap());
         self.clients.push(Client::new(from, starts, places, script(&wires)));
     }
 
@@ -360,7 +366,7 @@ impl World {
         due.into_iter().for_each(|(_, command)| self.command(command));
         for address in setup::backs() {
             while let Some(peer) = self.network.accept_origin(address) {
-                self.origins.push(Origin::new(peer));
+                self.origins.push(Origin::new(peer, address == setup::told()));
             }
         }
         next.extend(self.origins.iter_mut().filter_map(|it| it.act(&self.network, &mut self.asked)));
@@ -435,7 +441,7 @@ impl World {
             assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.key.address);
             assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
             for (id, upstream) in of_pool() {
-                let idle = pool.idle.contains(&id);
+                let idle = pool.idle.iter().any(|idle| idle == id);
                 match upstream.client {
                     None => assert!(idle, "{id:?} serves nobody and does not idle"),
                     Some(client) => {
