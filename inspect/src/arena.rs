@@ -8,7 +8,7 @@ use crate::limits::{Limits, OverLimit};
 use crate::place::Place;
 
 /// A point's number in the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
 /// A range of bytes in the arena.

@@ -40,11 +40,25 @@ pub enum AttackClass {
     Ssti,
     /// Compressed or nested data that grows out of proportion when it is read.
     DataBomb,
+    /// GraphQL document that nests deeper than is allowed.
+    GqlDepth,
+    /// GraphQL value that is longer than is allowed.
+    GqlValueSize,
+    /// GraphQL document with more aliases than are allowed.
+    GqlAliases,
+    /// GraphQL document that is longer than is allowed.
+    GqlDocSize,
+    /// More GraphQL documents in one request than are allowed.
+    GqlDocsPerBatch,
+    /// GraphQL request for the schema.
+    GqlIntrospection,
+    /// GraphQL request for debugging.
+    GqlDebug,
 }
 
 impl AttackClass {
     /// All classes, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Sqli,
         Self::Xss,
         Self::Rce,
@@ -61,6 +75,13 @@ impl AttackClass {
         Self::MailInjection,
         Self::Ssti,
         Self::DataBomb,
+        Self::GqlDepth,
+        Self::GqlValueSize,
+        Self::GqlAliases,
+        Self::GqlDocSize,
+        Self::GqlDocsPerBatch,
+        Self::GqlIntrospection,
+        Self::GqlDebug,
     ];
 
     /// The code that configuration, logs and signature files use.
@@ -83,6 +104,13 @@ impl AttackClass {
             Self::MailInjection => "mail_injection",
             Self::Ssti => "ssti",
             Self::DataBomb => "data_bomb",
+            Self::GqlDepth => "gql_depth",
+            Self::GqlValueSize => "gql_value_size",
+            Self::GqlAliases => "gql_aliases",
+            Self::GqlDocSize => "gql_doc_size",
+            Self::GqlDocsPerBatch => "gql_docs_per_batch",
+            Self::GqlIntrospection => "gql_introspection",
+            Self::GqlDebug => "gql_debug",
         }
     }
 }

@@ -8,6 +8,7 @@ use regex_automata::meta::Regex;
 use crate::cache;
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
+use crate::graphql::GraphqlLimits;
 use crate::inspector::Inspector;
 use crate::limits::Limits;
 use crate::pack::{Pack, PackError, Signature};
@@ -27,11 +28,13 @@ pub struct EngineOptions {
     pub min_score: u32,
     /// Bounds of one inspection.
     pub limits: Limits,
+    /// What GraphQL requests may be; `None`, the default: anything.
+    pub graphql: Option<GraphqlLimits>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { min_score: 5, limits: Limits::default() }
+        Self { min_score: 5, limits: Limits::default(), graphql: None }
     }
 }
 

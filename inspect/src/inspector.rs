@@ -12,6 +12,7 @@ use crate::confirm::{self, SqliVerdict};
 use crate::decode::Expander;
 use crate::directives::{self, Applied, Detectors, HitKind, Look, Masks, RuleHit, Scope, Selector};
 use crate::engine::{Engine, EngineError, Rule};
+use crate::graphql::Documents;
 use crate::limits::OverLimit;
 use crate::points;
 use crate::report::{Finding, Report};
@@ -38,6 +39,7 @@ pub struct Inspector {
     scratch: Scratch,
     arena: Arena,
     expander: Expander,
+    documents: Documents,
     nominations: Vec<Nomination>,
     rules: Vec<RuleState>,
     /// The database of the engine that `rules` belongs to.
@@ -84,6 +86,7 @@ impl Inspector {
             scratch: Scratch::new(&engine.database)?,
             arena: Arena::new(engine.options.limits),
             expander: Expander::default(),
+            documents: Documents::default(),
             nominations: Vec::new(),
             rules: Vec::new(),
             database: engine.database.identity(),
@@ -152,6 +155,11 @@ impl Inspector {
         let detected = self.hits.iter().any(|hit| hit.what == HitKind::Detected);
         let attack = !self.nominations.is_empty() && self.confirm_all(engine, scope, time_is_up);
         let attack = self.report_bomb(engine, scope) || attack;
+        let attack = engine
+            .options
+            .graphql
+            .is_some_and(|limits| self.documents.check(&limits, scope, &self.arena, &mut self.findings))
+            || attack;
         Report {
             findings: &self.findings,
             attack: attack || detected,

@@ -33,6 +33,7 @@ mod decode;
 mod directives;
 mod engine;
 mod examples;
+mod graphql;
 mod inspector;
 mod limits;
 mod pack;
@@ -49,6 +50,7 @@ pub use directives::{
     Selector,
 };
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use graphql::GraphqlLimits;
 pub use inspector::Inspector;
 pub use limits::{Limits, OverLimit};
 pub use pack::{Pack, PackError};

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::Environment;
-use super::model::{DetectionConfig, OverLimit};
+use super::model::{DetectionConfig, GraphqlConfig, OverLimit};
 use super::read::{TableReader, show};
-use super::schema::{Default, GIB, Key, Kind, MILLISECOND, SECOND, Section, range, range_or_zero};
+use super::schema::{Default, GIB, Key, Kind, MIB, MILLISECOND, SECOND, Section, range, range_or_zero};
 
 pub(super) const OVER_LIMITS: [(&str, OverLimit); 2] =
     [("pass", OverLimit::Pass), ("block", OverLimit::Block)];
@@ -61,6 +61,63 @@ pub(super) static DETECTION: Section = Section {
             default: Default::Absent("none: the built-in pack alone", "[\"signatures\"]"),
             meaning: "Folders of signatures beside the built-in pack.",
         },
+        Key {
+            name: "graphql",
+            kind: Kind::Table("[detection.graphql]"),
+            default: Default::Absent("GraphQL requests have no limits of their own", "{}"),
+            meaning: "What GraphQL requests may be.",
+        },
+    ]],
+};
+
+/// `[detection.graphql]`.
+pub(super) static GRAPHQL: Section = Section {
+    header: "[detection.graphql]",
+    about: "What GraphQL requests may be. A request that goes over one of these limits is an attack of the class that \
+            [detection.md](detection.md#graphql) names. They hold once the table is there.",
+    keys: &[&[
+        Key {
+            name: "document_limit",
+            kind: Kind::Size(range_or_zero("no limit", 1, GIB)),
+            default: Default::Value("\"100KiB\""),
+            meaning: "Bytes of one document.",
+        },
+        Key {
+            name: "value_limit",
+            kind: Kind::Size(range_or_zero("no limit", 1, GIB)),
+            default: Default::Value("\"10KiB\""),
+            meaning: "Bytes of one string in a document or in its variables.",
+        },
+        Key {
+            name: "depth_limit",
+            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
+            default: Default::Value("10"),
+            meaning: "How deep fields may nest, fragments included.",
+        },
+        Key {
+            name: "alias_limit",
+            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
+            default: Default::Value("5"),
+            meaning: "Aliases of one document; a fragment's count as often as it is spread.",
+        },
+        Key {
+            name: "batch_limit",
+            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
+            default: Default::Value("10"),
+            meaning: "Documents of one request.",
+        },
+        Key {
+            name: "introspection",
+            kind: Kind::Boolean,
+            default: Default::Value("false"),
+            meaning: "Whether documents may ask for the schema (`__schema`, `__type`).",
+        },
+        Key {
+            name: "debug",
+            kind: Kind::Boolean,
+            default: Default::Value("false"),
+            meaning: "Whether a member or parameter `debug` may stand beside a document.",
+        },
     ]],
 };
 
@@ -74,6 +131,19 @@ pub(super) fn read_detection(table: &TableReader<'_>, environment: &Environment)
         over_time_limit: table.choice("over_time_limit", &OVER_LIMITS).unwrap_or(OverLimit::Pass),
         min_score: table.integer_u32("min_score"),
         signatures: read_signature_folders(table),
+        graphql: table.table_if_present("graphql", &GRAPHQL).map(|table| read_graphql(&table)),
+    }
+}
+
+fn read_graphql(table: &TableReader<'_>) -> GraphqlConfig {
+    GraphqlConfig {
+        document_limit_bytes: table.size("document_limit").unwrap_or(0),
+        value_limit_bytes: table.size("value_limit").unwrap_or(0),
+        depth_limit: table.integer_u32("depth_limit"),
+        alias_limit: table.integer_u32("alias_limit"),
+        batch_limit: table.integer_u32("batch_limit"),
+        introspection: table.boolean("introspection").unwrap_or(false),
+        debug: table.boolean("debug").unwrap_or(false),
     }
 }
 

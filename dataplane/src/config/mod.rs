@@ -46,10 +46,10 @@ pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, BlockResponses, ClientAuth,
     ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig,
-    EntrySubject, EventsConfig, HandlingConfig, HttpConfig, IoBackend, IpListsConfig, ListEntryConfig,
-    ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig, MatchKind, Mode,
-    ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
-    OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
-    TlsVersion,
+    EntrySubject, EventsConfig, GraphqlConfig, HandlingConfig, HttpConfig, IoBackend, IpListsConfig,
+    ListEntryConfig, ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig,
+    MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits,
+    OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode,
+    RulesConfig, ServerConfig, Test, TlsVersion,
 };
 pub use reference::reference;

@@ -469,6 +469,27 @@ pub struct DetectionConfig {
     pub min_score: u32,
     /// Folders of signatures beside the built-in pack.
     pub signatures: Vec<PathBuf>,
+    /// What GraphQL requests may be; `None`: anything.
+    pub graphql: Option<GraphqlConfig>,
+}
+
+/// `[detection.graphql]`. A limit of 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphqlConfig {
+    /// Bytes of one document.
+    pub document_limit_bytes: u64,
+    /// Bytes of one string.
+    pub value_limit_bytes: u64,
+    /// How deep fields may nest.
+    pub depth_limit: u32,
+    /// Aliases of one document.
+    pub alias_limit: u32,
+    /// Documents of one request.
+    pub batch_limit: u32,
+    /// Whether documents may ask for the schema.
+    pub introspection: bool,
+    /// Whether requests may ask for debugging.
+    pub debug: bool,
 }
 
 /// What happens to a request that goes over an inspection limit. Either way there is an event.

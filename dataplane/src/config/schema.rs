@@ -95,7 +95,7 @@ pub(super) const HOUR: u64 = 3_600 * SECOND;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// All tables of the main file, in the order of the reference page.
-pub(super) static MAIN_SECTIONS: [&Section; 22] = [
+pub(super) static MAIN_SECTIONS: [&Section; 23] = [
     &ROOT,
     &node::NODE,
     &http::HTTP,
@@ -114,6 +114,7 @@ pub(super) static MAIN_SECTIONS: [&Section; 22] = [
     &origin::ORIGIN_TLS,
     &origin::CLIENT_CERTIFICATE,
     &detection::DETECTION,
+    &detection::GRAPHQL,
     &rules::RULES,
     &ip_lists::IP_LISTS,
     &node::EVENTS,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use weir_inspect::{Engine, EngineOptions, Pack, PackError};
+use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack, PackError};
 use weir_policy::LocationIndex;
 
 use super::addresses::AddressDatabases;
@@ -20,8 +20,8 @@ use super::{
     TlsKey,
 };
 use crate::config::{
-    ClientCertificateConfig, Config, ConfigError, ConfigWarning, HandlingConfig, OriginConfig, OriginTrust,
-    RequestLimits, Where,
+    ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig, OriginConfig,
+    OriginTrust, RequestLimits, Where,
 };
 use crate::http::HeadLimits;
 use crate::rules::{self, RuleSet};
@@ -401,6 +401,19 @@ fn build_rules(
     }
 }
 
+fn graphql_limits(config: GraphqlConfig) -> GraphqlLimits {
+    let bytes = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
+    GraphqlLimits {
+        document_bytes: bytes(config.document_limit_bytes),
+        value_bytes: bytes(config.value_limit_bytes),
+        depth: config.depth_limit,
+        aliases: config.alias_limit,
+        documents: config.batch_limit as usize,
+        introspection: config.introspection,
+        debug: config.debug,
+    }
+}
+
 fn build_engine(
     config: &Config,
     file: &Path,
@@ -412,7 +425,11 @@ fn build_engine(
     } else {
         own_pack(&config.detection.signatures, errors)?
     };
-    let options = EngineOptions { min_score: config.detection.min_score, ..EngineOptions::default() };
+    let options = EngineOptions {
+        min_score: config.detection.min_score,
+        graphql: config.detection.graphql.map(graphql_limits),
+        ..EngineOptions::default()
+    };
     let cache_file = config.detection.cache_dir.as_ref().map(|folder| {
         let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
         folder.join(format!("signatures-{digest}.hsdb"))

@@ -2,6 +2,7 @@
 
 mod bypasses;
 mod directives;
+mod graphql;
 mod hostile;
 mod packs;
 mod requests;

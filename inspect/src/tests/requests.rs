@@ -153,8 +153,9 @@ fn an_inspector_survives_a_reload() {
 
 #[test]
 fn limits_have_names() {
-    let engine_with =
-        |limits| Engine::compile(Pack::embedded(), EngineOptions { limits, min_score: 5 }).unwrap();
+    let engine_with = |limits| {
+        Engine::compile(Pack::embedded(), EngineOptions { limits, ..EngineOptions::default() }).unwrap()
+    };
     let over = |limits, request: &RequestView<'_>| {
         let engine = engine_with(limits);
         engine.inspector().unwrap().inspect(&engine, request).over_limit

@@ -94,6 +94,7 @@ fn a_minimal_config_has_the_defaults() {
             over_time_limit: OverLimit::Pass,
             min_score: 5,
             signatures: Vec::new(),
+            graphql: None,
         }
     );
     assert_eq!(
