@@ -29,6 +29,10 @@ const DETAILS: [&str; 8] =
 /// What names an entry of a list.
 const NAMES: [&str; 2] = ["name", "connections"];
 
+/// What reports say about the work that was measured, at their top: figures of different work say nothing about each other.
+const SETTINGS: [&str; 7] =
+    ["work", "load", "connections", "request", "quantile", "bound_nanoseconds", "records"];
+
 /// How much worse a figure may become.
 #[derive(Clone, Debug)]
 pub struct Tolerance {
@@ -36,11 +40,13 @@ pub struct Tolerance {
     pub share: f64,
     /// The same for figures whose path ends with this; the last that fits counts.
     pub by_metric: Vec<(String, f64)>,
+    /// Reports of different loads are compared all the same.
+    pub any_load: bool,
 }
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { share: 0.05, by_metric: Vec::new() }
+        Self { share: 0.05, by_metric: Vec::new(), any_load: false }
     }
 }
 
@@ -57,7 +63,8 @@ impl Tolerance {
 pub struct Report {
     /// Figures of both.
     pub changes: Vec<Change>,
-    /// Why the second can't stand beside the first: a figure is missing, or one of them isn't valid.
+    /// Why the second can't stand beside the first: a figure is missing, one of them isn't valid, or they are of different
+    /// loads.
     pub problems: Vec<String>,
 }
 
@@ -91,17 +98,40 @@ impl Report {
 ///
 /// # Errors
 ///
-/// The first report has no figures to compare.
+/// The first report has no figures to compare, the second is of another command, or there is no figure with the name of a
+/// tolerance.
 pub fn diff(before: &Value, after: &Value, tolerance: &Tolerance) -> Result<Report, String> {
     let (old, new) = (figures(before), figures(after));
     if old.is_empty() {
         return Err("the first file is no report of run, compare, search or replay".to_owned());
+    }
+    let command = |report: &Value| report.get("report").and_then(Value::as_str).map(str::to_owned);
+    if let (Some(first), Some(second)) = (command(before), command(after))
+        && first != second
+    {
+        return Err(format!("the first report is of `{first}`, the second of `{second}`"));
+    }
+    if let Some((unknown, _)) =
+        tolerance.by_metric.iter().find(|(end, _)| !old.keys().any(|path| ends_with(path, end)))
+    {
+        let known: Vec<&str> = METRICS
+            .iter()
+            .map(|(end, _)| *end)
+            .filter(|end| old.keys().any(|path| ends_with(path, end)))
+            .collect();
+        return Err(format!(
+            "no figure of the first report ends with `{unknown}`; there are {}",
+            known.join(", ")
+        ));
     }
     let mut report = Report { changes: Vec::new(), problems: Vec::new() };
     for (name, value) in [("first", before), ("second", after)] {
         if value.get("valid") == Some(&Value::Bool(false)) {
             report.problems.push(format!("the {name} report is not valid"));
         }
+    }
+    if !tolerance.any_load {
+        report.problems.extend(differences(before, after));
     }
     for (path, (before, less_is_better)) in old {
         match new.get(&path) {
@@ -112,6 +142,20 @@ pub fn diff(before: &Value, after: &Value, tolerance: &Tolerance) -> Result<Repo
         }
     }
     Ok(report)
+}
+
+/// How the work of two reports differs, as far as both tell.
+fn differences(before: &Value, after: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in SETTINGS {
+        if let (Some(first), Some(second)) = (before.get(name), after.get(name))
+            && first != second
+        {
+            found
+                .push(format!("different {name}: {first}, then {second} (--any-load compares all the same)"));
+        }
+    }
+    found
 }
 
 impl Change {
@@ -216,12 +260,29 @@ mod tests {
         let tolerance = Tolerance {
             share: 0.2,
             by_metric: vec![("p99".to_owned(), 0.01), ("surprises".to_owned(), 1.0)],
+            ..Tolerance::default()
         };
         let report = diff(&before, &after, &tolerance).unwrap();
         let regressed: Vec<_> = report.changes.iter().filter(|change| change.regressed).collect();
         assert_eq!(regressed.len(), 1);
         assert_eq!(regressed[0].metric, "service_time.p99");
-        assert!(diff(&before, &before, &Tolerance { share: 0.0, by_metric: Vec::new() }).unwrap().is_fine());
+        assert!(diff(&before, &before, &Tolerance { share: 0.0, ..Tolerance::default() }).unwrap().is_fine());
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_told() {
+        let report = |command: &str, load: &str| json!({"report": command, "load": load, "connections": 64, "rate": 1.0});
+        let (before, after) = (report("run", "closed loop"), report("run", "open loop"));
+        let found = diff(&before, &after, &Tolerance::default()).unwrap();
+        assert!(!found.is_fine() && found.problems[0].starts_with("different load:"), "{found}");
+        let any_load = Tolerance { any_load: true, ..Tolerance::default() };
+        assert!(diff(&before, &after, &any_load).unwrap().is_fine());
+        assert!(diff(&before, &before, &Tolerance::default()).unwrap().is_fine());
+        let other = diff(&before, &report("search", "x"), &any_load).unwrap_err();
+        assert_eq!(other, "the first report is of `run`, the second of `search`");
+        let tolerance = Tolerance { by_metric: vec![("p98".to_owned(), 0.1)], ..Tolerance::default() };
+        let unknown = diff(&before, &before, &tolerance).unwrap_err();
+        assert_eq!(unknown, "no figure of the first report ends with `p98`; there are rate");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod compare;
 pub mod diff;
+pub mod files;
 mod http;
 mod net;
 pub mod origin;

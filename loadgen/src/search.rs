@@ -283,14 +283,17 @@ impl fmt::Display for Report {
             "rate", "answers/s", "p50", "bounded", "failed", "missed", "busy"
         )?;
         for trial in &self.trials {
+            let time = |value: u64| {
+                if trial.answered_rate > 0.0 { format_nanoseconds(value) } else { "-".to_owned() }
+            };
             let held = if trial.held { "held".to_owned() } else { trial.reasons.join(", ") };
             writeln!(
                 formatter,
                 "  {:>12.1}{:>12.1}{:>10}{:>10}{:>8}{:>8}{:>5.0} %  {held}",
                 trial.rate,
                 trial.answered_rate,
-                format_nanoseconds(trial.p50),
-                format_nanoseconds(trial.latency),
+                time(trial.p50),
+                time(trial.latency),
                 trial.failed,
                 trial.missed,
                 trial.generator_busy * 100.0

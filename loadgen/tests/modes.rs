@@ -14,7 +14,7 @@ use weir_loadgen::{
     Verdict,
     origin::{Options as OriginOptions, spawn},
     output::Live,
-    run::{Limit, Load, Options, Report, Step, Work, run, run_observed},
+    run::{Limit, Load, Options, Report, RunError, Step, Work, run, run_observed},
     slow,
 };
 
@@ -37,8 +37,12 @@ fn steps_follow_each_other() {
     let report = start(&options);
     assert_eq!(report.requests + report.missed, 20 + 100 + 10, "{report}");
     assert_eq!(origin.lines().len() as u64, report.requests);
-    let rates: Vec<_> = report.intervals.iter().map(|interval| interval.target_rate.unwrap()).collect();
-    assert_eq!(rates, [100.0, 500.0, 50.0], "{report}");
+    // A machine that was busy elsewhere for a whole interval has none for it.
+    let at_begin = [(0.0, 100.0), (0.2, 500.0), (0.4, 50.0)];
+    for interval in &report.intervals {
+        let rate = (interval.from_seconds, interval.target_rate.unwrap());
+        assert!(at_begin.contains(&rate), "{rate:?}");
+    }
 }
 
 #[test]
@@ -47,7 +51,8 @@ fn recorded_arrivals_are_sent_again() {
     let mut options = options(&format!("http://{}/", origin.origin.address()));
     let times: Arc<[f64]> = [0.0, 0.01, 0.01, 0.01, 0.15].into();
     options.load = Load::Trace(times);
-    options.limit = Limit::Duration(options.load.length().unwrap());
+    assert_eq!(options.load.length(), Some(Duration::from_millis(250)));
+    options.limit = Limit::Requests(5);
     let report = start(&options);
     assert_eq!((report.requests, report.missed), (5, 0), "{report}");
     assert!(report.elapsed_seconds >= 0.15, "{report}");
@@ -97,9 +102,9 @@ fn handshakes_are_full_or_resumed_and_send_no_request() {
     let refusing =
         spawn(OriginOptions { tls: Some(certificates.mutual_tls()), ..OriginOptions::default() }).unwrap();
     options.url = format!("https://localhost:{}/", refusing.address().port());
-    (options.identity, options.resume, options.limit) = (None, true, Limit::Requests(3));
-    let report = start(&options);
-    assert!(!report.valid && report.times.service_time.count == 0, "{report}");
+    options.identity = None;
+    let error = run(&options, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, RunError::Handshake(..)), "{error}");
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn intervals_add_up_and_times_have_many_views() {
     let report = start(&options);
     let sum: u64 = report.intervals.iter().map(|interval| interval.answers).sum();
     assert_eq!((sum, report.requests + report.missed), (report.requests, 200), "{report}");
-    assert!((2..=8).contains(&report.intervals.len()), "{:?}", report.intervals);
+    assert!((1..=8).contains(&report.intervals.len()), "{:?}", report.intervals);
     assert!(report.intervals.iter().all(|interval| interval.resident_bytes > Some(0)));
     assert_eq!(report.verdicts, [(Verdict::Blocked, report.requests)].into());
     assert_eq!(report.by_status[&403].response_time.as_ref().unwrap().count, report.requests);

@@ -212,7 +212,8 @@ fn mutual_tls_demands_a_certificate_and_logs_its_subject() {
     assert_ne!(curl(&["--cacert", &ca, &url]).0, 0, "no certificate");
     let own = ["--cacert", &ca, "--cert", &path("server-cert.pem"), "--key", &path("server-key.pem"), &url];
     assert_ne!(curl(&own).0, 0, "a certificate of the wrong CA");
-    let lines = origin.lines();
+    // Four requests, and two handshakes that were refused.
+    let lines = origin.wait_for_lines(6);
     let requests: Vec<_> = lines.iter().filter(|line| line["method"].is_string()).collect();
     let facts: Vec<_> = requests
         .iter()
@@ -264,7 +265,9 @@ fn idle_connections_are_closed_and_a_stop_ends_all() {
     let mut nothing = Vec::new();
     assert_eq!(idle.read_to_end(&mut nothing).unwrap(), 0);
 
-    let origin = spawn(Options::default()).unwrap();
+    // An address of its own, so that no other test gets the port behind it.
+    let listen = "127.0.78.1:0".parse().unwrap();
+    let origin = spawn(Options { listen, ..Options::default() }).unwrap();
     let address = origin.address();
     let mut waiting = TcpStream::connect(address).unwrap();
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /half").unwrap();
@@ -288,7 +291,7 @@ fn what_cannot_be_started_is_explained() {
         (Options { listen: taken.local_addr().unwrap(), ..Options::default() }, "can't listen on 127.0.0.1:"),
         (Options { headers: vec![header], ..Options::default() }, "`Connection` frames the message"),
         (Options { tls: Some(mismatched), ..Options::default() }, "client-key.pem do not go together"),
-        (Options { tls: Some(absent), ..Options::default() }, "absent.pem: can't read"),
+        (Options { tls: Some(absent), ..Options::default() }, "absent.pem: No such file"),
     ];
     for (options, expected) in cases {
         let error = spawn(options).unwrap_err().to_string();

@@ -62,8 +62,8 @@ fn plots_have_content_and_the_console_is_silent() {
     let report = |rate: f64| {
         let mut options = Options::new(&format!("http://{}/", origin.address()));
         options.scenario = Some(Arc::new(Scenario::parse(SCENARIO, Path::new(".")).unwrap()));
-        (options.load, options.interval) = (Load::Rate(rate), Duration::from_millis(50));
-        options.limit = Limit::Duration(Duration::from_millis(400));
+        (options.load, options.interval) = (Load::Rate(rate), Duration::from_millis(25));
+        options.limit = Limit::Requests(rate as u64 / 2);
         serde_json::to_value(run(&options, &AtomicBool::new(false)).unwrap()).unwrap()
     };
     let html = page(&[("before".to_owned(), report(200.0)), ("after".to_owned(), report(400.0))]).unwrap();

@@ -81,9 +81,11 @@ fn closed_connections_are_told_from_answers() {
     let mut options = Options::new(&format!("http://{address}/"));
     let report = run(&options, &records, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.misses[0].verdict, Verdict::Closed, "{report}");
+    assert!(!report.valid && report.reasons[0].starts_with("no request was answered"), "{report}");
     options.close_blocks = true;
     let report = run(&options, &records, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.recall.unwrap().count, 1, "{report}");
+    assert!(report.valid, "{report}");
 }
 
 #[test]
@@ -112,6 +114,8 @@ fn the_command_scores_a_corpus() {
     assert_eq!(report["balanced_accuracy"], json!(0.75));
     let findings = std::fs::read_to_string(path("findings")).unwrap();
     assert_eq!(findings, "miss\t2\tc\tpassed\tstatus 200\tGET /?status=200 HTTP/1.1\n");
+    let output = replay(&["--json", &path("both"), "--findings", &path("both")]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     let output = replay(&["--label", "nothing"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

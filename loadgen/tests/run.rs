@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Certificates, Logged};
+use common::{Certificates, Logged, unused_address};
 use serde_json::json;
 use weir_loadgen::{
     origin::{Options as OriginOptions, spawn},
@@ -157,10 +157,16 @@ fn mutual_tls_works_and_resumes() {
         .collect();
     assert_eq!(subjects, vec![json!("edge"); 80]);
 
-    // Without a certificate the handshake looks fine to a TLS 1.3 client; the refusal comes after it.
+    // Without a certificate the handshake looks fine to a TLS 1.3 client; the refusal comes after it, and ends the run
+    // before its first request.
     options.identity = None;
-    let report = start(&Options { limit: Limit::Requests(3), ..options.clone() });
-    assert!(!report.valid && report.statuses.is_empty() && report.requests == 3, "{report}");
+    let error = run(&options, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, RunError::Handshake(..)) && error.to_string().contains("ertificate"), "{error}");
+    // One of a CA that the target doesn't trust is none.
+    options.identity = Some(certificates.identity("server"));
+    let error = run(&options, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, RunError::Handshake(..)), "{error}");
+    options.identity = None;
 
     options.ca = Some(certificates.path("client-ca.pem"));
     let error = run(&options, &AtomicBool::new(false)).unwrap_err();
@@ -207,14 +213,14 @@ fn failures_are_counted_by_kind() {
 fn slow_answers_time_out() {
     let origin = spawn(OriginOptions::default()).unwrap();
     let mut options = requests(&format!("http://{}/?delay=30s", origin.address()), 2);
-    options.timeout = Duration::from_millis(100);
+    options.timeout = Duration::from_millis(500);
     let report = start(&options);
     assert_eq!(report.errors["timeout"].count, 2, "{report}");
 }
 
 #[test]
 fn what_cannot_be_run_is_explained() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_socket, free) = unused_address();
     let error = run(&Options::new(&format!("http://{free}/")), &AtomicBool::new(false)).unwrap_err();
     assert!(matches!(error, RunError::Unreachable(address, _) if address == free), "{error}");
     for options in [

@@ -197,6 +197,47 @@ fn groups_have_their_addresses_certificates_and_connections() {
 }
 
 #[test]
+fn nothing_is_left_without_traffic_silently() {
+    let origin = Logged::start(OriginOptions::default());
+    let url = format!("http://{}/", origin.origin.address());
+    let request = "[[request]]\nlabel = \"a\"\ntarget = \"/\"\n";
+    let group = |name: &str, rest: &str| format!("[[group]]\nname = \"{name}\"\nshare = 90\n{rest}\n");
+
+    // Each connection has the next address, with one connection at a time too.
+    let rotating = group("g", "sources = [\"127.0.0.2-127.0.0.4\"]\nkeep_alive = false");
+    let mut one = options(&url, &format!("{request}{rotating}"), 6);
+    one.connections = 1;
+    let report = run(&one, &AtomicBool::new(false)).unwrap();
+    assert!(report.valid && report.notes.is_empty(), "{report}");
+    let lines = origin.lines();
+    let peers: BTreeSet<&str> =
+        lines.iter().map(|line| line["peer"].as_str().unwrap().split_once(':').unwrap().0).collect();
+    assert_eq!(peers, ["127.0.0.2", "127.0.0.3", "127.0.0.4"].into());
+
+    // A group without a connection, and addresses that are not this machine's.
+    let groups = [group("x", ""), group("y", ""), group("z", "")].concat();
+    let foreign = group("x", "sources = [\"192.0.2.1\"]");
+    for (groups, expected) in [
+        (groups, "2 connections leave some of the scenario's 3 groups without one"),
+        (foreign, "connections can't come from the source address 192.0.2.1"),
+    ] {
+        let mut few = options(&url, &format!("{request}{groups}"), 6);
+        few.connections = 2;
+        let error = run(&few, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    // A label that had no luck is in the report, and a note tells.
+    let rare = format!("{request}weight = 1000000\n{}", request.replace("\"a\"", "\"rare\""));
+    let report = start(&url, &rare, 3);
+    assert_eq!((report.labels["rare"].requests, report.valid), (0, true), "{report}");
+    assert_eq!(
+        report.notes,
+        ["no request was sent with the label rare: a longer run or larger weights are needed"]
+    );
+}
+
+#[test]
 fn corpora_are_traffic() {
     let folder = tempfile::tempdir().unwrap();
     let lines: String =

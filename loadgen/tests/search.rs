@@ -1,5 +1,7 @@
 //! The search against an origin whose highest rate is known.
 
+mod common;
+
 use std::{
     path::Path,
     process::Command,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use common::Logged;
 use serde_json::Value;
 use weir_loadgen::{
     origin::{Options as OriginOptions, spawn},
@@ -50,9 +53,10 @@ fn error_answers_and_surprises_do_not_hold() {
         (request.connections, request.threads) = (4, 1);
         request.scenario = text.map(|text| Scenario::parse(&text, Path::new(".")).unwrap().into());
         let options = Options {
-            from: 20.0,
-            to: 20.0,
-            trial: Duration::from_millis(300),
+            // One request, and half a second in which it can be sent.
+            from: 1.0,
+            to: 1.0,
+            trial: Duration::from_millis(500),
             repeats: 1,
             error_share,
             ..Options::new(request, Duration::from_secs(30))
@@ -75,15 +79,15 @@ fn error_answers_and_surprises_do_not_hold() {
         assert!(trial.reasons[0].contains(why), "{report}");
     }
     // What is expected, and what is allowed.
-    assert_eq!(search("", Some(text(503, "503")), 0.0).highest_rate, Some(20.0));
-    assert_eq!(search("?status=404", None, 0.0).highest_rate, Some(20.0));
-    assert_eq!(search("?status=500", None, 1.0).highest_rate, Some(20.0));
+    assert_eq!(search("", Some(text(503, "503")), 0.0).highest_rate, Some(1.0));
+    assert_eq!(search("?status=404", None, 0.0).highest_rate, Some(1.0));
+    assert_eq!(search("?status=500", None, 1.0).highest_rate, Some(1.0));
 }
 
 #[test]
 fn an_interrupted_trial_is_left_out() {
-    let origin = spawn(OriginOptions::default()).unwrap();
-    let mut request = run::Options::new(&format!("http://{}/", origin.address()));
+    let origin = Logged::start(OriginOptions::default());
+    let mut request = run::Options::new(&format!("http://{}/", origin.origin.address()));
     (request.connections, request.threads) = (2, 1);
     let options = Options {
         from: 50.0,
@@ -93,7 +97,8 @@ fn an_interrupted_trial_is_left_out() {
     let interrupted = AtomicBool::new(false);
     let report = std::thread::scope(|scope| {
         let search = scope.spawn(|| search::run(&options, &interrupted));
-        std::thread::sleep(Duration::from_millis(300));
+        // It is at its first trial.
+        origin.wait_for_lines(1);
         interrupted.store(true, Ordering::Relaxed);
         search.join().unwrap().unwrap()
     });
@@ -113,13 +118,13 @@ fn the_command_reports_its_trials() {
                 "--url",
                 &url,
                 "--trial",
-                "50ms",
+                "500ms",
                 "--warm-up",
                 "0s",
                 "--from",
-                "20",
+                "1",
                 "--to",
-                "40",
+                "2",
             ])
             .args(more)
             .output()
@@ -128,7 +133,7 @@ fn the_command_reports_its_trials() {
     let output = search(&["--bound", "p99=30s", "--json", "-"]);
     assert!(output.status.success(), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["highest_rate"], 40.0, "{report}");
+    assert_eq!(report["highest_rate"], 2.0, "{report}");
     assert_eq!(search(&["--bound", "p99"]).status.code(), Some(2));
     assert_eq!(search(&["--bound", "p99=1s", "--precision", "0"]).status.code(), Some(2));
     assert_eq!(search(&["--bound", "p50=1ns"]).status.code(), Some(1));

@@ -12,7 +12,11 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
+use super::{
+    Failure, interrupted,
+    output::{Opener, ReportFiles},
+    request::RequestArguments,
+};
 
 /// Compares targets that do the same work: CPU time for each answer, throughput, latency and memory.
 ///
@@ -53,7 +57,8 @@ pub(super) struct CompareArguments {
 
 /// Compares and reports; fails when the figures can't be used.
 pub(super) fn run(arguments: CompareArguments) -> Result<(), Failure> {
-    let files = arguments.files.open()?;
+    arguments.request.warn(arguments.targets.iter().map(|target| target.url.as_str()));
+    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options("")?;
     let options = Options {
         targets: arguments.targets,

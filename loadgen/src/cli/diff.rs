@@ -1,12 +1,18 @@
 //! `weir-loadgen diff`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
-use weir_loadgen::diff::{self, Tolerance};
+use weir_loadgen::{
+    diff::{self, Tolerance},
+    files::{self, MOST_REPORT_BYTES},
+};
 
-use super::{Failure, write_report};
+use super::{
+    Failure,
+    output::{Opener, ReportFiles},
+};
 
 /// Compares two JSON reports of the same command, for use in CI.
 ///
@@ -21,6 +27,9 @@ pub(super) struct DiffArguments {
     /// How much worse figures may become, in percent; for some, METRIC=PERCENT, as in p99=20; repeatable
     #[arg(long = "tolerance", value_name = "[METRIC=]PERCENT", value_parser = parse_tolerance)]
     tolerances: Vec<(Option<String>, f64)>,
+    /// Compare reports of different loads, requests or numbers of connections too
+    #[arg(long)]
+    any_load: bool,
     /// Write the result as JSON to this file, or to standard output with `-` in place of the text
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -28,7 +37,9 @@ pub(super) struct DiffArguments {
 
 /// Compares and reports; fails when something became worse than is tolerated.
 pub(super) fn run(arguments: DiffArguments) -> Result<(), Failure> {
-    let mut tolerance = Tolerance::default();
+    let mut opener = Opener::of_inputs([&arguments.before, &arguments.after]);
+    let files = ReportFiles::json(arguments.json).open(&mut opener)?;
+    let mut tolerance = Tolerance { any_load: arguments.any_load, ..Tolerance::default() };
     for (metric, share) in arguments.tolerances {
         match metric {
             Some(metric) => tolerance.by_metric.push((metric, share)),
@@ -37,7 +48,7 @@ pub(super) fn run(arguments: DiffArguments) -> Result<(), Failure> {
     }
     let (before, after) = (read(arguments.before)?, read(arguments.after)?);
     let report = diff::diff(&before, &after, &tolerance).map_err(Failure::usage)?;
-    write_report(&report, arguments.json)?;
+    files.write("diff", &report)?;
     if report.is_fine() {
         return Ok(());
     }
@@ -46,9 +57,8 @@ pub(super) fn run(arguments: DiffArguments) -> Result<(), Failure> {
 }
 
 fn read(path: PathBuf) -> Result<Value, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("{}: {why}", path.display()));
-    let bytes = fs::read(&path).map_err(|error| wrong(&error))?;
-    serde_json::from_slice(&bytes).map_err(|error| wrong(&error))
+    let bytes = files::read(&path, MOST_REPORT_BYTES).map_err(Failure::usage)?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 fn parse_tolerance(text: &str) -> Result<(Option<String>, f64), String> {

@@ -14,16 +14,13 @@ mod search;
 mod slow;
 
 use std::{
-    fmt, fs,
-    io::{self, Write},
-    path::PathBuf,
+    fmt,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 #[derive(Parser)]
@@ -94,6 +91,11 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Tells what doesn't keep the command from its work.
+fn warn(what: &str) {
+    eprintln!("weir-loadgen: {what}");
+}
+
 /// Allows this process as many open connections as it may have at all: the usual soft limit is 1024.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -116,20 +118,4 @@ fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Failure::failed)?;
     }
     Ok(interrupted)
-}
-
-/// Writes a report as text to standard output, and as JSON to a file; with `-` as JSON to standard output alone.
-fn write_report<R: Serialize + fmt::Display>(report: &R, json: Option<PathBuf>) -> Result<(), Failure> {
-    let write = || -> io::Result<()> {
-        let mut output = io::stdout().lock();
-        let Some(path) = json else { return write!(output, "{report}") };
-        let mut text = serde_json::to_vec_pretty(report)?;
-        text.push(b'\n');
-        if path.as_os_str() == "-" {
-            return output.write_all(&text);
-        }
-        write!(output, "{report}")?;
-        fs::write(&path, text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
-    };
-    write().map_err(|error| Failure::failed(format!("can't write the report: {error}")))
 }

@@ -14,7 +14,7 @@ use signal_hook::{
     iterator::Signals,
 };
 use weir_loadgen::{
-    Identity,
+    Identity, files,
     origin::{self, Body, CloseAfter, Draw, Faults, LogTarget, Options, StartError, TlsOptions},
     units::{parse_duration, parse_size},
 };
@@ -98,6 +98,9 @@ pub(super) struct OriginArguments {
 
 /// Serves until a signal.
 pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
+    if arguments.ready_file.is_some() && arguments.ready_file == arguments.request_log {
+        return Err(Failure::usage("--ready-file and --request-log name the same file"));
+    }
     let ready_file = arguments.ready_file.clone();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::failed)?;
     let origin = origin::spawn(options(arguments)?).map_err(|error| match error {
@@ -124,10 +127,7 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
 
 fn options(arguments: OriginArguments) -> Result<Options, Failure> {
     let body = match (arguments.body_bytes, arguments.body_file) {
-        (_, Some(path)) => Body::Bytes(
-            fs::read(&path)
-                .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
-        ),
+        (_, Some(path)) => Body::Bytes(files::read(&path, files::MOST_BODY_BYTES).map_err(Failure::usage)?),
         (size, None) => Body::Size(size.unwrap_or(Draw::fixed(1024))),
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key).map(|(certificate, private_key)| TlsOptions {

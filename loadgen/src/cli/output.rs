@@ -71,18 +71,46 @@ pub(super) struct Outputs {
     live: Option<Live<io::Stderr>>,
 }
 
-fn open(path: Option<PathBuf>) -> Result<Option<OutputFile>, Failure> {
-    path.map(|path| OutputFile::open(&path)).transpose().map_err(Failure::usage)
+/// Opens files to write, each of which must be another one.
+#[derive(Default)]
+pub(super) struct Opener {
+    opened: Vec<PathBuf>,
+}
+
+impl Opener {
+    /// A file that is read must not be written over either.
+    pub(super) fn of_inputs<'a>(inputs: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        Self { opened: inputs.into_iter().cloned().collect() }
+    }
+
+    pub(super) fn open(&mut self, path: Option<PathBuf>) -> Result<Option<OutputFile>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let file = OutputFile::open(&path).map_err(Failure::usage)?;
+        if let Some(other) = self.opened.iter().find(|other| file.is_same(other)) {
+            return Err(Failure::usage(format!(
+                "{} and {} are the same file: each needs one of its own",
+                other.display(),
+                path.display()
+            )));
+        }
+        self.opened.push(path);
+        Ok(Some(file))
+    }
 }
 
 impl ReportFiles {
+    /// The JSON alone.
+    pub(super) const fn json(json: Option<PathBuf>) -> Self {
+        Self { json, html: None }
+    }
+
     /// Opens the files, so that a wrong name is known before the work.
-    pub(super) fn open(self) -> Result<OpenReport, Failure> {
+    pub(super) fn open(self, opener: &mut Opener) -> Result<OpenReport, Failure> {
         let json = match self.json {
             Some(path) if path.as_os_str() == "-" => Json::Stdout,
-            path => open(path)?.map_or(Json::None, Json::File),
+            path => opener.open(path)?.map_or(Json::None, Json::File),
         };
-        Ok(OpenReport { json, html: open(self.html)? })
+        Ok(OpenReport { json, html: opener.open(self.html)? })
     }
 }
 
@@ -115,7 +143,7 @@ impl OpenReport {
     }
 }
 
-fn write_whole(output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     output.write_all(bytes).and_then(|()| output.flush())
 }
 
@@ -126,13 +154,13 @@ fn to_stdout(bytes: &[u8]) -> io::Result<()> {
 
 impl OutputArguments {
     /// Opens all files, so that a wrong name is known before the run; what is in them stays until it begins.
-    pub(super) fn open(self, options: &Options) -> Result<Outputs, Failure> {
+    pub(super) fn open(self, options: &Options, opener: &mut Opener) -> Result<Outputs, Failure> {
         let is_terminal = io::stderr().is_terminal();
         let shows = self.live == When::Always || self.live == When::Auto && is_terminal;
         Ok(Outputs {
-            report: self.report.open()?,
-            csv: open(self.csv)?.map(Csv::new),
-            hdr_log: open(self.hdr_log)?.map(HdrLog::new),
+            report: self.report.open(opener)?,
+            csv: opener.open(self.csv)?.map(Csv::new),
+            hdr_log: opener.open(self.hdr_log)?.map(HdrLog::new),
             live: shows.then(|| Live::new(io::stderr(), options, is_terminal)),
         })
     }

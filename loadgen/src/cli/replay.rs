@@ -1,6 +1,6 @@
 //! `weir-loadgen replay`.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use weir_loadgen::{
@@ -10,7 +10,10 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, output::ReportFiles};
+use super::{
+    Failure, interrupted,
+    output::{Opener, ReportFiles, write_whole},
+};
 
 /// Sends each request of a corpus once and scores what the target blocked.
 ///
@@ -25,10 +28,10 @@ pub(super) struct ReplayArguments {
     #[arg(long, value_name = "URL")]
     target: String,
     /// Statuses that mean that a request was taken for an attack
-    #[arg(long, value_name = "STATUS,..", value_delimiter = ',', default_value = "403")]
+    #[arg(long, value_name = "STATUS,..", value_delimiter = ',', value_parser = parse_status, default_value = "403")]
     block_status: Vec<u16>,
     /// Statuses that count as passed although they look refused; 404 and 405 do anyway
-    #[arg(long, value_name = "STATUS,..", value_delimiter = ',')]
+    #[arg(long, value_name = "STATUS,..", value_delimiter = ',', value_parser = parse_status)]
     pass_status: Vec<u16>,
     /// A connection that is closed or reset in place of an answer counts as blocked
     #[arg(long)]
@@ -67,9 +70,14 @@ pub(super) struct ReplayArguments {
     files: ReportFiles,
 }
 
-/// Replays and reports; fails when not every request was sent.
+/// Replays and reports; fails when not every request was sent, or too few were answered.
 pub(super) fn run(arguments: ReplayArguments) -> Result<(), Failure> {
-    let files = arguments.files.open()?;
+    let mut opener = Opener::of_inputs(&arguments.corpora);
+    let files = arguments.files.open(&mut opener)?;
+    let findings = opener.open(arguments.findings)?;
+    if let Some(status) = arguments.block_status.iter().find(|one| arguments.pass_status.contains(one)) {
+        return Err(Failure::usage(format!("{status} is in --block-status and in --pass-status")));
+    }
     let mut records = Vec::new();
     for corpus in &arguments.corpora {
         records.extend(replay::read(corpus).map_err(Failure::usage)?);
@@ -99,15 +107,16 @@ pub(super) fn run(arguments: ReplayArguments) -> Result<(), Failure> {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),
         other => Failure::failed(other),
     })?;
-    // The figures come first: they are worth having even where the list can't be written.
-    files.write(&report.url, &report)?;
-    if let Some(path) = arguments.findings {
-        fs::write(&path, report.findings())
-            .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;
-    }
-    if report.sent < report.records {
-        let (sent, all) = (report.sent, report.records);
-        return Err(Failure::failed(format!("interrupted: {sent} of {all} records were sent")));
-    }
-    Ok(())
+    let written = files.write(&report.url, &report);
+    let listed = findings.map_or(Ok(()), |mut file| write_whole(&mut file, report.findings().as_bytes()));
+    let not_valid = (!report.valid).then(|| format!("not valid: {}", report.reasons.join("; ")));
+    let written = written.err().map(|failure| failure.text);
+    let listed = listed.err().map(|error| error.to_string());
+    let failures: Vec<String> = written.into_iter().chain(listed).chain(not_valid).collect();
+    if failures.is_empty() { Ok(()) } else { Err(Failure::failed(failures.join("; "))) }
+}
+
+fn parse_status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| (200..600).contains(status));
+    status.ok_or_else(|| format!("`{text}` is no status of an answer: expected 200 to 599"))
 }

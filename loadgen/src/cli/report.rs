@@ -1,12 +1,18 @@
 //! `weir-loadgen report`.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
-use weir_loadgen::output::{OutputFile, page};
+use weir_loadgen::{
+    files::{self, MOST_REPORT_BYTES},
+    output::page,
+};
 
-use super::Failure;
+use super::{
+    Failure,
+    output::{Opener, write_whole},
+};
 
 /// Makes one page with plots of JSON reports of run, search, compare, replay or slow; it needs nothing else.
 ///
@@ -23,15 +29,22 @@ pub(super) struct ReportArguments {
 
 /// Makes the page.
 pub(super) fn run(arguments: ReportArguments) -> Result<(), Failure> {
-    let reports = arguments.reports.iter().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
+    let named: Vec<(&str, PathBuf)> = arguments.reports.iter().map(|text| name_and_path(text)).collect();
+    let mut opener = Opener::of_inputs(named.iter().map(|(_, path)| path));
+    let reports = named.iter().map(|(name, path)| read(name, path)).collect::<Result<Vec<_>, _>>()?;
     let html = page(&reports).map_err(Failure::usage)?;
-    let mut file = OutputFile::open(&arguments.html).map_err(Failure::usage)?;
-    file.write_all(html.as_bytes()).and_then(|()| file.flush()).map_err(Failure::failed)
+    let file = opener.open(Some(arguments.html))?;
+    file.map_or(Ok(()), |mut file| write_whole(&mut file, html.as_bytes())).map_err(Failure::failed)
 }
 
-fn read(text: &str) -> Result<(String, Value), Failure> {
+fn name_and_path(text: &str) -> (&str, PathBuf) {
     let (name, path) = text.split_once('=').unwrap_or((text, text));
-    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("{path}: {why}"));
-    let bytes = fs::read(path).map_err(|error| wrong(&error))?;
-    Ok((name.to_owned(), serde_json::from_slice(&bytes).map_err(|error| wrong(&error))?))
+    (name, PathBuf::from(path))
+}
+
+fn read(name: &str, path: &Path) -> Result<(String, Value), Failure> {
+    let bytes = files::read(path, MOST_REPORT_BYTES).map_err(Failure::usage)?;
+    let report = serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    Ok((name.to_owned(), report))
 }

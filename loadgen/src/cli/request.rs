@@ -1,11 +1,24 @@
 //! What `run` and `compare` both ask: the request, TLS, threads and patience.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
-use weir_loadgen::{Identity, run::Options, scenario::Scenario, units::parse_duration};
+use weir_loadgen::{
+    Identity,
+    files::{self, MOST_BODY_BYTES},
+    run::Options,
+    scenario::Scenario,
+    units::parse_duration,
+};
 
-use super::{Failure, parse_header};
+use super::{Failure, parse_header, warn};
+
+/// Tells which of these flags are given in vain.
+fn warn_no_effect(flags: &[(&str, bool)], when: &str) {
+    for (flag, _) in flags.iter().filter(|(_, is_given)| *is_given) {
+        warn(&format!("{flag} has no effect {when}"));
+    }
+}
 
 /// One kind of request and how it is sent.
 #[derive(Args)]
@@ -55,12 +68,53 @@ pub(super) struct RequestArguments {
 }
 
 impl RequestArguments {
+    /// The files that are read for it.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = [&self.body_file, &self.scenario, &self.ca, &self.certificate, &self.key];
+        files.into_iter().flatten()
+    }
+
+    /// Tells of flags that say nothing about requests to these URLs.
+    pub(super) fn warn<'a>(&self, mut urls: impl Iterator<Item = &'a str> + Clone) {
+        let tls_flags = [
+            ("--ca", self.ca.is_some()),
+            ("--server-name", self.server_name.is_some()),
+            ("--certificate", self.certificate.is_some()),
+            ("--insecure", self.insecure),
+            ("--no-resumption", self.no_resumption),
+        ];
+        if !urls.clone().any(|url| url.starts_with("https:")) {
+            warn_no_effect(&tls_flags, "without https://");
+        }
+        let has_path = |url: &str| {
+            url.split_once("://")
+                .and_then(|(_, rest)| rest.split_once('/'))
+                .is_some_and(|(_, path)| !path.is_empty())
+        };
+        if self.scenario.is_some() && urls.any(has_path) {
+            warn("the URL's path has no effect: the scenario says what is asked for");
+        }
+    }
+
+    /// Tells of flags that say nothing about slow clients, or about one kind of them.
+    pub(super) fn warn_slow(&self, sends_body: bool) {
+        warn_no_effect(&[("--new-connections", self.new_connections)], "with slow clients");
+        let bodies = [("--body", self.body.is_some()), ("--body-file", self.body_file.is_some())];
+        if !sends_body {
+            warn_no_effect(&bodies, "with this kind of slow clients, other than on the probe's requests");
+        }
+    }
+
+    /// Tells of flags that say nothing about handshakes.
+    pub(super) fn warn_handshakes(&self) {
+        warn_no_effect(&[("--new-connections", self.new_connections)], "with --handshakes");
+    }
+
     /// The options that these flags make, and for the rest the defaults of a closed loop.
     pub(super) fn options(self, url: &str) -> Result<Options, Failure> {
         let body = match (self.body, self.body_file) {
             (Some(text), _) => text.into_bytes(),
-            (None, Some(path)) => fs::read(&path)
-                .map_err(|error| Failure::usage(format!("can't read {}: {error}", path.display())))?,
+            (None, Some(path)) => files::read(&path, MOST_BODY_BYTES).map_err(Failure::usage)?,
             (None, None) => Vec::new(),
         };
         let default_method = if body.is_empty() { "GET" } else { "POST" };

@@ -8,7 +8,11 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, output::OutputArguments, request::RequestArguments};
+use super::{
+    Failure, interrupted,
+    output::{Opener, OutputArguments},
+    request::RequestArguments,
+};
 
 /// How long a soak runs, unless it is said.
 const SOAK_DURATION: Duration = Duration::from_secs(3600);
@@ -84,8 +88,13 @@ pub(super) struct RunArguments {
 /// Runs and reports; fails when the run isn't valid.
 pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     let output = arguments.output.clone();
+    arguments.request.warn([arguments.url.as_str()].into_iter());
+    if arguments.handshakes {
+        arguments.request.warn_handshakes();
+    }
+    let mut opener = Opener::of_inputs(arguments.request.inputs().chain(&arguments.trace));
     let options = options(arguments)?;
-    let mut outputs = output.open(&options)?;
+    let mut outputs = output.open(&options, &mut opener)?;
     let report = run::run_observed(&options, &*interrupted()?, &mut outputs.observers());
     let report = report.map_err(|error| match error {
         RunError::Request(_) | RunError::Tls(_) => Failure::usage(error),

@@ -9,7 +9,11 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
+use super::{
+    Failure, interrupted,
+    output::{Opener, ReportFiles},
+    request::RequestArguments,
+};
 
 /// Looks for the highest rate at which a target still answers in time.
 ///
@@ -55,7 +59,8 @@ pub(super) struct SearchArguments {
 
 /// Searches and reports; fails when no rate holds.
 pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
-    let files = arguments.files.open()?;
+    arguments.request.warn([arguments.url.as_str()].into_iter());
+    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options(&arguments.url)?;
     let (quantile, bound) = arguments.bound;
     let options = Options {

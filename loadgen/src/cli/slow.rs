@@ -9,7 +9,11 @@ use weir_loadgen::{
     units::parse_duration,
 };
 
-use super::{Failure, interrupted, output::ReportFiles, request::RequestArguments};
+use super::{
+    Failure, interrupted,
+    output::{Opener, ReportFiles},
+    request::RequestArguments,
+};
 
 /// Holds a target's connections with clients that are slow on purpose, and tells how long the target lets them.
 #[derive(Args)]
@@ -53,7 +57,9 @@ enum SlowKind {
 
 /// Is slow and reports; fails when the target does badly.
 pub(super) fn run(arguments: SlowArguments) -> Result<(), Failure> {
-    let files = arguments.files.open()?;
+    arguments.request.warn([arguments.url.as_str()].into_iter());
+    arguments.request.warn_slow(matches!(arguments.kind, SlowKind::Reader));
+    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options(&arguments.url)?;
     let (kind, method) = match arguments.kind {
         SlowKind::Header => (Kind::Header, request.method.clone()),

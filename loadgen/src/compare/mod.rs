@@ -188,6 +188,7 @@ fn measure(
         warm_up: options.warm_up,
         length: options.slice,
         processes: Arc::new(contender.processes.clone()),
+        over: Arc::default(),
     };
     let outcome = fleet.run(&slice)?;
     Ok(report::Measured {
@@ -225,9 +226,9 @@ fn prepare(options: &Options) -> Result<Vec<Contender>, CompareError> {
     let mut contenders = Vec::new();
     for target in &options.targets {
         let failed = |error| CompareError::Target(target.name.clone(), error);
-        let request = run::Options { url: target.url.clone(), ..options.request.clone() };
-        let prepared = Target::new(&request).map_err(failed)?;
-        prepared.probe(request.timeout).map_err(failed)?;
+        let most = options.connections.iter().copied().max().unwrap_or(1);
+        let request = run::Options { url: target.url.clone(), connections: most, ..options.request.clone() };
+        let prepared = Target::reach(&request).map_err(failed)?;
         let mut processes = ProcessTree::new(target.pids.clone());
         processes
             .refresh()

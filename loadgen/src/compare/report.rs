@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, fmt, fs};
 use serde::Serialize;
 
 use super::{Options, TargetOptions};
-use crate::{
-    run::{ErrorCount, Load, Statistics, Times, slices::SliceOutcome},
-    units::format_nanoseconds,
-};
+use crate::run::{ErrorCount, Load, Statistics, Times, slices::SliceOutcome};
 
 /// Above this share of its time, the generator is taken for the limit of the throughput.
 const BUSY_LIMIT: f64 = 0.90;
@@ -32,7 +29,7 @@ pub struct Report {
     /// Requests a second that were due on average; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_rate: Option<f64>,
-    /// What was sent: the method and the size of the body, or `scenario`.
+    /// What was sent: the method and the size of the body, or which scenario.
     pub request: String,
     /// Threads of the generator.
     pub threads: usize,
@@ -242,7 +239,7 @@ impl Report {
             load: request.load.to_string(),
             target_rate: request.load.mean_rate(),
             request: match &request.scenario {
-                Some(_) => "scenario".to_owned(),
+                Some(scenario) => scenario.description(),
                 None => format!("{} with {} body bytes", request.method, request.body.len()),
             },
             threads: request.threads,
@@ -466,8 +463,8 @@ fn cells(row: &Row) -> [String; 11] {
         range(row.cpu_ratio, 3),
         median(Some(row.rate), 0),
         median(row.rate_ratio, 3),
-        format_nanoseconds(row.latency.p50),
-        format_nanoseconds(row.latency.p99),
+        row.latency.text(row.latency.p50),
+        row.latency.text(row.latency.p99),
         median(row.cpus, 2),
         row.resident_bytes
             .map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1_048_576.0)),

@@ -133,6 +133,9 @@ pub(crate) fn parse_response(bytes: &[u8], to_head: bool) -> Result<Option<Respo
     let (Some(status), Some(minor_version)) = (response.code, response.version) else {
         return Err(bad("the status line is incomplete"));
     };
+    if status < 100 {
+        return Err(bad("a status below 100"));
+    }
     let facts = read_fields(response.headers)?;
     let framing = match (facts.chunked, facts.content_length) {
         _ if to_head || super::status_has_no_body(status) => Framing::Length(0),

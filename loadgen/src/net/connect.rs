@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use monoio::net::TcpStream;
@@ -44,4 +45,34 @@ pub(crate) async fn connect(
     // io_uring waits by itself; a socket that doesn't block would make it give up at once.
     socket.set_nonblocking(monoio::utils::is_legacy())?;
     Ok(stream)
+}
+
+/// As [`connect`], on the calling thread.
+///
+/// # Errors
+///
+/// As [`connect`], or it took longer than `timeout`.
+pub(crate) fn connect_and_wait(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    timeout: Duration,
+) -> io::Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    // No time at all would be an error.
+    socket.connect_timeout(&address.into(), timeout.max(Duration::from_millis(1)))?;
+    Ok(socket.into())
+}
+
+/// Finds out whether connections can come from an address.
+///
+/// # Errors
+///
+/// `source` isn't an address of this machine.
+pub(crate) fn check_source(source: IpAddr) -> io::Result<()> {
+    let address = SocketAddr::new(source, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&address.into())
 }

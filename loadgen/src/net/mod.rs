@@ -11,9 +11,11 @@ mod watch;
 mod worker;
 
 pub(crate) use buffer::ReceiveBuffer;
-pub(crate) use connect::connect;
+pub(crate) use connect::{check_source, connect, connect_and_wait};
 pub(crate) use timer::Timer;
-pub(crate) use tls::{ClientTlsFiles, ServerTlsFiles, client_config, server_config, subject_common_name};
+pub(crate) use tls::{
+    ClientTlsFiles, ServerTlsFiles, Shown, client_config, server_config, subject_common_name,
+};
 pub use tls::{Identity, TlsError};
 pub(crate) use transport::Transport;
 pub(crate) use watch::{Watch, Watcher};

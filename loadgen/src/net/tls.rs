@@ -3,18 +3,26 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        ResolvesClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     server::WebPkiClientVerifier,
+    sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 
 use super::tickets::TicketStore;
+use crate::files::{self, MOST_PEM_BYTES};
 
 /// A certificate, key or CA file that can't be used: which, why, and what was expected.
 #[derive(Debug)]
@@ -69,8 +77,35 @@ pub(crate) fn server_config(files: &ServerTlsFiles<'_>) -> Result<Arc<ServerConf
     Ok(Arc::new(config))
 }
 
+/// What a client shows to servers that ask for a certificate, and whether one did.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    certified: Option<Arc<CertifiedKey>>,
+    was_asked: AtomicBool,
+}
+
+impl Shown {
+    /// A server has asked for a certificate.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _names: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        if !self.was_asked() {
+            self.was_asked.store(true, Ordering::Relaxed);
+        }
+        self.certified.clone().filter(|certified| certified.key.choose_scheme(schemes).is_some())
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certified.is_some()
+    }
+}
+
 /// Settings of a client.
-pub(crate) fn client_config(files: &ClientTlsFiles<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+pub(crate) fn client_config(files: &ClientTlsFiles<'_>) -> Result<(Arc<ClientConfig>, Arc<Shown>), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -79,20 +114,23 @@ pub(crate) fn client_config(files: &ClientTlsFiles<'_>) -> Result<Arc<ClientConf
         let roots = files.ca.map_or_else(system_roots, read_roots)?;
         builder.with_root_certificates(roots)
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+        let verifier = Arc::new(AcceptAny(Arc::clone(&provider)));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
     };
-    let mut config = match files.identity {
-        None => builder.with_no_client_auth(),
-        Some((certificate, private_key)) => builder
-            .with_client_auth_cert(read_certificates(certificate)?, read_private_key(private_key)?)
-            .map_err(|error| pair_error(certificate, private_key, &error))?,
-    };
+    let certified = files.identity.map(|(certificate, private_key)| {
+        let chain = read_certificates(certificate)?;
+        let key = CertifiedKey::from_der(chain, read_private_key(private_key)?, &provider);
+        key.map(Arc::new).map_err(|error| pair_error(certificate, private_key, &error))
+    });
+    let shown = Arc::new(Shown { certified: certified.transpose()?, was_asked: AtomicBool::new(false) });
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::<Shown>::clone(&shown);
+    let mut config = builder.with_client_cert_resolver(resolver);
     config.resumption = if files.resume {
         rustls::client::Resumption::store(Arc::new(TicketStore::new()))
     } else {
         rustls::client::Resumption::disabled()
     };
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), shown))
 }
 
 /// The common name in a certificate's subject, if it has one.
@@ -106,10 +144,13 @@ fn pair_error(certificate: &Path, private_key: &Path, error: &rustls::Error) -> 
     TlsError(format!("{} and {} do not go together: {error}", certificate.display(), private_key.display()))
 }
 
+fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read(path, MOST_PEM_BYTES).map_err(TlsError)
+}
+
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| TlsError(format!("{}: can't read the certificates: {error}", path.display())))?
-        .collect();
+    let bytes = read_pem(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(TlsError(format!(
@@ -121,7 +162,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
 }
 
 fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+    PrivateKeyDer::from_pem_slice(&read_pem(path)?).map_err(|error| {
         TlsError(format!(
             "{}: can't read a private key: {error}; expected PEM `BEGIN PRIVATE KEY`",
             path.display()

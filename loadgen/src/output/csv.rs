@@ -46,6 +46,7 @@ impl<W: io::Write> Observer for Csv<W> {
 
 fn line(interval: &Interval) -> String {
     let optional = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
+    let time = |value: u64| optional((interval.answers > 0).then_some(value));
     let mut line = format!(
         "{},{},{},{:.3},{},{}",
         interval.from_seconds,
@@ -62,12 +63,12 @@ fn line(interval: &Interval) -> String {
     let _written = writeln!(
         line,
         ",{},{},{},{},{},{},{:.4},{}",
-        interval.p50,
-        interval.p90,
-        interval.p99,
-        interval.p99_9,
-        interval.max,
-        optional(interval.send_lag_p99),
+        time(interval.p50),
+        time(interval.p90),
+        time(interval.p99),
+        time(interval.p99_9),
+        time(interval.max),
+        interval.send_lag_p99.map_or_else(String::new, time),
         interval.generator_busy,
         optional(interval.resident_bytes)
     );

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, io, time::Duration};
 use super::Sink;
 use crate::{
     Verdict,
-    run::{Limit, Observer, Options, Snapshot},
+    run::{Interval, Limit, Observer, Options, Snapshot},
     units::format_nanoseconds,
 };
 
@@ -55,12 +55,12 @@ impl<W: io::Write> Live<W> {
         };
         let due = now.target_rate.map_or_else(String::new, |rate| format!(" of {rate:.0} due"));
         let times = if now.target_rate.is_some() { "response" } else { "service" };
-        let lag = now.send_lag_p99.map_or_else(String::new, |lag| format!("p99 {}", format_nanoseconds(lag)));
+        let lag = now.send_lag_p99.map_or_else(String::new, |lag| format!("p99 {}", time_text(now, lag)));
         let memory = now.resident_bytes.map_or_else(String::new, |bytes| {
             format!("   watched memory {:.1} MiB", bytes as f64 / f64::from(1 << 20))
         });
         let [p50, p90, p99, p99_9, max] =
-            [now.p50, now.p90, now.p99, now.p99_9, now.max].map(format_nanoseconds);
+            [now.p50, now.p90, now.p99, now.p99_9, now.max].map(|value| time_text(now, value));
         vec![
             self.title.clone(),
             format!("  time      {progress}"),
@@ -85,6 +85,11 @@ impl<W: io::Write> Live<W> {
             |rate: &f64| BARS[((rate / highest * (BARS.len() - 1) as f64) as usize).min(BARS.len() - 1)];
         self.rates.iter().map(bar).collect()
     }
+}
+
+/// A time of an interval; without answers there is none.
+fn time_text(interval: &Interval, nanoseconds: u64) -> String {
+    if interval.answers == 0 { "-".to_owned() } else { format_nanoseconds(nanoseconds) }
 }
 
 impl<W: io::Write> Observer for Live<W> {
@@ -115,16 +120,16 @@ impl<W: io::Write> Observer for Live<W> {
         } else {
             let lag = now
                 .send_lag_p99
-                .map_or_else(String::new, |lag| format!("  send lag p99 {}", format_nanoseconds(lag)));
+                .map_or_else(String::new, |lag| format!("  send lag p99 {}", time_text(now, lag)));
             let at = Duration::from_secs_f64(now.from_seconds + now.seconds);
             let _written = writeln!(
                 text,
                 "{:>8.1} s  {:.0} answers/s  p50 {}  p99 {}  max {}{lag}  errors {}  {}",
                 at.as_secs_f64(),
                 now.rate,
-                format_nanoseconds(now.p50),
-                format_nanoseconds(now.p99),
-                format_nanoseconds(now.max),
+                time_text(now, now.p50),
+                time_text(now, now.p99),
+                time_text(now, now.max),
                 self.errors,
                 self.verdict_text()
             );

@@ -7,8 +7,9 @@ mod live;
 mod schema;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -18,12 +19,14 @@ use crate::run::{Observer, Snapshot};
 
 /// A file that is opened before a run and written behind or during it, so that a wrong name is known at once.
 ///
-/// What is in a file of that name is kept until the first write.
+/// What is in a file of that name is kept until the first write. One that is made here and never written goes away again.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
     file: File,
     started: bool,
+    /// There was none of this name before.
+    is_new: bool,
 }
 
 impl OutputFile {
@@ -33,9 +36,32 @@ impl OutputFile {
     ///
     /// It can't be written; the error names it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| named(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, started: false })
+        let mut options = OpenOptions::new();
+        options.write(true);
+        let opened = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                options.create(true).open(path).map(|file| (file, false))
+            }
+            made => made.map(|file| (file, true)),
+        };
+        let (file, is_new) = opened.map_err(|error| named(path, &error))?;
+        Ok(Self { path: path.to_owned(), file, started: false, is_new })
+    }
+
+    /// Whether `other` names the same regular file, so that what is written to the one would be lost to the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Path) -> bool {
+        let (Ok(own), Ok(other)) = (self.file.metadata(), other.metadata()) else { return false };
+        own.is_file() && (own.dev(), own.ino()) == (other.dev(), other.ino())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.is_new && !self.started {
+            // It is empty; where it can't be removed it stays that.
+            let _kept = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use serde::Deserialize;
 /// The longest line, and the most records of one corpus.
 const LINE_LIMIT_BYTES: u64 = 64 << 20;
 const MOST_RECORDS: usize = 10_000_000;
+/// The most bytes of all requests of one corpus.
+const MOST_BYTES: usize = 4 << 30;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// One recorded request.
@@ -75,6 +77,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>, CorpusError> {
 fn read_lines(mut input: impl BufRead) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     let mut line = Vec::new();
+    let mut bytes = 0;
     for number in 1.. {
         line.clear();
         let wrong = |why: &dyn fmt::Display| format!("line {number}: {why}");
@@ -91,7 +94,12 @@ fn read_lines(mut input: impl BufRead) -> Result<Vec<Record>, String> {
         if records.len() == MOST_RECORDS {
             return Err(wrong(&format!("there are more than {MOST_RECORDS} records")));
         }
-        records.push(parse(&line).map_err(|why| wrong(&why))?);
+        let record = parse(&line).map_err(|why| wrong(&why))?;
+        bytes += record.raw.len();
+        if bytes > MOST_BYTES {
+            return Err(wrong(&format!("the requests have more than {MOST_BYTES} bytes")));
+        }
+        records.push(record);
     }
     Ok(records)
 }

@@ -65,8 +65,7 @@ impl Options {
 /// The target can't be reached, or a thread can't be started. Errors of single requests are part of the report.
 pub fn run(options: &Options, records: &[Record], interrupted: &AtomicBool) -> Result<Report, RunError> {
     run::check(&options.request)?;
-    let target = Arc::new(Target::new(&options.request)?);
-    target.probe(options.request.timeout)?;
+    let target = Arc::new(Target::reach(&options.request)?);
     let requests: Vec<&[u8]> = records.iter().map(|record| &record.raw[..]).collect();
     let began = Instant::now();
     let mut outcomes =

@@ -8,11 +8,13 @@ use super::Record;
 use crate::{
     Verdict,
     run::{Histo, Times, histogram, record},
-    units::format_nanoseconds,
 };
 
 /// How much of a request line is listed.
 const LINE_CHARACTERS: usize = 200;
+
+/// With a larger share of requests that ended in an error, the rates say little about the target.
+const ERROR_LIMIT: f64 = 0.05;
 
 /// The result of a replay.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +28,10 @@ pub struct Report {
     pub records: usize,
     /// Those that were sent; fewer after an interruption.
     pub sent: usize,
+    /// The figures can be used; [`Self::reasons`] says why not.
+    pub valid: bool,
+    /// Why the figures can't be used: sentences for people.
+    pub reasons: Vec<String>,
     /// From the first request to the last answer.
     pub elapsed_seconds: f64,
     /// Blocked attacks of all attacks; absent without attacks.
@@ -133,6 +139,8 @@ impl Report {
             url: url.to_owned(),
             records,
             sent: 0,
+            valid: false,
+            reasons: Vec::new(),
             elapsed_seconds: elapsed.as_secs_f64(),
             recall: None,
             recall_with_refused: None,
@@ -197,6 +205,31 @@ impl Report {
         self.categories = categories
             .map(|((label, category), verdicts)| CategoryReport { label, category, verdicts })
             .collect();
+        self.reasons = self.find_reasons();
+        self.valid = self.reasons.is_empty();
+    }
+
+    fn find_reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let of = |verdict: Verdict| -> u64 {
+            self.labels.values().filter_map(|counts| counts.get(&verdict)).sum()
+        };
+        let (errors, closed) = (of(Verdict::Error), of(Verdict::Closed));
+        let sent = self.sent as u64;
+        if self.sent < self.records {
+            reasons.push(format!("interrupted: {sent} of {} records were sent", self.records));
+        }
+        let outcomes = || {
+            let texts: Vec<String> =
+                self.outcomes.iter().map(|(outcome, count)| format!("{outcome}: {count}")).collect();
+            texts.join(", ")
+        };
+        if sent > 0 && errors + closed == sent {
+            reasons.push(format!("no request was answered ({})", outcomes()));
+        } else if errors as f64 > sent as f64 * ERROR_LIMIT {
+            reasons.push(format!("{errors} of {sent} requests ended in an error ({})", outcomes()));
+        }
+        reasons
     }
 
     /// The misses and false alarms as lines: `miss` or `false alarm`, id, category, verdict, reason and request line,
@@ -222,9 +255,9 @@ impl fmt::Display for Report {
             self.sent,
             self.records,
             self.elapsed_seconds,
-            format_nanoseconds(self.service_time.p50),
-            format_nanoseconds(self.service_time.p99),
-            format_nanoseconds(self.service_time.max)
+            self.service_time.text(self.service_time.p50),
+            self.service_time.text(self.service_time.p99),
+            self.service_time.text(self.service_time.max)
         )?;
         let rates = [
             ("recall", self.recall),
@@ -255,7 +288,7 @@ impl fmt::Display for Report {
             verdicts.iter().try_for_each(|verdict| write!(formatter, " {:>10}", count(verdict)))?;
             writeln!(formatter, " {:>10.1}", count(&Verdict::Blocked) as f64 * 100.0 / all as f64)?;
         }
-        Ok(())
+        self.reasons.iter().try_for_each(|reason| writeln!(formatter, "  NOT VALID: {reason}"))
     }
 }
 
@@ -291,6 +324,9 @@ mod tests {
         assert_eq!((rate(report.recall), rate(report.recall_with_refused)), (Some(0.5), Some(0.75)));
         assert_eq!(rate(report.false_positive_rate), Some(0.25));
         assert_eq!(report.balanced_accuracy, Some(0.625));
+        // All but one were sent, and one in nine ended in an error.
+        assert!(!report.valid);
+        assert_eq!(report.reasons, ["1 of 9 requests ended in an error (status 1: 9)"]);
         assert_eq!(
             report.findings(),
             "miss\t2\tc\tunresolved\tstatus 1\tGET /\\x01 HTTP/1.1\n\

@@ -53,9 +53,8 @@ struct Answer {
 /// A connection and what it needs from one request to the next; connects again when it must.
 pub(super) struct Client {
     worker: Rc<Worker>,
-    /// The group that it belongs to, and its number there.
+    /// The group that it belongs to.
     group: usize,
-    number_in_group: usize,
     transport: Option<Transport>,
     input: ReceiveBuffer,
     out: Vec<u8>,
@@ -65,10 +64,10 @@ pub(super) struct Client {
 impl Client {
     /// The run's connection `number`.
     pub(super) fn new(worker: Rc<Worker>, number: usize) -> Self {
-        let (group, number_in_group) = worker.target.traffic.group_of(number);
+        let group = worker.target.traffic.group_of(number);
         let (out, scratch) = (Vec::new(), Vec::new());
         let input = ReceiveBuffer::default();
-        Self { worker, group, number_in_group, transport: None, input, out, scratch }
+        Self { worker, group, transport: None, input, out, scratch }
     }
 
     /// Takes its requests from another schedule from now on, over the same connection.
@@ -294,8 +293,7 @@ impl Client {
         let began = Instant::now();
         let worker = Rc::clone(&self.worker);
         let target = &worker.target;
-        let sources = &target.traffic.groups[self.group].sources;
-        let source = sources.get(self.number_in_group % sources.len().max(1)).copied();
+        let source = target.traffic.groups[self.group].next_source();
         let connecting = monoio::time::timeout(worker.timeout, net::connect(target.address, source, None));
         let stream = match connecting.await {
             Ok(Ok(stream)) => stream,

@@ -251,8 +251,7 @@ pub(crate) fn run_in_detail(
     check(options)?;
     let watched = ProcessTree::new(options.watch.clone()).refresh();
     watched.map_err(|error| RunError::Request(format!("nothing to watch: {error}")))?;
-    let target = Arc::new(Target::new(options)?);
-    target.probe(options.timeout)?;
+    let target = Arc::new(Target::reach(options)?);
     let threads = options.threads.clamp(1, options.connections);
     let start = Instant::now() + lead(options.connections);
     let (sender, parts) = mpsc::channel();
@@ -313,6 +312,12 @@ pub(crate) fn check(options: &Options) -> Result<(), RunError> {
             let (connections, limit) = (options.connections, descriptor_limit());
             wrong(&format!(
                 "{connections} connections and {SPARE_DESCRIPTORS} other files are more than the {limit} that this process may have open: raise the limit with `ulimit -Hn`, or use several processes"
+            ))
+        }
+        Options { scenario: Some(scenario), connections, .. } if scenario.groups.len() > *connections => {
+            let groups = scenario.groups.len();
+            wrong(&format!(
+                "{connections} connections leave some of the scenario's {groups} groups without one: at least {groups} are needed"
             ))
         }
         _ if options.limit == Limit::Requests(0) => wrong("the number of requests must be over 0"),

@@ -41,6 +41,8 @@ pub struct Report {
     pub host: Host,
     /// What was asked.
     pub url: String,
+    /// What was sent: a request line and the size of its body, or which scenario.
+    pub request: String,
     /// `requests` or `handshakes`.
     pub work: &'static str,
     /// `closed` or `open`.
@@ -60,6 +62,8 @@ pub struct Report {
     pub valid: bool,
     /// Why the run isn't valid: sentences for people.
     pub reasons: Vec<String>,
+    /// What to know about the figures: sentences for people.
+    pub notes: Vec<String>,
     /// A signal ended the run early.
     pub interrupted: bool,
     /// Length of the measured part.
@@ -224,6 +228,11 @@ pub struct Times {
 }
 
 impl Times {
+    /// One of its figures as people read it; without any times there is none.
+    pub(crate) fn text(&self, nanoseconds: u64) -> String {
+        if self.count == 0 { "-".to_owned() } else { format_nanoseconds(nanoseconds) }
+    }
+
     pub(crate) fn of(histogram: &Histo) -> Self {
         let at = |quantile: f64| histogram.value_at_quantile(quantile);
         Self {
@@ -287,6 +296,7 @@ impl Report {
             time: jiff::Timestamp::now().to_string(),
             host: Host::this(),
             url: options.url.clone(),
+            request: traffic.description.clone(),
             work: match options.work {
                 Work::Requests => "requests",
                 Work::Handshakes => "handshakes",
@@ -299,6 +309,7 @@ impl Report {
             io: if outcome.on_epoll { "epoll" } else { "io_uring" },
             valid: false,
             reasons: Vec::new(),
+            notes: Vec::new(),
             interrupted,
             elapsed_seconds,
             requests: answers + statistics.error_count() + statistics.closed_as_expected,
@@ -342,7 +353,19 @@ impl Report {
         };
         report.reasons = report.find_reasons(options);
         report.valid = report.reasons.is_empty();
+        report.notes.extend(report.unsent_labels(traffic));
         report
+    }
+
+    /// A note on the labels that should have been sent and were not.
+    fn unsent_labels(&self, traffic: &Traffic) -> Option<String> {
+        let names = traffic.used_labels().into_iter().filter_map(|label| traffic.labels.get(label));
+        let is_unsent = |name: &&String| self.labels.get(*name).is_none_or(|label| label.requests == 0);
+        let unsent: Vec<&str> = names.filter(is_unsent).map(String::as_str).collect();
+        (!unsent.is_empty()).then(|| {
+            let what = "no request was sent with the label";
+            format!("{what} {}: a longer run or larger weights are needed", unsent.join(", "))
+        })
     }
 
     /// Why the figures can't be trusted.
@@ -438,7 +461,9 @@ fn by_verdict(
 }
 
 fn labels(statistics: &Statistics, names: &[String], is_open: bool) -> BTreeMap<String, LabelReport> {
-    let report = |(index, (name, label)): (usize, (&String, &LabelStatistics))| {
+    let none = LabelStatistics::default();
+    let report = |(index, name): (usize, &String)| {
+        let label = statistics.labels.get(index).unwrap_or(&none);
         let timings = statistics.timings(|label, _| label == index);
         let report = LabelReport {
             requests: label.verdicts.values().sum(),
@@ -450,5 +475,5 @@ fn labels(statistics: &Statistics, names: &[String], is_open: bool) -> BTreeMap<
         };
         (name.clone(), report)
     };
-    names.iter().zip(&statistics.labels).enumerate().map(report).collect()
+    names.iter().enumerate().map(report).collect()
 }

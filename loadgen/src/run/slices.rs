@@ -5,6 +5,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     },
     thread::JoinHandle,
@@ -28,6 +29,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(1);
 /// How often it is checked that the threads of a slice live.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// The load goes on for this long at most behind the measured part, until all meters are read: a thread wakes up late, and
+/// a window whose end has no load would read low.
+const OVERRUN: Duration = Duration::from_secs(1);
 /// How long connections get to go away at the end.
 const STOP_GRACE: Duration = Duration::from_millis(200);
 
@@ -43,6 +47,8 @@ pub(crate) struct Slice {
     pub(crate) length: Duration,
     /// Whose CPU time is taken.
     pub(crate) processes: Arc<ProcessTree>,
+    /// The meters were read: the load ends.
+    pub(crate) over: Arc<AtomicBool>,
 }
 
 /// What was measured between two readings of the target's CPU time, at the two ends of a slice's measured part.
@@ -190,7 +196,7 @@ impl Crew {
     }
 
     async fn run(&self, slice: &Slice, watcher: &Rc<Watcher>, clients: &mut Vec<Client>) -> io::Result<Part> {
-        let limit = Limit::Duration(slice.length);
+        let limit = Limit::Duration(slice.length + OVERRUN);
         let schedule = Schedule::new(&self.load, limit, slice.start, slice.warm_up, self.index, self.threads);
         let worker = Rc::new(Worker::new(
             Arc::clone(&self.targets[slice.target]),
@@ -215,6 +221,8 @@ impl Crew {
             })
             .collect();
         let metered = self.meter(slice).await;
+        self.wait_for_others(slice).await;
+        worker.schedule.stop(Instant::now());
         for client in running {
             clients.push(client.await);
         }
@@ -246,6 +254,17 @@ impl Crew {
             waiting: last.own.waiting.saturating_sub(first.own.waiting),
         };
         Ok((window, own_cpu))
+    }
+
+    /// The first thread's window has the answers of all threads, so they go on until it ends.
+    async fn wait_for_others(&self, slice: &Slice) {
+        if self.index == 0 {
+            slice.over.store(true, Ordering::Relaxed);
+        }
+        let latest = slice.start + slice.warm_up + slice.length + OVERRUN;
+        while !slice.over.load(Ordering::Relaxed) && Instant::now() < latest {
+            monoio::time::sleep(POLL).await;
+        }
     }
 
     fn read(&self, slice: &Slice) -> io::Result<Reading> {

@@ -1,12 +1,12 @@
 //! Where requests go and what they say, worked out once.
 
 use std::{
+    io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use super::{
@@ -23,7 +23,6 @@ pub(crate) struct Target {
     pub(super) address: SocketAddr,
     pub(crate) traffic: Traffic,
     pub(super) work: Work,
-    host: String,
 }
 
 /// The parts of a URL.
@@ -39,8 +38,13 @@ struct Url<'a> {
     target: String,
 }
 
+/// How long a target that asked for a certificate gets to refuse it behind a handshake of TLS 1.3.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Target {
-    pub(crate) fn new(options: &Options) -> Result<Self, RunError> {
+    /// Works out what is sent where, and connects once for each group of clients, so that a wrong address or certificate is
+    /// one clear error and not a run full of failures.
+    pub(crate) fn reach(options: &Options) -> Result<Self, RunError> {
         let url = parse_url(&options.url).map_err(|why| {
             RunError::Request(format!(
                 "`{}` is no URL for this: {why}; expected http://HOST:PORT/PATH",
@@ -48,36 +52,9 @@ impl Target {
             ))
         })?;
         let traffic = traffic(options, &url)?;
-        let resolve_error = |error| RunError::Resolve(url.host.to_owned(), error);
-        let mut addresses = (url.host, url.port).to_socket_addrs().map_err(resolve_error)?;
-        let address = addresses
-            .next()
-            .ok_or_else(|| RunError::Resolve(url.host.to_owned(), std::io::ErrorKind::NotFound.into()))?;
-        Ok(Self { address, traffic, work: options.work, host: url.host.to_owned() })
-    }
-
-    /// Connects once, so that a wrong address or certificate is one clear error and not a run full of failures.
-    pub(crate) fn probe(&self, timeout: Duration) -> Result<(), RunError> {
-        for group in 0..self.traffic.groups.len() {
-            self.probe_group(group, timeout)?;
-        }
-        Ok(())
-    }
-
-    fn probe_group(&self, group: usize, timeout: Duration) -> Result<(), RunError> {
-        let mut stream = TcpStream::connect_timeout(&self.address, timeout.max(Duration::from_millis(1)))
-            .map_err(|error| RunError::Unreachable(self.address, error))?;
-        let Some(mut connection) = self.tls_connection(group).transpose() else { return Ok(()) };
-        let failed = |error| RunError::Handshake(self.host.clone(), error);
-        let connection = connection.as_mut().map_err(|error| failed(std::io::Error::other(error.clone())))?;
-        stream.set_read_timeout(Some(timeout)).map_err(failed)?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut stream).map_err(failed)?;
-        }
-        connection.send_close_notify();
-        // The handshake is what was asked about; the farewell is a courtesy.
-        let _gone = connection.write_tls(&mut stream);
-        Ok(())
+        check_sources(&traffic)?;
+        let address = reachable(&url, &traffic, options.timeout)?;
+        Ok(Self { address, traffic, work: options.work })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -100,9 +77,83 @@ impl Target {
 
     /// The TLS side of a new connection of a group, if the target speaks TLS.
     pub(crate) fn tls_connection(&self, group: usize) -> Result<Option<ClientConnection>, rustls::Error> {
-        let Some(tls) = &self.traffic.groups[group].tls else { return Ok(None) };
-        ClientConnection::new(Arc::clone(&tls.config), tls.server_name.clone()).map(Some)
+        self.traffic.groups[group].tls.as_ref().map(ClientTls::connection).transpose()
     }
+}
+
+/// The first of a host's addresses that lets clients of each group in.
+fn reachable(url: &Url<'_>, traffic: &Traffic, timeout: Duration) -> Result<SocketAddr, RunError> {
+    let resolve_error = |error| RunError::Resolve(url.host.to_owned(), error);
+    let addresses: Vec<SocketAddr> = (url.host, url.port).to_socket_addrs().map_err(resolve_error)?.collect();
+    let sources = || traffic.groups.iter().flat_map(|group| &group.sources);
+    let fits = |address: &SocketAddr| sources().all(|source| source.is_ipv4() == address.is_ipv4());
+    let mut unreachable = None;
+    for address in addresses.iter().copied().filter(fits) {
+        match probe(address, url.host, traffic, timeout) {
+            Ok(()) => return Ok(address),
+            // A name may have addresses of which not all are served. The first one is told of.
+            Err(error @ RunError::Unreachable(..)) => unreachable = unreachable.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(match (unreachable, addresses.first()) {
+        (Some(error), _) => error,
+        (None, None) => resolve_error(io::ErrorKind::NotFound.into()),
+        (None, Some(address)) => RunError::Request(format!(
+            "{address} and the source addresses of the groups must all be IPv4, or all IPv6"
+        )),
+    })
+}
+
+/// Finds out whether each source address is one of this machine.
+fn check_sources(traffic: &Traffic) -> Result<(), RunError> {
+    for source in traffic.groups.iter().flat_map(|group| &group.sources) {
+        net::check_source(*source).map_err(|error| {
+            RunError::Request(format!("connections can't come from the source address {source}: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Connects once for each group, with its certificate, so that what keeps clients out is one clear error and not a run full
+/// of failures.
+fn probe(address: SocketAddr, host: &str, traffic: &Traffic, timeout: Duration) -> Result<(), RunError> {
+    traffic.groups.iter().try_for_each(|group| {
+        let stream = net::connect_and_wait(address, group.sources.first().copied(), timeout)
+            .map_err(|error| RunError::Unreachable(address, error))?;
+        let Some(tls) = &group.tls else { return Ok(()) };
+        shake_hands(stream, tls, timeout).map_err(|error| RunError::Handshake(host.to_owned(), error))
+    })
+}
+
+/// A TLS handshake. In TLS 1.3 the refusal of a client's certificate comes behind it: that is waited for where the target
+/// asked for one, until it sends a ticket or says nothing.
+fn shake_hands(mut stream: TcpStream, tls: &ClientTls, timeout: Duration) -> io::Result<()> {
+    let mut connection = tls.unremembered_connection().map_err(io::Error::other)?;
+    stream.set_read_timeout(Some(timeout))?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    if tls.shown.was_asked() && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        stream.set_read_timeout(Some(timeout.min(REFUSAL_PATIENCE)))?;
+        while connection.tls13_tickets_received() == 0 {
+            match connection.read_tls(&mut stream) {
+                Ok(0) => {
+                    let what = "the target closed the connection behind the handshake";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+                }
+                Ok(_) => connection.process_new_packets().map(drop).map_err(io::Error::other)?,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    connection.send_close_notify();
+    // The handshake is what was asked about; the farewell is a courtesy.
+    let _gone = connection.write_tls(&mut stream);
+    Ok(())
 }
 
 fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
@@ -114,7 +165,9 @@ fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
         let request = request_bytes(options, url).map_err(RunError::Request)?;
         let name = options.server_name.as_deref().unwrap_or(url.host);
         let tls = tls(name, own_identity, options.resume)?;
-        return Ok(Traffic::single(request, options.method == "HEAD", options.keep_alive, tls));
+        let description = format!("{} {} with {} body bytes", options.method, url.target, options.body.len());
+        let is_head = options.method == "HEAD";
+        return Ok(Traffic::single(description, request, is_head, options.keep_alive, tls));
     };
     let groups = scenario.groups.iter().map(|group| {
         let name = group.server_name.as_deref().or(scenario.server_name.as_deref());
@@ -122,7 +175,7 @@ fn traffic(options: &Options, url: &Url<'_>) -> Result<Traffic, RunError> {
         tls(name, group.identity.as_ref().or(own_identity), group.resume.unwrap_or(options.resume))
     });
     let groups = groups.collect::<Result<_, _>>()?;
-    Ok(Traffic::of_scenario(scenario, url.authority, options.keep_alive, groups))
+    Ok(Traffic::of_scenario(scenario, url.authority, options.connections, options.keep_alive, groups))
 }
 
 fn client_tls(
@@ -131,7 +184,7 @@ fn client_tls(
     identity: Option<&Identity>,
     resume: bool,
 ) -> Result<ClientTls, RunError> {
-    let config = net::client_config(&ClientTlsFiles {
+    let (config, shown) = net::client_config(&ClientTlsFiles {
         ca: options.ca.as_deref(),
         identity: identity.map(|identity| (&*identity.certificate, &*identity.private_key)),
         verify: !options.insecure,
@@ -140,7 +193,7 @@ fn client_tls(
     .map_err(RunError::Tls)?;
     let server_name = ServerName::try_from(name.to_owned())
         .map_err(|_| RunError::Request(format!("`{name}` is neither a host name nor an address")))?;
-    Ok(ClientTls { config, server_name, resume })
+    Ok(ClientTls { config, shown, server_name, resume })
 }
 
 fn parse_url(url: &str) -> Result<Url<'_>, String> {

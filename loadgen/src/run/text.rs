@@ -6,8 +6,6 @@ use super::{
     report::{Report, Times},
     statistics::Surprises,
 };
-use crate::units::format_nanoseconds;
-
 impl Report {
     fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
@@ -16,8 +14,8 @@ impl Report {
             write!(
                 formatter,
                 "  label   {name:<width$}  p50 {:>7}  p99 {:>7} ",
-                format_nanoseconds(times.p50),
-                format_nanoseconds(times.p99)
+                times.text(times.p50),
+                times.text(times.p99)
             )?;
             for (verdict, count) in &label.verdicts {
                 write!(formatter, " {}: {count}", verdict.name())?;
@@ -77,7 +75,7 @@ impl fmt::Display for Report {
             let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
             write!(formatter, "  {name:<14}")?;
             for value in values {
-                write!(formatter, "{:>10}", format_nanoseconds(value))?;
+                write!(formatter, "{:>10}", times.text(value))?;
             }
             writeln!(formatter)?;
         }
@@ -109,6 +107,7 @@ impl fmt::Display for Report {
         if self.interrupted {
             writeln!(formatter, "  interrupted: this is what was measured until then")?;
         }
+        self.notes.iter().try_for_each(|note| writeln!(formatter, "  note    {note}"))?;
         if self.valid {
             return writeln!(formatter, "  valid");
         }

@@ -13,6 +13,8 @@ use crate::units::parse_duration;
 /// The most requests of one trace, and the most bytes of one line.
 const MOST_REQUESTS: usize = 20_000_000;
 const LINE_LIMIT_BYTES: usize = 1 << 20;
+/// The longest trace, at the speed that was asked for: a year.
+const MOST_SECONDS: f64 = 365.0 * 24.0 * 3600.0;
 
 /// Why a trace can't be read: the file, the line, and what was expected.
 #[derive(Debug)]
@@ -82,7 +84,13 @@ fn read_lines(mut input: impl BufRead, speed: f64) -> Result<Vec<f64>, String> {
     // Logs are written when answers end, so their lines are not in the order of arrivals.
     times.sort_unstable_by(f64::total_cmp);
     let Some(&first) = times.first() else { return Err("there is no time in it".to_owned()) };
-    Ok(times.into_iter().map(|time| (time - first) / speed).collect())
+    times.iter_mut().for_each(|time| *time = (*time - first) / speed);
+    match times.last() {
+        Some(&last) if last.is_nan() || last > MOST_SECONDS => {
+            Err(format!("its last request is {last:e} s behind its first, and a year is the most"))
+        }
+        _ => Ok(times),
+    }
 }
 
 fn parse(text: &str) -> Result<f64, String> {
@@ -127,6 +135,9 @@ mod tests {
             ("-3", "line 1: `-3` is no time"),
             ("{\"at\":1}", "line 1: missing field `time`"),
             ("{\"time\":\"soon\"}", "line 1: `soon` is no time"),
+            ("{\"time\":-1}", "line 1: `{\"time\":-1}` is no time"),
+            ("0\n1e300", "its last request is 1e300 s behind its first"),
+            ("1e999", "line 1: `1e999` is no time"),
         ] {
             let error = read_lines(text.as_bytes(), 1.0).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
@@ -135,5 +146,7 @@ mod tests {
             read_trace(Path::new("/gone"), 1.0).unwrap_err().to_string().contains("/gone: can't read it")
         );
         assert!(read_trace(Path::new("/gone"), 0.0).is_err());
+        assert!(read_trace(Path::new("/dev/zero"), 1.0).unwrap_err().to_string().contains("is longer than"));
+        assert!(read_lines(&b"0\n1\n"[..], 1e-300).is_err());
     }
 }

@@ -1,17 +1,30 @@
 //! What is sent: one kind of request, or a scenario's mix, worked out for one target.
 
-use std::{io::Write, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, BinaryHeap},
+    io::Write,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ClientConnection, client::Resumption};
 use rustls_pki_types::ServerName;
 
-use crate::scenario::{
-    Expectation, Message, Raw, Scenario,
-    template::{Random, Template},
+use crate::{
+    net::Shown,
+    scenario::{
+        Expectation, Message, Raw, Scenario,
+        template::{Random, Template},
+    },
 };
 
 /// All requests of a run.
 pub(crate) struct Traffic {
+    /// What reports call it.
+    pub(super) description: String,
     seed: u64,
     /// Statuses that mean that a request was taken for an attack.
     pub(super) block_statuses: Vec<u16>,
@@ -19,6 +32,8 @@ pub(crate) struct Traffic {
     pub(crate) labels: Vec<String>,
     pub(super) kinds: Vec<Kind>,
     pub(super) groups: Vec<ClientGroup>,
+    /// For each connection its group; empty where there is but one.
+    assigned: Vec<u32>,
 }
 
 /// One kind of request.
@@ -47,14 +62,31 @@ enum Bytes {
 #[derive(Clone)]
 pub(crate) struct ClientTls {
     pub(super) config: Arc<ClientConfig>,
+    /// What is shown to targets that ask for a certificate.
+    pub(super) shown: Arc<Shown>,
     pub(super) server_name: ServerName<'static>,
     pub(super) resume: bool,
 }
 
+impl ClientTls {
+    /// The client's side of a new connection.
+    pub(super) fn connection(&self) -> Result<ClientConnection, rustls::Error> {
+        ClientConnection::new(Arc::clone(&self.config), self.server_name.clone())
+    }
+
+    /// As [`Self::connection`], without tickets of earlier sessions, and without a trace in later ones.
+    pub(super) fn unremembered_connection(&self) -> Result<ClientConnection, rustls::Error> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        ClientConnection::new(Arc::new(config), self.server_name.clone())
+    }
+}
+
 /// Clients that have something in common.
 pub(crate) struct ClientGroup {
-    pub(super) share: usize,
     pub(super) sources: Vec<IpAddr>,
+    /// Counts connections, whose source addresses come in turn.
+    connected: AtomicUsize,
     pub(super) keep_alive: bool,
     pub(super) tls: Option<ClientTls>,
     /// Indexes of kinds, each with the sum of weights up to it.
@@ -63,23 +95,38 @@ pub(crate) struct ClientGroup {
 
 impl Traffic {
     /// One request, over and over.
-    pub(super) fn single(bytes: Vec<u8>, is_head: bool, keep_alive: bool, tls: Option<ClientTls>) -> Self {
+    pub(super) fn single(
+        description: String,
+        bytes: Vec<u8>,
+        is_head: bool,
+        keep_alive: bool,
+        tls: Option<ClientTls>,
+    ) -> Self {
         let kind =
             Kind { label: None, close: false, expect: None, bytes: Bytes::Fixed(Raw { bytes, is_head }) };
-        let group = ClientGroup { share: 1, sources: Vec::new(), keep_alive, tls, requests: vec![(0, 1)] };
+        let group = ClientGroup {
+            sources: Vec::new(),
+            connected: AtomicUsize::new(0),
+            keep_alive,
+            tls,
+            requests: vec![(0, 1)],
+        };
         Self {
+            description,
             seed: 0,
             block_statuses: vec![403],
             labels: Vec::new(),
             kinds: vec![kind],
             groups: vec![group],
+            assigned: Vec::new(),
         }
     }
 
-    /// A scenario's requests to `authority`, with the TLS settings of each of its groups.
+    /// A scenario's requests to `authority` over so many connections, with the TLS settings of each of its groups.
     pub(super) fn of_scenario(
         scenario: &Scenario,
         authority: &str,
+        connections: usize,
         keep_alive: bool,
         tls: Vec<Option<ClientTls>>,
     ) -> Self {
@@ -90,32 +137,33 @@ impl Traffic {
             bytes: Bytes::of_message(&request.message, authority),
         });
         let groups = scenario.groups.iter().zip(tls).map(|(group, tls)| ClientGroup {
-            share: group.share,
             sources: group.sources.clone(),
+            connected: AtomicUsize::new(0),
             keep_alive: group.keep_alive && keep_alive,
             tls,
             requests: group.requests.clone(),
         });
+        let shares: Vec<usize> = scenario.groups.iter().map(|group| group.share).collect();
         Self {
+            description: scenario.description(),
             seed: scenario.seed,
             block_statuses: scenario.block_statuses.clone(),
             labels: scenario.labels.clone(),
             kinds: kinds.collect(),
             groups: groups.collect(),
+            assigned: if shares.len() > 1 { assign(&shares, connections) } else { Vec::new() },
         }
     }
 
-    /// The group of the run's connection `number`, and its number within that: groups take turns by their shares.
-    pub(super) fn group_of(&self, number: usize) -> (usize, usize) {
-        let all = self.groups.iter().map(|group| group.share).sum::<usize>().max(1);
-        let (round, mut place) = (number / all, number % all);
-        for (index, group) in self.groups.iter().enumerate() {
-            if place < group.share {
-                return (index, round * group.share + place);
-            }
-            place -= group.share;
-        }
-        (0, number)
+    /// The group of the run's connection `number`.
+    pub(super) fn group_of(&self, number: usize) -> usize {
+        self.assigned.get(number).map_or(0, |group| *group as usize)
+    }
+
+    /// Indexes of the labels whose requests have a weight over 0.
+    pub(super) fn used_labels(&self) -> BTreeSet<usize> {
+        let kinds = self.groups.iter().flat_map(|group| &group.requests);
+        kinds.filter_map(|(kind, _)| self.kinds[*kind].label).collect()
     }
 
     /// Writes the run's request `number`, for a client of `group`, to `out`, and returns its kind and whether its answer has
@@ -132,6 +180,39 @@ impl Traffic {
         let is_head = kind.write(out, scratch, &mut random, number);
         (kind, is_head)
     }
+}
+
+/// Gives each connection to a group. Each group has one of the first connections; then the next goes to the group that is
+/// furthest below its share, as Webster's method for seats in a parliament has it.
+fn assign(shares: &[usize], connections: usize) -> Vec<u32> {
+    /// Compared by share / divisor; the first group of several.
+    #[derive(PartialEq, Eq)]
+    struct Claim {
+        share: u64,
+        divisor: u64,
+        group: u32,
+    }
+    impl Ord for Claim {
+        fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+            let (own, others) = (self.share * other.divisor, other.share * self.divisor);
+            own.cmp(&others).then(other.group.cmp(&self.group))
+        }
+    }
+    impl PartialOrd for Claim {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    let claims = (0..).zip(shares).map(|(group, share)| Claim { share: *share as u64, divisor: 3, group });
+    let mut claims: BinaryHeap<Claim> = claims.collect();
+    let mut assigned: Vec<u32> = (0..).take(shares.len()).collect();
+    while assigned.len() < connections {
+        let Some(mut claim) = claims.pop() else { break };
+        assigned.push(claim.group);
+        claim.divisor += 2;
+        claims.push(claim);
+    }
+    assigned
 }
 
 impl Kind {
@@ -172,6 +253,12 @@ impl Kind {
 }
 
 impl ClientGroup {
+    /// Where its next connection comes from; the system's choice without.
+    pub(super) fn next_source(&self) -> Option<IpAddr> {
+        let count = self.sources.len();
+        (count > 0).then(|| self.sources[self.connected.fetch_add(1, Ordering::Relaxed) % count])
+    }
+
     fn pick(&self, random: &mut Random) -> usize {
         match &self.requests[..] {
             [(only, _)] => *only,
@@ -223,7 +310,7 @@ mod tests {
     fn traffic(text: &str) -> Traffic {
         let scenario = Scenario::parse(text, Path::new(".")).unwrap();
         let groups = scenario.groups.len();
-        Traffic::of_scenario(&scenario, "a:1", true, vec![None; groups])
+        Traffic::of_scenario(&scenario, "a:1", 64, true, vec![None; groups])
     }
 
     fn request(traffic: &Traffic, group: usize, number: u64) -> String {
@@ -257,6 +344,24 @@ mod tests {
         let text = "[[request]]\nlabel = \"a\"\ntarget = \"/\"\n[[group]]\nname = \"x\"\nshare = 2\n[[group]]\nname = \"y\"\n";
         let traffic = traffic(text);
         let groups: Vec<_> = (0..6).map(|number| traffic.group_of(number)).collect();
-        assert_eq!(groups, [(0, 0), (0, 1), (1, 0), (0, 2), (0, 3), (1, 1)]);
+        assert_eq!(groups, [0, 1, 0, 0, 1, 0]);
+        let counts = |shares: &[usize], connections: usize| {
+            let assigned = assign(shares, connections);
+            let of = |group: usize| assigned.iter().filter(|other| **other as usize == group).count();
+            (0..shares.len()).map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&[3, 1], 64), [48, 16]);
+        // However small its share, each has a connection.
+        assert_eq!(counts(&[1_000_000, 1, 1], 10), [8, 1, 1]);
+        assert_eq!(counts(&[1, 2, 5], 800), [100, 200, 500]);
+    }
+
+    #[test]
+    fn sources_come_in_turn() {
+        let text = "[[request]]\nlabel = \"a\"\ntarget = \"/\"\n[[group]]\nname = \"x\"\nsources = [\"127.0.0.2-127.0.0.4\"]\n";
+        let traffic = traffic(text);
+        let sources: Vec<_> = (0..4).filter_map(|_| traffic.groups[0].next_source()).collect();
+        assert_eq!(sources, [2, 3, 4, 2].map(|last| IpAddr::from([127, 0, 0, last])));
+        assert_eq!(traffic.used_labels(), [0].into());
     }
 }

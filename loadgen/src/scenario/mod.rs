@@ -3,8 +3,9 @@
 pub(crate) mod template;
 
 use std::{
-    fmt, fs,
+    fmt,
     net::IpAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +15,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::template::Template;
-use crate::{Identity, replay, verdict::Verdict};
+use crate::{
+    Identity,
+    files::{self, MOST_BODY_BYTES, MOST_SCENARIO_BYTES},
+    replay,
+    verdict::Verdict,
+};
 
 /// The most request kinds, groups and source addresses of a scenario.
 const MOST_REQUESTS: usize = 100_000;
@@ -26,9 +32,14 @@ const MOST_LABELS: usize = 500;
 /// A key is taken for a misspelt one that is up to this many changes away.
 const MOST_CHANGES: usize = 2;
 
+/// Statuses that end a request; those below come before an answer.
+const ANSWER_STATUSES: RangeInclusive<u16> = 200..=599;
+
 /// A mix of requests.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// Tells one scenario file from another; files that it names are not in it.
+    pub(crate) digest: u64,
     pub(crate) seed: u64,
     pub(crate) server_name: Option<String>,
     pub(crate) block_statuses: Vec<u16>,
@@ -175,6 +186,11 @@ const fn yes() -> bool {
 }
 
 impl Scenario {
+    /// What reports call it.
+    pub(crate) fn description(&self) -> String {
+        format!("scenario {:016x} with {} requests", self.digest, self.requests.len())
+    }
+
     /// Reads a scenario file. Files that it names are relative to its folder.
     ///
     /// # Errors
@@ -182,7 +198,8 @@ impl Scenario {
     /// It, or a file that it names, can't be read, or it makes no scenario.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
         let place = |why: &dyn fmt::Display| ScenarioError(format!("{}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| place(&format!("can't read it: {error}")))?;
+        let bytes = files::read(path, MOST_SCENARIO_BYTES).map_err(ScenarioError)?;
+        let text = String::from_utf8(bytes).map_err(|_| place(&"it is not text (UTF-8)"))?;
         Self::parse(&text, path.parent().unwrap_or(Path::new("."))).map_err(|error| place(&error))
     }
 
@@ -213,6 +230,12 @@ fn suggestion(message: &str) -> String {
     closest.map_or_else(String::new, |(_, name)| format!("\ndid you mean `{name}`?"))
 }
 
+/// FNV-1a of a text.
+fn digest(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// The number of the line in which a byte of the text is.
 fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
@@ -225,6 +248,9 @@ impl File {
         }
         if self.group.len() > MOST_GROUPS {
             return Err(format!("a scenario has at most {MOST_GROUPS} [[group]] tables"));
+        }
+        if let Some(status) = self.block_statuses.iter().find(|status| !ANSWER_STATUSES.contains(status)) {
+            return Err(format!("`block_statuses` has {status}: an answer's status is 200 to 599"));
         }
         let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
         let build = |group: Spanned<FileGroup>| {
@@ -251,6 +277,9 @@ impl File {
                     "there are over {MOST_LABELS} labels; several requests may share one"
                 )));
             }
+            if request.groups.as_ref().is_some_and(Vec::is_empty) {
+                return Err(place("`groups` is empty, so that nobody sends it".to_owned()));
+            }
             for name in request.groups.iter().flatten() {
                 if !names.contains(name) {
                     return Err(place(format!("there is no [[group]] with the name `{name}`")));
@@ -273,6 +302,7 @@ impl File {
             return Err(format!("group `{name}` has no requests with a weight over 0"));
         }
         Ok(Scenario {
+            digest: digest(text),
             seed: self.seed,
             server_name: self.server_name,
             block_statuses: self.block_statuses,
@@ -383,8 +413,7 @@ impl FileRequest {
             (None, None) => Template::fixed(&[]),
             (None, Some(name)) => {
                 let path = folder.join(name);
-                let bytes =
-                    fs::read(&path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+                let bytes = files::read(&path, MOST_BODY_BYTES)?;
                 match std::str::from_utf8(&bytes) {
                     Ok(text) => template(text)?,
                     Err(_) if self.template => {
@@ -425,8 +454,8 @@ impl FileExpectation {
                 }));
             }
         };
-        if statuses.is_empty() || statuses.iter().any(|status| !(100..600).contains(status)) {
-            return Err("it expects a status below 100 or above 599, or none".to_owned());
+        if statuses.is_empty() || statuses.iter().any(|status| !ANSWER_STATUSES.contains(status)) {
+            return Err("it expects a status below 200 or above 599, or none".to_owned());
         }
         Ok(Expectation::Statuses(statuses))
     }

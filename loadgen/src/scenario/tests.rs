@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Scenario, String> {
@@ -72,7 +74,11 @@ fn mistakes_are_named() {
         (request("raw = \"x\"\nbody = \"y\""), "a raw request has no"),
         (request("raw_base64 = \"!\""), "not base64"),
         (request("target = \"/\"\nexpect = \"allow\""), "expected pass, block, refuse, close"),
-        (request("target = \"/\"\nexpect = 99"), "below 100"),
+        (request("target = \"/\"\nexpect = 99"), "below 200"),
+        (request("target = \"/\"\nexpect = [200, 999]"), "above 599"),
+        (format!("block_statuses = [403, 999]\n{}", request("target = \"/\"")), "`block_statuses` has 999"),
+        (request("target = \"/\"\nbody_file = \"/dev/zero\""), "/dev/zero is larger than"),
+        (request("target = \"/\"\ngroups = []"), "nobody sends it"),
         (request("target = \"/\"\ngroups = [\"g\"]"), "no [[group]] with the name `g`"),
         (request("target = \"/\"\nweight = 0"), "has no requests"),
         (

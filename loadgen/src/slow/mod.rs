@@ -82,8 +82,7 @@ pub struct Options {
 /// The options make no sense, the target can't be reached, or a thread can't be started.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunError> {
     let length = check(options)?;
-    let target = Target::new(&options.request)?;
-    target.probe(options.request.timeout)?;
+    let target = Target::reach(&options.request)?;
     let shared = Arc::new(Shared::new(options, target));
     let began = Instant::now();
     std::thread::scope(|scope| {

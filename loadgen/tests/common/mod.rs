@@ -13,6 +13,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use weir_loadgen::{
     Identity,
@@ -84,6 +85,38 @@ impl Logged {
     pub fn lines(&self) -> Vec<Value> {
         json_lines(&self.folder.path().join("requests.jsonl"))
     }
+
+    /// Waits until there are so many lines: of what is not answered, the line may come behind the end of the connection.
+    pub fn wait_for_lines(&self, count: usize) -> Vec<Value> {
+        wait_for(|| Some(self.lines()).filter(|lines| lines.len() >= count))
+    }
+
+    /// Stops the origin, and returns how many requests it answered and all lines of its log.
+    pub fn stop(self) -> (u64, Vec<Value>) {
+        let Self { origin, folder } = self;
+        let answered = origin.stop();
+        (answered, json_lines(&folder.path().join("requests.jsonl")))
+    }
+}
+
+/// Looks again and again until there is something, for a minute at the most.
+pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    const STEP: Duration = Duration::from_millis(5);
+    for _ in 0..12_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(STEP);
+    }
+    panic!("it did not come in a minute");
+}
+
+/// An address that nobody listens on, and the socket that keeps others from it.
+pub fn unused_address() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 /// The lines of a log that may still be written to: a last line without its end is left for the next look.

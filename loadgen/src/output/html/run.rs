@@ -164,8 +164,11 @@ fn over_time(report: &Value, is_open: bool) -> String {
         }));
     }
     let mut html = plot("throughput", (Scale::Linear, "a second"), count_tick, rates);
-    let quantile =
-        |name: &str, key: &'static str, is_dashed| line(name, is_dashed, &|interval| number(interval, key));
+    let quantile = |name: &str, key: &'static str, is_dashed| {
+        line(name, is_dashed, &|interval| {
+            number(interval, key).filter(|_| number(interval, "answers").is_some_and(|count| count > 0.0))
+        })
+    };
     let mut times =
         vec![quantile("p50", "p50", false), quantile("p99", "p99", false), quantile("longest", "max", false)];
     if is_open {
@@ -184,7 +187,9 @@ fn verdicts(report: &Value) -> String {
         let mut row = vec![name.to_owned(), count_text(number(part, "requests"))];
         row.extend(NAMES.map(|verdict| format!("{}", of(&format!("verdicts.{verdict}")))));
         let times = if part.get("response_time").is_some() { "response_time" } else { "service_time" };
-        row.extend(["p50", "p99"].map(|figure| time_text(number(part, &format!("{times}.{figure}")))));
+        let has_times = number(part, &format!("{times}.count")).is_some_and(|count| count > 0.0);
+        let time = |figure: &str| number(part, &format!("{times}.{figure}")).filter(|_| has_times);
+        row.extend(["p50", "p99"].map(|figure| time_text(time(figure))));
         row.push(match part.get("surprises") {
             Some(Value::Number(count)) => count.to_string(),
             Some(some) => {

@@ -8,6 +8,8 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
+/// As much room as the text of a tick takes along the x axis.
+const LONGEST_TICK: f64 = 56.0;
 /// As many colours as the page has classes for.
 const COLOURS: usize = 8;
 /// More points than this are thinned out: a screen shows no more.
@@ -176,9 +178,12 @@ impl Plot {
             let Some(place) = x.place(tick) else { continue };
             let at = LEFT + place * (right - LEFT);
             let text = if x.scale == Scale::Quantile { quantile_text(tick) } else { short_number(tick) };
+            // A long text at the right end would stick out.
+            let (class, text_at) =
+                if at > right - LONGEST_TICK / 2.0 + RIGHT { ("end", WIDTH - 1.0) } else { ("middle", at) };
             let _written = write!(
                 svg,
-                "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/><text class=\"middle\" x=\"{at:.1}\" y=\"{}\">{text}</text>",
+                "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/><text class=\"{class}\" x=\"{text_at:.1}\" y=\"{}\">{text}</text>",
                 bottom + 16.0
             );
         }
