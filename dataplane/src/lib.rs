@@ -2,6 +2,7 @@
 //!
 //! The folder tree is the architecture; see `docs/architecture.md` for the way of a request through it.
 
+mod address_counts;
 pub mod commands;
 pub mod config;
 pub mod control;

@@ -513,6 +513,7 @@ impl Handle {
         let labels = labels(&prepared.snapshot);
         let mut in_force = self.in_force();
         prepared.snapshot.rules.keep_rates_of(&in_force.snapshot.rules);
+        prepared.snapshot.keep_counts_of(&in_force.snapshot);
         let snapshot = Arc::new(prepared.snapshot);
         for worker in &mut in_force.workers {
             worker.metrics = self.registry.next_generation(&worker.metrics, &labels);

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use super::block_response::HTTP_BLOCK_RESPONSE;
 use super::context::{CONTEXT_KEYS, read_context, read_field_name};
 use super::handling::{HTTP_HANDLING_KEYS, read_handling};
-use super::limits::{HTTP_LIMITS, read_connection_limits, read_request_limits};
+use super::limits::{HTTP_LIMITS, read_connection_limits, read_http_request_limits};
 use super::model::{AmbiguousPath, HttpConfig};
 use super::read::{Refusal, TableReader};
 use super::schema::{Default, Key, Kind, Section};
@@ -89,8 +89,8 @@ pub(super) fn read_http(table: &TableReader<'_>) -> HttpConfig {
             .choice("underscore_headers", &UNDERSCORE_NAMES)
             .unwrap_or(UnderscoreNames::Pass),
         ambiguous_path: table.choice("ambiguous_path", &AMBIGUOUS_PATH).unwrap_or(AmbiguousPath::Strictest),
-        connection_limits: read_connection_limits(&limits),
-        limits: read_request_limits(&limits, None),
+        connection_limits: read_connection_limits(&limits, None),
+        limits: read_http_request_limits(&limits),
         handling: read_handling(table, None),
     }
 }

@@ -4,7 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::model::{ClientAuth, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion};
+use super::limits::{LISTENER_LIMITS, read_listener_limits};
+use super::model::{
+    ClientAuth, ConnectionLimits, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion,
+};
 use super::read::TableReader;
 use super::schema::{Default, Key, Kind, Section};
 use crate::listen::ListenAddress;
@@ -44,6 +47,12 @@ pub(super) static LISTENER: Section = Section {
                 "{ certificates = [{ certificate = \"certs/site.pem\", private_key = \"certs/site.key\" }] }",
             ),
             meaning: "TLS towards clients.",
+        },
+        Key {
+            name: "limits",
+            kind: Kind::Table("[listener.limits]"),
+            default: Default::Absent("all inherited", "{}"),
+            meaning: "Limits of its connections and of the requests that come in by it.",
         },
     ]],
 };
@@ -114,8 +123,8 @@ const CLIENT_AUTH: [(&str, ClientAuth); 3] =
     [("none", ClientAuth::None), ("request", ClientAuth::Request), ("require", ClientAuth::Require)];
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
-/// Reads one listener.
-pub(super) fn read_listener(table: &TableReader<'_>) -> ListenerConfig {
+/// Reads one listener. `limits` are those of http.
+pub(super) fn read_listener(table: &TableReader<'_>, limits: &ConnectionLimits) -> ListenerConfig {
     ListenerConfig {
         place: table.place(),
         name: table.text("name").unwrap_or_default(),
@@ -123,6 +132,7 @@ pub(super) fn read_listener(table: &TableReader<'_>) -> ListenerConfig {
             .listen_address("address")
             .unwrap_or(ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))),
         proxy_protocol: table.boolean("proxy_protocol").unwrap_or(false),
+        limits: read_listener_limits(&table.table("limits", &LISTENER_LIMITS), limits),
         tls: table.table_if_present("tls", &LISTENER_TLS).map(|tls| read_tls(&tls)),
     }
 }

@@ -203,7 +203,7 @@ fn read_listeners(root: &TableReader<'_>, http: &HttpConfig) -> Vec<ListenerConf
     let mut addresses = Names::new("listener at");
     let mut listeners = Vec::with_capacity(tables.len());
     for table in &tables {
-        let listener = read_listener(table);
+        let listener = read_listener(table, &http.connection_limits);
         judge_proxy_protocol(table, &listener, &http.trusted_proxies);
         if !matches!(listener.address, ListenAddress::Tcp(address) if address.port() == 0) {
             let address = listener.address.to_string();

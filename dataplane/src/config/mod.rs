@@ -42,6 +42,7 @@ pub use entries::ListEntries;
 pub use error::{ConfigError, ConfigWarning, Where};
 pub(crate) use http::{canonical_network, parse_network};
 pub(crate) use ip_lists::{SUBJECTS, read_subject, subject_advice};
+pub use limits::{ListenerLimits, OwnRequestLimits};
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, BlockResponses, ClientAuth,

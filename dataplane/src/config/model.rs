@@ -19,6 +19,7 @@ pub use weir_policy::{MatchKind, Mode, Point, RuleKind, RuleMode, Test};
 
 use super::entries::ListEntries;
 use super::http::canonical_network;
+use super::limits::{ListenerLimits, OwnRequestLimits};
 use crate::http::UnderscoreNames;
 
 /// A position in a config file, for errors that are found after reading (by the policy compiler, by
@@ -116,9 +117,9 @@ pub struct HttpConfig {
     pub underscore_headers: UnderscoreNames,
     /// What happens to a path that servers may read in different ways.
     pub ambiguous_path: AmbiguousPath,
-    /// Limits of a client connection, before a request's server is known.
+    /// Limits of a client connection, before a request's server is known, for every listener that doesn't set its own.
     pub connection_limits: ConnectionLimits,
-    /// Limits of a request, for every server and location that doesn't set its own.
+    /// Limits of a request, for every listener, server and location that doesn't set its own.
     pub limits: RequestLimits,
     /// How requests are handled, for every server and location that doesn't say otherwise.
     pub handling: HandlingConfig,
@@ -175,9 +176,12 @@ pub struct ModeByHeaderConfig {
     pub contains: Vec<(String, Mode)>,
 }
 
-/// Limits of one client connection. They hold before the server is known, so `[http.limits]` alone sets them.
+/// Limits of one client connection. They hold before the server is known, so `[http.limits]` and `[listener.limits]` alone
+/// set them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
+    /// Connections that one client address may have open at one listener, over all workers; `None` = no limit.
+    pub connections_per_address: Option<u32>,
     /// Request head in all, request line included. More is 431.
     pub head_bytes: u32,
     /// Request target. More is 414. Never above `head_bytes`.
@@ -203,7 +207,8 @@ pub struct ConnectionLimits {
     pub lingering_timeout: Duration,
 }
 
-/// Limits of one request, once its server and location are known; inherited key by key.
+/// Limits of one request, once its server and location are known: what the location sets, or else its server, the listener
+/// that the request came in by, http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Longest forwarded request body. More is 413; `None` = no limit.
@@ -256,6 +261,8 @@ pub struct ListenerConfig {
     pub address: ListenAddress,
     /// Every connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// `[listener.limits]`.
+    pub limits: ListenerLimits,
     /// Absent for plain HTTP.
     pub tls: Option<ListenerTlsConfig>,
 }
@@ -325,8 +332,8 @@ pub struct ServerConfig {
     pub context: ContextConfig,
     /// Index into [`Config::origins`].
     pub origin: usize,
-    /// Limits of a request in force here: its own, else those of http.
-    pub limits: RequestLimits,
+    /// What it sets of the limits of a request.
+    pub limits: OwnRequestLimits,
     /// How requests are handled here: its own settings, else those of http.
     pub handling: HandlingConfig,
     /// `[[server.location]]`, in file order.
@@ -346,8 +353,8 @@ pub struct LocationConfig {
     pub context: ContextConfig,
     /// Index into [`Config::origins`]: its own, else the server's.
     pub origin: usize,
-    /// Limits of a request in force here: its own, else those of the server.
-    pub limits: RequestLimits,
+    /// What it, or else its server, sets of the limits of a request.
+    pub limits: OwnRequestLimits,
     /// How requests are handled here: its own settings, else those of the server.
     pub handling: HandlingConfig,
 }

@@ -275,11 +275,6 @@ impl<'a> TableReader<'a> {
         })
     }
 
-    /// A size whose range the key's table keeps within 32 bits.
-    pub(super) fn size_u32(&self, name: &str) -> u32 {
-        self.size(name).and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0)
-    }
-
     pub(super) fn time(&self, name: &str) -> Option<Duration> {
         self.value(name, |value, key| {
             let time = read_quantity(value, key, |text| {

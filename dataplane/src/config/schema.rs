@@ -95,7 +95,7 @@ pub(super) const HOUR: u64 = 3_600 * SECOND;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// All tables of the main file, in the order of the reference page.
-pub(super) static MAIN_SECTIONS: [&Section; 23] = [
+pub(super) static MAIN_SECTIONS: [&Section; 24] = [
     &ROOT,
     &node::NODE,
     &http::HTTP,
@@ -104,6 +104,7 @@ pub(super) static MAIN_SECTIONS: [&Section; 23] = [
     &block_response::BLOCK_RESPONSE_CLASS,
     &limits::HTTP_LIMITS,
     &listener::LISTENER,
+    &limits::LISTENER_LIMITS,
     &listener::LISTENER_TLS,
     &listener::LISTENER_CERTIFICATE,
     &server::SERVER,

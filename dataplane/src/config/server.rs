@@ -5,8 +5,8 @@ use toml::de::DeValue;
 use super::block_response::BLOCK_RESPONSE_KEY;
 use super::context::{CONTEXT_KEYS, read_context};
 use super::handling::{HANDLING_KEYS, read_handling};
-use super::limits::{LOCATION_LIMITS, SERVER_LIMITS, read_request_limits};
-use super::model::{HandlingConfig, HttpConfig, LocationConfig, MatchKind, RequestLimits, ServerConfig};
+use super::limits::{LOCATION_LIMITS, OwnRequestLimits, SERVER_LIMITS, read_own_request_limits};
+use super::model::{HandlingConfig, HttpConfig, LocationConfig, MatchKind, ServerConfig};
 use super::names::Names;
 use super::read::{Refusal, TableReader, show};
 use super::schema::{Default, Key, Kind, Section};
@@ -153,7 +153,7 @@ fn read_server(
         all_hosts.add_at(&same, &host.place, &host.path, table.file);
     }
     let origin = origins.find(table, "origin").unwrap_or(0);
-    let limits = read_request_limits(&table.table("limits", &SERVER_LIMITS), Some(&http.limits));
+    let limits = read_own_request_limits(&table.table("limits", &SERVER_LIMITS));
     let handling = read_handling(table, Some(&http.handling));
     ServerConfig {
         place: table.place(),
@@ -172,7 +172,7 @@ fn read_locations(
     server: &TableReader<'_>,
     origins: &Names,
     origin: usize,
-    limits: &RequestLimits,
+    limits: &OwnRequestLimits,
     handling: &HandlingConfig,
 ) -> Vec<LocationConfig> {
     let mut locations = Vec::new();
@@ -190,7 +190,7 @@ fn read_locations(
             let same = format!("{compared_as} {path}");
             paths.add_at(&same, &table.place_of("path"), &table.path_of("path"), table.file);
         }
-        let limits = read_request_limits(&table.table("limits", &LOCATION_LIMITS), Some(limits));
+        let limits = read_own_request_limits(&table.table("limits", &LOCATION_LIMITS)).or(limits);
         locations.push(LocationConfig {
             place: table.place(),
             path,

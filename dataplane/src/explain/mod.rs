@@ -18,6 +18,7 @@ use effects::{effects, rate_effects};
 
 use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
+use crate::io::ListenerId;
 use crate::placement;
 use crate::rules::{Active, RateKeyParts};
 use crate::snapshot::Snapshot;
@@ -87,7 +88,7 @@ impl<'s> Explainer<'s> {
     pub fn explain(&mut self, request: &Described) -> Explanation {
         self.head.clear();
         let bytes = &request.bytes;
-        let consumed = match self.head.parse(bytes, &self.snapshot.http.head) {
+        let consumed = match self.head.parse(bytes, &self.snapshot.http.connection.head) {
             Ok(Progress::Complete { consumed }) => consumed,
             Ok(Progress::Incomplete) => {
                 return refused(400, "incomplete_head", "the head has no end (an empty line)");
@@ -134,7 +135,10 @@ impl<'s> Explainer<'s> {
         let resolution = policy.resolution;
         let settings = &snapshot.locations[resolution.location.0 as usize];
         let origin = snapshot.origins[settings.origin as usize].name.to_string();
-        if settings.request_body_bytes.is_some_and(|limit| body.len() as u64 > limit) {
+        // As for a request that came in by the first listener.
+        let limits = snapshot.request_limits(ListenerId::default(), resolution.location);
+        let body_limit = limits.and_then(|limits| limits.request_body_bytes);
+        if body_limit.is_some_and(|limit| body.len() as u64 > limit) {
             return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
         }
         let path = self.shown_path(policy.normalised_path.as_bytes());

@@ -32,7 +32,7 @@ pub struct SocketId {
 }
 
 /// A listening socket, numbered in the order in which it was handed to the backend.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct ListenerId(pub u32);
 
 /// Nanoseconds on a clock that never goes back. Its zero is arbitrary.

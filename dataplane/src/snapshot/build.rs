@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack, PackError};
 use weir_policy::LocationIndex;
 
 use super::addresses::AddressDatabases;
+use super::limits::{connection_settings, share, with_request_limits};
 use super::listeners::{certificate_ends, listeners};
 use super::policy_source::{
     entries_without_database, error_in_files, policy_source, rule_error_in_files, rule_warning_in_files,
@@ -20,10 +20,9 @@ use super::{
     TlsKey,
 };
 use crate::config::{
-    ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig, OriginConfig,
-    OriginTrust, RequestLimits, Where,
+    ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig,
+    LocationConfig, OriginConfig, OriginTrust, ServerConfig, Where,
 };
-use crate::http::HeadLimits;
 use crate::rules::{self, RuleSet};
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
 
@@ -57,7 +56,7 @@ pub fn build(
     let identities = load_identities(config, now_unix, &mut errors, &mut warnings);
     let origins: Vec<Option<Origin>> =
         config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
-    let listeners = listeners(&config.listeners, now_unix, &mut errors, &mut warnings);
+    let listeners = listeners(config, workers, now_unix, &mut errors, &mut warnings);
     let addresses = AddressDatabases::open(&config.ip_lists.databases, &mut errors);
     let policy = compile_policy(config, file, &mut errors, &mut warnings);
     let engine = build_engine(config, file, &mut errors, &mut warnings);
@@ -69,6 +68,7 @@ pub fn build(
         return Err(errors);
     };
     let locations = location_settings(config, &policy);
+    let listeners = with_request_limits(listeners, config, &policy);
     let listener_certificates = certificate_ends(&config.listeners, &listeners);
     let snapshot = Snapshot {
         generation,
@@ -87,6 +87,7 @@ pub fn build(
             over_time_limit: config.detection.over_time_limit,
         },
         addresses,
+        address_counts: Arc::default(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         real_ip_header: config.http.real_ip_header.clone(),
         server_names: config.servers.iter().map(|server| Arc::from(server.name.as_str())).collect(),
@@ -123,14 +124,15 @@ pub fn rebuild(
         generation,
         digest: digest.to_owned(),
         locations: location_settings(config, &policy),
+        listeners: with_request_limits(previous.listeners.clone(), config, &policy),
         policy,
         rules,
         engine,
         http: previous.http.clone(),
-        listeners: previous.listeners.clone(),
         origins: Arc::clone(&previous.origins),
         detection: previous.detection,
         addresses: previous.addresses.clone(),
+        address_counts: Arc::clone(&previous.address_counts),
         trusted_proxies: previous.trusted_proxies.clone(),
         real_ip_header: previous.real_ip_header.clone(),
         server_names: previous.server_names.clone(),
@@ -315,65 +317,46 @@ fn origin_limits(config: &OriginConfig) -> OriginLimits {
 }
 
 fn http_settings(config: &Config, workers: usize) -> HttpSettings {
-    let limits = &config.http.connection_limits;
-    let connections = config.node.max_connections as usize;
     HttpSettings {
-        head: HeadLimits {
-            head_bytes: limits.head_bytes,
-            target_bytes: limits.target_bytes,
-            header_count: limits.header_count,
-            header_bytes: limits.header_bytes,
-            underscore_names: config.http.underscore_headers,
-            ..HeadLimits::default()
-        },
+        connection: connection_settings(config, &config.http.connection_limits, &config.http.limits),
         refusal_events_per_second: config.events.refusals_per_second,
         ambiguous_path: config.http.ambiguous_path,
-        head_timeout: limits.head_timeout,
-        keep_alive_timeout: limits.keep_alive_timeout,
-        keep_alive_requests: limits.keep_alive_requests.unwrap_or(u32::MAX),
-        connection_age_max: limits.connection_age_max.unwrap_or(Duration::MAX),
-        send_timeout: config.http.limits.send_timeout,
-        parked_bytes: limits.parked_bytes as usize,
-        lingering_bytes: limits.lingering_bytes,
-        lingering_timeout: limits.lingering_timeout,
-        connections_per_worker: connections.div_ceil(workers.max(1)),
-        tunnels_per_worker: (config.node.max_tunnels as usize).div_ceil(workers.max(1)),
+        connections_per_worker: share(config.node.max_connections, workers),
+        tunnels_per_worker: share(config.node.max_tunnels, workers),
         body_bytes_per_worker: usize::try_from(config.node.body_bytes_total).unwrap_or(usize::MAX)
             / workers.max(1),
         origin_connections_total: config.node.origin_connections_total,
     }
 }
 
+/// Servers and locations by the policy's location numbers.
+pub(super) fn places<'a>(
+    config: &'a Config,
+    policy: &weir_policy::Policy,
+) -> impl Iterator<Item = (&'a ServerConfig, Option<&'a LocationConfig>)> {
+    (0..policy.location_count()).map(|number| {
+        let number = LocationIndex(u32::try_from(number).unwrap_or(u32::MAX));
+        // Every number below the count has its position.
+        let (server, location) = policy.location_position(number).unwrap_or((0, None));
+        let server = &config.servers[server];
+        (server, location.map(|index| &server.locations[index]))
+    })
+}
+
 /// Settings by the policy's location numbers.
 fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<LocationSettings> {
-    let settings = |origin: usize, limits: &RequestLimits, handling: &HandlingConfig| LocationSettings {
+    let settings = |origin: usize, handling: &HandlingConfig| LocationSettings {
         origin: u32::try_from(origin).unwrap_or(u32::MAX),
-        request_body_bytes: limits.request_body_bytes,
-        body_timeout: limits.body_timeout,
-        body_rate_min_bytes: limits.body_rate_min_bytes,
-        body_rate_grace: limits.body_rate_grace,
-        send_timeout: limits.send_timeout,
-        tunnel_timeout: limits.tunnel_timeout,
         websocket: handling.websocket,
         inspection_failure: handling.inspection_failure,
         overload: handling.overload,
         block_responses: handling.block_responses.clone(),
     };
-    (0..policy.location_count())
-        .map(|number| {
-            let number = LocationIndex(u32::try_from(number).unwrap_or(u32::MAX));
-            // Every number below the count has its position.
-            let (server, location) = policy.location_position(number).unwrap_or((0, None));
-            let server = &config.servers[server];
-            match location {
-                Some(index) => {
-                    let location = &server.locations[index];
-                    settings(location.origin, &location.limits, &location.handling)
-                }
-                None => settings(server.origin, &server.limits, &server.handling),
-            }
-        })
-        .collect()
+    let all = places(config, policy).map(|(server, location)| match location {
+        Some(location) => settings(location.origin, &location.handling),
+        None => settings(server.origin, &server.handling),
+    });
+    all.collect()
 }
 
 /// What rules beside those of modes do.

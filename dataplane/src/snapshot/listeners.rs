@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::ListenerSettings;
+use super::limits::{connection_settings, share};
 use crate::config::{
-    ClientAuth, ConfigError, ConfigWarning, ListenerConfig, ListenerTlsConfig, TlsVersion, Where,
+    ClientAuth, Config, ConfigError, ConfigWarning, ListenerConfig, ListenerTlsConfig, TlsVersion, Where,
 };
 use crate::tls::listener::{
     CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion, TicketKeys,
@@ -13,22 +14,29 @@ use crate::tls::listener::{
 /// Days before its expiry at which a listener's certificate is warned about.
 const EXPIRY_WARNING_DAYS: i64 = 30;
 
-/// Loads what the listeners need. A listener that can't be made is reported and left at its defaults.
+/// Loads what the listeners need. A listener that can't be made is reported and left without TLS. The limits of requests
+/// are left out.
 pub(super) fn listeners(
-    listeners: &[ListenerConfig],
+    config: &Config,
+    workers: usize,
     now_unix: i64,
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigWarning>,
 ) -> Vec<ListenerSettings> {
-    let settings = |listener: &ListenerConfig| ListenerSettings {
-        proxy_protocol: listener.proxy_protocol,
-        tls: listener
-            .tls
-            .as_ref()
-            .and_then(|tls| load(listener, tls, now_unix, errors, warnings))
-            .map(Arc::new),
+    let settings = |listener: &ListenerConfig| {
+        let limits = &listener.limits;
+        let request = limits.request.over(&config.http.limits);
+        let tls = listener.tls.as_ref().and_then(|tls| load(listener, tls, now_unix, errors, warnings));
+        ListenerSettings {
+            name: Arc::from(listener.name.as_str()),
+            proxy_protocol: listener.proxy_protocol,
+            tls: tls.map(Arc::new),
+            connection: connection_settings(config, &limits.connection, &request),
+            connections_per_worker: limits.max_connections.map_or(usize::MAX, |count| share(count, workers)),
+            request_limits: Arc::default(),
+        }
     };
-    listeners.iter().map(settings).collect()
+    config.listeners.iter().map(settings).collect()
 }
 
 fn load(

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod build;
+mod limits;
 mod listeners;
 mod policy_source;
 
@@ -13,9 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use weir_policy::LocationIndex;
 
-use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit};
+use crate::address_counts::AddressCounts;
+use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit, RequestLimits};
 use crate::http::HeadLimits;
+use crate::io::ListenerId;
 use crate::proxy_protocol;
 use crate::rules::RuleSet;
 use crate::tls::OriginTls;
@@ -46,6 +50,8 @@ pub struct Snapshot {
     pub origins: Arc<[Origin]>,
     /// What inspection may cost and what happens beyond.
     pub detection: DetectionSettings,
+    /// Connections by client address, where a listener has a cap on them.
+    pub(crate) address_counts: Arc<AddressCounts>,
     /// What tells where addresses belong.
     pub(crate) addresses: AddressDatabases,
     /// Whose forwarding header is believed.
@@ -60,15 +66,11 @@ pub struct Snapshot {
     pub listener_certificates: Vec<(String, i64)>,
 }
 
-/// Limits and times that hold before a server is known, and for connections as such.
+/// Limits and times of a client connection as such, before a server is known.
 #[derive(Clone, Debug)]
-pub struct HttpSettings {
+pub struct ConnectionSettings {
     /// Limits of a request head.
     pub head: HeadLimits,
-    /// Events of refused requests that a worker writes in a second; 0 = none.
-    pub refusal_events_per_second: u32,
-    /// What happens to a path that servers may read in different ways.
-    pub ambiguous_path: AmbiguousPath,
     /// For the whole head, from its first byte.
     pub head_timeout: Duration,
     /// Between two requests of a connection, and before the first.
@@ -85,6 +87,19 @@ pub struct HttpSettings {
     pub lingering_bytes: u64,
     /// Time for the same.
     pub lingering_timeout: Duration,
+    /// Connections of one client address at one listener, in the whole process.
+    pub connections_per_address: Option<u32>,
+}
+
+/// Limits and times that hold for the whole node.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// What holds for connections wherever their listener says nothing else, and for heads of origins' answers.
+    pub connection: ConnectionSettings,
+    /// Events of refused requests that a worker writes in a second; 0 = none.
+    pub refusal_events_per_second: u32,
+    /// What happens to a path that servers may read in different ways.
+    pub ambiguous_path: AmbiguousPath,
     /// Client connections of one worker.
     pub connections_per_worker: usize,
     /// WebSockets of one worker.
@@ -95,13 +110,21 @@ pub struct HttpSettings {
     pub origin_connections_total: u32,
 }
 
-/// What a listener's connections begin with.
-#[derive(Clone, Debug, Default)]
+/// What a listener's connections begin with, and what limits hold for them.
+#[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// Its name in the config.
+    pub name: Arc<str>,
     /// A PROXY protocol header, from trusted proxies only.
     pub proxy_protocol: bool,
     /// TLS.
     pub tls: Option<Arc<ListenerTls>>,
+    /// Limits of its connections.
+    pub connection: ConnectionSettings,
+    /// Its connections at one worker.
+    pub connections_per_worker: usize,
+    /// Limits of requests that come in by it, by `LocationIndex` of the policy.
+    pub request_limits: Arc<[RequestLimits]>,
 }
 
 /// What a location adds to its policy.
@@ -109,18 +132,6 @@ pub struct ListenerSettings {
 pub struct LocationSettings {
     /// Number of its origin.
     pub origin: u32,
-    /// Longest body that is forwarded; none = no limit.
-    pub request_body_bytes: Option<u64>,
-    /// Longest pause between two reads of a body.
-    pub body_timeout: Duration,
-    /// Lowest mean rate of a body, in bytes a second; none = no limit.
-    pub body_rate_min_bytes: Option<u64>,
-    /// How long a body may be slower than that.
-    pub body_rate_grace: Duration,
-    /// For what is sent to be taken by the client's side.
-    pub send_timeout: Duration,
-    /// Silence of a WebSocket that ends it.
-    pub tunnel_timeout: Duration,
     /// Whether requests may open a WebSocket.
     pub websocket: bool,
     /// What happens to a request whose inspection failed by a fault of our own.
@@ -228,6 +239,22 @@ pub fn attack_class_number(name: &str) -> Option<u32> {
 }
 
 impl Snapshot {
+    /// Goes on counting where another generation is: the connections are the same.
+    pub(crate) fn keep_counts_of(&mut self, previous: &Self) {
+        self.address_counts = Arc::clone(&previous.address_counts);
+    }
+
+    /// The limits of a request that came in by a listener.
+    pub fn request_limits(&self, listener: ListenerId, location: LocationIndex) -> Option<&RequestLimits> {
+        self.listeners.get(listener.0 as usize)?.request_limits.get(location.0 as usize)
+    }
+
+    /// The limits of a listener's connections.
+    pub fn connection(&self, listener: ListenerId) -> &ConnectionSettings {
+        let settings = self.listeners.get(listener.0 as usize);
+        settings.map_or(&self.http.connection, |settings| &settings.connection)
+    }
+
     /// The address that a request is judged by: the peer's, or the one that a trusted proxy forwarded.
     ///
     /// The header is read from the right: trusted hops are skipped, the first address that isn't trusted is

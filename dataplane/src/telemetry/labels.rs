@@ -192,6 +192,10 @@ label! {
     Limit {
         /// Accepted connections closed at once because `max_connections` were open.
         MaxConnections = "max_connections",
+        /// Accepted connections closed at once because as many were open as `[listener.limits]` allows.
+        ListenerMaxConnections = "listener_max_connections",
+        /// Connections closed at once because their address had `connections_per_address` of them.
+        ConnectionsPerAddress = "connections_per_address",
         /// Requests for a WebSocket that were refused because `max_tunnels` were open.
         MaxTunnels = "max_tunnels",
         /// WebSockets closed because nobody said anything for too long.

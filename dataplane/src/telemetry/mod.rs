@@ -28,4 +28,5 @@ pub use labels::{
     AttackAction, BlockReason, ConnectionState, HandshakeResult, Labels, Limit, UpstreamError, VerdictLabel,
 };
 pub use metrics::WorkerMetrics;
+pub(crate) use rate::RateLimit;
 pub use registry::{Family, MetricsRegistry, MetricsSnapshot};

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
 
 use super::output::Output;
 use super::request::Request;
@@ -9,6 +11,7 @@ use super::timers::Deadline;
 use super::transport::Transport;
 use super::tunnel::Tunnel;
 use super::{ClientId, Life, Owner, Worker};
+use crate::address_counts::CountedConnection;
 use crate::io::{Errno, Io, ListenerId, Monotonic, SocketId};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Limit;
@@ -34,6 +37,10 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Client<B> {
     pub(crate) socket: SocketId,
+    /// Where it came in.
+    pub(crate) listener: ListenerId,
+    /// Its place among the connections of its address, where there is a cap on them.
+    pub(crate) counted: Option<Box<CountedConnection>>,
     /// The other side: of the socket, or what a PROXY header said.
     pub(crate) peer: SocketAddr,
     /// Where the client connected to, if a PROXY header said so.
@@ -83,20 +90,19 @@ impl<B> Client<B> {
 
 impl<I: Io> Worker<I> {
     pub(super) fn client_accepted(&mut self, listener: ListenerId, socket: SocketId, peer: SocketAddr) {
-        // What was accepted before accepting ended is served, and told to come again.
-        if self.life == Life::Stopped
-            || self.clients.len() >= self.current.snapshot.http.connections_per_worker
-        {
-            self.metrics.limit(Limit::MaxConnections);
+        if let Some(limit) = self.connections_are_full(listener) {
+            self.metrics.limit(limit);
             self.io.close(socket, true);
             return;
         }
-        let Some(transport) = self.client_transport(listener, peer) else {
+        let Some((transport, counted)) = self.client_transport(listener, peer) else {
             self.io.close(socket, true);
             return;
         };
         let id = self.clients.insert(Client {
             socket,
+            listener,
+            counted,
             peer,
             passed_on_to: None,
             transport,
@@ -113,27 +119,88 @@ impl<I: Io> Worker<I> {
             known: Cell::new(None),
         });
         self.own(socket, Owner::Client(id));
+        let open = self.open_at(listener) + 1;
+        self.open_by_listener.resize(self.open_by_listener.len().max(listener.0 as usize + 1), 0);
+        self.open_by_listener[listener.0 as usize] = open;
         self.metrics.connection_opened();
         self.io.receive(socket);
         // The first request's head is due from here on, so that an idle connection isn't kept for longer than a
         // slow one.
-        self.client_set_deadline(id, self.current.snapshot.http.head_timeout);
+        self.client_set_deadline(id, self.current.snapshot.connection(listener).head_timeout);
     }
 
-    /// What a new connection has to pass before it speaks HTTP; nothing if it isn't welcome.
-    fn client_transport(&self, listener: ListenerId, peer: SocketAddr) -> Option<Transport> {
+    /// The limit that stands against one more connection.
+    fn connections_are_full(&self, listener: ListenerId) -> Option<Limit> {
         let snapshot = &self.current.snapshot;
+        // What was accepted before accepting ended is served, and told to come again.
+        if self.life == Life::Stopped || self.clients.len() >= snapshot.http.connections_per_worker {
+            return Some(Limit::MaxConnections);
+        }
+        let settings = snapshot.listeners.get(listener.0 as usize)?;
+        let full = self.open_at(listener) >= settings.connections_per_worker;
+        full.then_some(Limit::ListenerMaxConnections)
+    }
+
+    /// Connections of a listener that are open at this worker.
+    fn open_at(&self, listener: ListenerId) -> usize {
+        self.open_by_listener.get(listener.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Counts a connection towards those of its address, where they have a cap.
+    ///
+    /// # Errors
+    /// If it is one too many.
+    pub(super) fn count_address(
+        &mut self,
+        listener: ListenerId,
+        peer: SocketAddr,
+    ) -> Result<Option<Box<CountedConnection>>, Limit> {
+        let snapshot = &self.current.snapshot;
+        let address = peer.ip().to_canonical();
+        let Some(max) = snapshot.connection(listener).connections_per_address else { return Ok(None) };
+        if snapshot.is_trusted(address) {
+            return Ok(None); // it brings requests of many clients
+        }
+        if let Some(counted) = snapshot.address_counts.admit(listener, address, max) {
+            return Ok(Some(Box::new(counted)));
+        }
+        self.metrics.limit(Limit::ConnectionsPerAddress);
+        if let Some(similar_before) = self.address_refusals.pass(Instant::now()) {
+            let listener = snapshot.listeners.get(listener.0 as usize).map_or("", |settings| &settings.name);
+            tracing::warn!(
+                %address,
+                listener,
+                connections_per_address = max,
+                similar_before,
+                "a client has as many connections as one address may have; another one was closed"
+            );
+        }
+        Err(Limit::ConnectionsPerAddress)
+    }
+
+    /// What a new connection has to pass before it speaks HTTP, and its place among those of its address; nothing if it
+    /// isn't welcome.
+    fn client_transport(
+        &mut self,
+        listener: ListenerId,
+        peer: SocketAddr,
+    ) -> Option<(Transport, Option<Box<CountedConnection>>)> {
+        let generation = Rc::clone(&self.current);
+        let snapshot = &generation.snapshot;
         let Some(settings) = snapshot.listeners.get(listener.0 as usize) else {
-            return Some(Transport::default());
+            return Some((Transport::default(), None));
         };
         if settings.proxy_protocol && !snapshot.is_trusted(peer.ip().to_canonical()) {
             tracing::debug!(%peer, "a PROXY header is due, and the peer is not one of trusted_proxies");
             self.metrics.protocol_error(0, "untrusted_proxy");
             return None;
         }
-        Transport::new(settings)
+        // A PROXY header says who the client is, once it is here.
+        let counted = if settings.proxy_protocol { None } else { self.count_address(listener, peer).ok()? };
+        let transport = Transport::new(settings)
             .inspect_err(|failure| tracing::error!(%peer, %failure, "TLS with a client can't begin"))
-            .ok()
+            .ok()?;
+        Some((transport, counted))
     }
 
     /// Puts the request back that was taken out to work on it.
@@ -206,7 +273,7 @@ impl<I: Io> Worker<I> {
         if client.output.is_empty() {
             self.client_flushed(id, linger);
         } else {
-            let span = self.current.snapshot.http.send_timeout;
+            let span = self.current.snapshot.connection(client.listener).send_timeout;
             self.client_set_deadline(id, span);
         }
     }
@@ -214,8 +281,8 @@ impl<I: Io> Worker<I> {
     /// All was sent and the connection is to end.
     pub(super) fn client_flushed(&mut self, id: ClientId, linger: bool) {
         self.client_close_notify(id);
-        let timeout = self.current.snapshot.http.lingering_timeout;
         let Some(client) = self.clients.get_mut(id) else { return };
+        let timeout = self.current.snapshot.connection(client.listener).lingering_timeout;
         if !linger || client.input_ended {
             self.client_close(id, false);
             return;
@@ -238,7 +305,12 @@ impl<I: Io> Worker<I> {
             self.client_close_notify(id);
         }
         let Some(mut client) = self.clients.remove(id) else { return };
+        if let Some(open) = self.open_by_listener.get_mut(client.listener.0 as usize) {
+            *open -= 1;
+        }
         self.handed_over -= client.output.handed_over();
+        // Whoever hears of the connection's end finds its place free.
+        drop(client.counted.take());
         self.metrics.connection_closed();
         if let Some(tunnel) = client.tunnel.take() {
             self.tunnels -= 1;

@@ -26,14 +26,14 @@ impl<I: Io> Worker<I> {
         if request.is_discarding() {
             return; // nobody wants the rest: it has lingering_timeout in all, however it comes
         }
-        let Some(settings) = request.settings().filter(|_| request.is_uploading()) else {
+        let Some(limits) = request.limits().filter(|_| request.is_uploading()) else {
             self.client_refresh_send_deadline(id);
             return;
         };
         let elapsed = now.since(request.started);
-        let at = until(now, settings.body_timeout);
-        let too_slow = elapsed > settings.body_rate_grace
-            && settings.body_rate_min_bytes.is_some_and(|rate| {
+        let at = until(now, limits.body_timeout);
+        let too_slow = elapsed > limits.body_rate_grace
+            && limits.body_rate_min_bytes.is_some_and(|rate| {
                 u128::from(request.body_bytes) * 1000 < u128::from(rate) * elapsed.as_millis()
             });
         self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
@@ -47,11 +47,11 @@ impl<I: Io> Worker<I> {
     /// While an answer is on its way, the client must keep taking it.
     pub(super) fn client_refresh_send_deadline(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let of_request = client.request.as_ref().and_then(|request| request.settings());
+        let of_request = client.request.as_ref().and_then(|request| request.limits());
         let span = match (of_request, &client.tunnel) {
-            (Some(settings), _) => settings.send_timeout,
+            (Some(limits), _) => limits.send_timeout,
             (None, Some(tunnel)) => tunnel.send_timeout,
-            (None, None) => self.current.snapshot.http.send_timeout,
+            (None, None) => self.current.snapshot.connection(client.listener).send_timeout,
         };
         if client.request.as_ref().is_some_and(|request| request.is_uploading()) {
             return; // the body's time-out runs
@@ -65,9 +65,9 @@ impl<I: Io> Worker<I> {
 
     /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.
     pub(super) fn client_idles(&mut self, id: ClientId) {
-        let http = &self.current.snapshot.http;
         let Some(client) = self.clients.get(id) else { return };
-        let span = if client.output.is_empty() { http.keep_alive_timeout } else { http.send_timeout };
+        let settings = self.current.snapshot.connection(client.listener);
+        let span = if client.output.is_empty() { settings.keep_alive_timeout } else { settings.send_timeout };
         self.client_set_deadline(id, span);
     }
 

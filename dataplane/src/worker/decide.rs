@@ -43,9 +43,11 @@ impl<I: Io> Worker<I> {
         // Without a body, what follows the head is the next request.
         request.body_at_hand &= request.is_uploading();
         request.framing_to_origin = request.head.framing();
-        let worn_out = if client.served >= snapshot.http.keep_alive_requests {
+        request.listener = client.listener;
+        let settings = snapshot.connection(client.listener);
+        let worn_out = if client.served >= settings.keep_alive_requests {
             Some(Limit::KeepAliveRequests)
-        } else if self.io.now().since(client.opened) >= snapshot.http.connection_age_max {
+        } else if self.io.now().since(client.opened) >= settings.connection_age_max {
             Some(Limit::ConnectionAge)
         } else {
             None
@@ -76,7 +78,8 @@ impl<I: Io> Worker<I> {
         request.client_ip = Some(client_ip);
         request.resolution = Some(resolution);
 
-        let body_limit = snapshot.locations[resolution.location.0 as usize].request_body_bytes;
+        let limits = snapshot.request_limits(request.listener, resolution.location);
+        let body_limit = limits.and_then(|limits| limits.request_body_bytes);
         let too_long =
             matches!((&request.upload, body_limit), (Upload::Length(bytes), Some(limit)) if *bytes > limit);
         request.generation = Some(generation);
@@ -167,11 +170,9 @@ impl<I: Io> Worker<I> {
             request.verdict = Some(verdict);
             return Err(Refusal { status: 403, code: verdict.reason.as_str(), by_rule: true });
         }
-        let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
-            return Ok(());
-        };
+        let Some(generation) = &request.generation else { return Ok(()) };
         let snapshot = &generation.snapshot;
-        let limit = snapshot.locations[resolution.location.0 as usize].request_body_bytes;
+        let limit = request.limits().and_then(|limits| limits.request_body_bytes);
         if request.sink != Sink::Discard && limit.is_some_and(|limit| request.body_bytes > limit) {
             self.metrics.limit(Limit::RequestBodyBytes);
             return Err(Refusal { status: 413, code: "request_body_too_long", by_rule: false });
@@ -322,7 +323,7 @@ impl<I: Io> Worker<I> {
             self.record_access(&mut request, verdict);
         }
         request.sink = Sink::Discard;
-        let discards = self.current.snapshot.http.lingering_bytes;
+        let discards = self.current.snapshot.connection(request.listener).lingering_bytes;
         let reads_on = match &request.upload {
             Upload::Done => true,
             // A client that waits for 100 may never send the body after a final answer.
@@ -331,6 +332,7 @@ impl<I: Io> Worker<I> {
         };
         request.keep_alive &= reads_on;
         let uploading = request.is_uploading();
+        let timeout = self.current.snapshot.connection(request.listener).lingering_timeout;
         // A client that is sent away because we can't look at its request did nothing wrong, and may try again.
         let status = match request.refused {
             Some(refusal) => refusal.status,
@@ -346,7 +348,6 @@ impl<I: Io> Worker<I> {
         }
         self.client_write_answer(id, status, verdict.reason.as_str());
         if uploading {
-            let timeout = self.current.snapshot.http.lingering_timeout;
             self.client_set_deadline(id, timeout);
         } else {
             self.client_finish(id, false);

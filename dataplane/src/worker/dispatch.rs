@@ -306,7 +306,7 @@ impl<I: Io> Worker<I> {
             .upstream
             .and_then(|id| self.upstreams.get(id))
             .map_or(0, |upstream| upstream.output.pending_bytes());
-        request.to_origin.len() + in_flight > generation.snapshot.http.parked_bytes
+        request.to_origin.len() + in_flight > generation.snapshot.connection(request.listener).parked_bytes
     }
 
     /// Nothing was sent yet, so another address may be tried whatever the method is.

@@ -20,7 +20,7 @@ impl<I: Io> Worker<I> {
             Phase::Lingering { discarded } => {
                 let discarded = discarded + length;
                 client.phase = Phase::Lingering { discarded };
-                if discarded > self.current.snapshot.http.lingering_bytes {
+                if discarded > self.current.snapshot.connection(client.listener).lingering_bytes {
                     self.metrics.limit(Limit::LingeringBytes);
                     self.client_close(id, false);
                 }
@@ -115,14 +115,15 @@ impl<I: Io> Worker<I> {
 
     /// Whether so much waits for the client that it has to take some of it first.
     fn client_is_behind(&self, client: &Client<I::Buffer>) -> bool {
-        client.output.pending_bytes() > self.current.snapshot.http.parked_bytes
+        client.output.pending_bytes() > self.current.snapshot.connection(client.listener).parked_bytes
     }
 
     fn client_feed_head(&mut self, id: ClientId, bytes: &[u8]) -> usize {
         let now = self.io.now();
-        let http = &self.current.snapshot.http;
-        let (head_timeout, limits) = (http.head_timeout, http.head);
-        let mut request = match self.clients.get_mut(id).and_then(|client| client.request.take()) {
+        let Some(client) = self.clients.get_mut(id) else { return bytes.len() };
+        let settings = self.current.snapshot.connection(client.listener);
+        let (head_timeout, limits) = (settings.head_timeout, settings.head);
+        let mut request = match client.request.take() {
             Some(request) => request,
             None => self.take_request(),
         };

@@ -38,6 +38,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Duration;
 
 use slotmap::{SlotMap, new_key_type};
 
@@ -51,7 +52,7 @@ use self::upstream::Upstream;
 use crate::http::PathReadings;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{EventSender, Limit, WorkerMetrics};
+use crate::telemetry::{EventSender, Limit, RateLimit, WorkerMetrics};
 
 new_key_type! {
     /// A client connection of this worker.
@@ -63,6 +64,8 @@ new_key_type! {
 /// Received buffers that may be on their way to slow clients at once. Beyond it bytes are copied, so that
 /// slow clients can't drain the receive buffers of the whole worker.
 const HANDED_OVER_MAX: usize = 64;
+/// A line of the log about an address with too many connections comes no more often than this.
+const ADDRESS_REFUSALS_EVERY: Duration = Duration::from_secs(10);
 /// Finished request states kept for reuse.
 const REQUESTS_KEPT_MAX: usize = 1024;
 
@@ -158,6 +161,10 @@ pub struct Worker<I: Io> {
     metrics: Arc<WorkerMetrics>,
     events: EventSender,
     clients: SlotMap<ClientId, Client<I::Buffer>>,
+    /// How many of them came in by each listener.
+    open_by_listener: Vec<usize>,
+    /// Connections that were closed because their address had too many, in the log.
+    address_refusals: RateLimit,
     upstreams: SlotMap<UpstreamId, Upstream<I::Buffer>>,
     /// By socket index, with the socket's generation.
     owners: Vec<(u32, Owner)>,
@@ -207,6 +214,8 @@ impl<I: Io> Worker<I> {
             metrics,
             events,
             clients: SlotMap::with_key(),
+            open_by_listener: Vec::new(),
+            address_refusals: RateLimit::new(ADDRESS_REFUSALS_EVERY),
             upstreams: SlotMap::with_key(),
             owners: Vec::new(),
             pools,
@@ -450,6 +459,6 @@ impl Generation {
 }
 
 /// The time until which something lasts.
-fn until(now: Monotonic, span: std::time::Duration) -> Monotonic {
+fn until(now: Monotonic, span: Duration) -> Monotonic {
     now.after(span.max(TICK))
 }

@@ -99,7 +99,7 @@ impl<I: Io> Worker<I> {
         range: &mut Range<usize>,
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, OriginFailure> {
-        let limits = self.current.snapshot.http.head;
+        let limits = self.current.snapshot.http.connection.head;
         loop {
             let Some(client) = self.clients.get_mut(client_id) else { return Ok(None) };
             let Some(request) = &mut client.request else { return Ok(None) };
@@ -295,8 +295,8 @@ impl<I: Io> Worker<I> {
 
     /// A slow client must not make the worker park more than its share: the origin waits.
     pub(super) fn relay_pause(&mut self, id: UpstreamId, client_id: ClientId) {
-        let parked_max = self.current.snapshot.http.parked_bytes;
         let Some(client) = self.clients.get(client_id) else { return };
+        let parked_max = self.current.snapshot.connection(client.listener).parked_bytes;
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         if client.output.pending_bytes() > parked_max && !upstream.paused {
             upstream.paused = true;
@@ -308,10 +308,10 @@ impl<I: Io> Worker<I> {
 
     /// The client took something: the origin may go on.
     pub(super) fn relay_resume(&mut self, client_id: ClientId, pending_bytes: usize) {
-        let parked_max = self.current.snapshot.http.parked_bytes;
         let Some(request) = self.clients.get(client_id).and_then(|client| client.request.as_ref()) else {
             return;
         };
+        let parked_max = self.current.snapshot.connection(request.listener).parked_bytes;
         let Some(id) = request.upstream else { return };
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         if upstream.paused && pending_bytes <= parked_max / 2 {

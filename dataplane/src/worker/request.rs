@@ -10,9 +10,10 @@ use weir_policy::{Resolution, Verdict};
 
 use super::timers::Deadline;
 use super::{Generation, UpstreamId};
+use crate::config::RequestLimits;
 use crate::decision::{BodyCut, BodySeen, EventContext};
 use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, HeaderEdits, RequestHead, ResponseHead};
-use crate::io::Monotonic;
+use crate::io::{ListenerId, Monotonic};
 use crate::rules::Active;
 use crate::snapshot::LocationSettings;
 use crate::telemetry::Event;
@@ -115,6 +116,8 @@ pub(crate) enum Answer {
 #[derive(Default, Debug)]
 pub(crate) struct Request {
     pub(crate) id: RequestId,
+    /// Where it came in.
+    pub(crate) listener: ListenerId,
     /// The generation that it started with.
     pub(crate) generation: Option<Rc<Generation>>,
     pub(crate) head: RequestHead,
@@ -199,6 +202,7 @@ impl Request {
         // Destructured, so that a field can't be forgotten here.
         let Self {
             id: _,
+            listener: _,
             generation,
             head,
             head_bytes,
@@ -289,6 +293,12 @@ impl Request {
     pub(crate) fn settings(&self) -> Option<&LocationSettings> {
         let location = self.resolution.as_ref()?.location.0 as usize;
         self.generation.as_ref()?.snapshot.locations.get(location)
+    }
+
+    /// The limits that hold for it, once the head was read.
+    pub(crate) fn limits(&self) -> Option<&RequestLimits> {
+        let location = self.resolution.as_ref()?.location;
+        self.generation.as_ref()?.snapshot.request_limits(self.listener, location)
     }
 
     /// What its events have in common, once the head was read. `unix_nanos` is now.

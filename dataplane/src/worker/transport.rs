@@ -127,11 +127,19 @@ impl<I: Io> Worker<I> {
         match proxy_protocol::parse(header) {
             Ok(Parsed::Incomplete) => None,
             Ok(Parsed::Complete { consumed, endpoints }) => {
+                client.transport.proxy_header = None;
                 if let Some(endpoints) = endpoints {
                     client.peer = endpoints.source;
                     client.passed_on_to = Some(Box::new(endpoints.destination));
+                    let (listener, peer) = (client.listener, client.peer);
+                    let Ok(counted) = self.count_address(listener, peer) else {
+                        self.client_close(id, true);
+                        return None;
+                    };
+                    if let Some(client) = self.clients.get_mut(id) {
+                        client.counted = counted;
+                    }
                 }
-                client.transport.proxy_header = None;
                 Some(consumed - before)
             }
             Err(error) => {
@@ -171,7 +179,7 @@ impl<I: Io> Worker<I> {
         }
         // The alert says more than a closed connection does.
         client.phase = Phase::Flushing { linger: true };
-        let span = self.current.snapshot.http.send_timeout;
+        let span = self.current.snapshot.connection(client.listener).send_timeout;
         self.client_set_deadline(id, span);
     }
 

@@ -48,9 +48,9 @@ impl<I: Io> Worker<I> {
         let Some(mut request) = client.request.take() else { return Ok(()) };
         let accepted = http::websocket_key(&request.head, &request.head_bytes)
             .is_some_and(|key| http::accepts_websocket(&request.response, &request.response_bytes, key));
-        let settings = request.settings().filter(|_| accepted);
+        let limits = request.limits().filter(|_| accepted);
         let Some((idle_timeout, send_timeout)) =
-            settings.map(|settings| (settings.tunnel_timeout, settings.send_timeout))
+            limits.map(|limits| (limits.tunnel_timeout, limits.send_timeout))
         else {
             client.request = Some(request);
             let detail = "a 101 that does not accept the WebSocket that was asked for (RFC 6455 section 4.1)";
@@ -116,9 +116,10 @@ impl<I: Io> Worker<I> {
 
     /// Bytes of the client for the origin. Zero if it has to take some of what waits for it first.
     pub(super) fn tunnel_from_client(&mut self, id: ClientId, bytes: &[u8]) -> usize {
-        let Some(tunnel) = self.clients.get(id).and_then(|client| client.tunnel.as_ref()) else { return 0 };
+        let Some(client) = self.clients.get(id) else { return 0 };
+        let Some(tunnel) = &client.tunnel else { return 0 };
         let upstream_id = tunnel.upstream;
-        let parked_max = self.current.snapshot.http.parked_bytes;
+        let parked_max = self.current.snapshot.connection(client.listener).parked_bytes;
         let Some(upstream) = self.upstreams.get_mut(upstream_id) else { return bytes.len() };
         if upstream.output.pending_bytes() > parked_max {
             return 0;
@@ -150,8 +151,9 @@ impl<I: Io> Worker<I> {
     /// The client took something: the origin may go on.
     pub(super) fn tunnel_client_sent(&mut self, id: ClientId, pending_bytes: usize) {
         self.client_refresh_send_deadline(id);
-        let parked_max = self.current.snapshot.http.parked_bytes;
-        let Some(tunnel) = self.clients.get(id).and_then(|client| client.tunnel.as_ref()) else { return };
+        let Some(client) = self.clients.get(id) else { return };
+        let Some(tunnel) = &client.tunnel else { return };
+        let parked_max = self.current.snapshot.connection(client.listener).parked_bytes;
         let (upstream_id, idle_timeout) = (tunnel.upstream, tunnel.idle_timeout);
         if let Some(upstream) = self.upstreams.get_mut(upstream_id)
             && upstream.paused

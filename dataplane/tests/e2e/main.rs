@@ -17,6 +17,7 @@ mod commands;
 mod explain;
 mod lifecycle;
 mod limits;
+mod listener_limits;
 mod listener_tls;
 mod modes;
 mod mutual_tls;

@@ -75,6 +75,13 @@ impl Node {
             .unwrap()
     }
 
+    /// Where a listener other than the first one listens.
+    pub(crate) fn address_of(&self, listener: &str) -> SocketAddr {
+        let is_it = |entry: &Value| entry["message"] == "accepting" && entry["listener"] == listener;
+        let entry = self.await_log("a listener's address", is_it);
+        entry["address"].as_str().and_then(|address| address.parse().ok()).unwrap()
+    }
+
     /// The log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap().clone()

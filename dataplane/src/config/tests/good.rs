@@ -35,6 +35,7 @@ fn a_minimal_config_has_the_defaults() {
     assert_eq!(
         config.http.connection_limits,
         ConnectionLimits {
+            connections_per_address: None,
             head_bytes: 32 << 10,
             target_bytes: 24 << 10,
             header_count: 100,
@@ -66,7 +67,10 @@ fn a_minimal_config_has_the_defaults() {
     assert_eq!((&config.http.handling, &config.servers[0].handling), (&handling, &handling));
     let server = &config.servers[0];
     assert_eq!((server.name.as_str(), server.origin, server.default), ("a", 0, false));
-    assert_eq!((&server.limits, &server.context), (&limits, &ContextConfig::default()));
+    assert_eq!((&server.limits, &server.context), (&OwnRequestLimits::default(), &ContextConfig::default()));
+    let listener = &config.listeners[0].limits;
+    assert_eq!((listener.max_connections, &listener.request), (None, &OwnRequestLimits::default()));
+    assert_eq!(listener.connection, config.http.connection_limits);
     let origin = &config.origins[0];
     assert_eq!(origin.addresses, ["127.0.0.1:9000".parse::<SocketAddr>().unwrap()]);
     assert_eq!((origin.balance, &origin.tls), (Balance::RoundRobin, &None));
@@ -149,10 +153,63 @@ addresses = ["127.0.0.1:2"]
     let limits = |limits: &RequestLimits| {
         (limits.request_body_bytes, limits.body_timeout, limits.body_rate_min_bytes, limits.send_timeout)
     };
-    assert_eq!(limits(&config.http.limits), (Some(1 << 20), 7 * SECOND, Some(1024), 30 * SECOND));
-    assert_eq!(limits(&server.limits), (Some(1 << 20), 8 * SECOND, None, 30 * SECOND));
-    assert_eq!(limits(&server.locations[0].limits), (Some(1 << 20), 8 * SECOND, None, 9 * SECOND));
-    assert_eq!(limits(&server.locations[1].limits), (None, 8 * SECOND, None, 30 * SECOND));
+    let http = &config.http.limits;
+    assert_eq!(limits(http), (Some(1 << 20), 7 * SECOND, Some(1024), 30 * SECOND));
+    assert_eq!(limits(&server.limits.over(http)), (Some(1 << 20), 8 * SECOND, None, 30 * SECOND));
+    let [x, y] = [0, 1].map(|number| limits(&server.locations[number].limits.over(http)));
+    assert_eq!(x, (Some(1 << 20), 8 * SECOND, None, 9 * SECOND));
+    assert_eq!(y, (None, 8 * SECOND, None, 30 * SECOND));
+}
+
+#[test]
+fn a_listener_inherits_the_limits_of_http_key_by_key() {
+    let folder = Folder::new(
+        r#"
+[http.limits]
+head_timeout = "7s"
+keep_alive_requests = 5
+connections_per_address = 20
+send_timeout = "40s"
+[[listener]]
+name = "one"
+address = "[::1]:0"
+[listener.limits]
+max_connections = 10
+head_timeout = "2s"
+keep_alive_requests = 0
+connection_age_max = 0
+body_timeout = "3s"
+request_body_bytes = 0
+[[listener]]
+name = "two"
+address = "[::1]:0"
+limits.connections_per_address = 0
+[[server]]
+name = "a"
+origin = "one"
+[[origin]]
+name = "one"
+addresses = ["127.0.0.1:1"]
+"#,
+    );
+    let config = folder.load().unwrap().config;
+    let [one, two] = [0, 1].map(|number| &config.listeners[number].limits);
+    let kept = |limits: &ListenerLimits| {
+        let ListenerLimits { max_connections, connection, .. } = limits;
+        (
+            *max_connections,
+            connection.head_timeout,
+            connection.keep_alive_requests,
+            connection.connection_age_max,
+            connection.connections_per_address,
+        )
+    };
+    assert_eq!(kept(one), (Some(10), 2 * SECOND, None, None, Some(20)));
+    assert_eq!(kept(two), (None, 7 * SECOND, Some(5), Some(3600 * SECOND), None));
+    let request = one.request.over(&config.http.limits);
+    assert_eq!((request.body_timeout, request.request_body_bytes), (3 * SECOND, None));
+    assert_eq!(request.send_timeout, 40 * SECOND);
+    assert_eq!(two.request, OwnRequestLimits::default());
 }
 
 #[test]

@@ -402,12 +402,19 @@ impl World {
         let slack = 8 * self.weather.options.buffer_bytes;
         for client in worker.clients.values() {
             let parked = client.output.pending_bytes();
-            assert!(parked <= http.parked_bytes + slack, "{parked} bytes are parked for {}", client.peer);
+            assert!(
+                parked <= http.connection.parked_bytes + slack,
+                "{parked} bytes are parked for {}",
+                client.peer
+            );
             assert!(client.unread.len() <= slack, "{} bytes of {} unread", client.unread.len(), client.peer);
             if let Some(request) = &client.request {
                 let bytes = request.to_origin.len();
                 // What was held is here at once.
-                assert!(bytes <= http.parked_bytes + slack + held_max, "{bytes} bytes wait for an origin");
+                assert!(
+                    bytes <= http.connection.parked_bytes + slack + held_max,
+                    "{bytes} bytes wait for an origin"
+                );
             }
         }
         let requests = || worker.clients.values().filter_map(|client| client.request.as_ref());
