@@ -404,6 +404,8 @@ pub struct OriginLimits {
     pub connections: u32,
     /// Unused connections that are kept, over all addresses; 0 = none.
     pub idle_connections: u32,
+    /// Unused connections that are kept ready, over all addresses; 0 = none is opened ahead of a request.
+    pub min_idle_connections: u32,
     /// Requests on one connection, then it is closed; `None` = no limit.
     pub requests_per_connection: Option<u32>,
     /// Requests that may wait for a connection; one more is 503. 0 = none waits.

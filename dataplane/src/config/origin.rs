@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -91,6 +92,13 @@ pub(super) static ORIGIN: Section = Section {
             kind: Kind::Integer(range(0, 1_048_576)),
             default: Default::Value("256"),
             meaning: "Unused connections that are kept; 0 keeps none.",
+        },
+        Key {
+            name: "min_idle_connections",
+            kind: Kind::Integer(range(0, 4096)),
+            default: Default::Value("0"),
+            meaning: "Unused connections that are kept ready, handshake included: opened at start, and again for those that are \
+                      taken or close. At most `idle_connections`.",
         },
         Key {
             name: "requests_per_connection",
@@ -246,18 +254,39 @@ pub(super) fn read_origin(table: &TableReader<'_>, certificates: &Names) -> Orig
     }
 }
 
+/// Below this a connection that is kept ready would be made anew all the time.
+const READY_TIME_MIN: Duration = Duration::from_secs(1);
+
 fn read_limits(table: &TableReader<'_>) -> OriginLimits {
-    OriginLimits {
+    let limits = OriginLimits {
         connect_timeout: table.time_or_zero("connect_timeout"),
         first_byte_timeout: table.time_or_zero("first_byte_timeout"),
         idle_timeout: table.time_or_zero("idle_timeout"),
         keep_alive_timeout: table.time_or_zero("keep_alive_timeout"),
         connections: table.integer_u32("connections"),
         idle_connections: table.integer_u32("idle_connections"),
+        min_idle_connections: table.integer_u32("min_idle_connections"),
         requests_per_connection: table.limit_u32("requests_per_connection"),
         queue: table.integer_u32("queue"),
         queue_timeout: table.time_or_zero("queue_timeout"),
+    };
+    let ready = limits.min_idle_connections;
+    if ready > limits.idle_connections || ready > limits.connections {
+        let message = format!(
+            "found {ready}, allowed is at most idle_connections ({}) and connections ({})",
+            limits.idle_connections, limits.connections
+        );
+        table.error("min_idle_connections", message, "raise those, or keep fewer ready");
     }
+    if ready > 0 && limits.keep_alive_timeout < READY_TIME_MIN {
+        let message = "found less than 1s, but min_idle_connections keeps connections ready";
+        table.error("keep_alive_timeout", message, "set at least \"1s\", or leave min_idle_connections out");
+    }
+    if ready > 0 && table.raw_text("proxy_protocol").is_some_and(|version| version != "off") {
+        let message = "has no effect: with proxy_protocol a connection is made for one client";
+        table.warning("min_idle_connections", message);
+    }
+    limits
 }
 
 fn read_tls(table: &TableReader<'_>, addresses: &[Item<HostPort>], certificates: &Names) -> OriginTlsConfig {

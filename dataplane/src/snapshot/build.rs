@@ -310,6 +310,11 @@ fn origin_limits(config: &OriginConfig) -> OriginLimits {
         keep_alive_timeout: limits.keep_alive_timeout,
         connections: limits.connections.div_ceil(addresses),
         idle_connections: limits.idle_connections.div_ceil(addresses),
+        // A connection that carries one client only can't be opened before the client is known.
+        min_idle_connections: match config.proxy_protocol {
+            None => limits.min_idle_connections.div_ceil(addresses),
+            Some(_) => 0,
+        },
         queue: limits.queue.div_ceil(addresses),
         queue_timeout: limits.queue_timeout,
         requests_per_connection: limits.requests_per_connection.unwrap_or(u32::MAX),

@@ -194,6 +194,8 @@ pub struct OriginLimits {
     pub connections: u32,
     /// Unused connections kept per address and worker.
     pub idle_connections: u32,
+    /// Unused connections that are kept ready per address and worker.
+    pub min_idle_connections: u32,
     /// Requests that may wait for a connection.
     pub queue: u32,
     /// How long they wait.

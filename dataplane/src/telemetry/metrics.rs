@@ -108,6 +108,7 @@ struct Layout {
     connections: usize,
     connections_opened: usize,
     connections_reused: usize,
+    connections_warmed: usize,
     handshakes: usize,
     errors: usize,
     retries: usize,
@@ -123,6 +124,7 @@ impl Layout {
         layout.connections = layout.take(origins * ConnectionState::COUNT);
         layout.connections_opened = layout.take(origins);
         layout.connections_reused = layout.take(origins);
+        layout.connections_warmed = layout.take(origins);
         layout.handshakes = layout.take(origins * HandshakeResult::COUNT);
         layout.errors = layout.take(origins * UpstreamError::COUNT);
         layout.retries = layout.take(origins);
@@ -244,6 +246,12 @@ impl WorkerMetrics {
         self.cells.add(self.layout.connections_reused + self.origin(origin), 1);
         self.connection_leaves(origin, ConnectionState::Idle);
         self.connection_enters(origin, ConnectionState::Active);
+    }
+
+    /// A connection that was opened ahead of any request is ready.
+    #[inline]
+    pub fn upstream_connection_warmed(&self, origin: u32) {
+        self.cells.add(self.layout.connections_warmed + self.origin(origin), 1);
     }
 
     /// A connection is closed, by whomever; `state` is where it stood.
@@ -385,6 +393,7 @@ impl WorkerMetrics {
         }
         self.cell(visit, Family::UpstreamConnectionsOpened, &[name], layout.connections_opened + origin);
         self.cell(visit, Family::UpstreamConnectionsReused, &[name], layout.connections_reused + origin);
+        self.cell(visit, Family::UpstreamConnectionsWarmed, &[name], layout.connections_warmed + origin);
         self.cell(visit, Family::UpstreamRetries, &[name], layout.retries + origin);
     }
 

@@ -83,6 +83,7 @@ families! {
     UpstreamConnections = Gauge, "weir_upstream_connections", ["origin", "state"], "Connections to origins.";
     UpstreamConnectionsOpened = Counter, "weir_upstream_connections_opened_total", ["origin"], "Connections to origins that were begun.";
     UpstreamConnectionsReused = Counter, "weir_upstream_connections_reused_total", ["origin"], "Times that a pooled connection took another request.";
+    UpstreamConnectionsWarmed = Counter, "weir_upstream_connections_warmed_total", ["origin"], "Connections to origins that were opened ahead of any request and got ready.";
     UpstreamHandshakes = Counter, "weir_upstream_handshakes_total", ["origin", "result"], "TLS handshakes with origins.";
     UpstreamErrors = Counter, "weir_upstream_errors_total", ["origin", "reason"], "Attempts that an origin could not serve.";
     UpstreamRetries = Counter, "weir_upstream_retries_total", ["origin"], "Requests tried again on a fresh connection.";

@@ -123,13 +123,14 @@ impl<I: Io> Worker<I> {
         if !fresh_only && let Some(upstream) = pool.idle.pop(carries) {
             let origin = pool.origin;
             self.metrics.upstream_connection_reused(origin);
+            self.pools.note_cold(index);
             self.bind(upstream, id);
             return;
         }
         if let Some(full) = self.make_room(index, generation.snapshot.http.origin_connections_total) {
             self.metrics.limit(full);
             self.wait_for_connection(id, index);
-        } else if let Err(failure) = self.upstream_open(index, id) {
+        } else if let Err(failure) = self.upstream_open(index, Some(id)) {
             self.try_next_address(id, failure);
         }
     }
@@ -234,7 +235,7 @@ impl<I: Io> Worker<I> {
         let Some(id) = self.next_waiting(index) else { return };
         self.set_queued(id, false);
         self.client_body_progress(id);
-        if let Err(failure) = self.upstream_open(index, id) {
+        if let Err(failure) = self.upstream_open(index, Some(id)) {
             self.try_next_address(id, failure);
         }
     }

@@ -33,6 +33,7 @@ mod timers;
 mod transport;
 mod tunnel;
 mod upstream;
+mod warm;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -140,6 +141,8 @@ enum TimerKey {
     Upstream(UpstreamId),
     /// The turn of a client's request under a rate limit.
     Turn(ClientId),
+    /// The next attempt to keep connections of a pool ready.
+    Pool(PoolIndex),
 }
 
 /// How far a stop has come.
@@ -205,7 +208,7 @@ impl<I: Io> Worker<I> {
         let mut pools = Pools::default();
         let generation = Generation::new(number, snapshot, Arc::clone(&metrics), &mut pools)?;
         let now = io.now();
-        Ok(Self {
+        let mut worker = Self {
             number,
             io,
             mailbox,
@@ -231,7 +234,9 @@ impl<I: Io> Worker<I> {
             tunnels: 0,
             body_bytes: 0,
             later: Vec::new(),
-        })
+        };
+        worker.warm_cold_pools();
+        Ok(worker)
     }
 
     /// A handle by which the control thread wakes this worker after it wrote a message.
@@ -316,6 +321,7 @@ impl<I: Io> Worker<I> {
         while let Some(id) = self.later.pop() {
             self.client_use_unread(id);
         }
+        self.warm_cold_pools();
     }
 
     fn client_later(&mut self, id: ClientId) {
@@ -337,6 +343,11 @@ impl<I: Io> Worker<I> {
                 };
                 if self.timers.check(&mut request.turn, entry, now) {
                     self.request_has_its_turn(id);
+                }
+            }
+            TimerKey::Pool(index) => {
+                if self.timers.check(&mut self.pools.get(index).warming.deadline, entry, now) {
+                    self.warm(index);
                 }
             }
             TimerKey::Upstream(id) => {

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::idle::IdleConnections;
+use super::warm::Warming;
 use super::{ClientId, UpstreamId};
 use crate::io::Monotonic;
 use crate::proxy_protocol;
@@ -51,6 +52,7 @@ pub(crate) struct Pool {
     pub(crate) idle: IdleConnections,
     /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
+    pub(crate) warming: Warming,
     /// Until then other addresses are preferred, because a connection could not be made.
     pub(crate) rests_until: Monotonic,
 }
@@ -66,6 +68,8 @@ pub(crate) struct Pools {
     pub(crate) open_total: u32,
     /// A request waits because of that cap, whatever its own pool would allow.
     pub(crate) total_is_short: bool,
+    /// Pools that may have fewer connections ready than they should.
+    pub(crate) cold: Vec<PoolIndex>,
 }
 
 impl Pools {
@@ -84,6 +88,7 @@ impl Pools {
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Vec<PoolIndex>> {
         for pool in &mut self.table {
             pool.origin = NO_ORIGIN;
+            pool.limits.min_idle_connections = 0;
         }
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, origin) in snapshot.origins.iter().enumerate() {
@@ -96,6 +101,7 @@ impl Pools {
                 let index = self.find_or_add(key, origin);
                 self.table[index.0 as usize].origin = u32::try_from(number).unwrap_or(u32::MAX);
                 self.table[index.0 as usize].limits = origin.limits;
+                self.note_cold(index);
                 index
             });
             by_origin.push(pools.collect());
@@ -119,9 +125,17 @@ impl Pools {
             open: 0,
             idle: IdleConnections::default(),
             waiting: VecDeque::new(),
+            warming: Warming::default(),
             rests_until: Monotonic::default(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Remembers that the pool may have too few connections ready.
+    pub(crate) fn note_cold(&mut self, index: PoolIndex) {
+        if self.table[index.0 as usize].limits.min_idle_connections > 0 && self.cold.last() != Some(&index) {
+            self.cold.push(index);
+        }
     }
 
     /// Every pool with its place.

@@ -43,7 +43,7 @@ impl<I: Io> Worker<I> {
             // Nobody asked: whatever this is, the connection can't be trusted with a request.
             let origin = self.pools.get(upstream.pool).origin;
             self.metrics.upstream_error(origin, UpstreamError::BadResponse);
-            self.upstream_discard(id);
+            self.idle_ended(id, "the origin spoke before it was asked");
             return;
         };
         if upstream.stage != Stage::Ready {
@@ -346,7 +346,9 @@ impl<I: Io> Worker<I> {
             upstream.paused = false;
             self.io.receive(upstream.socket);
         }
-        let requests_max = self.pools.get(upstream.pool).limits.requests_per_connection;
+        let pool = self.pools.get(upstream.pool);
+        pool.warming.succeeded();
+        let requests_max = pool.limits.requests_per_connection;
         let Some(request) = self.clients.get_mut(client_id).and_then(|client| client.request.as_mut()) else {
             return;
         };

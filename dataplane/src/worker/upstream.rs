@@ -8,7 +8,7 @@ use super::request::Answer;
 use super::timers::Deadline;
 use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
-use crate::io::{Errno, Io, ReceiveBuffer, ReceiveEnd, SocketId};
+use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::proxy_protocol::{self, Endpoints};
 use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
 use crate::tls::{ClientEngine, TlsFailure};
@@ -57,6 +57,9 @@ pub(crate) struct Upstream<B> {
     pub(crate) answering: bool,
     /// Requests that it has served to their end.
     pub(crate) served: u32,
+    pub(crate) ready_at: Monotonic,
+    /// Nobody had asked when it was opened.
+    pub(crate) warmed: bool,
     pub(crate) paused: bool,
 }
 
@@ -94,14 +97,16 @@ impl From<TlsFailure> for OriginFailure {
 }
 
 impl<I: Io> Worker<I> {
-    /// Opens a connection for a client's request.
+    /// Opens a connection for a client's request, or for those to come.
     pub(super) fn upstream_open(
         &mut self,
         pool_index: PoolIndex,
-        client: ClientId,
+        client: Option<ClientId>,
     ) -> Result<(), OriginFailure> {
-        let carries = self.carried_client(pool_index, client);
-        let carries = carries.and_then(|source| self.carried_endpoints(source, client));
+        let carries = client.and_then(|client| {
+            let source = self.carried_client(pool_index, client)?;
+            self.carried_endpoints(source, client)
+        });
         let pool = self.pools.get(pool_index);
         let address = pool.key.address;
         let timeout = pool.limits.connect_timeout;
@@ -116,17 +121,23 @@ impl<I: Io> Worker<I> {
             pool: pool_index,
             engine: None,
             stage: Stage::Connecting,
-            client: Some(client),
+            client,
             carries: carries.map(Box::new),
             output: Output::default(),
             deadline: Deadline::default(),
             download: Download::Head,
             answering: false,
             served: 0,
+            ready_at: Monotonic::default(),
+            warmed: client.is_none(),
             paused: false,
         });
         self.own(socket, Owner::Upstream(id));
         self.upstream_set_deadline(id, timeout);
+        let Some(client) = client else {
+            self.pools.get(pool_index).warming.under_way += 1;
+            return Ok(());
+        };
         if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
             request.upstream = Some(id);
         }
@@ -167,10 +178,11 @@ impl<I: Io> Worker<I> {
     fn upstream_ready(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         upstream.stage = Stage::Ready;
+        upstream.ready_at = self.io.now();
         self.metrics.upstream_connection_ready(self.pools.get(upstream.pool).origin);
         match upstream.client {
             Some(client) => self.origin_flush(client),
-            None => self.upstream_release(id),
+            None => self.warmed(id),
         }
     }
 
@@ -234,11 +246,10 @@ impl<I: Io> Worker<I> {
     fn upstream_ended(&mut self, id: UpstreamId, end: ReceiveEnd, orderly: bool, detail: &str) {
         let broken = matches!(end, ReceiveEnd::Failed(_));
         let Some(upstream) = self.upstreams.get(id) else { return };
-        let Some(client) = upstream.client else {
-            self.upstream_discard(id);
-            return;
-        };
-        if matches!(upstream.download, Download::Tunnel) {
+        if upstream.client.is_none() && upstream.stage == Stage::Ready {
+            return self.idle_ended(id, detail);
+        }
+        if let (Download::Tunnel, Some(client)) = (&upstream.download, upstream.client) {
             return if broken { self.client_close(client, true) } else { self.tunnel_origin_ended(client) };
         }
         if orderly && matches!(upstream.download, Download::UntilClose) {
@@ -305,11 +316,11 @@ impl<I: Io> Worker<I> {
 
     pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get(id) else { return };
-        let Some(client) = upstream.client else {
+        if upstream.client.is_none() && upstream.stage == Stage::Ready {
             self.upstream_discard(id);
             return;
-        };
-        if matches!(upstream.download, Download::Tunnel) {
+        }
+        if let (Download::Tunnel, Some(client)) = (&upstream.download, upstream.client) {
             self.tunnel_timed_out(client);
             return;
         }
@@ -364,6 +375,7 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.get(upstream.pool);
         // A tunnel has left the pool's count already.
         pool.open -= u32::from(!is_tunnel);
+        pool.warming.under_way -= u32::from(upstream.client.is_none() && upstream.stage != Stage::Ready);
         let was_idle = pool.idle.forget(id);
         let state = match upstream.stage {
             _ if was_idle => ConnectionState::Idle,
@@ -373,6 +385,7 @@ impl<I: Io> Worker<I> {
         };
         let origin = pool.origin;
         self.pools.open_total -= u32::from(!is_tunnel);
+        self.pools.note_cold(upstream.pool);
         self.metrics.upstream_connection_closed(origin, state);
         self.close_socket(upstream.socket, reset);
         upstream.client
@@ -444,13 +457,19 @@ impl<I: Io> Worker<I> {
             self.client_close(client, true);
             return;
         }
-        let (pool, stage, served, answering) =
-            (upstream.pool, upstream.stage, upstream.served, upstream.answering);
+        let (pool, stage, answering) = (upstream.pool, upstream.stage, upstream.answering);
+        let (served, idled) = (upstream.served, upstream.served > 0 || upstream.warmed);
         // A time-out says that the origin has the request and is slow; only a closed connection says that it
         // may never have looked at it.
         let closed_early = failure.error == UpstreamError::Reset;
         let client = self.upstream_remove(id, false);
         self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
+        if client.is_none() && served == 0 {
+            if stage != Stage::Ready {
+                self.rest_address(pool, &failure);
+            }
+            self.warming_failed(pool, &failure);
+        }
         if let Some(client) = client
             && let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut())
         {
@@ -461,8 +480,7 @@ impl<I: Io> Worker<I> {
             } else if stage != Stage::Ready {
                 self.rest_address(pool, &failure);
                 self.try_next_address(client, failure);
-            } else if closed_early && served > 0 && !answering && !request.retried && request.is_repeatable()
-            {
+            } else if closed_early && idled && !answering && !request.retried && request.is_repeatable() {
                 // The origin may have closed a connection that it took for idle while the request was on its way.
                 // Once, and on a fresh connection only.
                 request.retried = true;

@@ -31,4 +31,5 @@ mod rules;
 mod upgrade;
 #[path = "../vectors/mod.rs"]
 mod vectors;
+mod warm_connections;
 mod websockets;

@@ -448,3 +448,12 @@ origin = "b"
         ],
     );
 }
+
+#[test]
+fn connections_kept_ready_have_to_fit() {
+    let origin = |keys: &str| Folder::new(&format!("{MINIMAL}{keys}")).error_lines();
+    let found = origin("min_idle_connections = 9\nidle_connections = 8\n");
+    assert_lines(&found, &["weir.toml:11:24: origin[0].min_idle_connections: found 9, allowed is at most"]);
+    let found = origin("min_idle_connections = 9\nkeep_alive_timeout = \"0s\"\n");
+    assert_lines(&found, &["weir.toml:12:22: origin[0].keep_alive_timeout: found less than 1s"]);
+}

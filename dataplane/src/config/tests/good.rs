@@ -83,6 +83,7 @@ fn a_minimal_config_has_the_defaults() {
             keep_alive_timeout: 60 * SECOND,
             connections: 256,
             idle_connections: 256,
+            min_idle_connections: 0,
             requests_per_connection: None,
             queue: 1024,
             queue_timeout: 3 * SECOND,
@@ -501,4 +502,12 @@ fn lists_that_are_not_toml_stay_wrong() {
         let read = read_lists(text, false);
         assert!(read.is_err(), "{text}: {read:?}");
     }
+}
+
+#[test]
+fn connections_cannot_be_kept_ready_for_clients_that_are_not_known_yet() {
+    let folder = Folder::new(&format!("{MINIMAL}proxy_protocol = \"v2\"\nmin_idle_connections = 2\n"));
+    let warnings = folder.warning_lines();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("min_idle_connections: has no effect"), "{warnings:?}");
 }

@@ -23,6 +23,7 @@ mod steady;
 mod tunnels;
 mod uploads;
 mod verdicts;
+mod warm;
 mod world;
 
 /// Stands for a defect of the inspection: a request with such a query makes it panic.

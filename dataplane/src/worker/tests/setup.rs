@@ -211,6 +211,23 @@ name = "app"
 addresses = ["10.0.0.2:9000"]
 "#;
 
+/// Connections that are kept ready.
+pub(super) const WARM: &str = r#"
+[[server]]
+name = "monitoring"
+hosts = ["monitoring.test"]
+default = true
+origin = "app"
+
+[[origin]]
+name = "app"
+addresses = ["10.0.0.2:9000"]
+connections = 4
+idle_connections = 4
+min_idle_connections = 3
+keep_alive_timeout = "10s"
+"#;
+
 /// What a reload goes to: fewer origins than before.
 pub(super) const RELOADED: &str = r#"
 [[server]]

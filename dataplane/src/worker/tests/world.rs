@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::super::client::Client as WorkerClient;
-use super::super::upstream::{Download, Upstream};
+use super::super::upstream::{Download, Stage, Upstream};
 use super::super::{Life, Mailbox, Message, Notice, Worker};
 use super::client::{Client, Step, nanos};
 use super::origin::Origin;
@@ -447,10 +447,17 @@ impl World {
             assert_eq!(pool.open as usize, of_pool().count(), "open connections of {}", pool.key.address);
             assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.key.address);
             assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
+            let warming = of_pool().filter(|(_, it)| it.client.is_none() && it.stage != Stage::Ready).count();
+            assert_eq!(pool.warming.under_way as usize, warming, "on their way to {}", pool.key.address);
             for (id, upstream) in of_pool() {
                 let idle = pool.idle.iter().any(|idle| idle == id);
                 match upstream.client {
-                    None => assert!(idle, "{id:?} serves nobody and does not idle"),
+                    None => {
+                        assert!(
+                            idle || upstream.stage != Stage::Ready,
+                            "{id:?} serves nobody and does not idle"
+                        );
+                    }
                     Some(client) => {
                         let request = worker.clients.get(client).and_then(|it| it.request.as_ref());
                         let back = request.and_then(|request| request.upstream);
@@ -515,6 +522,11 @@ impl World {
     /// How often a limit was reached.
     pub(super) fn limit_hits(&self, limit: &str) -> u64 {
         self.registry.snapshot().total_where(Family::LimitHits, "limit", limit)
+    }
+
+    /// The sum of a metric over all its labels.
+    pub(super) fn total(&self, family: Family) -> u64 {
+        self.registry.snapshot().total(family)
     }
 
     pub(super) fn breaks(&self) -> bool {
