@@ -1,10 +1,7 @@
 //! The kinds of places in a request that a value can come from, and sets of them.
 
-use serde::Deserialize;
-
 /// Where in a request a value comes from: what a signature's `points` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The path as a whole or one segment of it.
     Path,
@@ -26,6 +23,22 @@ pub(crate) enum Place {
     File,
     /// The name of an uploaded file. What applies to bodies applies to it as well.
     FileName,
+}
+
+impl Place {
+    /// The names that signature files use.
+    pub(crate) const NAMES: [(&'static str, Self); 10] = [
+        ("path", Self::Path),
+        ("query", Self::Query),
+        ("body", Self::Body),
+        ("cookie", Self::Cookie),
+        ("header", Self::Header),
+        ("user-agent", Self::UserAgent),
+        ("referer", Self::Referer),
+        ("name", Self::Name),
+        ("file", Self::File),
+        ("file-name", Self::FileName),
+    ];
 }
 
 /// A set of places.

@@ -7,11 +7,9 @@ mod sql;
 use std::ops::Range;
 
 use regex_automata::meta::{Cache, Regex};
-use serde::Deserialize;
 
 /// What takes the closer look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ConfirmerKind {
     /// Nothing further: the pattern is precise.
     #[default]
@@ -34,12 +32,23 @@ pub(crate) enum ConfirmerKind {
 const TOKENIZED_BYTES: usize = 1024;
 
 impl ConfirmerKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Pattern,
+        Self::Regex,
+        Self::Sql,
+        Self::LibinjectionSqli,
+        Self::LibinjectionXss,
+        Self::Shell,
+        Self::Path,
+    ];
+
     /// Whether another match in the same value may be judged differently.
     pub(crate) const fn depends_on_match(self) -> bool {
         matches!(self, Self::Shell | Self::LibinjectionSqli)
     }
 
-    /// The name in findings.
+    /// The name in signature files and in findings.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pattern => "pattern",

@@ -57,6 +57,52 @@ fn errors_of_the_format_name_the_line() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_in_one_go() {
+    let more = GOOD.replace("class = \"xss\"\n", "");
+    let text = GOOD.replace("id = \"one\"\n", "surprise = 1\n").replace("score = 5", "score = \"five\"")
+        + &more.replace("'''abc'''", "'''a(bc'''").replace("clean", "cleen")
+        + "[[signature]]\nid = \"two\"\n";
+    let errors = Pack::parse(&[("mine.toml", &text)]).unwrap_err();
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let expected = [
+        "mine.toml:3:1: unknown key `surprise`",
+        "mine.toml:2:1: `id` is missing",
+        "mine.toml:6:9: a score is a whole number from 1 to 100",
+        "mine.toml:11:11: signature one: the pattern does not parse",
+        "mine.toml:13:32: signature one: unknown key `cleen`",
+        "mine.toml:13:12: signature one: at least one example",
+        "mine.toml:14:1: signature two: `description` is missing",
+        "mine.toml:14:1: signature two: `pattern` is missing",
+        "mine.toml:14:1: signature two: `score` is missing",
+        "mine.toml:14:1: signature two: `examples` is missing",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}, expected {expected}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_hides_nothing_behind_it() {
+    let more = GOOD.replace("class = \"xss\"\n", "");
+    let text = GOOD.replace("score = 5", "score = five") + &more.replace("score = 5", "score = 500");
+    let errors = Pack::parse(&[("mine.toml", &text)]).unwrap_err();
+    let lines: Vec<usize> = errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [6, 12], "{errors:?}");
+}
+
+#[test]
+fn a_pattern_without_a_literal_needs_a_reason() {
+    let without = GOOD.replace("'''abc'''", "'''a[b-z]c'''");
+    assert!(error(&without).message.contains("no_literal"));
+    let reason = "no_literal = \"names differ\"\nscore";
+    assert!(Pack::parse(&[("mine.toml", &without.replace("score", reason))]).is_ok());
+    assert!(error(&GOOD.replace("score", reason)).message.contains("leave `no_literal` out"));
+    let empty = without.replace("score", "no_literal = \" \"\nscore");
+    assert!(error(&empty).message.contains("reason is empty"));
+}
+
+#[test]
 fn ids_are_unique_over_all_files() {
     let errors = Pack::parse(&[("a.toml", GOOD), ("b.toml", GOOD)]).unwrap_err();
     assert_eq!((errors.len(), errors[0].file.as_str()), (1, "b.toml"));
