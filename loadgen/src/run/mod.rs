@@ -194,6 +194,12 @@ impl fmt::Display for RunError {
             Self::Tls(error) => error.fmt(formatter),
             Self::Resolve(host, error) => write!(formatter, "{host} has no address: {error}"),
             Self::Unreachable(address, error) => write!(formatter, "can't connect to {address}: {error}"),
+            Self::Handshake(host, error) if error.to_string().contains("InvalidContentType") => {
+                write!(
+                    formatter,
+                    "no TLS with {host}: its answer is none; for plain HTTP the URL begins with http://"
+                )
+            }
             Self::Handshake(host, error) => write!(
                 formatter,
                 "no TLS with {host}: {error} (--ca names the CA to trust, --insecure trusts any, --certificate and --key are what to show)"
@@ -322,6 +328,7 @@ pub(crate) fn check(options: &Options) -> Result<(), RunError> {
         }
         _ if options.limit == Limit::Requests(0) => wrong("the number of requests must be over 0"),
         _ if options.limit == Limit::Duration(Duration::ZERO) => wrong("the duration must be over 0"),
+        _ if options.timeout.is_zero() => wrong("the timeout must be over 0"),
         _ if options.interval < SHORTEST_INTERVAL => wrong("the interval must be at least 10 ms"),
         _ if options.work == Work::Handshakes && options.scenario.is_some() => {
             wrong("handshakes have no requests, so they go with no scenario")

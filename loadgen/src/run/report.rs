@@ -293,7 +293,7 @@ impl Report {
         let mut report = Self {
             report: "run",
             version: env!("CARGO_PKG_VERSION"),
-            time: jiff::Timestamp::now().to_string(),
+            time: format!("{:.0}", jiff::Timestamp::now()),
             host: Host::this(),
             url: options.url.clone(),
             request: traffic.description.clone(),

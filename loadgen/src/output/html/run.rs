@@ -190,18 +190,9 @@ fn verdicts(report: &Value) -> String {
         let has_times = number(part, &format!("{times}.count")).is_some_and(|count| count > 0.0);
         let time = |figure: &str| number(part, &format!("{times}.{figure}")).filter(|_| has_times);
         row.extend(["p50", "p99"].map(|figure| time_text(time(figure))));
-        row.push(match part.get("surprises") {
-            Some(Value::Number(count)) => count.to_string(),
-            Some(some) => {
-                format!(
-                    "{} (expected {}, met {})",
-                    of("surprises.count"),
-                    text(some, "expected"),
-                    text(some, "example")
-                )
-            }
-            None => "0".to_owned(),
-        });
+        let surprises = part.get("surprises");
+        let surprises = surprises.and_then(|some| some.as_u64().or_else(|| some.get("count")?.as_u64()));
+        row.push(surprises.unwrap_or(0).to_string());
         row
     };
     let mut rows: Vec<_> = members(report, "labels").map(|(name, label)| row(name, label)).collect();
@@ -219,6 +210,17 @@ fn verdicts(report: &Value) -> String {
         "surprises",
     ];
     let mut html = format!("<h2>Verdicts</h2>{}", table(&header, &rows));
+    for (name, label) in members(report, "labels") {
+        if let Some(some) = label.get("surprises") {
+            html += &format!(
+                "<p><span class=\"bad\">{} surprises</span> with {}: expected {}, first met {}</p>",
+                count_text(number(some, "count")),
+                escape(name),
+                escape(text(some, "expected")),
+                escape(text(some, "example"))
+            );
+        }
+    }
     let status = |(status, count): (&String, &Value)| {
         let times = |figure: &str| {
             let by_status = report.get("by_status").and_then(|all| all.get(status));

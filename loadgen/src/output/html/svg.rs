@@ -8,8 +8,10 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 42.0;
-/// As much room as the text of a tick takes along the x axis.
-const LONGEST_TICK: f64 = 56.0;
+/// With more decades between the quantiles, the median is too close to 0.
+const MOST_DECADES_WITH_MEDIAN: f64 = 3.1;
+/// As much room as a character of a tick's text takes.
+const DIGIT_WIDTH: f64 = 7.7;
 /// As many colours as the page has classes for.
 const COLOURS: usize = 8;
 /// More points than this are thinned out: a screen shows no more.
@@ -88,7 +90,10 @@ impl Axis {
             Scale::Quantile => {
                 let mut ticks: Vec<f64> =
                     whole(0.0, self.high).map(|nines| 1.0 - 10_f64.powf(-nines)).collect();
-                ticks.insert(1, 0.5);
+                // Over more decades there is no room for its text.
+                if self.high <= MOST_DECADES_WITH_MEDIAN {
+                    ticks.insert(1, 0.5);
+                }
                 ticks
             }
         }
@@ -179,8 +184,8 @@ impl Plot {
             let at = LEFT + place * (right - LEFT);
             let text = if x.scale == Scale::Quantile { quantile_text(tick) } else { short_number(tick) };
             // A long text at the right end would stick out.
-            let (class, text_at) =
-                if at > right - LONGEST_TICK / 2.0 + RIGHT { ("end", WIDTH - 1.0) } else { ("middle", at) };
+            let half = text.chars().count() as f64 * DIGIT_WIDTH / 2.0;
+            let (class, text_at) = if at + half > WIDTH { ("end", WIDTH - 1.0) } else { ("middle", at) };
             let _written = write!(
                 svg,
                 "<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/><text class=\"{class}\" x=\"{text_at:.1}\" y=\"{}\">{text}</text>",
