@@ -65,9 +65,7 @@ def known(weir, pingora):
         weir_peer("weir inspecting", weir, "block"),
     ]
     if pingora:
-        peers.append(
-            Peer("pingora", "pingora.txt", [pingora, "CONFIG"], [pingora, "--version"], fronts=("PLAIN", "MTLS"))
-        )
+        peers.append(Peer("pingora", "pingora.txt", [pingora, "CONFIG"], [pingora, "--version"]))
     return peers
 
 

@@ -29,25 +29,29 @@ import workloads
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Cycles, length of a slice and of its warm-up: usually; with many connections, whose answers take as much longer; and for
-# peers that need milliseconds for a request. For the check of the generator, rounds and seconds.
+# Cycles, length of a slice and of its warm-up: usually; with many connections, whose answers take as much longer; for
+# peers that need milliseconds for a request; and for both together, where half a thousand requests at milliseconds each are
+# over only after most of a second. For the check of the generator, rounds and seconds.
 DURATIONS = {
     "smoke": {
         "usual": (3, "60ms", "20ms"),
         "many": (2, "150ms", "100ms"),
         "slow": (2, "500ms", "300ms"),
+        "slow and many": (2, "1500ms", "1s"),
         "agreement": (1, 1),
     },
     "quick": {
         "usual": (15, "120ms", "30ms"),
         "many": (8, "400ms", "150ms"),
         "slow": (4, "1500ms", "500ms"),
+        "slow and many": (4, "3s", "1500ms"),
         "agreement": (3, 1),
     },
     "full": {
         "usual": (60, "120ms", "30ms"),
         "many": (30, "500ms", "200ms"),
         "slow": (10, "4s", "2s"),
+        "slow and many": (10, "4s", "2s"),
         "agreement": (7, 2),
     },
 }
@@ -165,10 +169,6 @@ def start_peers(arguments, run, values, running, cpu, log):
 
 def compare(arguments, run, folder, workload, up, cpu):
     """Runs one workload over all its numbers of connections; what was measured, and what went wrong."""
-    connections = workload.connections
-    if workload.slow and arguments.duration != "full":
-        # Half a thousand requests at milliseconds each: a slice would be over before the first was answered.
-        connections = connections[:1]
     taking_part = [up[name] for name in workload.peers if name in up and workload.front in up[name].fronts]
     absent = [name for name in workload.peers if name not in [peer.name for peer in taking_part]]
     result = {"workload": workload, "absent": absent, "tables": [], "reasons": [], "notes": []}
@@ -177,8 +177,9 @@ def compare(arguments, run, folder, workload, up, cpu):
         return result
     print(f"{workload.key}: {', '.join(peer.name for peer in taking_part)}", flush=True)
     scheme = "https" if workload.front == "TLS" else "http"
-    for count in connections:
-        pace = "slow" if workload.slow else "many" if count >= MANY_CONNECTIONS else "usual"
+    for count in workload.connections:
+        is_many = count >= MANY_CONNECTIONS
+        pace = "slow and many" if workload.slow and is_many else "slow" if workload.slow else "many" if is_many else "usual"
         cycles, slice_time, warm_up = DURATIONS[arguments.duration][pace]
         raw = folder / f"{workload.key}-{count}.json"
         raw.unlink(missing_ok=True)

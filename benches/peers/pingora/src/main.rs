@@ -1,5 +1,5 @@
-//! The smallest reverse proxy on Pingora: one thread, connections kept, two listeners with an origin each. Its one
-//! argument is a file with lines `NAME VALUE`; see benches/peers/configs/pingora.txt.
+//! The smallest reverse proxy on Pingora: one thread, connections kept, listeners for plain HTTP, for TLS, and for an origin
+//! with mutual TLS. Its one argument is a file with lines `NAME VALUE`; see benches/peers/configs/pingora.txt.
 
 use std::{collections::HashMap, error::Error, fs, sync::Arc};
 
@@ -16,6 +16,8 @@ use pingora::{
 /// Forwards all requests to one origin, with the fields that the other proxies add.
 struct Forward {
     origin: HttpPeer,
+    /// What clients speak: `http` or `https`.
+    scheme: &'static str,
 }
 
 #[async_trait]
@@ -37,7 +39,7 @@ impl ProxyHttp for Forward {
         if let Some(client) = session.client_addr().and_then(|address| address.as_inet()) {
             request.insert_header("X-Forwarded-For", client.ip().to_string())?;
         }
-        request.insert_header("X-Forwarded-Proto", "http")
+        request.insert_header("X-Forwarded-Proto", self.scheme)
     }
 }
 
@@ -68,8 +70,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     mutual.options.ca = Some(Arc::new(trusted));
     let plain = HttpPeer::new(value("origin")?, false, String::new());
 
+    let forward = Forward { origin: plain.clone(), scheme: "https" };
+    let mut behind_tls = http_proxy_service(&server.configuration, forward);
+    behind_tls.add_tls(value("tls")?, value("server_certificate")?, value("server_key")?)?;
+    server.add_service(behind_tls);
     for (listen, origin) in [(value("plain")?, plain), (value("mtls")?, mutual)] {
-        let mut service = http_proxy_service(&server.configuration, Forward { origin });
+        let mut service = http_proxy_service(&server.configuration, Forward { origin, scheme: "http" });
         service.add_tcp(listen);
         server.add_service(service);
     }
