@@ -134,6 +134,13 @@ impl AttributeLists {
         holding.find(|entry| entry.list == list).map(|entry| entry.source)
     }
 
+    /// All entries about what the client is, as indexes into the source, in the order in which lists are asked.
+    pub(crate) fn covering(&self, attributes: &Attributes) -> impl Iterator<Item = usize> {
+        let entries =
+            attributes.names().flat_map(|name| self.entries.get(name.0 as usize).into_iter().flatten());
+        entries.map(|entry| entry.source)
+    }
+
     fn holding(&self, name: AttributeName, application: i64, now: u64) -> impl Iterator<Item = &Entry> {
         let holds = move |entry: &&Entry| {
             now < entry.expires

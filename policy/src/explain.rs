@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::attributes::Client;
 use crate::hosts::{self, Host};
+use crate::list_matches::{CoveringEntry, ListMatch};
 use crate::mode::{Mode, Override, RuleMode};
 use crate::path::{Path, PathScratch};
 use crate::policy::{
@@ -18,7 +19,7 @@ use crate::source::{ContextSource, List, ServerSource};
 /// What one context sets of its own; what is absent is inherited from the context before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContextSettings {
-    /// `http` (`environment` where that sets the mode), `server NAME` or `location PATH`.
+    /// `http`, `environment` (where that sets the mode of `http`), `server NAME` or `location PATH`.
     pub context: String,
     /// The local mode.
     pub mode: Option<Mode>,
@@ -94,21 +95,6 @@ pub struct RuleMatch {
     pub why: String,
 }
 
-/// The entry that puts the client on a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListMatch {
-    /// The list.
-    pub list: List,
-    /// What the entry is about: `address`, `datacenter`, `proxy` or `country`.
-    pub source: &'static str,
-    /// Its network, or the name of what it is about.
-    pub name: String,
-    /// Unix time in seconds when it ends; none is never.
-    pub expires: Option<u64>,
-    /// Its reason.
-    pub reason: Option<String>,
-}
-
 /// How a resolution came about. Serialises to the fields that `weir explain --json` prints, and two more.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
@@ -139,6 +125,11 @@ pub struct Explanation {
     pub list: Option<List>,
     /// The entry behind that.
     pub list_entry: Option<ListMatch>,
+    /// Every entry that is about the client, also those that don't count, with the reason; at most
+    /// [`LIST_ENTRIES_SHOWN_MAX`](crate::LIST_ENTRIES_SHOWN_MAX).
+    pub list_entries: Vec<CoveringEntry>,
+    /// How many such entries there are.
+    pub list_entry_count: usize,
     /// The path as locations and conditions see it.
     pub normalised_path: String,
     /// The same in numbers, as [`Policy::resolve`] gives it.
@@ -192,8 +183,13 @@ impl Policy {
 
     /// The contexts of a location, from the most global one on.
     fn contexts(&self, location: LocationIndex) -> Vec<ContextSettings> {
-        let http = if self.source.http.mode_from_environment { "environment" } else { "http" };
-        let mut contexts = vec![ContextSettings::new(http.to_owned(), &self.source.http)];
+        let http = &self.source.http;
+        let mut contexts = vec![ContextSettings::new("http".to_owned(), http)];
+        if http.mode_from_environment {
+            contexts[0].mode = None;
+            let environment = ContextSource { mode: http.mode, ..ContextSource::default() };
+            contexts.push(ContextSettings::new("environment".to_owned(), &environment));
+        }
         let Some((server, index)) = self.location_position(location) else { return contexts };
         let server = &self.source.servers[server];
         contexts.push(ContextSettings::new(format!("server {}", server.name), &server.context));
@@ -222,8 +218,15 @@ impl Policy {
         let name = |set_by| name_of(set_by, &server, location_path.as_deref());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let by_header = location.mapped_by(facts.headers);
+        let contexts = self.contexts(resolution.location);
+        let disabled_by = contexts.iter().rev().find(|context| context.disable_acl.is_some());
+        let disabled_by = disabled_by.filter(|_| location.disable_acl).map(|context| &*context.context);
+        let (list_entries, list_entry_count) =
+            self.covering_entries(client, &resolution, now_unix_seconds, disabled_by);
         Explanation {
-            contexts: self.contexts(resolution.location),
+            list_entries,
+            list_entry_count,
+            contexts,
             server_by: server_by(&self.source.servers[resolution.server.0 as usize], host.name),
             local_mode_by_header: by_header
                 .map(|(header, contains)| HeaderMatch { header: text(header), contains: text(contains) }),
@@ -234,7 +237,7 @@ impl Policy {
                 &Facts { request: facts, host, path, instance: location.instance.as_bytes() },
                 policy,
                 local,
-                self.idle(&resolution),
+                idle(&resolution),
             ),
             mode: resolution.mode,
             mode_from: resolution.mode_source,
@@ -246,15 +249,24 @@ impl Policy {
             server: server.clone(),
         }
     }
+}
 
-    /// Why no rule but those of modes runs for a request, if none does.
-    fn idle(&self, resolution: &Resolution) -> Option<&'static str> {
-        match (resolution.stage, resolution.mode) {
-            (Stage::PassUninspected, Mode::Off) => Some("the mode is off"),
-            (Stage::PassUninspected, _) => Some("the client is on the allow list"),
-            _ => None,
-        }
+/// Why no rule but those of modes runs for a request, if none does; of denied ones masks still hold.
+const fn idle(resolution: &Resolution) -> Option<Idle> {
+    match (resolution.stage, resolution.mode) {
+        (Stage::PassUninspected, Mode::Off) => Some(Idle::Off),
+        (Stage::PassUninspected, _) => Some(Idle::Allowed),
+        (Stage::BlockNow(_), _) => Some(Idle::Denied),
+        (Stage::Inspect { .. }, _) => None,
     }
+}
+
+/// Why rules don't run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idle {
+    Off,
+    Allowed,
+    Denied,
 }
 
 /// Why `server`, which was found to answer `name`, does.

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod hosts;
 mod kinds;
+mod list_matches;
 mod lists;
 mod locations;
 mod mode;
@@ -30,10 +31,9 @@ mod written;
 pub use attributes::{AttributeName, Attributes, Client, PROXY_KINDS_MAX};
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
-pub use explain::{
-    ContextSettings, Explanation, HeaderMatch, ListMatch, LocationModes, RuleMatch, ServerBy, Sourced,
-};
+pub use explain::{ContextSettings, Explanation, HeaderMatch, LocationModes, RuleMatch, ServerBy, Sourced};
 pub use kinds::{AttackType, HeaderAction, OverTimeAction, Parser, RuleKind, RuleType, UploadAction};
+pub use list_matches::{CoveringEntry, LIST_ENTRIES_SHOWN_MAX, ListMatch};
 pub use mode::{Mode, Override, RuleMode, UnknownMode};
 pub use point::{Condition, Point, Test};
 pub use policy::{

@@ -156,6 +156,15 @@ impl Lists {
         self.entry(self.network(address)?, list, application, now).map(|entry| entry.source as usize)
     }
 
+    /// All entries whose networks hold the address, as indexes into the source; those of the smallest network first.
+    pub(crate) fn covering(&self, address: IpAddr) -> impl Iterator<Item = usize> {
+        let around = |network: &&Network| self.networks.get(network.parent as usize);
+        let networks = std::iter::successors(self.network(address), around);
+        let entries = networks
+            .flat_map(|network| &self.entries[network.entries_start as usize..network.entries_end as usize]);
+        entries.map(|entry| entry.source as usize)
+    }
+
     fn entry(&self, network: &Network, list: List, application: i64, now: u64) -> Option<&Entry> {
         let mut around = Some(network);
         while let Some(network) = around {

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use memchr::memmem;
 
 use crate::attributes::{AttributeLists, AttributeName, Client};
-use crate::explain::ListMatch;
 use crate::hosts::{Host, Hosts};
 use crate::kinds::RuleType;
 use crate::lists::Lists;
@@ -403,36 +402,6 @@ impl Policy {
     /// The number of a name that list entries use; `None` if none does.
     pub fn attribute_name(&self, attribute: Attribute, name: &str) -> Option<AttributeName> {
         self.attribute_lists.name(attribute, name)
-    }
-
-    /// The entry that puts a client on the list of a resolution, that of its address before those of what it is.
-    pub fn list_match(
-        &self,
-        client: &Client,
-        resolution: &Resolution,
-        now_unix_seconds: u64,
-    ) -> Option<ListMatch> {
-        let list = resolution.list?;
-        let (application, now) = (resolution.application, now_unix_seconds);
-        if let Some(index) = self.lists.entry_of(client.address, list, application, now) {
-            let entry = &self.source.lists[index];
-            return Some(ListMatch {
-                list,
-                source: "address",
-                name: entry.address.to_string(),
-                expires: entry.expires,
-                reason: entry.reason.clone(),
-            });
-        }
-        let index = self.attribute_lists.entry_of(&client.attributes, list, application, now)?;
-        let entry = &self.source.attribute_lists[index];
-        Some(ListMatch {
-            list,
-            source: entry.attribute.as_str(),
-            name: entry.name.clone(),
-            expires: entry.expires,
-            reason: entry.reason.clone(),
-        })
     }
 
     pub(crate) fn stage(&self, mode: Mode, list: Option<List>) -> Stage {

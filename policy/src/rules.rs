@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use crate::compile::Remarks;
 use crate::error::Place;
-use crate::explain::RuleMatch;
+use crate::explain::{Idle, RuleMatch};
 use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
 use crate::policy::{EffectIndex, ModeSource};
@@ -207,7 +207,7 @@ impl Rules {
         facts: &Facts<'_>,
         policy: Override,
         local: Mode,
-        idle: Option<&'static str>,
+        idle: Option<Idle>,
     ) -> Vec<RuleMatch> {
         let regexes = RegexAnswers::new(&self.tree, facts);
         let matching: Vec<&Rule> =
@@ -304,14 +304,23 @@ fn why_it_wins(rule: &Rule, policy: Override, local: Mode) -> String {
 
 fn why_it_loses(rule: &Rule, winner: &Rule) -> String {
     let name = winner.name();
-    match difference(&winner.checks, &rule.checks).1 {
-        Some(difference @ Difference::Point(_)) => {
-            format!("{name} is more specific: {difference}, which this one leaves open")
+    why_less_specific(&name, &winner.checks, &rule.checks).unwrap_or_else(|| {
+        if winner.mode == rule.mode {
+            format!("{name} is as specific and its id is lower")
+        } else {
+            format!("{name} is as specific and its mode is stricter")
         }
-        Some(difference @ Difference::Rank(..)) => format!("{name} is more specific: {difference}"),
-        None if winner.mode != rule.mode => format!("{name} is as specific and its mode is stricter"),
-        None => format!("{name} is as specific and its id is lower"),
-    }
+    })
+}
+
+/// Why a rule with these checks goes behind `winner`, unless both are equally specific.
+fn why_less_specific(winner: &str, winning: &[Check], losing: &[Check]) -> Option<String> {
+    Some(match difference(winning, losing).1? {
+        difference @ Difference::Point(_) => {
+            format!("{winner} is more specific: {difference}, which this one leaves open")
+        }
+        difference @ Difference::Rank(..) => format!("{winner} is more specific: {difference}"),
+    })
 }
 
 #[cfg(test)]

@@ -253,6 +253,12 @@ fn an_explanation_names_the_entry_and_serialises_to_the_documented_fields() {
         "list": "gray",
         "list_entry": {"list": "gray", "source": "address", "name": "192.0.2.2/32", "expires": NOW + 1,
                        "reason": "gray for a test"},
+        "list_entries": [
+            {"list": "gray", "source": "address", "name": "192.0.2.2/32", "expires": NOW + 1,
+             "reason": "gray for a test", "applications": [], "wins": true,
+             "why": "no entry of the allow and deny lists holds for this client, and the mode is safe_blocking"},
+        ],
+        "list_entry_count": 1,
         "normalised_path": "/a/b",
     });
     assert_eq!(json, expected);

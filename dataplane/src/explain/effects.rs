@@ -159,6 +159,9 @@ fn of_hit(snapshot: &Snapshot, hit: &RuleHit) -> Option<RuleEffect> {
     })
 }
 
+/// The word for a rate limit that counts the request.
+pub(super) const COUNTS: &str = "counts";
+
 /// Which rate limit counts the request, and why others don't. Nothing is counted.
 pub(super) fn rate_effects(
     snapshot: &Snapshot,
@@ -180,7 +183,7 @@ pub(super) fn rate_effects(
                 (Some(lower), true) => ("does_not_count", format!("rule {lower} has a lower rate")),
                 (None, true) => {
                     counted_by = Some(rule);
-                    ("counts", format!("answers {} above its rate", limit.status))
+                    (COUNTS, format!("answers {} above its rate", limit.status))
                 }
             };
             RuleEffect { detail: Some(detail), ..RuleEffect::new(rule, "rate_limit", effect) }

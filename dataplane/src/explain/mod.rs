@@ -10,11 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
-use weir_policy::{Finding, ModeSource, RequestFacts, Scratch, Stage, Verdict};
+use weir_policy::{CoveringEntry, Finding, ListMatch, ModeSource, RequestFacts, Scratch, Stage, Verdict};
 
 pub use described::{Described, Parts};
 pub use effects::RuleEffect;
-use effects::{effects, rate_effects};
+use effects::{COUNTS, effects, rate_effects};
 
 use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
@@ -169,6 +169,7 @@ impl<'s> Explainer<'s> {
                 target: self.head.target(bytes),
             };
             decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
+            decided.settle_rates();
             let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
             let judged = decision::judge(snapshot, &resolution, &self.active, Some(&report), seen);
             decided.effects.extend(effects(snapshot, &self.active, report.hits, seen));
@@ -231,6 +232,21 @@ impl Explanation {
 }
 
 impl Decided {
+    /// Of the rate limits that match one counts at most, which the policy alone can't tell.
+    fn settle_rates(&mut self) {
+        for effect in &self.effects {
+            let of_effect = self.policy.rules.iter_mut().find(|rule| rule.id == effect.rule);
+            if let (Some(rule), Some(detail)) = (of_effect, &effect.detail) {
+                rule.wins = effect.effect == COUNTS;
+                rule.why = if rule.wins {
+                    "of the rate limits that match and whose point is there it has the lowest rate".to_owned()
+                } else {
+                    format!("it matches, but {detail}")
+                };
+            }
+        }
+    }
+
     fn to_json(&self) -> Value {
         let policy = &self.policy;
         let rules: Vec<Value> = policy
@@ -242,12 +258,7 @@ impl Decided {
                 })
             })
             .collect();
-        let entry = policy.list_entry.as_ref().map(|entry| {
-            let expires = entry.expires.and_then(rfc3339);
-            let mut shown = json!({ "source": entry.source, "expires": expires, "reason": entry.reason });
-            shown[entry.source] = json!(entry.name);
-            shown
-        });
+        let entries: Vec<Value> = policy.list_entries.iter().map(covering_entry_json).collect();
         json!({
             "server": policy.server,
             "server_by": policy.server_by,
@@ -268,7 +279,9 @@ impl Decided {
             "mode": policy.mode.as_str(),
             "mode_from": mode_from(policy.mode_from),
             "list": policy.list.map(|list| list.as_str()),
-            "list_entry": entry,
+            "list_entry": policy.list_entry.as_ref().map(list_entry_json),
+            "list_entries": entries,
+            "list_entry_count": policy.list_entry_count,
             "client": self.client.to_string(),
             "path": self.path,
             "read_as": self.read_as,
@@ -289,6 +302,22 @@ impl Decided {
         let of_rules = self.effects.iter().filter_map(RuleEffect::finding_json);
         self.findings.iter().map(finding_json).chain(of_rules).collect()
     }
+}
+
+fn list_entry_json(entry: &ListMatch) -> Value {
+    let expires = entry.expires.and_then(rfc3339);
+    let mut shown = json!({ "source": entry.source, "expires": expires, "reason": entry.reason });
+    shown[entry.source] = json!(entry.name);
+    shown
+}
+
+fn covering_entry_json(covering: &CoveringEntry) -> Value {
+    let mut shown = list_entry_json(&covering.entry);
+    shown["list"] = json!(covering.entry.list.as_str());
+    shown["applications"] = json!(covering.applications);
+    shown["wins"] = json!(covering.wins);
+    shown["why"] = json!(covering.why);
+    shown
 }
 
 fn finding_json(finding: &weir_inspect::Finding) -> Value {

@@ -79,23 +79,28 @@ fn context_line(context: &ContextSettings) -> String {
 
 impl Decided {
     fn fmt_list(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(list) = self.policy.list else {
-            return writeln!(f, "client     {}, on no list that is read in this mode", self.client);
-        };
-        write!(f, "client     {}, on the {} list", self.client, list.as_str())?;
-        if let Some(entry) = &self.policy.list_entry {
-            match entry.source {
-                "address" => write!(f, " by {}", entry.name)?,
-                source => write!(f, " by {source} {}", entry.name)?,
-            }
+        let policy = &self.policy;
+        match policy.list {
+            Some(list) => writeln!(f, "client     {}, on the {} list", self.client, list.as_str())?,
+            None => writeln!(f, "client     {}, on no list that is read in this mode", self.client)?,
+        }
+        for covering in &policy.list_entries {
+            let entry = &covering.entry;
+            write!(f, "entry      {entry}")?;
             if let Some(reason) = &entry.reason {
-                write!(f, " ({reason})")?;
+                write!(f, " (")?;
+                write_bytes(f, reason.as_bytes())?;
+                write!(f, ")")?;
             }
             if let Some(expires) = entry.expires.and_then(rfc3339) {
                 write!(f, ", until {expires}")?;
             }
+            writeln!(f, ": {}, {}", if covering.wins { "wins" } else { "loses" }, covering.why)?;
         }
-        writeln!(f)
+        match policy.list_entry_count - policy.list_entries.len() {
+            0 => Ok(()),
+            more => writeln!(f, "entry      {more} more that don't count"),
+        }
     }
 
     fn fmt_findings(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -101,7 +101,7 @@ fn clients_are_judged_by_where_they_are() {
     assert_eq!((&entry["country"], &entry["reason"]), (&json!("NL"), &json!("not served there")));
     assert_eq!(explained("2001:db8::1").json_lines()[0]["list"], "allow");
     let told = run("explain", &node.setup.config_path(), &["--client", "127.0.0.4", "/"]).stdout;
-    assert!(told.contains("on the deny list by proxy tor, until 2099-01-01T00:00:00Z"), "{told}");
+    assert!(told.contains("entry      deny proxy tor, until 2099-01-01T00:00:00Z: wins, "), "{told}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::tree::Entry;
 use super::walk::RegexAnswers;
 use crate::compile::Remarks;
 use crate::error::Place;
-use crate::explain::RuleMatch;
+use crate::explain::{Idle, RuleMatch};
 use crate::kinds::{AttackType, HeaderAction, RuleKind, RuleType};
 use crate::policy::EffectIndex;
 use crate::selector::Part;
@@ -122,18 +122,16 @@ impl Effects {
         &self,
         facts: &Facts<'_>,
         regexes: &RegexAnswers<'_>,
-        idle: Option<&'static str>,
+        idle: Option<Idle>,
     ) -> impl Iterator<Item = RuleMatch> {
-        let mut winners: HashMap<u32, u64> = HashMap::new();
+        let mut winners: HashMap<u32, &Effect> = HashMap::new();
         let matching = self.effects.iter().filter(|effect| super::matches(&effect.checks, facts, regexes));
         let told = matching.map(move |effect| {
-            let winner = *winners.entry(effect.contest).or_insert(effect.id);
-            let (wins, why) = match idle {
+            let winner = *winners.entry(effect.contest).or_insert(effect);
+            let (wins, why) = match why_idle(idle, effect.rule_type) {
                 Some(reason) => (false, format!("it doesn't run: {reason}")),
-                None if winner == effect.id => (true, why_it_holds(effect.rule_type).to_owned()),
-                None => {
-                    (false, format!("rule {winner} is more specific, or as specific and its id is lower"))
-                }
+                None if winner.id == effect.id => (true, why_it_holds(effect.rule_type).to_owned()),
+                None => (false, why_it_loses(effect, winner)),
             };
             RuleMatch { id: effect.id, kind: effect.rule_type.as_str(), mode: None, wins, why }
         });
@@ -166,6 +164,25 @@ fn number_contests(source: &[RuleSource], effects: &mut [Effect]) {
             _ => next,
         };
     }
+}
+
+/// Why rules of this type don't run, if they don't.
+const fn why_idle(idle: Option<Idle>, rule_type: RuleType) -> Option<&'static str> {
+    match (idle, rule_type) {
+        (None, _) | (Some(Idle::Denied), RuleType::Mask) => None,
+        (Some(Idle::Off), _) => Some("the mode is off"),
+        (Some(Idle::Allowed), _) => Some("the client is on the allow list"),
+        (Some(Idle::Denied), _) => {
+            Some("the client is on the deny list and blocked before inspection, where masks alone hold")
+        }
+    }
+}
+
+/// Why one rule of a contest loses against another.
+fn why_it_loses(effect: &Effect, winner: &Effect) -> String {
+    let name = format!("rule {}", winner.id);
+    let why = super::why_less_specific(&name, &winner.checks, &effect.checks);
+    why.unwrap_or_else(|| format!("{name} is as specific and its id is lower"))
 }
 
 const fn why_it_holds(rule_type: RuleType) -> &'static str {
