@@ -60,9 +60,20 @@ pub struct Prepared {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
-    let loaded = config::load(path, environment)?;
+    let loaded = load(path, environment)?;
     let layer = Layer::read(&loaded.config.node.state_dir)?;
     prepare_loaded(loaded, path, layer, 1)
+}
+
+/// Reads the config; where it has errors, those are told too that compiling its rules would find.
+fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<ConfigError>> {
+    config::load(path, environment).map_err(|mut errors| {
+        if let Some(parts) = config::load_parts(path, environment) {
+            let found = snapshot::rule_errors(&parts, path, &errors);
+            errors.extend(found);
+        }
+        errors
+    })
 }
 
 fn prepare_loaded(
@@ -623,7 +634,7 @@ impl Backend for Handle {
             let in_force = self.in_force();
             (in_force.snapshot.generation + 1, in_force.layer.clone())
         };
-        let loaded = config::load(&self.path, &self.environment).map_err(texts)?;
+        let loaded = load(&self.path, &self.environment).map_err(texts)?;
         let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &loaded.config);
         if !blockers.is_empty() {
             return Err(blockers);

@@ -4,11 +4,13 @@
 #![allow(unsafe_code, reason = "Hyperscan is a C library")]
 
 mod ffi;
+mod shared;
 
 use std::ffi::{CStr, CString, c_int, c_uint, c_ulonglong, c_void};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One pattern to compile. Its index in the list is the id that a scan reports.
@@ -106,16 +108,24 @@ impl Database {
     /// The same for expressions of which a scan is to say no more than which ones match: each is reported once. They may
     /// match the empty text.
     ///
+    /// Where a database of the very same expressions is in use, it is shared: compiling takes long, and a change of rules
+    /// mostly leaves their regexes as they are.
+    ///
     /// # Errors
     ///
     /// As [`Database::compile`].
-    pub fn compile_for_one_report(expressions: &[&str], caseless: &[bool]) -> Result<Self, HyperscanError> {
-        let flags = (0..expressions.len()).map(|index| {
-            let caseless = caseless.get(index).copied().unwrap_or_default();
-            let case = if caseless { ffi::FLAG_CASELESS } else { 0 };
-            ffi::FLAG_DOTALL | ffi::FLAG_SINGLEMATCH | ffi::FLAG_ALLOWEMPTY | case
-        });
-        Self::compile_with(expressions.iter().copied(), flags.collect())
+    pub fn compile_for_one_report(
+        expressions: &[&str],
+        caseless: &[bool],
+    ) -> Result<Arc<Self>, HyperscanError> {
+        let is_caseless = |index: usize| caseless.get(index).copied().unwrap_or_default();
+        shared::database(expressions.iter().copied().zip((0..).map(is_caseless)), || {
+            let flags = (0..expressions.len()).map(|index| {
+                let case = if is_caseless(index) { ffi::FLAG_CASELESS } else { 0 };
+                ffi::FLAG_DOTALL | ffi::FLAG_SINGLEMATCH | ffi::FLAG_ALLOWEMPTY | case
+            });
+            Self::compile_with(expressions.iter().copied(), flags.collect())
+        })
     }
 
     fn compile_with<'a>(

@@ -110,7 +110,7 @@ fn clean_requests_do_not_allocate() {
 fn directives_that_find_nothing_do_not_allocate() {
     let engine = Engine::compile(Pack::embedded(), EngineOptions::default()).unwrap();
     let detector = DirectiveAction::Detector {
-        expression: "never[0-9]{3}there".to_owned(),
+        expression: Some("never[0-9]{3}there".to_owned()),
         class: Some(AttackClass::Rce),
         experimental: false,
     };

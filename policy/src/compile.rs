@@ -1,10 +1,12 @@
 //! From source to policy: every check, every error.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::attributes::AttributeLists;
 use crate::error::{CompileError, Place, Warning};
 use crate::hosts::{self, Hosts};
+use crate::list_remarks;
 use crate::lists::Lists;
 use crate::locations::{Entry, Locations, RegexEntry};
 use crate::mode::{Mode, Override};
@@ -79,8 +81,13 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         location.known_instance = rules.instance(&location.instance);
     }
     let modes = Policy::mode_table(&mut locations);
+    let lists = Lists::new(&source.lists);
+    let applications = locations.iter().map(|location| location.application).collect();
+    list_remarks::warn(source, &lists, &applications, &mut remarks);
     let paths_have_regexes = paths.databases().next().is_some();
+    static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
     let policy = Policy {
+        number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
         hosts,
         paths,
         locations: locations.into(),
@@ -88,7 +95,7 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         modes,
         has_regexes: paths_have_regexes || rules.databases().next().is_some(),
         rules,
-        lists: Lists::new(&source.lists),
+        lists,
         attribute_lists: AttributeLists::new(&source.attribute_lists),
         acl_access_phase: source.acl_access_phase,
         source: source.clone(),
@@ -318,12 +325,15 @@ fn location(source: &PolicySource, server: usize, index: Option<usize>) -> Locat
     }
 }
 
+/// What counts of an address with bits behind its prefix isn't what is written.
 fn check_lists(source: &PolicySource, remarks: &mut Remarks) {
     for (index, entry) in source.lists.iter().enumerate() {
         let network = entry.address.trunc();
         if network != entry.address {
-            let message = format!("`{}` has bits behind its prefix; it counts as `{network}`", entry.address);
-            remarks.warn(&Place::Entry { index }, message);
+            let problem = format!("`{}` has bits behind its prefix", entry.address);
+            let expected =
+                format!("`{network}` for the network, or `{}` for the address alone", entry.address.addr());
+            remarks.error(&Place::Entry { index }, "address", problem, expected);
         }
     }
 }

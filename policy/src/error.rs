@@ -36,7 +36,12 @@ pub enum Place {
     },
     /// An entry of the address lists.
     Entry {
-        /// Index among the entries.
+        /// Index among the entries about addresses.
+        index: usize,
+    },
+    /// An entry about what addresses are.
+    AttributeEntry {
+        /// Index among those entries.
         index: usize,
     },
 }
@@ -51,7 +56,7 @@ impl fmt::Display for Place {
                 write!(f, "server `{server_name}`, location `{path}`")
             }
             Self::Rule { id, .. } => write!(f, "rule {id}"),
-            Self::Entry { index } => write!(f, "list entry {}", index + 1),
+            Self::Entry { index } | Self::AttributeEntry { index } => write!(f, "list entry {}", index + 1),
         }
     }
 }

@@ -14,6 +14,7 @@ mod explain;
 mod hosts;
 mod kinds;
 mod list_matches;
+mod list_remarks;
 mod lists;
 mod locations;
 mod mode;
@@ -40,6 +41,7 @@ pub use policy::{
     EffectIndex, Effects, LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex,
     Stage,
 };
+pub use regex::{Refusal as RegexRefusal, Scope as RegexScope, TranslatedRegex, translate_regex};
 pub use selector::{POINT_SELECTOR_FORMS, Part, PointSelector, Step, WrittenPoint};
 pub use source::{
     Attribute, AttributeEntry, ContextSource, List, ListEntry, LocationSource, MatchKind, ModeByHeader,

@@ -165,6 +165,45 @@ impl Lists {
         entries.map(|entry| entry.source as usize)
     }
 
+    /// Tells of each entry for which another one of its network, or of a network around that, says all, with that one.
+    /// `covers` is asked of both by their indexes in the source, and told whether their networks are the same. Gives up after `compared_max` questions.
+    pub(crate) fn redundant(
+        &self,
+        compared_max: usize,
+        covers: impl Fn(usize, usize, bool) -> bool,
+        mut tell: impl FnMut(usize, usize),
+    ) {
+        let mut compared = 0;
+        for network in &self.networks {
+            let own = &self.entries[network.entries_start as usize..network.entries_end as usize];
+            let around = |network: &&Network| self.networks.get(network.parent as usize);
+            for entry in own {
+                let networks = std::iter::successors(Some(network), around)
+                    .take_while(|network| network.maybe & bit(entry.list) != 0);
+                let mut others = networks.flat_map(|network| {
+                    let entries = &self.entries[network.entries_start as usize..network.entries_end as usize];
+                    entries.iter().map(|entry| (entry, network.entries_start))
+                });
+                let by = others.find(|(other, start)| {
+                    compared += 1;
+                    compared <= compared_max
+                        && other.source != entry.source
+                        && covers(
+                            entry.source as usize,
+                            other.source as usize,
+                            *start == network.entries_start,
+                        )
+                });
+                if let Some((by, _)) = by {
+                    tell(entry.source as usize, by.source as usize);
+                }
+                if compared > compared_max {
+                    return;
+                }
+            }
+        }
+    }
+
     fn entry(&self, network: &Network, list: List, application: i64, now: u64) -> Option<&Entry> {
         let mut around = Some(network);
         while let Some(network) = around {

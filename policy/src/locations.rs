@@ -1,5 +1,7 @@
 //! From the path to the location: one radix tree per server, walked once, at a cost of the path's length.
 
+use std::sync::Arc;
+
 use weir_hyperscan::{Database, HyperscanError};
 
 use crate::bytes;
@@ -24,7 +26,7 @@ pub(crate) struct Locations {
 /// The regex locations of a server.
 #[derive(Debug)]
 struct Regexes {
-    database: Database,
+    database: Arc<Database>,
     /// Locations in file order, as the regexes are numbered.
     locations: Vec<u32>,
 }
@@ -89,7 +91,7 @@ impl Locations {
 
     /// All that scans for regexes.
     pub(crate) fn databases(&self) -> impl Iterator<Item = &Database> {
-        self.regexes.iter().flatten().map(|regexes| &regexes.database)
+        self.regexes.iter().flatten().map(|regexes| &*regexes.database)
     }
 
     /// The location that takes the path, if one does.

@@ -230,6 +230,8 @@ pub struct Policy {
     /// The effective mode by row (location, or location and mapped mode) and column (the winning rule's mode).
     pub(crate) modes: Box<[u8]>,
     pub(crate) rules: Rules,
+    /// Unique in the process.
+    pub(crate) number: u64,
     /// Some location or rule has a regex.
     pub(crate) has_regexes: bool,
     pub(crate) lists: Lists,
@@ -292,7 +294,8 @@ impl Policy {
         let server = self.hosts.find(host.name);
         let path = Path::normalise(facts.path, path);
         if self.has_regexes {
-            matching.scanner.fit(self.paths.databases().chain(self.rules.databases()));
+            let databases = self.paths.databases().chain(self.rules.databases());
+            matching.scanner.fit(self.number, databases);
         }
         let index = self.location_of(server, path.bytes, &mut matching.scanner);
         let location = &self.locations[index as usize];

@@ -2,6 +2,7 @@
 
 mod check;
 mod constructor;
+mod contradictions;
 mod edges;
 mod effects;
 mod facts;
@@ -19,7 +20,7 @@ use crate::explain::{Idle, RuleMatch};
 use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
 use crate::policy::{EffectIndex, ModeSource};
-use crate::regex::Refusal;
+use crate::regex::{Refusal, Size};
 use crate::source::{PolicySource, RuleSource};
 pub(crate) use check::is_header_name;
 use check::{Check, Difference, Kind, PointKey, difference};
@@ -115,6 +116,7 @@ impl Rules {
         let mut others = Vec::new();
         let ids = take_ids(&source.rules, remarks);
         let applications = remarks::applications(source);
+        let mut size_of_detectors = Size::default();
         for (index, rule) in source.rules.iter().enumerate() {
             let place = Place::Rule { index, id: rule.id };
             let checks = compile_checks(rule, &place, remarks);
@@ -122,7 +124,7 @@ impl Rules {
             match rule.kind {
                 RuleKind::Mode(mode) => rules.push(Rule { id: Some(rule.id), mode, checks, index }),
                 _ => {
-                    effects::check_kind(rule, &place, &ids, &source.rules, remarks);
+                    effects::check_kind(rule, &place, &ids, &source.rules, &mut size_of_detectors, remarks);
                     others.push((index, checks));
                 }
             }
@@ -283,7 +285,7 @@ fn compile_checks(rule: &RuleSource, place: &Place, remarks: &mut Remarks) -> Bo
         checks.clear();
     }
     check::normalise(&mut checks);
-    check::warn_of_contradictions(&checks, place, remarks);
+    contradictions::warn(&checks, place, remarks);
     checks.into()
 }
 

@@ -185,7 +185,7 @@ pub struct ListEntry {
 }
 
 /// What a database may tell of an address, in the order in which lists are asked for it (spec S1.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Attribute {
     /// Whose data centre it is in.

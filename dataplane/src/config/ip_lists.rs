@@ -154,6 +154,9 @@ pub(super) fn read_plain_ip_lists(source: &Source, problems: &Problems, lists: &
     let now_unix = unix_seconds();
     let read = read_entries(source.file(), source.text(), |words| {
         let subject = read_subject(words.subject.0, words.subject.1)?;
+        if beyond_prefix(&subject).is_some() {
+            return None;
+        }
         for (key, message) in oddities(Some(words.list), Some(&subject), words.expires, now_unix) {
             let place = if key == "expires" { words.expires_place() } else { words.subject_place() };
             let key = format!("entry[{}].{key}", entries.len());
@@ -183,7 +186,12 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
     let name = found.first().copied().unwrap_or("address");
     let subject = table.value(name, |value, key| {
         let read = value.as_str().and_then(|text| read_subject(name, text));
-        read.ok_or_else(|| Refusal::new(value, &key.kind.describe(), subject_advice(name).to_owned()))
+        let read =
+            read.ok_or_else(|| Refusal::new(value, &key.kind.describe(), subject_advice(name).to_owned()))?;
+        match beyond_prefix(&read) {
+            Some(refusal) => Err(refusal),
+            None => Ok(read),
+        }
     });
     match found.len() {
         0 => table.report_absent("address", &format!("one of {}", alternatives(&SUBJECTS))),
@@ -227,10 +235,6 @@ fn oddities(
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if let Some(EntrySubject::Address(written)) = subject {
-        if *written != written.trunc() {
-            let counts = written.trunc();
-            found.push(("address", format!("{written} has bits beyond its prefix; {counts} is what counts")));
-        }
         if list == Some(ListKind::Allow) && written.prefix_len() == 0 {
             let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch \
                            without blocking, set mode = \"monitoring\"";
@@ -242,6 +246,16 @@ fn oddities(
         found.push(("expires", message.to_owned()));
     }
     found
+}
+
+/// Why a network can't be meant as it is written: whoever wrote it meant one address, or didn't mean so large a network.
+fn beyond_prefix(subject: &EntrySubject) -> Option<Refusal> {
+    let EntrySubject::Address(written) = subject else { return None };
+    let network = written.trunc();
+    (*written != network).then(|| Refusal {
+        message: format!("found \"{written}\", which has bits beyond its prefix"),
+        advice: format!("write \"{network}\" for the network, or \"{}\" for the one address", written.addr()),
+    })
 }
 
 /// Whom an entry is about, by the key that says it.

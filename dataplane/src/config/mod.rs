@@ -15,6 +15,7 @@ mod handling;
 mod http;
 mod ip_lists;
 pub(crate) mod json;
+mod key_places;
 mod limits;
 mod listener;
 mod load;
@@ -42,6 +43,7 @@ pub use entries::ListEntries;
 pub use error::{ConfigError, ConfigWarning, Where};
 pub(crate) use http::{canonical_network, parse_network};
 pub(crate) use ip_lists::{SUBJECTS, read_subject, subject_advice};
+pub(crate) use key_places::point_at_keys;
 pub use limits::{ListenerLimits, OwnRequestLimits};
 pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_inspect::{AttackClass, DirectiveAction, DirectiveSource, Directives, Engine, Parser, Selector};
 use weir_policy::{
     AttackType, HeaderAction, OverTimeAction, Part, PointSelector, Policy, RuleKind, RuleSource, Step,
-    UploadAction,
+    UploadAction, translate_regex,
 };
 
 use super::{Enforcement, Rate, RateKey, RateRule, RateTable, Rule, RuleSet, UploadRule};
@@ -52,15 +52,27 @@ pub fn compile(
     surroundings: Surroundings,
 ) -> Result<(RuleSet, Vec<RuleError>), Vec<RuleError>> {
     let sources: Vec<&RuleSource> = policy.effect_rules().collect();
-    let mut compiler = Compiler { surroundings, engine, ..Compiler::new(&sources, engine, surroundings) };
+    let mut compiler = Compiler::new(&sources, Some(engine), surroundings);
     for source in &sources {
         compiler.add(source);
     }
-    compiler.finish()
+    compiler.finish(engine)
+}
+
+/// What is wrong with rules that no policy comes of, beside what the policy's compiler says, so that all is told at once.
+pub fn faults(rules: &[RuleSource], surroundings: Surroundings) -> Vec<RuleError> {
+    let sources: Vec<&RuleSource> =
+        rules.iter().filter(|rule| !matches!(rule.kind, RuleKind::Mode(_))).collect();
+    let mut compiler = Compiler::new(&sources, None, surroundings);
+    for source in &sources {
+        compiler.add(source);
+    }
+    compiler.errors
 }
 
 struct Compiler<'a> {
-    engine: &'a Engine,
+    /// None where nothing is asked but what is wrong.
+    engine: Option<&'a Engine>,
     surroundings: Surroundings,
     /// Directive numbers of detectors, by the ids of their rules.
     detectors: HashMap<u64, usize>,
@@ -76,7 +88,7 @@ struct Compiler<'a> {
 type Directive = Option<(PointSelector, DirectiveAction)>;
 
 impl<'a> Compiler<'a> {
-    fn new(sources: &[&RuleSource], engine: &'a Engine, surroundings: Surroundings) -> Self {
+    fn new(sources: &[&RuleSource], engine: Option<&'a Engine>, surroundings: Surroundings) -> Self {
         let with_directive = sources.iter().filter(|source| has_directive(&source.kind));
         let detectors = with_directive
             .enumerate()
@@ -124,7 +136,8 @@ impl<'a> Compiler<'a> {
                     (None, false) => Enforcement::Patch { in_body },
                     _ => Enforcement::Inspection,
                 };
-                let expression = self.expression(source, regex);
+                // (what can't be translated was refused by the policy's compiler)
+                let expression = translate_regex(regex).ok().and_then(|translated| translated.expression);
                 let action = DirectiveAction::Detector { expression, class, experimental: *experimental };
                 (Some((point.clone(), action)), enforcement)
             }
@@ -138,7 +151,7 @@ impl<'a> Compiler<'a> {
                 (Some((point.clone(), DirectiveAction::DropClass(class))), Enforcement::Inspection)
             }
             RuleKind::DisableSignature { signature, point } => {
-                if !self.engine.has_signature(signature) {
+                if self.engine.is_some_and(|engine| !engine.has_signature(signature)) {
                     let message = format!("there is no signature {signature:?}");
                     let advice = "the rule does nothing; write an id as events have it in `signatures`";
                     self.warnings.push(error(source, "signature", message, advice));
@@ -256,24 +269,14 @@ impl<'a> Compiler<'a> {
         class
     }
 
-    /// A detector's regular expression as the matcher reads it.
-    fn expression(&mut self, source: &RuleSource, regex: &str) -> String {
-        if let Some(operator) = special_operator(regex) {
-            let message = format!("`{operator}` outside of brackets is an operator that isn't supported");
-            let advice = format!("write [{operator}] for the character itself, or use two rules");
-            self.errors.push(error(source, "regex", message, &advice));
-        }
-        regex.to_owned()
-    }
-
-    fn finish(mut self) -> Result<(RuleSet, Vec<RuleError>), Vec<RuleError>> {
+    fn finish(mut self, engine: &Engine) -> Result<(RuleSet, Vec<RuleError>), Vec<RuleError>> {
         // Compiled even where other rules are wrong, so that all is told at once.
-        let compiled = Directives::compile(&self.directives, self.engine);
+        let compiled = Directives::compile(&self.directives, engine);
         for fault in compiled.as_ref().err().into_iter().flatten() {
             let rule = self.directive_rules.get(fault.index).copied().unwrap_or(0);
             let rule = self.rules.get(rule as usize).map_or(0, |rule| rule.id);
-            let (message, advice) = regex_fault(&fault.message);
-            self.errors.push(RuleError { rule, key: "regex", message, advice });
+            let advice = "write a smaller or simpler regex".to_owned();
+            self.errors.push(RuleError { rule, key: "regex", message: fault.message.clone(), advice });
         }
         let Some(directives) = compiled.ok().filter(|_| self.errors.is_empty()) else {
             return Err(self.errors);
@@ -345,32 +348,4 @@ fn header_edit(action: HeaderAction, name: &str, values: &[String]) -> HeaderEdi
         HeaderAction::Delete => EditAction::Delete,
     };
     HeaderEdit { action, name: name.to_owned(), values: values.to_vec() }
-}
-
-/// The first `~` or `&` outside of brackets that isn't escaped: complement and intersection (spec S3.3).
-fn special_operator(regex: &str) -> Option<char> {
-    let mut in_class = false;
-    let mut characters = regex.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => _ = characters.next(),
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '~' | '&' if !in_class => return Some(character),
-            _ => {}
-        }
-    }
-    None
-}
-/// What the matcher says of a regex, and what to do about it.
-fn regex_fault(message: &str) -> (String, String) {
-    if message.contains("empty buffer") {
-        let advice = "write one that needs a character, such as `.+` for `.*`; a virtual patch with attack_type `any` is \
-                      about the presence of a point";
-        return ("it matches the empty text, which is everywhere".to_owned(), advice.to_owned());
-    }
-    (
-        message.to_owned(),
-        "write a regular expression that needs no look-around and no back-references".to_owned(),
-    )
 }

@@ -19,7 +19,7 @@ use crate::config::OverLimit;
 use crate::http::HeaderEdit;
 
 pub use active::{Active, RateKeyParts};
-pub use compile::{RuleError, Surroundings, compile};
+pub use compile::{RuleError, Surroundings, compile, faults};
 pub use rate::{Admission, Rate, RateTable};
 pub use report::Oversized;
 

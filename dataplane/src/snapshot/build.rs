@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack, PackError};
-use weir_policy::LocationIndex;
+use weir_policy::{CompileError, LocationIndex, Place};
 
 use super::addresses::AddressDatabases;
 use super::limits::{connection_settings, share, with_request_limits};
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::config::{
     ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig,
-    LocationConfig, OriginConfig, OriginTrust, ServerConfig, Where,
+    LocationConfig, OriginConfig, OriginTrust, ServerConfig, Where, point_at_keys,
 };
 use crate::rules::{self, RuleSet};
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
@@ -62,9 +62,14 @@ pub fn build(
     let engine = build_engine(config, file, &mut errors, &mut warnings);
     let rules = match (&policy, &engine) {
         (Some(policy), Some(engine)) => build_rules(config, file, policy, engine, &mut errors, &mut warnings),
+        (None, _) => {
+            errors.extend(rule_faults(config, file));
+            None
+        }
         _ => None,
     };
     let (Some(policy), Some(engine), Some(rules), true) = (policy, engine, rules, errors.is_empty()) else {
+        point_at_keys(&mut errors);
         return Err(errors);
     };
     let locations = location_settings(config, &policy);
@@ -115,7 +120,10 @@ pub fn rebuild(
 ) -> Result<Built, Vec<ConfigError>> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
-    let Some(policy) = compile_policy(config, file, &mut errors, &mut warnings) else { return Err(errors) };
+    let Some(policy) = compile_policy(config, file, &mut errors, &mut warnings) else {
+        errors.extend(rule_faults(config, file));
+        return Err(errors);
+    };
     let engine = Arc::clone(&previous.engine);
     let Some(rules) = build_rules(config, file, &policy, &engine, &mut errors, &mut warnings) else {
         return Err(errors);
@@ -365,6 +373,34 @@ fn location_settings(config: &Config, policy: &weir_policy::Policy) -> Vec<Locat
 }
 
 /// What rules beside those of modes do.
+fn surroundings(config: &Config) -> rules::Surroundings {
+    rules::Surroundings {
+        body_limit_bytes: config.detection.body_limit_bytes,
+        rate_limit_memory_bytes: usize::try_from(config.node.rate_limit_memory_bytes).unwrap_or(usize::MAX),
+    }
+}
+
+/// What is wrong with the rules of a config beside what the policy's compiler says, for when it has refused them.
+fn rule_faults(config: &Config, file: &Path) -> Vec<ConfigError> {
+    let faults = rules::faults(&policy_source(config).rules, surroundings(config));
+    faults.iter().map(|error| rule_error_in_files(config, file, error)).collect()
+}
+
+/// What is wrong with the rules and locations of a config that has the errors `known` already, so that all are told at
+/// once. Only what is wrong with one of them alone counts: what it refers to may be missing because of those errors.
+pub fn rule_errors(config: &Config, file: &Path, known: &[ConfigError]) -> Vec<ConfigError> {
+    let refused = weir_policy::compile(&policy_source(config)).err().unwrap_or_default();
+    let is_of_its_own = |error: &&CompileError| {
+        let refers = matches!(&*error.key, "id" | "rule");
+        matches!(error.place, Place::Rule { .. } | Place::Location { .. }) && !refers
+    };
+    let refused = refused.iter().filter(is_of_its_own).map(|error| error_in_files(config, file, error));
+    let mut errors: Vec<ConfigError> = refused.chain(rule_faults(config, file)).collect();
+    point_at_keys(&mut errors);
+    errors.retain(|error| known.iter().all(|known| known.place != error.place));
+    errors
+}
+
 fn build_rules(
     config: &Config,
     file: &Path,
@@ -373,11 +409,7 @@ fn build_rules(
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<RuleSet> {
-    let surroundings = rules::Surroundings {
-        body_limit_bytes: config.detection.body_limit_bytes,
-        rate_limit_memory_bytes: usize::try_from(config.node.rate_limit_memory_bytes).unwrap_or(usize::MAX),
-    };
-    match rules::compile(policy, engine, surroundings) {
+    match rules::compile(policy, engine, surroundings(config)) {
         Ok((rules, odd)) => {
             warnings.extend(odd.iter().map(|warning| rule_warning_in_files(config, file, warning)));
             Some(rules)

@@ -26,7 +26,7 @@ use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
 
 use addresses::AddressDatabases;
-pub use build::{Built, build, certificate_errors, rebuild};
+pub use build::{Built, build, certificate_errors, rebuild, rule_errors};
 
 /// A compiled generation.
 pub struct Snapshot {

@@ -145,6 +145,11 @@ fn place_in_files<'a>(config: &'a Config, place: &Place) -> Option<&'a config::P
                 config.ip_lists.entries.iter().filter(|entry| entry.subject.network().is_some());
             entries.nth(*index).map(|entry| &entry.place)
         }
+        Place::AttributeEntry { index } => {
+            let mut entries =
+                config.ip_lists.entries.iter().filter(|entry| entry.subject.network().is_none());
+            entries.nth(*index).map(|entry| &entry.place)
+        }
     }
 }
 

@@ -198,6 +198,9 @@ impl Detectors {
             Candidate::Part(_, bytes) => bytes,
         };
         self.matched.clear();
+        if bytes.is_empty() {
+            return;
+        }
         if self.scan(database, directives, bytes).is_err() {
             return arena.hit_limit(OverLimit::Memory);
         }

@@ -25,7 +25,7 @@ pub use selector::{Part, Selector};
 
 use crate::class::AttackClass;
 use crate::engine::Engine;
-use weir_hyperscan::{Database, HyperscanError, Pattern};
+use weir_hyperscan::{Database, HyperscanError};
 
 /// One rule, as far as it concerns inspection.
 #[derive(Debug, Clone)]
@@ -45,8 +45,9 @@ pub enum DirectiveAction {
     Patch(Option<AttackClass>),
     /// Reports a [`RuleHit`] for each value that the expression matches.
     Detector {
-        /// The expression, as Hyperscan reads it: bytes, unanchored, `.` matches all.
-        expression: String,
+        /// The expression, as Hyperscan reads it: bytes, unanchored, `.` matches all. It may match the empty text; no
+        /// empty value is looked at. None finds nothing.
+        expression: Option<String>,
         /// What its matches are signs of; none makes it a patch.
         class: Option<AttackClass>,
         /// Its matches are reported as such and are no attack.
@@ -95,7 +96,7 @@ impl std::error::Error for DirectiveError {}
 pub struct Directives {
     pub(crate) list: Box<[Directive]>,
     /// The expressions of all detectors; absent if there are none.
-    pub(crate) expressions: Option<Database>,
+    pub(crate) expressions: Option<Arc<Database>>,
     /// The directive of each expression.
     pub(crate) detectors: Box<[u32]>,
 }
@@ -145,9 +146,9 @@ impl Directives {
             .iter()
             .enumerate()
             .map(|(index, source)| {
-                if let DirectiveAction::Detector { expression, .. } = &source.action {
+                if let DirectiveAction::Detector { expression: Some(expression), .. } = &source.action {
                     detectors.push(number(index));
-                    patterns.push(Pattern { expression, caseless: false });
+                    patterns.push(expression.as_str());
                 }
                 if let DirectiveAction::IgnoreDetector(ignored) = &source.action
                     && !matches!(
@@ -206,21 +207,21 @@ fn effect(action: &DirectiveAction, engine: &Engine) -> Effect {
 
 /// One database for all detectors. If it can't be made, each expression is tried alone, so that all faults are told.
 fn expressions(
-    patterns: &[Pattern<'_>],
+    patterns: &[&str],
     detectors: &[u32],
     errors: &mut Vec<DirectiveError>,
-) -> Option<Database> {
+) -> Option<Arc<Database>> {
     if patterns.is_empty() {
         return None;
     }
-    let error = match Database::compile(patterns) {
+    let error = match Database::compile_for_one_report(patterns, &[]) {
         Ok(database) => return Some(database),
         Err(error) => error,
     };
     let before = errors.len();
     if matches!(error, HyperscanError::Compile { .. }) {
         for (pattern, index) in patterns.iter().zip(detectors) {
-            if let Err(error) = Database::compile(&[*pattern]) {
+            if let Err(error) = Database::compile_for_one_report(&[*pattern], &[]) {
                 errors.push(DirectiveError { index: *index as usize, message: error.to_string() });
             }
         }

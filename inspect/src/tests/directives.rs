@@ -84,7 +84,7 @@ fn detector(expression: &str) -> DirectiveAction {
 }
 
 fn detector_of(expression: &str, class: Option<AttackClass>, experimental: bool) -> DirectiveAction {
-    DirectiveAction::Detector { expression: expression.to_owned(), class, experimental }
+    DirectiveAction::Detector { expression: Some(expression.to_owned()), class, experimental }
 }
 
 const SQLI: &str = "1'+union+select+password+from+users--";

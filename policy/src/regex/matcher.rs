@@ -1,13 +1,14 @@
 //! Many regexes, one scan: the values of one kind of point in a buffer, each in a frame.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use weir_hyperscan::{Database, HyperscanError, Scratch};
 
 use super::print::{Frame, write_byte, write_tree};
 use super::set::{ByteSet, partition};
 use super::tree::Tree;
-use super::{Refusal, Regex, Scope};
+use super::{Refusal, Regex, Scope, Size};
 
 /// Regexes that are to be matched together.
 #[derive(Debug, Default)]
@@ -23,11 +24,6 @@ pub(crate) struct Failure {
     pub(crate) number: Option<u32>,
     pub(crate) refusal: Refusal,
 }
-
-/// What regexes of one kind of point may add up to, in bytes and marks; and how many of these may come of counts like
-/// `{100}`, which take most of the time to compile.
-const MAX_POSITIONS: usize = 1_000_000;
-const MAX_COUNTED_POSITIONS: usize = 40_000;
 
 /// Bytes of a point's number in a buffer.
 const TAG_BYTES: u32 = 3;
@@ -53,7 +49,7 @@ impl MatcherBuilder {
             let mut add = |before: &str, tree: &Tree| {
                 let mut pattern = before.to_owned();
                 pattern.push_str("(?:");
-                write_tree(tree, frame, &mut pattern);
+                write_tree(tree, Some(frame), &mut pattern);
                 pattern.push(')');
                 patterns.push(pattern);
                 numbers.push(*number);
@@ -73,7 +69,8 @@ impl MatcherBuilder {
             if regex.anywhere != Tree::Nothing {
                 if tagged {
                     // within the same value
-                    write_tree(&Tree::repeat(Tree::Byte(frame.any_byte()), 0, None), frame, &mut beginning);
+                    let any = Tree::repeat(Tree::Byte(frame.any_byte()), 0, None);
+                    write_tree(&any, Some(frame), &mut beginning);
                 } else {
                     beginning.clear();
                 }
@@ -89,19 +86,12 @@ impl MatcherBuilder {
     }
 
     fn check_size(&self) -> Result<(), Failure> {
-        let (mut positions, mut counted) = (0_usize, 0_usize);
+        let mut size = Size::default();
         for (_, regex, number) in &self.regexes {
-            for tree in [&regex.at_start, &regex.anywhere] {
-                positions = positions.saturating_add(tree.positions());
-                counted = counted.saturating_add(tree.counted_positions());
-            }
-            if positions > MAX_POSITIONS || counted > MAX_COUNTED_POSITIONS {
-                let problem = "the regexes for this kind of point are too large together";
-                let expected = format!(
-                    "at most {MAX_POSITIONS} characters with counts like `{{100}}` written out, and {MAX_COUNTED_POSITIONS} \
-                     that come of such counts"
-                );
-                return Err(Failure { number: Some(*number), refusal: Refusal::new(problem, expected) });
+            size.add(regex);
+            if size.is_too_large() {
+                let refusal = Size::refusal("the regexes for this kind of point are too large together");
+                return Err(Failure { number: Some(*number), refusal });
             }
         }
         Ok(())
@@ -131,7 +121,7 @@ impl MatcherBuilder {
     }
 }
 
-fn compile(patterns: &[String], numbers: &[u32]) -> Result<Database, Failure> {
+fn compile(patterns: &[String], numbers: &[u32]) -> Result<Arc<Database>, Failure> {
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
     Database::compile_for_one_report(&patterns, &[]).map_err(|error| {
         let expected = "a smaller or simpler regex".to_owned();
@@ -159,7 +149,7 @@ fn tag(point: u32, frame: Frame) -> impl Iterator<Item = u8> {
 #[derive(Debug)]
 pub(crate) struct Matcher {
     /// None if no regex can match anything.
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
     /// By pattern.
     numbers: Box<[u32]>,
     /// Numbers, in order, of regexes that match where their patterns don't; and their points.
@@ -186,8 +176,8 @@ impl Buffer {
 }
 
 impl Matcher {
-    pub(crate) const fn database(&self) -> Option<&Database> {
-        self.database.as_ref()
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
     }
 
     /// Adds a value of one of the points to a buffer. An empty value meets no regex.
@@ -237,7 +227,7 @@ impl Matcher {
 impl Matcher {
     /// Appends the numbers of all patterns that match.
     fn scan(&self, scanner: &mut Scanner, bytes: &[u8], numbers: &mut Vec<u32>) {
-        scanner.scan(self.database.as_ref(), bytes, |pattern| {
+        scanner.scan(self.database.as_deref(), bytes, |pattern| {
             numbers.extend(self.numbers.get(pattern as usize));
         });
     }
@@ -287,25 +277,23 @@ impl Matcher {
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     scratch: Option<Scratch>,
-    /// Of the first of the databases that it was fitted to.
-    identity: u64,
+    /// Of the policy that it was fitted to.
+    policy: u64,
 }
 
 impl Scanner {
-    /// Fits it to the databases of a policy; nothing is done where it is fitted to them.
+    /// Fits it to the databases of a policy, which has a number of its own; nothing is done where it is fitted to them.
     #[inline]
-    pub(crate) fn fit<'a>(&mut self, mut databases: impl Iterator<Item = &'a Database>) {
-        let Some(first) = databases.next() else { return };
-        if self.identity != first.identity() {
-            self.fit_anew(first, databases);
+    pub(crate) fn fit<'a>(&mut self, policy: u64, databases: impl Iterator<Item = &'a Database>) {
+        if self.policy != policy {
+            self.fit_anew(policy, databases);
         }
     }
 
     #[cold]
-    fn fit_anew<'a>(&mut self, first: &'a Database, others: impl Iterator<Item = &'a Database>) {
-        self.scratch =
-            Scratch::for_all([first].into_iter().chain(others)).unwrap_or_else(|_| out_of_memory());
-        self.identity = first.identity();
+    fn fit_anew<'a>(&mut self, policy: u64, databases: impl Iterator<Item = &'a Database>) {
+        self.scratch = Scratch::for_all(databases).unwrap_or_else(|_| out_of_memory());
+        self.policy = policy;
     }
 
     /// Calls `found` with the index of each pattern that matches.

@@ -10,15 +10,19 @@ mod matcher;
 mod parse;
 mod print;
 mod set;
+mod translate;
 mod tree;
 
 pub(crate) use matcher::{Buffer, Failure, Matcher, MatcherBuilder, Scanner};
+pub use translate::{TranslatedRegex, translate_regex};
 
 /// Why a regex can't be used, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) problem: String,
-    pub(crate) expected: String,
+pub struct Refusal {
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub expected: String,
 }
 
 impl Refusal {
@@ -43,12 +47,51 @@ pub(crate) struct Regex {
 
 /// What can be said of a regex without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// It matches no value.
     Nothing,
     /// It matches every value that isn't empty.
     Everything,
+    /// Neither is plain to see.
     Some,
+}
+
+/// What regexes that are matched together may add up to, in bytes and marks; and how many of these may come of counts like
+/// `{100}`, which take most of the time to compile.
+const MAX_POSITIONS: usize = 1_000_000;
+const MAX_COUNTED_POSITIONS: usize = 40_000;
+
+/// The size of regexes that are matched together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    positions: usize,
+    counted: usize,
+}
+
+impl Size {
+    pub(crate) fn add(&mut self, regex: &Regex) {
+        for tree in [&regex.at_start, &regex.anywhere] {
+            self.positions = self.positions.saturating_add(tree.positions());
+            self.counted = self.counted.saturating_add(tree.counted_positions());
+        }
+    }
+
+    pub(crate) const fn add_size(&mut self, other: Self) {
+        self.positions = self.positions.saturating_add(other.positions);
+        self.counted = self.counted.saturating_add(other.counted);
+    }
+
+    pub(crate) const fn is_too_large(&self) -> bool {
+        self.positions > MAX_POSITIONS || self.counted > MAX_COUNTED_POSITIONS
+    }
+
+    pub(crate) fn refusal(problem: &str) -> Refusal {
+        let expected = format!(
+            "at most {MAX_POSITIONS} characters with counts like `{{100}}` written out, and {MAX_COUNTED_POSITIONS} that \
+             come of such counts"
+        );
+        Refusal::new(problem, expected)
+    }
 }
 
 impl Regex {
@@ -95,6 +138,14 @@ impl Regex {
         } else {
             Scope::Some
         }
+    }
+}
+
+/// Whether no value meets both regexes, as far as that can be worked out.
+pub(crate) fn is_disjoint(a: &str, b: &str) -> bool {
+    match (parse::parse(a, false), parse::parse(b, false)) {
+        (Ok(a), Ok(b)) => automaton::have_common_value(&a, &b).is_ok_and(|common| !common),
+        _ => false,
     }
 }
 

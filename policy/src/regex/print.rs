@@ -31,8 +31,11 @@ pub(super) fn write_byte(byte: u8, out: &mut String) {
     }
 }
 
-fn write_set(set: ByteSet, frame: Frame, out: &mut String) {
-    let set = set.intersection(frame.any_byte());
+fn write_set(set: ByteSet, frame: Option<Frame>, out: &mut String) {
+    let set = frame.map_or(set, |frame| set.intersection(frame.any_byte()));
+    if set == ByteSet::ALL {
+        return out.push('.');
+    }
     if set.len() == 1 {
         set.bytes().for_each(|byte| write_byte(byte, out));
         return;
@@ -52,10 +55,14 @@ fn write_set(set: ByteSet, frame: Frame, out: &mut String) {
 }
 
 /// Appends the regex, in parentheses where it is a part of something. Beginnings, complements and intersections are gone.
-pub(super) fn write_tree(tree: &Tree, frame: Frame, out: &mut String) {
+/// Without a frame the text is a value and nothing else.
+pub(super) fn write_tree(tree: &Tree, frame: Option<Frame>, out: &mut String) {
     match tree {
         Tree::Byte(set) => write_set(*set, frame, out),
-        Tree::End => write_byte(frame.end, out),
+        Tree::End => match frame {
+            Some(frame) => write_byte(frame.end, out),
+            None => out.push_str("\\z"),
+        },
         Tree::Sequence(parts) => {
             for part in parts {
                 if matches!(part, Tree::Any(_)) {
@@ -94,7 +101,7 @@ pub(super) fn write_tree(tree: &Tree, frame: Frame, out: &mut String) {
     }
 }
 
-fn write_group(tree: &Tree, frame: Frame, out: &mut String) {
+fn write_group(tree: &Tree, frame: Option<Frame>, out: &mut String) {
     out.push_str("(?:");
     write_tree(tree, frame, out);
     out.push(')');

@@ -12,7 +12,7 @@ fn matches(regex: &str, value: &str) -> bool {
         builder.add(8, Regex::new("other", false).unwrap(), 43);
         let matcher = builder.build(tagged).unwrap_or_else(|failure| panic!("{regex}: {failure:?}"));
         let mut scanner = Scanner::default();
-        scanner.fit(matcher.database().into_iter());
+        scanner.fit(1, matcher.database().into_iter());
         let (mut buffer, mut numbers) = (Buffer::default(), Vec::new());
         for (point, value) in values {
             matcher.add_value(*point, value, &mut buffer);
@@ -179,7 +179,7 @@ fn of_several_values_one_is_enough_for_a_complement() {
     builder.add(4, regex, 2);
     let matcher = builder.build(true).unwrap();
     let mut scanner = Scanner::default();
-    scanner.fit(matcher.database().into_iter());
+    scanner.fit(1, matcher.database().into_iter());
     let (mut buffer, mut numbers) = (Buffer::default(), vec![99]);
     for value in ["nmap", "nikto", "curl", "nmap"] {
         matcher.add_value(3, value.as_bytes(), &mut buffer);

@@ -143,6 +143,37 @@ impl Tree {
         }
     }
 
+    /// What of it can match before the end: the end is nowhere any more.
+    pub(super) fn without_ends(&self) -> Self {
+        self.map(&|leaf| if *leaf == Self::End { Self::Nothing } else { leaf.clone() })
+    }
+
+    /// What may go before where it stops by matching the end. For trees without complement and intersection.
+    pub(super) fn before_end(&self) -> Self {
+        match self {
+            Self::End => Self::Empty,
+            Self::Any(parts) => Self::any(parts.iter().map(Self::before_end)),
+            Self::Sequence(parts) => {
+                // each part may be the one that matches the end if those behind it match the empty text
+                let mut ways = Vec::new();
+                for (at, part) in parts.iter().enumerate().rev() {
+                    let start = parts[..at].iter().map(Self::without_ends);
+                    ways.push(Self::sequence(start.chain([part.before_end()])));
+                    if !part.is_nullable() {
+                        break;
+                    }
+                }
+                Self::any(ways)
+            }
+            Self::Repeat(inner, min, max) => {
+                let less = max.map(|max| max - 1);
+                let start = Self::repeat(inner.without_ends(), min.saturating_sub(1), less);
+                Self::sequence([start, inner.before_end()])
+            }
+            _ => Self::Nothing,
+        }
+    }
+
     /// The sets of bytes in it.
     pub(super) fn sets(&self, out: &mut Vec<ByteSet>) {
         match self {

@@ -121,9 +121,7 @@ impl Check {
     ) -> Option<Self> {
         match Regex::new(regex, point.is_in_any_case()) {
             Err(refusal) => {
-                let shown = regex.chars().take(100).collect::<String>();
-                let ellipsis = if shown.len() < regex.len() { "..." } else { "" };
-                let problem = format!("`{shown}{ellipsis}`: {}", refusal.problem);
+                let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
                 remarks.error(place, key, problem, refusal.expected);
                 return None;
             }
@@ -161,6 +159,15 @@ impl Check {
         };
         Some(check)
     }
+}
+
+/// A regex as messages show it.
+pub(crate) fn shortened(regex: &str) -> String {
+    let mut shown = regex.chars().take(100).collect::<String>();
+    if shown.len() < regex.len() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 fn point_key(point: &Point, key: &str, place: &Place, remarks: &mut Remarks) -> Option<PointKey> {
@@ -256,45 +263,6 @@ impl fmt::Display for Difference<'_> {
                 };
                 write!(f, "at {}, {} {by_rank} {}", better.point, better.kind.as_str(), worse.as_str())
             }
-        }
-    }
-}
-
-/// Warns of checks that no request can meet.
-pub(crate) fn warn_of_contradictions(checks: &[Check], place: &Place, remarks: &mut Remarks) {
-    for check in checks {
-        let always_there = matches!(
-            check.point,
-            PointKey::Instance | PointKey::ActionName | PointKey::Method | PointKey::Scheme | PointKey::Proto
-        ) || check.point == PointKey::Uri;
-        if always_there && check.kind == Kind::Absent {
-            remarks.warn(place, format!("it matches nothing: {} is never absent", check.point));
-        }
-        if matches!(check.point, PointKey::Path(_))
-            && check.kind != Kind::Regex
-            && check.value.contains(&b'/')
-        {
-            remarks.warn(place, format!("it matches nothing: {} never holds a `/`", check.point));
-        }
-    }
-    for group in checks.chunk_by(|a, b| a.point == b.point) {
-        let repeats = matches!(group[0].point, PointKey::Query(_) | PointKey::Header(_));
-        let absent = group.iter().any(|check| check.kind == Kind::Absent) && group.len() > 1;
-        let differing = group.iter().flat_map(|a| group.iter().map(move |b| (a, b))).any(|(a, b)| {
-            match (a.kind, b.kind) {
-                (Kind::Absent | Kind::Present | Kind::Regex, _)
-                | (_, Kind::Absent | Kind::Present | Kind::Regex) => false,
-                (Kind::HostWithPort, Kind::Iequal) => Host::read(&a.value, &mut Vec::new()).name != &*b.value,
-                (Kind::Iequal, Kind::HostWithPort) => false, // seen the other way round
-                _ if a.kind == b.kind => a.value != b.value,
-                _ => !a.value.eq_ignore_ascii_case(&b.value),
-            }
-        });
-        if absent || (differing && !repeats) {
-            remarks.warn(
-                place,
-                format!("it matches nothing: its conditions on {} exclude each other", group[0].point),
-            );
         }
     }
 }

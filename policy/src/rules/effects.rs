@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::check::{Check, difference, is_header_name};
+use super::check::{Check, difference, is_header_name, shortened};
 use super::facts::Facts;
 use super::tree::Entry;
 use super::walk::RegexAnswers;
@@ -12,6 +12,7 @@ use crate::error::Place;
 use crate::explain::{Idle, RuleMatch};
 use crate::kinds::{AttackType, HeaderAction, RuleKind, RuleType};
 use crate::policy::EffectIndex;
+use crate::regex::{Scope, Size, translate_regex};
 use crate::selector::Part;
 use crate::source::RuleSource;
 
@@ -235,6 +236,7 @@ pub(super) fn check_kind(
     place: &Place,
     rules: &HashMap<u64, usize>,
     source: &[RuleSource],
+    size_of_detectors: &mut Size,
     remarks: &mut Remarks,
 ) {
     let kind = &rule.kind;
@@ -250,9 +252,12 @@ pub(super) fn check_kind(
         | RuleKind::DisableAttackType { attack_type: AttackType::Vpatch, .. } => {
             remarks.error(place, "attack_type", "`vpatch` is for rules of type regex", "a class, or any");
         }
-        RuleKind::Regex { attack_type: AttackType::Any | AttackType::InvalidXml, .. } => {
-            let problem = "its findings need a class of their own";
-            remarks.error(place, "attack_type", problem, "a class, or vpatch");
+        RuleKind::Regex { regex, attack_type, .. } => {
+            if matches!(attack_type, AttackType::Any | AttackType::InvalidXml) {
+                let problem = "its findings need a class of their own";
+                remarks.error(place, "attack_type", problem, "a class, or vpatch");
+            }
+            check_detector(regex, place, size_of_detectors, remarks);
         }
         RuleKind::IgnoreRegex { rule: id, .. } => {
             let named = rules.get(id).map(|&index| &source[index].kind);
@@ -280,6 +285,31 @@ pub(super) fn check_kind(
             }
         }
         _ => {}
+    }
+}
+
+/// A detector's regex; all of them are matched together.
+fn check_detector(regex: &str, place: &Place, size_of_all: &mut Size, remarks: &mut Remarks) {
+    let translated = translate_regex(regex);
+    let scope = translated.as_ref().map_or(Scope::Some, |translated| translated.scope);
+    let refusal = translated.map(|translated| {
+        let before = *size_of_all;
+        size_of_all.add_size(translated.size);
+        // told once, of the first that is too much
+        let is_too_large = size_of_all.is_too_large() && !before.is_too_large();
+        is_too_large.then(|| Size::refusal("the regexes of all detectors are too large together"))
+    });
+    if let Some(refusal) = refusal.map_or_else(Some, |refusal| refusal) {
+        let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
+        remarks.error(place, "regex", problem, refusal.expected);
+        return;
+    }
+    match scope {
+        Scope::Nothing => remarks.warn(place, format!("it finds nothing: no value meets `{regex}`")),
+        Scope::Everything => {
+            remarks.warn(place, format!("`{regex}` finds every value at its point that isn't empty"));
+        }
+        Scope::Some => {}
     }
 }
 

@@ -160,7 +160,8 @@ impl<'a> RegexAnswers<'a> {
     pub(super) fn new(tree: &'a Tree, facts: &'a Facts<'a>) -> Self {
         let mut scratch = MatchScratch::default();
         scratch.prepare(tree, Known::default());
-        scratch.scanner.fit(tree.databases());
+        // a scratch of its own is fitted once, to this policy
+        scratch.scanner.fit(1, tree.databases());
         Self { tree, scratch: RefCell::new(scratch), facts }
     }
 

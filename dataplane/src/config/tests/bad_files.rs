@@ -185,6 +185,9 @@ address = "192.0.2.1"
 expires = "2030-13-01T00:00:00Z"
 reason = ""
 until = "x"
+[[entry]]
+list = "deny"
+address = "10.1.2.3/8"
 "#;
     assert_lines(
         &with_files("", lists).error_lines(),
@@ -200,6 +203,7 @@ until = "x"
             r#"lists.toml:14:11: entry[3].expires: found "2030-13-01T00:00:00Z""#,
             r#"lists.toml:15:10: entry[3].reason: found """#,
             r#"lists.toml:16:1: entry[3].until: unknown key "until""#,
+            r#"lists.toml:19:11: entry[4].address: found "10.1.2.3/8", which has bits beyond its prefix; write "10.0.0.0/8" for the network, or "10.1.2.3" for the one address"#,
         ],
     );
 }

@@ -39,6 +39,39 @@ fn rules_that_can_not_do_what_they_say_are_refused() {
     }
 }
 
+#[test]
+fn all_errors_of_a_rules_file_are_told_at_once_with_the_places_of_their_keys() {
+    let rules = "[[rule]]\nid = 99999999999999999999\ntype = \"mode\"\nmode = \"block\"\n\
+                 [[rule]]\nid = 2\ntype = \"mode\"\nmode = \"blocks\"\n\
+                 [[rule]]\nid = 3\ntype = \"mode\"\nmode = \"block\"\nuri = \"/a*b\"\n\
+                 [[rule]]\nid = 4\ntype = \"regex\"\nregex = \"\\\\d\"\nattack_type = \"sqli\"\npoint = [\"query\"]\n\
+                 [[rule]]\nid = 5\ntype = \"mask\"\npoint = [\"scheme\"]\n\
+                 [[rule]]\nid = 6\ntype = \"mode\"\nmode = \"off\"\n\
+                 [[rule.when]]\npoint = [\"path\", 0]\nis = \"regex\"\nvalue = \"(\"\n\
+                 [[rule]]\nid = 7\ntype = \"ignore_regex\"\nrule = 2\npoint = [\"query\"]\n";
+    let places = |rules: &str| {
+        let setup = Setup::new(somewhere()).rules(rules);
+        let done = run("check", &setup.write_config(), &[]);
+        let mut found: Vec<(u32, String)> = done
+            .errors()
+            .iter()
+            .filter_map(|line| {
+                let (place, told) = line.split_once("rules.toml:")?.1.split_once(": ")?;
+                Some((place.split(':').next()?.parse().ok()?, told.to_owned()))
+            })
+            .collect();
+        found.sort_by_key(|(line, _)| *line);
+        found
+    };
+    let lines = |found: &[(u32, String)]| found.iter().map(|(line, _)| *line).collect::<Vec<_>>();
+    let found = places(rules);
+    assert_eq!(lines(&found), [2, 8, 13, 17, 23, 31], "{found:#?}");
+    assert!(found[3].1.starts_with("rule 4: regex: `\\d`") && found[3].1.contains("[0-9]"), "{found:#?}");
+    let readable = rules.replace("99999999999999999999", "1").replace("blocks", "block");
+    let found = places(&readable);
+    assert_eq!(lines(&found), [13, 17, 23, 31, 35], "what is compiled is all told, too: {found:#?}");
+}
+
 /// The example of `docs/rules.md`.
 const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/shop.toml");
 
