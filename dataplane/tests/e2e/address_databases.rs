@@ -154,5 +154,5 @@ fn an_entry_without_its_database_is_refused() {
     let setup = Setup::new(origin.address).lists("[[entry]]\nlist = \"deny\"\nproxy = \"tor\"\n");
     let done = run("check", &setup.write_config(), &[]);
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.errors()[0].contains("ip-lists.toml:1:1: proxy: found \"tor\""), "{done:?}");
+    assert!(done.errors()[0].contains("ip-lists.toml:3:9: proxy: found \"tor\""), "{done:?}");
 }
