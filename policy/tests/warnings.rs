@@ -27,7 +27,8 @@ fn query(name: &str) -> Point {
 fn conditions_that_no_request_meets_are_told() {
     use Point::{ActionExt, ActionName, Method, Path, Scheme, Uri};
     let host = || Point::Header("host".into());
-    let table: [(&str, Vec<(Point, Test, &str)>, &str); 31] = [
+    type Conditions = Vec<(Point, Test, &'static str)>;
+    let table: [(&str, Conditions, &str); 31] = [
         ("", vec![(Path(0), Test::Absent, ""), (Path(1), Test::Equal, "a")], "where path 0 is absent"),
         ("", vec![(Path(1), Test::Absent, ""), (Path(0), Test::Equal, "a")], ""),
         ("/a", vec![(Path(3), Test::Regex, "x")], "where path 0 is absent, path 3"),

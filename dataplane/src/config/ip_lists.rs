@@ -234,12 +234,13 @@ fn oddities(
     now_unix: u64,
 ) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    if let Some(EntrySubject::Address(written)) = subject {
-        if list == Some(ListKind::Allow) && written.prefix_len() == 0 {
-            let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch \
-                           without blocking, set mode = \"monitoring\"";
-            found.push(("address", message.to_owned()));
-        }
+    if let Some(EntrySubject::Address(written)) = subject
+        && list == Some(ListKind::Allow)
+        && written.prefix_len() == 0
+    {
+        let message = "allows every address of its kind: nobody of them is inspected or blocked; to watch \
+                       without blocking, set mode = \"monitoring\"";
+        found.push(("address", message.to_owned()));
     }
     if expires.is_some_and(|expires| expires <= now_unix) {
         let message = "is over: the entry has no effect any more; remove it or set a later time";

@@ -290,26 +290,25 @@ pub(super) fn check_kind(
 
 /// A detector's regex; all of them are matched together.
 fn check_detector(regex: &str, place: &Place, size_of_all: &mut Size, remarks: &mut Remarks) {
-    let translated = translate_regex(regex);
-    let scope = translated.as_ref().map_or(Scope::Some, |translated| translated.scope);
-    let refusal = translated.map(|translated| {
-        let before = *size_of_all;
-        size_of_all.add_size(translated.size);
+    let translated = translate_regex(regex).and_then(|translated| {
         // told once, of the first that is too much
-        let is_too_large = size_of_all.is_too_large() && !before.is_too_large();
-        is_too_large.then(|| Size::refusal("the regexes of all detectors are too large together"))
+        let was_too_large = size_of_all.is_too_large();
+        size_of_all.add_size(translated.size);
+        if size_of_all.is_too_large() && !was_too_large {
+            return Err(Size::refusal("the regexes of all detectors are too large together"));
+        }
+        Ok(translated.scope)
     });
-    if let Some(refusal) = refusal.map_or_else(Some, |refusal| refusal) {
-        let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
-        remarks.error(place, "regex", problem, refusal.expected);
-        return;
-    }
-    match scope {
-        Scope::Nothing => remarks.warn(place, format!("it finds nothing: no value meets `{regex}`")),
-        Scope::Everything => {
+    match translated {
+        Err(refusal) => {
+            let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
+            remarks.error(place, "regex", problem, refusal.expected);
+        }
+        Ok(Scope::Nothing) => remarks.warn(place, format!("it finds nothing: no value meets `{regex}`")),
+        Ok(Scope::Everything) => {
             remarks.warn(place, format!("`{regex}` finds every value at its point that isn't empty"));
         }
-        Scope::Some => {}
+        Ok(Scope::Some) => {}
     }
 }
 
