@@ -186,7 +186,6 @@ fn the_command_prints_a_table_and_writes_json() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{output:?}");
     assert!(text.contains("CPU us/answer") && text.contains("2 connections, 2 cycles"), "{text}");
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     assert_eq!(report["tables"][1]["targets"][0]["name"], "stub");

@@ -343,8 +343,7 @@ fn a_run_that_never_starts_leaves_files_as_they_are() {
     let csv = path("--csv");
     let output =
         loadgen(&["run", "--url", &url, "--closed", "--requests", "5", "--csv", csv.to_str().unwrap()]);
-    assert!(output.status.success(), "{output:?}");
-    assert!(fs::read_to_string(&csv).unwrap().starts_with("from_seconds,"));
+    assert!(fs::read_to_string(&csv).unwrap().starts_with("from_seconds,"), "{output:?}");
     drop(origin);
 }
 
