@@ -59,6 +59,7 @@ soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked -p weir-policy --test model
 	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
 	WEIR_FUZZ_CASES=$(FUZZ) $(CARGO) test --locked -p weir-fuzz
+	WEIR_TEST_IO=portable $(CARGO) test --locked -p weir --test e2e
 
 bench: deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches

@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod views;
+mod workers;
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -14,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::certificates::{ExpiryWatch, FileStamps, FileWatch};
+use self::workers::{WorkerIo, WorkerStart};
 use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
 use crate::control::{
     Answer, Backend, CertificateExpiry, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange,
@@ -21,17 +23,16 @@ use crate::control::{
 };
 use crate::explain;
 use crate::io::Waker;
-use crate::io::uring::{ListeningSocket, UringIo, UringOptions};
 use crate::listen::{Inherited, ListenAddress, Listeners};
 use crate::snapshot::{self, Snapshot, attack_class_names};
 use crate::state::folder::{Folder, FolderError};
 use crate::state::{Files, Layer};
 use crate::telemetry::{
-    EventReceiver, EventSender, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot,
-    WorkerMetrics, event_queue,
+    EventReceiver, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot, WorkerMetrics,
+    event_queue,
 };
 use crate::upgrade;
-use crate::worker::{Mailbox, Message, Notice, Worker};
+use crate::worker::{Mailbox, Message, Notice};
 
 /// How long a reload waits for all workers to serve the new generation.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -186,6 +187,7 @@ impl Node {
             signatures = snapshot.engine.signature_count(),
             "weir starts"
         );
+        let io = WorkerIo::choose(config.node.io)?;
         let Listeners { by_worker, addresses, kept } =
             Listeners::open(&config.listeners, workers, inherited)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
@@ -207,6 +209,7 @@ impl Node {
             let mailbox = Mailbox { messages: inbox, notices: notice_sender.clone() };
             let start = WorkerStart {
                 number,
+                io,
                 sockets,
                 mailbox,
                 snapshot: Arc::clone(&snapshot),
@@ -375,67 +378,6 @@ fn socket_limit(config: &Config, workers: usize) -> u32 {
     let clients = config.node.max_connections.div_ceil(u32::try_from(workers).unwrap_or(1).max(1));
     let tunnels = config.node.max_tunnels.div_ceil(u32::try_from(workers).unwrap_or(1).max(1));
     clients.saturating_add(config.node.origin_connections_total).saturating_add(tunnels).saturating_add(64)
-}
-
-/// What a worker's thread starts with.
-struct WorkerStart {
-    number: usize,
-    sockets: Vec<ListeningSocket>,
-    mailbox: Mailbox,
-    snapshot: Arc<Snapshot>,
-    metrics: Arc<WorkerMetrics>,
-    events: EventSender,
-    socket_limit: u32,
-}
-
-impl WorkerStart {
-    /// Starts the thread and waits until its ring is up.
-    fn spawn(self) -> Result<(JoinHandle<()>, Waker, String), String> {
-        let (ready, outcome) = channel();
-        let number = self.number;
-        let notices = self.mailbox.notices.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("weir-worker-{number}"))
-            .spawn(move || {
-                let guard = DeathNotice { number, notices };
-                match self.build() {
-                    Ok((mut worker, description)) => {
-                        let _ = ready.send(Ok((worker.waker(), description)));
-                        match worker.run() {
-                            Ok(()) => std::mem::forget(guard),
-                            Err(error) => tracing::error!(worker = number, %error, "the ring broke"),
-                        }
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                    }
-                }
-            })
-            .map_err(|error| format!("worker {number} can't start: {error}"))?;
-        let (waker, description) =
-            outcome.recv().map_err(|_| format!("worker {number} died while it started"))??;
-        Ok((thread, waker, description))
-    }
-
-    fn build(self) -> Result<(Worker<UringIo>, String), String> {
-        let options = UringOptions { socket_limit: self.socket_limit, ..UringOptions::default() };
-        let io = UringIo::new(options, self.sockets).map_err(|error| error.to_string())?;
-        let description = format!("uring: {}", io.setup());
-        let worker = Worker::new(self.number, io, self.mailbox, self.snapshot, self.metrics, self.events)?;
-        Ok((worker, description))
-    }
-}
-
-/// Tells the node when a worker's thread ends without having finished.
-struct DeathNotice {
-    number: usize,
-    notices: Sender<(usize, Notice)>,
-}
-
-impl Drop for DeathNotice {
-    fn drop(&mut self) {
-        let _ = self.notices.send((self.number, Notice::Died));
-    }
 }
 
 impl Handle {

@@ -100,6 +100,8 @@ pub enum IoBackend {
     Auto,
     /// io_uring, or the start fails.
     Uring,
+    /// epoll, which every kernel and container has.
+    Portable,
 }
 
 /// `[http]`: what holds for every server unless it says otherwise.

@@ -80,9 +80,11 @@ pub(super) static NODE: Section = Section {
         },
         Key {
             name: "io",
-            kind: Kind::Choice(&["auto", "uring", "monoio"]),
+            kind: Kind::Choice(&["auto", "uring", "portable", "monoio"]),
             default: Default::Value("\"auto\""),
-            meaning: "I/O backend. `auto` takes what a probe at start finds. This build has no `monoio` backend yet.",
+            meaning: "I/O backend. `auto` takes io_uring where a ring can be made at start, and `portable` otherwise: epoll, \
+                      for kernels before 6.1 and containers that refuse io_uring. `monoio` is another name of it. The \
+                      log and `/status` say which it is.",
         },
     ]],
 };
@@ -145,15 +147,13 @@ pub(super) static ADMIN: Section = Section {
 
 /// Reads `[node]`.
 pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
-    let backends = [("auto", Some(IoBackend::Auto)), ("uring", Some(IoBackend::Uring)), ("monoio", None)];
-    let io = table.choice("io", &backends).flatten();
-    if io.is_none() {
-        table.error(
-            "io",
-            "found \"monoio\": this build has no monoio backend yet",
-            "write \"auto\" or \"uring\"",
-        );
-    }
+    let backends = [
+        ("auto", IoBackend::Auto),
+        ("uring", IoBackend::Uring),
+        ("portable", IoBackend::Portable),
+        ("monoio", IoBackend::Portable),
+    ];
+    let io = table.choice("io", &backends);
     NodeConfig {
         workers: table
             .integer("workers")

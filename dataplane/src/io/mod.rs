@@ -11,7 +11,10 @@
 //!   so a stale one never reaches the socket that took its slot.
 //! - Verbs don't block and need no system call of their own; [`Io::wait`] submits them all at once.
 
+pub mod portable;
+mod sending;
 pub mod sim;
+mod system;
 pub mod uring;
 
 #[cfg(test)]
@@ -19,6 +22,7 @@ mod conformance;
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +38,15 @@ pub struct SocketId {
 /// A listening socket, numbered in the order in which it was handed to the backend.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct ListenerId(pub u32);
+
+/// A listening socket for a worker.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    /// What its connections are reported as.
+    pub listener: ListenerId,
+    /// The socket, TCP or Unix.
+    pub socket: OwnedFd,
+}
 
 /// Nanoseconds on a clock that never goes back. Its zero is arbitrary.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use crate::config::ListenerConfig;
 use crate::io::ListenerId;
-use crate::io::uring::ListeningSocket;
+use crate::io::ListeningSocket;
 
 pub use inherited::{Inherited, Readiness, SOCKETS_VARIABLE, encode};
 

@@ -260,7 +260,12 @@ impl<I: Io> Worker<I> {
             Phase::Idle => client.phase = Phase::Flushing { linger: false },
             Phase::Head => {
                 self.metrics.protocol_error(0, "incomplete_head");
-                self.client_close(id, false);
+                if client.output.is_empty() {
+                    self.client_close(id, false);
+                } else {
+                    // Answers to the requests before it are still on their way.
+                    client.phase = Phase::Flushing { linger: false };
+                }
             }
             Phase::Active => {
                 if client.request.as_ref().is_some_and(|request| request.is_uploading()) {

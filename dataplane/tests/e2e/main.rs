@@ -24,6 +24,7 @@ mod mutual_tls;
 mod origin_failures;
 mod points_requests;
 mod points_responses;
+mod portable_io;
 mod proxy_protocol;
 mod proxy_protocol_out;
 mod proxying;

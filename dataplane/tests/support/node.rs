@@ -266,7 +266,7 @@ impl Drop for Node {
 
 /// Starts the process and keeps what it logs.
 fn spawn(setup: &Setup) -> (Child, Arc<Mutex<Vec<Value>>>) {
-    let mut process = weir()
+    let mut process = weir_by(&setup.launcher)
         .args(["run", "--config"])
         .arg(setup.config_path())
         .envs(setup.environment.iter().map(|(name, value)| (name, value)))
@@ -289,7 +289,20 @@ fn spawn(setup: &Setup) -> (Child, Arc<Mutex<Vec<Value>>>) {
 
 /// The binary, with an environment that says nothing to it.
 pub(crate) fn weir() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    weir_by(&[])
+}
+
+/// The same, started by a program unless there is none.
+fn weir_by(launcher: &[String]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_weir");
+    let mut command = match launcher {
+        [] => Command::new(binary),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+    };
     command.env_remove("WEIR_MODE").env_remove("WEIR_LOG");
     command
 }

@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     more: String,
     addresses: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
+    /// A program with arguments that the node is started by; none is the node itself.
+    pub(crate) launcher: Vec<String>,
 }
 
 impl Setup {
@@ -46,6 +48,7 @@ impl Setup {
             more: String::new(),
             addresses: vec![origin.to_string()],
             environment: Vec::new(),
+            launcher: Vec::new(),
         }
     }
 
@@ -138,6 +141,12 @@ impl Setup {
         self.more("[rules]\nfile = \"rules.toml\"")
     }
 
+    /// Has the node started by a program that gets its command line after `arguments`.
+    pub(crate) fn launched_by(mut self, arguments: &[&str]) -> Self {
+        self.launcher = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
+    }
+
     /// Sets an environment variable of the node.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -163,7 +172,11 @@ impl Setup {
 
     /// The config file's text.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("[node]\nworkers = {}\n{}\n[http]\n{}\n", self.workers, self.node, self.http);
+        // `make soak` runs all of these tests on the portable backend too.
+        let io = std::env::var("WEIR_TEST_IO").map_or_else(|_| String::new(), |io| format!("io = {io:?}\n"));
+        let io = if self.node.contains("io = ") { String::new() } else { io };
+        let mut text =
+            format!("[node]\nworkers = {}\n{io}{}\n[http]\n{}\n", self.workers, self.node, self.http);
         write!(text, "[http.limits]\n{}\n", self.limits).unwrap();
         writeln!(text, "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n{}", self.listener)
             .unwrap();

@@ -23,7 +23,7 @@ fn mistakes_in_node_are_named() {
 workres = 2
 workers = 5000
 max_connections = "x"
-io = "monoio"
+io = "poll"
 keep_alive_timeout = "3s"
 foo = 1
 "new\nline" = 1
@@ -34,7 +34,7 @@ state_dir = ""
             r#"weir.toml:12:1: node.workres: unknown key "workres""#,
             "weir.toml:13:11: node.workers: found 5000",
             r#"weir.toml:14:19: node.max_connections: found "x""#,
-            r#"weir.toml:15:6: node.io: found "monoio": this build has no monoio backend yet"#,
+            r#"weir.toml:15:6: node.io: found "poll""#,
             r#"weir.toml:16:1: node.keep_alive_timeout: unknown key "keep_alive_timeout""#,
             r#"weir.toml:17:1: node.foo: unknown key "foo""#,
             r#"weir.toml:18:1: node."new\nline": unknown key "new\nline""#,

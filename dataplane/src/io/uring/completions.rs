@@ -1,24 +1,19 @@
 //! What completions mean: events for the caller, and the next operation of a socket.
 
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use io_uring::cqueue;
 use socket2::SockRef;
 
 use super::buffers::UringBuffer;
-use super::sockets::{Phase, Receiving, Sending, SocketTable};
+use super::sockets::{Phase, Receiving, SocketTable};
 use super::user_data::{Kind, UserData};
-use super::{UringIo, finish, monotonic, operations};
+use super::{UringIo, operations};
+use crate::io::sending::Sending;
+use crate::io::system::{ACCEPT_PAUSE, finish, monotonic, peer_address};
 use crate::io::{Errno, Event, ListenerId, ReceiveEnd, SocketId};
-
-/// How long accepting pauses after a failure that trying again at once wouldn't cure.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Whom the clients of a Unix socket count as: they are on this host.
-const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Completions that are looked at together; they are copied out of the queue first.
 const COMPLETION_BATCH: usize = 64;
@@ -92,12 +87,7 @@ impl UringIo {
 
     /// Gives an accepted connection a slot. `None` if it is gone already or the table is full.
     fn admit(&mut self, descriptor: OwnedFd) -> Option<(SocketId, SocketAddr)> {
-        let peer = SockRef::from(&descriptor).peer_addr().ok()?;
-        let peer = match peer.as_socket() {
-            Some(address) => address,
-            None if peer.is_unix() => UNIX_PEER,
-            None => return None,
-        };
+        let peer = peer_address(&SockRef::from(&descriptor).peer_addr().ok()?)?;
         let socket = self.sockets.insert(descriptor).ok()?;
         Some((socket, peer))
     }
@@ -174,8 +164,10 @@ impl UringIo {
             _ => Err(Errno(libc::EIO)),
         };
         let head = slot.sending.take().map(Sending::into_head).unwrap_or_default();
-        if slot.finish_after_send {
-            finish(slot.descriptor.as_ref());
+        if slot.finish_after_send
+            && let Some(descriptor) = &slot.descriptor
+        {
+            finish(&SockRef::from(descriptor));
         }
         events.push(Event::Sent { socket: SocketTable::id_of(user_data), result, head });
     }

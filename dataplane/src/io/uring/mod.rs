@@ -24,8 +24,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -34,11 +34,15 @@ use buffers::{BUFFER_COUNT_LIMIT, BufferPool};
 use ring::Ring;
 pub use ring::RingCounters;
 pub use setup::{Rung, SetupMask, SetupReport};
-use sockets::{Phase, Receiving, Sending, SocketTable};
+use sockets::{Phase, Receiving, SocketTable};
 use user_data::{Kind, UserData};
 use wake::EventFd;
 
-use super::{Errno, Event, Io, IoCounters, ListenerId, Monotonic, Outgoing, SocketId, Waker};
+use super::sending::Sending;
+use super::system::{finish, monotonic, unix_nanos};
+use super::{
+    Errno, Event, Io, IoCounters, ListenerId, ListeningSocket, Monotonic, Outgoing, SocketId, Waker,
+};
 
 /// How often the shutdown waits for the kernel to let go of the worker's memory, and for how long each.
 const SHUTDOWN_ATTEMPTS: u32 = 50;
@@ -99,15 +103,6 @@ impl UringOptions {
     }
 }
 
-/// A listening socket for a worker.
-#[derive(Debug)]
-pub struct ListeningSocket {
-    /// What its connections are reported as.
-    pub listener: ListenerId,
-    /// The socket, TCP or Unix.
-    pub socket: OwnedFd,
-}
-
 /// A listening socket and the accept on it.
 struct Listener {
     id: ListenerId,
@@ -160,7 +155,6 @@ impl UringIo {
                 socket.set_tcp_nodelay(true)?;
             }
         }
-        tracing::info!(%setup, "io_uring is ready");
         let mut io = Self {
             ring,
             sockets: SocketTable::new(options.socket_limit),
@@ -205,8 +199,7 @@ impl UringIo {
 
     fn read_clocks(&mut self) {
         self.now = monotonic();
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.unix_nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+        self.unix_nanos = unix_nanos();
     }
 
     fn accept(&mut self, index: u32) {
@@ -340,9 +333,9 @@ impl Io for UringIo {
         let Some(slot) = self.sockets.open(socket) else { return };
         if slot.sending.is_some() {
             slot.finish_after_send = true;
-        } else {
+        } else if let Some(descriptor) = &slot.descriptor {
             // The ring's own operation would start a kernel thread for what never blocks.
-            finish(slot.descriptor.as_ref());
+            finish(&SockRef::from(descriptor));
         }
     }
 
@@ -439,10 +432,19 @@ impl Drop for UringIo {
     }
 }
 
-/// The monotonic clock; all workers of the process share its zero.
-fn monotonic() -> Monotonic {
-    static ZERO: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Monotonic(u64::try_from(ZERO.elapsed().as_nanos()).unwrap_or(u64::MAX))
+/// Whether workers can use io_uring here: makes a small ring with everything that a worker's has, and drops it.
+///
+/// # Errors
+/// What is missing or refuses, and what to do about it.
+pub fn probe() -> std::io::Result<()> {
+    let options = UringOptions {
+        buffer_count: 1,
+        buffer_bytes: 512,
+        submission_entries: 4,
+        completion_entries: 8,
+        ..UringOptions::default()
+    };
+    UringIo::new(options, Vec::new()).map(drop)
 }
 
 /// A socket to connect with: blocking, since a ring operation on a non-blocking one fails with EAGAIN
@@ -451,11 +453,4 @@ fn new_socket(address: SocketAddr) -> std::io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
-}
-
-/// Sends FIN. It fails only on a socket that is broken or finished already, which other events tell.
-fn finish(descriptor: Option<&OwnedFd>) {
-    if let Some(descriptor) = descriptor {
-        let _ = SockRef::from(descriptor).shutdown(std::net::Shutdown::Write);
-    }
 }

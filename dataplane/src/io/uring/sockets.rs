@@ -1,12 +1,12 @@
 //! The table of sockets: slots with generations, and what each socket is in the middle of.
 
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use super::buffers::UringBuffer;
 use super::operations::Wire;
 use super::user_data::{GENERATION_MASK, Kind, UserData};
-use crate::io::{Outgoing, ReceiveBuffer, SocketId};
+use crate::io::SocketId;
+use crate::io::sending::Sending;
 
 /// Where a slot is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,47 +34,6 @@ pub(super) enum Receiving {
     Ended,
 }
 
-/// Bytes on their way out.
-#[derive(Debug)]
-pub(super) struct Sending {
-    head: Vec<u8>,
-    body: Option<(UringBuffer, Range<usize>)>,
-    /// Bytes that the kernel took already, over both parts.
-    taken: usize,
-}
-
-impl Sending {
-    pub(super) fn new(data: Outgoing<UringBuffer>) -> Self {
-        Self { head: data.head, body: data.body, taken: 0 }
-    }
-
-    /// What is left of the head and of the body.
-    pub(super) fn remaining(&self) -> (&[u8], &[u8]) {
-        let body = match &self.body {
-            Some((buffer, range)) => &buffer.bytes()[range.clone()],
-            None => &[],
-        };
-        let head_taken = self.taken.min(self.head.len());
-        let body_taken = self.taken - head_taken;
-        (&self.head[head_taken..], &body[body_taken.min(body.len())..])
-    }
-
-    /// Notes that the kernel took `bytes` more.
-    pub(super) fn advance(&mut self, bytes: usize) {
-        self.taken += bytes;
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        let (head, body) = self.remaining();
-        head.is_empty() && body.is_empty()
-    }
-
-    /// The head for reuse; the body goes back to the pool.
-    pub(super) fn into_head(self) -> Vec<u8> {
-        self.head
-    }
-}
-
 /// One place of the table.
 pub(super) struct Slot {
     generation: u32,
@@ -85,7 +44,7 @@ pub(super) struct Slot {
     /// Whether the caller wants bytes, whatever the operation is doing at the moment.
     pub(super) wants_bytes: bool,
     pub(super) connecting: bool,
-    pub(super) sending: Option<Sending>,
+    pub(super) sending: Option<Sending<UringBuffer>>,
     /// A FIN is due once `sending` has ended.
     pub(super) finish_after_send: bool,
     /// Operations of this socket whose last completion is still to come.
@@ -250,17 +209,5 @@ mod tests {
         let last = SocketId { generation: GENERATION_MASK, ..id };
         release(&mut table, last);
         assert_eq!(table.insert(descriptor()).unwrap().generation, 0);
-    }
-
-    #[test]
-    fn a_send_of_head_only_advances_to_its_end() {
-        let mut sending = Sending::new(Outgoing { head: b"abcdef".to_vec(), body: None });
-        assert_eq!(sending.remaining(), (&b"abcdef"[..], &b""[..]));
-        sending.advance(4);
-        assert_eq!(sending.remaining(), (&b"ef"[..], &b""[..]));
-        assert!(!sending.is_finished());
-        sending.advance(2);
-        assert!(sending.is_finished());
-        assert_eq!(sending.into_head(), b"abcdef");
     }
 }
