@@ -174,7 +174,8 @@ pub(super) static ORIGIN_TLS: Section = Section {
             name: "require_mtls",
             kind: Kind::Boolean,
             default: Default::Value("false"),
-            meaning: "Whether the origin demands a client certificate. Needs `client_certificate`.",
+            meaning: "Whether the origin must ask for our certificate. One that doesn't, and so lets anyone in, is refused: 502 \
+                      `certificate_not_requested`. Needs `client_certificate`.",
         },
         Key {
             name: "client_certificate",

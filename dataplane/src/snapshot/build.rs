@@ -259,6 +259,7 @@ fn build_origin(
                     key: TlsKey {
                         server_name: tls.server_name.clone(),
                         identity: identity.map(|identity| *identity.fingerprint_sha256()),
+                        require_mtls: tls.require_mtls,
                         trust: verification_digest(&verification),
                     },
                 }),

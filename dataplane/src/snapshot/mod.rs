@@ -175,6 +175,8 @@ pub struct TlsKey {
     pub server_name: String,
     /// SHA-256 of the client certificate presented; absent if none is.
     pub identity: Option<[u8; 32]>,
+    /// Whether the origin must ask for it.
+    pub require_mtls: bool,
     /// SHA-256 of what the origin's certificate is verified against.
     pub trust: [u8; 32],
 }

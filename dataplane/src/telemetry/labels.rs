@@ -112,6 +112,8 @@ label! {
         /// The origin refused our certificate, or missed one. In TLS 1.3 this arrives after the handshake was
         /// counted as finished, so such a connection counts twice: `full` and `certificate_refused`.
         CertificateRefused = "certificate_refused",
+        /// The origin asked for no certificate although `require_mtls` is set.
+        CertificateNotRequested = "certificate_not_requested",
         /// The origin's certificate leads to no trusted root.
         UntrustedCertificate = "untrusted_certificate",
         /// The origin's certificate is for another name.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustls::ClientConfig;
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, SignatureScheme};
 
 use super::identity::Identity;
 use super::provider;
@@ -117,9 +118,60 @@ impl OriginTls {
     ///
     /// Call it once per worker and keep the result: sessions resume only within it.
     #[must_use]
-    pub fn for_worker(&self) -> Arc<ClientConfig> {
+    pub fn of_worker(&self) -> WorkerTls {
         let mut config = self.template.clone();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKER);
-        Arc::new(config)
+        let requests = Arc::new(AtomicU64::new(0));
+        let inner = Arc::clone(&config.client_auth_cert_resolver);
+        config.client_auth_cert_resolver = Arc::new(Counting { inner, requests: Arc::clone(&requests) });
+        WorkerTls { config: Arc::new(config), requests }
+    }
+
+    /// The rustls configuration of [`OriginTls::of_worker`].
+    #[cfg(test)]
+    pub(crate) fn for_worker(&self) -> Arc<ClientConfig> {
+        self.of_worker().config
+    }
+}
+
+/// TLS of one worker towards one origin.
+#[derive(Debug, Clone)]
+pub struct WorkerTls {
+    /// For its connections.
+    pub config: Arc<ClientConfig>,
+    requests: Arc<AtomicU64>,
+}
+
+impl WorkerTls {
+    /// How often a certificate was asked for, over all connections. As they all belong to one thread, a number that has
+    /// grown over a call for one of them says that its origin asked.
+    #[must_use]
+    pub fn certificate_requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Forgets what could be resumed.
+    pub fn forget_sessions(&mut self) {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_WORKER);
+        self.config = Arc::new(config);
+    }
+}
+
+/// Counts the origins that ask for a certificate, and passes the question on.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn ResolvesClientCert>,
+    requests: Arc<AtomicU64>,
+}
+
+impl ResolvesClientCert for Counting {
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.inner.resolve(issuers, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.inner.has_certs()
     }
 }

@@ -11,6 +11,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 /// | code | meaning |
 /// | --- | --- |
 /// | `certificate_refused` | the origin refused our client certificate, or the lack of one |
+/// | `certificate_not_requested` | the origin asked for no client certificate, and mutual TLS is required |
 /// | `untrusted_certificate` | the origin's certificate isn't signed by a trusted issuer |
 /// | `wrong_name` | the origin's certificate is for another name |
 /// | `expired_certificate` | the origin's certificate has expired |
@@ -40,8 +41,9 @@ pub struct TlsFailure {
 
 impl TlsFailure {
     /// Every code that [`TlsFailure::code`] can have, so that a table of counters can be laid out at start.
-    pub const CODES: [&'static str; 16] = [
+    pub const CODES: [&'static str; 17] = [
         "certificate_refused",
+        "certificate_not_requested",
         "untrusted_certificate",
         "wrong_name",
         "expired_certificate",
@@ -74,6 +76,15 @@ impl fmt::Display for TlsFailure {
 impl std::error::Error for TlsFailure {}
 
 impl TlsFailure {
+    /// An origin that must ask for our certificate and didn't.
+    pub(crate) fn certificate_not_requested() -> Self {
+        Self::new(
+            "certificate_not_requested",
+            "the origin asked for no client certificate, so anyone may connect to it: have it demand one, or leave \
+             require_mtls out",
+        )
+    }
+
     /// What an error means on a connection towards an origin.
     pub(super) fn of_origin(error: &Error) -> Self {
         match error {

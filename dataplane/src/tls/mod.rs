@@ -27,7 +27,7 @@ mod role;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use client_config::{OriginTls, TlsConfigError};
+pub use client_config::{OriginTls, TlsConfigError, WorkerTls};
 pub use engine::{ClientEngine, Engine, Ingested, ServerEngine};
 pub use failure::TlsFailure;
 pub use identity::{Identity, IdentityError, IdentityFiles};

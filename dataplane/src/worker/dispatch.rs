@@ -121,8 +121,9 @@ impl<I: Io> Worker<I> {
         let carries = self.carried_client(index, id);
         let pool = self.pools.get(index);
         if !fresh_only && let Some(upstream) = pool.idle.pop(carries) {
-            let origin = pool.origin;
-            self.metrics.upstream_connection_reused(origin);
+            if let Some(upstream) = self.upstreams.get(upstream) {
+                upstream.metrics.upstream_connection_reused(upstream.origin);
+            }
             self.pools.note_cold(index);
             self.bind(upstream, id);
             return;

@@ -24,6 +24,7 @@ mod input;
 mod output;
 mod pool;
 mod refusals;
+mod refused_certificate;
 mod relay;
 mod request;
 mod rules;
@@ -385,6 +386,9 @@ impl<I: Io> Worker<I> {
             Ok(generation) => {
                 self.current = Rc::new(generation);
                 self.metrics = metrics;
+                for id in self.pools.unwanted_idle() {
+                    self.upstream_discard(id);
+                }
                 self.notify(Notice::Serving(number));
             }
             Err(reason) => tracing::error!(worker = self.number, reason, "a generation could not be adopted"),
@@ -462,7 +466,7 @@ impl Generation {
         pools: &mut Pools,
     ) -> Result<Self, String> {
         let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
-        let pools = pools.adopt(&snapshot);
+        let pools = pools.adopt(&snapshot, &metrics);
         // Workers start at different addresses, so that the first one doesn't get all first requests.
         let rotation = RefCell::new(vec![worker; pools.len()]);
         Ok(Self { snapshot, inspector: RefCell::new(inspector), pools, rotation, metrics })

@@ -8,15 +8,17 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::idle::IdleConnections;
+use super::upstream::Upstream;
 use super::warm::Warming;
 use super::{ClientId, UpstreamId};
 use crate::io::Monotonic;
 use crate::proxy_protocol;
-use crate::snapshot::{OriginLimits, Snapshot, TlsKey};
+use crate::snapshot::{Origin, OriginLimits, Snapshot, TlsKey};
+use crate::telemetry::WorkerMetrics;
+use crate::tls::{TlsFailure, WorkerTls};
 
 /// A pool's place in the worker's table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +37,9 @@ pub(crate) struct PoolKey {
 /// TLS settings of a pool: one config, and so one session cache, per pool and worker.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolTls {
-    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) worker: WorkerTls,
+    /// The name of the client certificate that is shown if the origin asks for one.
+    pub(crate) identity: Option<String>,
     pub(crate) server_name: ServerName<'static>,
 }
 
@@ -45,7 +49,8 @@ pub(crate) struct Pool {
     pub(crate) key: PoolKey,
     pub(crate) tls: Option<PoolTls>,
     pub(crate) limits: OriginLimits,
-    /// The origin's place in the newest snapshot, for labels.
+    /// What its connections count into, and under which origin: those of the newest snapshot that names the pool.
+    pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) origin: u32,
     /// Connections that exist, in whatever state.
     pub(crate) open: u32,
@@ -56,9 +61,6 @@ pub(crate) struct Pool {
     /// Until then other addresses are preferred, because a connection could not be made.
     pub(crate) rests_until: Monotonic,
 }
-
-/// The label of a pool that no origin of the newest snapshot uses.
-const NO_ORIGIN: u32 = u32::MAX;
 
 /// All pools of a worker.
 #[derive(Debug, Default)]
@@ -83,12 +85,11 @@ impl Pools {
 
     /// Makes sure that every address of every origin has its pool, and says which.
     ///
-    /// Pools that the new snapshot doesn't name any more stay until their connections are gone; they get no
-    /// new requests because no origin points at them.
-    pub(crate) fn adopt(&mut self, snapshot: &Snapshot) -> Vec<Vec<PoolIndex>> {
+    /// Pools that the new snapshot doesn't name any more serve the requests that began with them. They keep no idle
+    /// connection, so that nothing lasts of an identity or a trust that was replaced.
+    pub(crate) fn adopt(&mut self, snapshot: &Snapshot, metrics: &Arc<WorkerMetrics>) -> Vec<Vec<PoolIndex>> {
         for pool in &mut self.table {
-            pool.origin = NO_ORIGIN;
-            pool.limits.min_idle_connections = 0;
+            (pool.limits.idle_connections, pool.limits.min_idle_connections) = (0, 0);
         }
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, origin) in snapshot.origins.iter().enumerate() {
@@ -98,9 +99,11 @@ impl Pools {
                     tls: origin.tls.as_ref().map(|tls| tls.key.clone()),
                     proxy_protocol: origin.proxy_protocol,
                 };
-                let index = self.find_or_add(key, origin);
-                self.table[index.0 as usize].origin = u32::try_from(number).unwrap_or(u32::MAX);
-                self.table[index.0 as usize].limits = origin.limits;
+                let index = self.find_or_add(key, origin, metrics);
+                let pool = self.get(index);
+                pool.origin = u32::try_from(number).unwrap_or(u32::MAX);
+                pool.metrics = Arc::clone(metrics);
+                pool.limits = origin.limits;
                 self.note_cold(index);
                 index
             });
@@ -109,18 +112,20 @@ impl Pools {
         by_origin
     }
 
-    fn find_or_add(&mut self, key: PoolKey, origin: &crate::snapshot::Origin) -> PoolIndex {
+    fn find_or_add(&mut self, key: PoolKey, origin: &Origin, metrics: &Arc<WorkerMetrics>) -> PoolIndex {
         if let Some(position) = self.table.iter().position(|pool| pool.key == key) {
             return PoolIndex(u32::try_from(position).unwrap_or(u32::MAX));
         }
         let tls = origin.tls.as_ref().map(|tls| PoolTls {
-            config: tls.settings.for_worker(),
+            worker: tls.settings.of_worker(),
+            identity: tls.settings.identity_name.clone(),
             server_name: tls.settings.server_name.clone(),
         });
         self.table.push(Pool {
             key,
             tls,
             limits: origin.limits,
+            metrics: Arc::clone(metrics),
             origin: 0,
             open: 0,
             idle: IdleConnections::default(),
@@ -129,6 +134,25 @@ impl Pools {
             rests_until: Monotonic::default(),
         });
         PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// How often the pool's origin has asked for a certificate.
+    pub(crate) fn certificate_requests(&self, index: PoolIndex) -> u64 {
+        self.peek(index).tls.as_ref().map_or(0, |tls| tls.worker.certificate_requests())
+    }
+
+    /// Looks, after a full handshake, whether the origin asked for our certificate where it has to.
+    pub(crate) fn expect_certificate_request<B>(&mut self, upstream: &Upstream<B>) -> Result<(), TlsFailure> {
+        let pool = self.get(upstream.pool);
+        let required = pool.key.tls.as_ref().is_some_and(|tls| tls.require_mtls);
+        if !required || upstream.certificate_asked {
+            return Ok(());
+        }
+        if let Some(tls) = &mut pool.tls {
+            // Resumed, the session would look as one that was asked for.
+            tls.worker.forget_sessions();
+        }
+        Err(TlsFailure::certificate_not_requested())
     }
 
     /// Remembers that the pool may have too few connections ready.
@@ -159,6 +183,12 @@ impl Pools {
     pub(crate) fn with_waiting(&self) -> Vec<PoolIndex> {
         let numbers = self.table.iter().enumerate().filter(|(_, pool)| !pool.waiting.is_empty());
         numbers.map(|(number, _)| PoolIndex(u32::try_from(number).unwrap_or(u32::MAX))).collect()
+    }
+
+    /// Idle connections of pools that keep none.
+    pub(crate) fn unwanted_idle(&self) -> Vec<UpstreamId> {
+        let pools = self.table.iter().filter(|pool| pool.limits.idle_connections == 0);
+        pools.flat_map(|pool| pool.idle.iter()).collect()
     }
 
     /// Every idle connection, for a drain.

@@ -41,8 +41,7 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         let Some(client_id) = upstream.client else {
             // Nobody asked: whatever this is, the connection can't be trusted with a request.
-            let origin = self.pools.get(upstream.pool).origin;
-            self.metrics.upstream_error(origin, UpstreamError::BadResponse);
+            upstream.metrics.upstream_error(upstream.origin, UpstreamError::BadResponse);
             self.idle_ended(id, "the origin spoke before it was asked");
             return;
         };
@@ -67,7 +66,10 @@ impl<I: Io> Worker<I> {
         let mut head_start = None;
         if matches!(self.download(id), Some(Download::Head)) {
             match self.relay_head(id, client_id, incoming.bytes(), &mut range, &mut out) {
-                Ok(Some(start)) => head_start = Some(start),
+                Ok(Some(start)) => {
+                    head_start = Some(start);
+                    self.note_refused_certificate(id, client_id, &incoming.bytes()[range.clone()]);
+                }
                 Ok(None) => {
                     self.client_push(client_id, out, None);
                     return;

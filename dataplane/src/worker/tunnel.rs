@@ -74,12 +74,11 @@ impl<I: Io> Worker<I> {
         self.put_request(request);
         if let Some(upstream) = self.upstreams.get_mut(id) {
             upstream.download = Download::Tunnel;
+            upstream.metrics.upstream_connection_tunnelled(upstream.origin);
             let index = upstream.pool;
             let pool = self.pools.get(index);
             pool.open -= 1;
             self.pools.open_total -= 1;
-            let origin = self.pools.peek(index).origin;
-            self.metrics.upstream_connection_tunnelled(origin);
             self.upstream_set_deadline(id, idle_timeout);
             self.serve_waiting(index);
         }

@@ -1,5 +1,6 @@
 //! Connections to origins: connect, handshake, requests out, bytes in, and what their end means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::output::Output;
@@ -10,7 +11,7 @@ use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::proxy_protocol::{self, Endpoints};
-use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError};
+use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError, WorkerMetrics};
 use crate::tls::{ClientEngine, TlsFailure};
 
 /// How long an address is passed over after a connection to it could not be made (as nginx's `fail_timeout`).
@@ -44,6 +45,9 @@ pub(crate) enum Download {
 pub(crate) struct Upstream<B> {
     pub(crate) socket: SocketId,
     pub(crate) pool: PoolIndex,
+    /// What it counts into from its beginning to its end, and under which origin, whatever a reload brings.
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) origin: u32,
     pub(crate) engine: Option<Box<ClientEngine>>,
     pub(crate) stage: Stage,
     /// Whose request it serves; none while it idles.
@@ -60,6 +64,8 @@ pub(crate) struct Upstream<B> {
     pub(crate) ready_at: Monotonic,
     /// Nobody had asked when it was opened.
     pub(crate) warmed: bool,
+    /// The origin asked for our certificate.
+    pub(crate) certificate_asked: bool,
     pub(crate) paused: bool,
 }
 
@@ -113,12 +119,14 @@ impl<I: Io> Worker<I> {
         let socket = self.io.connect(address).map_err(OriginFailure::connect)?;
         let pool = self.pools.get(pool_index);
         pool.open += 1;
-        let origin = pool.origin;
+        let (metrics, origin) = (Arc::clone(&pool.metrics), pool.origin);
         self.pools.open_total += 1;
-        self.metrics.upstream_connection_opened(origin);
+        metrics.upstream_connection_opened(origin);
         let id = self.upstreams.insert(Upstream {
             socket,
             pool: pool_index,
+            metrics,
+            origin,
             engine: None,
             stage: Stage::Connecting,
             client,
@@ -130,6 +138,7 @@ impl<I: Io> Worker<I> {
             served: 0,
             ready_at: Monotonic::default(),
             warmed: client.is_none(),
+            certificate_asked: false,
             paused: false,
         });
         self.own(socket, Owner::Upstream(id));
@@ -161,10 +170,11 @@ impl<I: Io> Worker<I> {
             self.upstream_ready(id);
             return;
         };
-        let started = ClientEngine::new(&tls.config, tls.server_name.clone()).and_then(|mut engine| {
-            engine.start(&mut out)?;
-            Ok(engine)
-        });
+        let started =
+            ClientEngine::new(&tls.worker.config, tls.server_name.clone()).and_then(|mut engine| {
+                engine.start(&mut out)?;
+                Ok(engine)
+            });
         match started {
             Ok(engine) => {
                 upstream.engine = Some(Box::new(engine));
@@ -179,7 +189,7 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         upstream.stage = Stage::Ready;
         upstream.ready_at = self.io.now();
-        self.metrics.upstream_connection_ready(self.pools.get(upstream.pool).origin);
+        upstream.metrics.upstream_connection_ready(upstream.origin);
         match upstream.client {
             Some(client) => self.origin_flush(client),
             None => self.warmed(id),
@@ -196,16 +206,23 @@ impl<I: Io> Worker<I> {
         let mut plaintext = std::mem::take(&mut self.plaintext);
         plaintext.clear();
         let mut out = self.buffers.take();
+        let handshaking = upstream.stage == Stage::Handshaking;
+        let asked_before = self.pools.certificate_requests(upstream.pool);
         let result = engine.ingest(buffer.bytes_mut(), &mut plaintext, &mut out);
         drop(buffer);
+        upstream.certificate_asked |=
+            handshaking && self.pools.certificate_requests(upstream.pool) > asked_before;
         upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
+        let result = result.and_then(|ingested| match ingested.handshake_finished_now && !ingested.resumed {
+            true => self.pools.expect_certificate_request(upstream).map(|()| ingested),
+            false => Ok(ingested),
+        });
         match result {
             Ok(ingested) => {
                 if ingested.handshake_finished_now {
-                    let origin = self.pools.get(upstream.pool).origin;
                     let kind =
                         if ingested.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
-                    self.metrics.handshake(origin, kind);
+                    upstream.metrics.handshake(upstream.origin, kind);
                     self.upstream_ready(id);
                 }
                 if !plaintext.is_empty() {
@@ -218,8 +235,8 @@ impl<I: Io> Worker<I> {
             }
             Err(failure) => {
                 if let Some(upstream) = self.upstreams.get(id) {
-                    let origin = self.pools.get(upstream.pool).origin;
-                    self.metrics.handshake(origin, HandshakeResult::from_failure_code(failure.code));
+                    let result = HandshakeResult::from_failure_code(failure.code);
+                    upstream.metrics.handshake(upstream.origin, result);
                 }
                 self.upstream_failed(id, failure.into());
             }
@@ -259,8 +276,7 @@ impl<I: Io> Worker<I> {
         let error = match upstream.stage {
             Stage::Connecting => UpstreamError::ConnectFailed,
             Stage::Handshaking => {
-                let origin = self.pools.get(upstream.pool).origin;
-                self.metrics.handshake(origin, HandshakeResult::Closed);
+                upstream.metrics.handshake(upstream.origin, HandshakeResult::Closed);
                 UpstreamError::Tls
             }
             Stage::Ready if upstream.answering => UpstreamError::Truncated,
@@ -325,8 +341,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         if upstream.stage == Stage::Handshaking {
-            let origin = self.pools.get(upstream.pool).origin;
-            self.metrics.handshake(origin, HandshakeResult::TimedOut);
+            upstream.metrics.handshake(upstream.origin, HandshakeResult::TimedOut);
         }
         let failure = match (upstream.stage, &upstream.download) {
             (Stage::Connecting | Stage::Handshaking, _) => OriginFailure::new(
@@ -383,10 +398,9 @@ impl<I: Io> Worker<I> {
             Stage::Ready => ConnectionState::Active,
             Stage::Connecting | Stage::Handshaking => ConnectionState::Connecting,
         };
-        let origin = pool.origin;
         self.pools.open_total -= u32::from(!is_tunnel);
         self.pools.note_cold(upstream.pool);
-        self.metrics.upstream_connection_closed(origin, state);
+        upstream.metrics.upstream_connection_closed(upstream.origin, state);
         self.close_socket(upstream.socket, reset);
         upstream.client
     }
@@ -444,8 +458,10 @@ impl<I: Io> Worker<I> {
         }
         let pool = self.pools.get(pool_index);
         pool.idle.push(id, carries);
-        let (origin, timeout) = (pool.origin, pool.limits.keep_alive_timeout);
-        self.metrics.upstream_connection_idle(origin);
+        let timeout = pool.limits.keep_alive_timeout;
+        if let Some(upstream) = self.upstreams.get(id) {
+            upstream.metrics.upstream_connection_idle(upstream.origin);
+        }
         self.upstream_set_deadline(id, timeout);
     }
 
@@ -453,17 +469,18 @@ impl<I: Io> Worker<I> {
     pub(super) fn upstream_failed(&mut self, id: UpstreamId, failure: OriginFailure) {
         let Some(upstream) = self.upstreams.get(id) else { return };
         if let (Download::Tunnel, Some(client)) = (&upstream.download, upstream.client) {
-            self.metrics.upstream_error(self.pools.peek(upstream.pool).origin, failure.error);
+            upstream.metrics.upstream_error(upstream.origin, failure.error);
             self.client_close(client, true);
             return;
         }
         let (pool, stage, answering) = (upstream.pool, upstream.stage, upstream.answering);
+        let (metrics, origin) = (Arc::clone(&upstream.metrics), upstream.origin);
         let (served, idled) = (upstream.served, upstream.served > 0 || upstream.warmed);
         // A time-out says that the origin has the request and is slow; only a closed connection says that it
         // may never have looked at it.
         let closed_early = failure.error == UpstreamError::Reset;
         let client = self.upstream_remove(id, false);
-        self.metrics.upstream_error(self.pools.get(pool).origin, failure.error);
+        metrics.upstream_error(origin, failure.error);
         if client.is_none() && served == 0 {
             if stage != Stage::Ready {
                 self.rest_address(pool, &failure);
@@ -484,7 +501,7 @@ impl<I: Io> Worker<I> {
                 // The origin may have closed a connection that it took for idle while the request was on its way.
                 // Once, and on a fresh connection only.
                 request.retried = true;
-                self.metrics.retry(self.pools.get(pool).origin);
+                metrics.retry(origin);
                 self.forward(client);
             } else {
                 self.origin_failed(client, failure);

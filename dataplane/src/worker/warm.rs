@@ -76,7 +76,7 @@ impl<I: Io> Worker<I> {
         let index = upstream.pool;
         let pool = self.pools.get(index);
         pool.warming.under_way -= 1;
-        self.metrics.upstream_connection_warmed(pool.origin);
+        upstream.metrics.upstream_connection_warmed(upstream.origin);
         self.pools.note_cold(index);
         self.upstream_release(id);
     }

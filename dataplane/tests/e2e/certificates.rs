@@ -11,10 +11,10 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 
-use crate::support::client::{Client, ORDINARY};
+use crate::support::client::{Client, ORDINARY, get};
 use crate::support::eventually;
 use crate::support::node::Node;
-use crate::support::origin::{Origin, Peer, ok};
+use crate::support::origin::{Gate, Origin, Peer, ok};
 use crate::support::pki::{ORIGIN_NAME, Pki};
 use crate::support::setup::Setup;
 
@@ -29,11 +29,11 @@ fn with_certificate<T>(pair: &PemPair, read: impl FnOnce(&X509Certificate<'_>) -
     read(&X509Certificate::from_der(&pem.contents).unwrap().1)
 }
 
-fn serial(pair: &PemPair) -> Vec<u8> {
+pub(super) fn serial(pair: &PemPair) -> Vec<u8> {
     with_certificate(pair, |certificate| certificate.raw_serial().to_vec())
 }
 
-fn pin(pair: &PemPair) -> String {
+pub(super) fn pin(pair: &PemPair) -> String {
     let digest = with_certificate(pair, |certificate| Sha256::digest(certificate.public_key().raw));
     format!("sha256//{}", base64::engine::general_purpose::STANDARD.encode(digest))
 }
@@ -145,6 +145,47 @@ fn ten_rotations_of_both_certificates_under_load_cost_no_request() {
     let failed = clients.into_iter().filter_map(|client| client.join().err()).count();
     assert_eq!(failed, 0, "clients that saw a failure");
     assert!(!node.log().iter().any(|line| line["level"] == "ERROR"), "{:#?}", node.log());
+}
+
+#[test]
+fn a_rotation_lets_requests_finish_and_keeps_nothing_of_the_old_identity() {
+    let pki = Pki::new();
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let origin = Origin::scripted_tls(pki.demanding_server_config(), move |peer| {
+        while let Some(request) = peer.request() {
+            if request.target() == "/slow" {
+                waits.pass();
+            }
+            peer.send(ok(request.target().as_bytes()));
+        }
+    });
+    let node = pki.mutual(Setup::new(origin.address)).start();
+    let mut running = node.connect();
+    running.send(get("/slow"));
+    eventually("the slow request", || origin.targets().contains(&"/slow".to_owned()).then_some(()));
+    assert_eq!(node.get("/page").text(), "/page");
+    let connections =
+        |state: &str| node.metric("weir_upstream_connections", &[("origin", "app"), ("state", state)]);
+    assert_eq!((connections("active"), connections("idle")), (1, 1));
+    Pki::write_pair(node.setup.folder.path(), "edge", &pki.clients.client("edge").unwrap());
+    node.signal("HUP");
+    node.await_metric("weir_config_generation", &[], 2);
+    // The idle one is of no use any more; the busy one serves its request to the end.
+    origin.await_end(1);
+    node.await_metric("weir_upstream_connections", &[("origin", "app"), ("state", "idle")], 0);
+    assert_eq!(node.get("/page").text(), "/page");
+    gate.open();
+    assert_eq!(running.answer().text(), "/slow");
+    origin.await_end(0);
+    node.await_metric("weir_upstream_connections", &[("origin", "app"), ("state", "active")], 0);
+    assert_eq!((connections("idle"), origin.connections()), (1, 3));
+    assert_eq!(
+        (handshakes(&node, "full"), handshakes(&node, "resumed")),
+        (2, 1),
+        "the new one resumes nothing"
+    );
+    assert_eq!(node.metric("weir_upstream_connections", &[]), 1, "none is counted elsewhere");
 }
 
 #[test]

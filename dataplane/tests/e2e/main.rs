@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod proxy_protocol_out;
 mod proxying;
 mod rules;
+mod tls_matrix;
 mod upgrade;
 #[path = "../vectors/mod.rs"]
 mod vectors;

@@ -72,6 +72,42 @@ fn sessions_are_resumed_once_the_origin_has_closed_its_connection() {
 }
 
 #[test]
+fn sessions_of_one_identity_are_never_resumed_by_another() {
+    let pki = Pki::new();
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let nginx = Nginx::mutual(&pki, &format!("ssl_protocols {version}; keepalive_requests 1;"));
+        let setup = pki
+            .mutual(Setup::new(nginx.address))
+            .server("[[server.location]]\npath = \"/second\"\norigin = \"second\"");
+        nginx.serve_file("second", b"the page\n");
+        Pki::write_pair(setup.folder.path(), "other", &pki.clients.client("other").unwrap());
+        // The same address and the same name: nothing but the identity differs.
+        let origin = format!(
+            "[[origin]]\nname = \"second\"\naddresses = [\"{}\"]\n[origin.tls]\nserver_name = \"{ORIGIN_NAME}\"\n\
+             ca = \"origin-ca.pem\"\nrequire_mtls = true\nclient_certificate = \"other\"\n\
+             [[client_certificate]]\nname = \"other\"\ncertificate = \"other.pem\"\nprivate_key = \"other.key\"\n\
+             ca_bundle = \"edge-ca.pem\"",
+            nginx.address
+        );
+        let node = setup.more(&origin).start();
+        for _ in 0..3 {
+            assert_eq!(node.get("/").text(), "the page\n", "{version}");
+            assert_eq!(node.get("/second").text(), "the page\n", "{version}");
+        }
+        let count = |origin: &str, result: &str| {
+            node.metric("weir_upstream_handshakes_total", &[("origin", origin), ("result", result)])
+        };
+        for origin in ["app", "second"] {
+            assert_eq!((count(origin, "full"), count(origin, "resumed")), (1, 2), "{version}, {origin}");
+        }
+        let log = nginx.await_access_log(6);
+        let seen: Vec<&str> = log.iter().filter_map(|line| line.split_once('|')).map(|(_, of)| of).collect();
+        let expected = ["CN=edge|.", "CN=other|.", "CN=edge|r", "CN=other|r", "CN=edge|r", "CN=other|r"];
+        assert_eq!(seen, expected, "{version}");
+    }
+}
+
+#[test]
 fn connections_under_tls_are_kept_and_shared() {
     let pki = Pki::new();
     let nginx = Nginx::mutual(&pki, "");

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 use super::pki::Pki;
+use weir::tls::forge::PemPair;
 
 /// A process that is killed when dropped.
 struct Process(Child);
@@ -42,6 +43,17 @@ impl Nginx {
         Self::start("ssl", &tls, |folder| {
             Pki::write_pair(folder, "origin", &pki.origin_pair());
             std::fs::write(folder.join("clients.pem"), pki.clients.certificate_pem()).unwrap();
+        })
+    }
+
+    /// Serves HTTPS with this certificate. `tls` are further directives, `files` what they name.
+    pub(crate) fn secure(pair: &PemPair, tls: &str, files: &[(&str, String)]) -> Self {
+        let directives = format!("ssl_certificate origin.pem; ssl_certificate_key origin.key; {tls}");
+        Self::start("ssl", &directives, |folder| {
+            Pki::write_pair(folder, "origin", pair);
+            for (name, text) in files {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
         })
     }
 
@@ -130,13 +142,22 @@ pub(crate) struct OpensslServer {
 impl OpensslServer {
     /// `version` is `-tls1_2` or `-tls1_3`; certificates of `trusted_clients` are let in.
     pub(crate) fn demanding(pki: &Pki, version: &str, trusted_clients: &str) -> Self {
+        let options = ["-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"];
+        let files = [("clients.pem", trusted_clients.to_owned())];
+        Self::start(&pki.origin_pair(), version, &options, &files)
+    }
+
+    /// Shows the certificate `pair`. `options` are further ones of `s_server`, `files` what they name.
+    pub(crate) fn start(pair: &PemPair, version: &str, options: &[&str], files: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Pki::write_pair(folder.path(), "origin", &pki.origin_pair());
-        std::fs::write(folder.path().join("clients.pem"), trusted_clients).unwrap();
+        Pki::write_pair(folder.path(), "origin", pair);
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let mut process = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", "-www", version])
             .args(["-cert", "origin.pem", "-key", "origin.key"])
-            .args(["-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"])
+            .args(options)
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

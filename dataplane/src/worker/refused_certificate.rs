@@ -1,0 +1,54 @@
+//! Origins that refuse our certificate in HTTP instead of TLS, as nginx does: the handshake succeeds whatever is shown, and
+//! the first answer is a 400 that names the reason. The client gets it as it is; the operator is told what it means.
+
+use super::upstream::OriginFailure;
+use super::{ClientId, UpstreamId, Worker};
+use crate::io::Io;
+use crate::telemetry::{HandshakeResult, UpstreamError};
+
+/// Part of both texts of nginx: "No required SSL certificate was sent" and "The SSL certificate error".
+const NGINX_SAYS: &[u8] = b"SSL certificate";
+/// Where in the body it stands, at the latest.
+const LOOKED_AT_BYTES: usize = 1024;
+
+impl<I: Io> Worker<I> {
+    /// Looks whether an answer whose head was just read is such a refusal. `body` is what came of it so far.
+    pub(super) fn note_refused_certificate(&mut self, id: UpstreamId, client_id: ClientId, body: &[u8]) {
+        let Some(upstream) = self.upstreams.get(id).filter(|upstream| upstream.engine.is_some()) else {
+            return;
+        };
+        let Some(request) = self.clients.get(client_id).and_then(|client| client.request.as_ref()) else {
+            return;
+        };
+        let first_and_last = upstream.served == 0 && !request.response.keep_alive();
+        if request.response.status() != 400 || !first_and_last {
+            return;
+        }
+        let body = &body[..body.len().min(LOOKED_AT_BYTES)];
+        if !body.windows(NGINX_SAYS.len()).any(|window| window == NGINX_SAYS) {
+            return;
+        }
+        let pool = self.pools.peek(upstream.pool);
+        let identity = pool.tls.as_ref().and_then(|tls| tls.identity.as_deref());
+        let detail = match (upstream.certificate_asked, identity) {
+            (true, Some(name)) => format!(
+                "the origin asked for a client certificate, was shown `{name}`, and answered 400 because of it: check that \
+                 it trusts the certificate's issuer"
+            ),
+            (true, None) => {
+                "the origin asked for a client certificate, got none, and answered 400 because of that: set \
+                             client_certificate for this origin"
+                    .to_owned()
+            }
+            (false, _) => {
+                "the origin answered 400 because of the client certificate, for which it did not ask in this \
+                           handshake: check its ssl_verify_client"
+                    .to_owned()
+            }
+        };
+        upstream.metrics.handshake(upstream.origin, HandshakeResult::CertificateRefused);
+        let code = HandshakeResult::CertificateRefused.as_str();
+        let failure = OriginFailure { status: 400, error: UpstreamError::Tls, code, detail };
+        self.record_origin_failure(client_id, &failure);
+    }
+}
