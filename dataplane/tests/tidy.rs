@@ -152,8 +152,10 @@ fn the_example_of_the_policy_page_is_in_order() {
 fn the_signature_of_the_detection_page_is_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (readme, detection) = (page("README.md"), page("docs/detection.md"));
-    let [config, signatures] = blocks(&detection, "toml")[..] else { panic!("two files were expected") };
-    let config = [blocks(&readme, "toml")[0], config].concat();
+    let [graphql, config, signatures] = blocks(&detection, "toml")[..] else {
+        panic!("two parts of a config and a file of signatures were expected")
+    };
+    let config = [blocks(&readme, "toml")[0], config, graphql].concat();
     fs::write(folder.path().join("weir.toml"), config).unwrap();
     fs::create_dir(folder.path().join("signatures")).unwrap();
     fs::write(folder.path().join("signatures/own.toml"), signatures).unwrap();
