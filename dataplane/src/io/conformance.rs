@@ -3,13 +3,151 @@
 //! Each body drives both ends of its connections through one backend that listens and connects to itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::{Errno, Event, Io, ListenerId, Outgoing, ReceiveBuffer, ReceiveEnd, SocketId};
+use super::{Errno, Event, Io, ListenerId, ListeningSocket, Outgoing, ReceiveBuffer, ReceiveEnd, SocketId};
 
 /// Longest that a body waits for something that must happen; far beyond what any of it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the tests of a backend on the kernel's sockets vary.
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) buffer_count: u16,
+    pub(super) buffer_bytes: u32,
+    pub(super) socket_limit: u32,
+}
+
+impl Sizes {
+    /// As a worker has them.
+    pub(super) const ORDINARY: Self =
+        Self { buffer_count: 256, buffer_bytes: 68 * 1024, socket_limit: 65_536 };
+    /// Too few and small buffers for what is done.
+    pub(super) const STARVING: Self = Self { buffer_count: 4, buffer_bytes: 4096, ..Self::ORDINARY };
+}
+
+/// A socket that listens on a free port of the loopback, and its address.
+pub(super) fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+pub(super) fn listening(number: u32, socket: TcpListener) -> ListeningSocket {
+    ListeningSocket { listener: ListenerId(number), socket: socket.into() }
+}
+
+/// The tests of a backend on the kernel's sockets, which `$make` makes from [`Sizes`] and listeners.
+macro_rules! kernel_backend_conforms {
+    ($make:path) => {
+        mod conforms {
+            use super::*;
+            use crate::io::conformance::{Sizes, listener, listening};
+
+            fn with(sizes: Sizes) -> (impl Io, SocketAddr) {
+                let (socket, address) = listener();
+                ($make(sizes, vec![listening(0, socket)]), address)
+            }
+
+            fn relay_with(sizes: Sizes, connections: usize) {
+                let ((first, front), (second, back)) = (listener(), listener());
+                let io = $make(sizes, vec![listening(0, first), listening(1, second)]);
+                conformance::relay(io, front, back, connections);
+            }
+
+            #[test]
+            fn echo_on_many() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::echo_on_many(io, address, 300);
+            }
+
+            #[test]
+            fn large_transfer_to_a_pausing_reader() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::large_transfer_to_a_pausing_reader(io, address, 10 << 20);
+            }
+
+            #[test]
+            fn pause_holds_bytes_back() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::pause_holds_bytes_back(io, address);
+            }
+
+            #[test]
+            fn head_and_body_are_sent_in_order() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::head_and_body_are_sent_in_order(io, address);
+            }
+
+            #[test]
+            fn a_finished_sender_still_receives() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::a_finished_sender_still_receives(io, address);
+            }
+
+            #[test]
+            fn resets_are_reported() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::resets_are_reported(io, address);
+            }
+
+            #[test]
+            fn close_abandons_a_send() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::close_abandons_a_send(io, address);
+            }
+
+            #[test]
+            fn stale_ids_reach_nobody() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::stale_ids_reach_nobody(io, address);
+            }
+
+            #[test]
+            fn refused_connects_are_reported() {
+                let nobody = listener().1;
+                conformance::refused_connects_are_reported(with(Sizes::ORDINARY).0, nobody);
+            }
+
+            #[test]
+            fn starved_sockets_get_their_turn() {
+                let (io, address) = with(Sizes::STARVING);
+                conformance::starved_sockets_get_their_turn(io, address, 64);
+            }
+
+            #[test]
+            fn wakes_arrive() {
+                conformance::wakes_arrive(with(Sizes::ORDINARY).0);
+            }
+
+            #[test]
+            fn accepting_stops() {
+                let (io, address) = with(Sizes::ORDINARY);
+                conformance::accepting_stops(io, address);
+            }
+
+            #[test]
+            fn relay() {
+                relay_with(Sizes::ORDINARY, 40);
+            }
+
+            /// All buffers are on their way out of connections that wait for one themselves.
+            #[test]
+            fn a_relay_with_few_buffers_goes_on() {
+                relay_with(Sizes::STARVING, 10);
+            }
+
+            #[test]
+            fn connections_beyond_the_limit_are_closed_and_counted() {
+                let (io, address) = with(Sizes { socket_limit: 2, ..Sizes::ORDINARY });
+                conformance::connections_beyond_the_limit_are_closed_and_counted(io, address);
+            }
+        }
+    };
+}
+pub(super) use kernel_backend_conforms;
 
 /// A backend with its events in a queue.
 pub(super) struct Driver<I: Io> {
@@ -547,4 +685,16 @@ pub(super) fn relay<I: Io>(io: I, front: SocketAddr, back: SocketAddr, connectio
             Event::Woken => panic!("nobody woke"),
         }
     }
+}
+
+/// Of three connections a backend with room for two takes two and closes one; it can't connect either.
+pub(super) fn connections_beyond_the_limit_are_closed_and_counted<I: Io>(io: I, address: SocketAddr) {
+    let mut driver = Driver::new(io);
+    let mut streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert!(matches!(driver.next(), Event::Accepted { .. }));
+    assert!(matches!(driver.next(), Event::Accepted { .. }));
+    assert!(driver.during(Duration::from_millis(20)).is_empty());
+    assert_eq!(driver.io.counters().accept_failures, 1);
+    assert_eq!(driver.io.connect(address), Err(Errno(libc::EMFILE)));
+    assert_eq!(streams.pop().unwrap().read(&mut [0; 1]).unwrap(), 0);
 }

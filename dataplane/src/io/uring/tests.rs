@@ -1,23 +1,11 @@
 //! Real loopback sockets driven through the ring.
 
-use std::net::TcpListener;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::*;
-use crate::io::conformance::{self, Driver, pattern};
+use crate::io::conformance::{self, Driver, listener, listening, pattern};
 use crate::io::{ReceiveBuffer, ReceiveEnd};
-
-fn listening(number: u32, socket: TcpListener) -> ListeningSocket {
-    ListeningSocket { listener: ListenerId(number), socket: socket.into() }
-}
-
-fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
 
 fn ring_with(options: UringOptions) -> (UringIo, SocketAddr) {
     let (listener, address) = listener();
@@ -27,6 +15,14 @@ fn ring_with(options: UringOptions) -> (UringIo, SocketAddr) {
 fn ring() -> (UringIo, SocketAddr) {
     ring_with(UringOptions::default())
 }
+
+fn backend(sizes: conformance::Sizes, listeners: Vec<ListeningSocket>) -> UringIo {
+    let conformance::Sizes { buffer_count, buffer_bytes, socket_limit } = sizes;
+    let options = UringOptions { buffer_count, buffer_bytes, socket_limit, ..UringOptions::default() };
+    UringIo::new(options, listeners).unwrap()
+}
+
+conformance::kernel_backend_conforms!(backend);
 
 const NO_FEATURES: SetupMask =
     SetupMask { no_sqarray: true, defer_taskrun: true, coop_taskrun: true, registered_ring: true };
@@ -48,12 +44,6 @@ fn every_rung_serves() {
 }
 
 #[test]
-fn echo_on_many() {
-    let (io, address) = ring();
-    conformance::echo_on_many(io, address, 300);
-}
-
-#[test]
 fn queues_that_are_far_too_short_lose_nothing() {
     let options = UringOptions { submission_entries: 2, completion_entries: 4, ..UringOptions::default() };
     let (io, address) = ring_with(options);
@@ -71,79 +61,9 @@ fn a_full_submission_queue_is_submitted_early() {
 }
 
 #[test]
-fn large_transfer_to_a_pausing_reader() {
-    let (io, address) = ring();
-    conformance::large_transfer_to_a_pausing_reader(io, address, 10 << 20);
-}
-
-#[test]
-fn pause_holds_bytes_back() {
-    let (io, address) = ring();
-    conformance::pause_holds_bytes_back(io, address);
-}
-
-#[test]
-fn head_and_body_are_sent_in_order() {
-    let (io, address) = ring();
-    conformance::head_and_body_are_sent_in_order(io, address);
-}
-
-#[test]
-fn a_finished_sender_still_receives() {
-    let (io, address) = ring();
-    conformance::a_finished_sender_still_receives(io, address);
-}
-
-#[test]
-fn resets_are_reported() {
-    let (io, address) = ring();
-    conformance::resets_are_reported(io, address);
-}
-
-#[test]
-fn close_abandons_a_send() {
-    for mask in [SetupMask::default(), NO_FEATURES] {
-        let (io, address) = ring_with(UringOptions { mask, ..UringOptions::default() });
-        conformance::close_abandons_a_send(io, address);
-    }
-}
-
-#[test]
-fn stale_ids_reach_nobody() {
-    let (io, address) = ring();
-    conformance::stale_ids_reach_nobody(io, address);
-}
-
-#[test]
-fn refused_connects_are_reported() {
-    let (io, _) = ring();
-    let nobody = listener().1;
-    conformance::refused_connects_are_reported(io, nobody);
-}
-
-#[test]
-fn starved_sockets_get_their_turn() {
-    let (io, address) =
-        ring_with(UringOptions { buffer_count: 4, buffer_bytes: 4096, ..UringOptions::default() });
-    conformance::starved_sockets_get_their_turn(io, address, 64);
-}
-
-#[test]
-fn wakes_arrive() {
-    conformance::wakes_arrive(ring().0);
-}
-
-#[test]
-fn accepting_stops() {
-    let (io, address) = ring();
-    conformance::accepting_stops(io, address);
-}
-
-#[test]
-fn relay() {
-    let ((first, front), (second, back)) = (listener(), listener());
-    let io = UringIo::new(UringOptions::default(), vec![listening(0, first), listening(1, second)]).unwrap();
-    conformance::relay(io, front, back, 40);
+fn sends_are_abandoned_without_newer_features() {
+    let (io, address) = ring_with(UringOptions { mask: NO_FEATURES, ..UringOptions::default() });
+    conformance::close_abandons_a_send(io, address);
 }
 
 #[test]
@@ -222,19 +142,6 @@ fn accepted_and_connected_sockets_have_their_options() {
 fn is_close_on_exec(descriptor: i32) -> bool {
     // SAFETY: no memory is passed.
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) & libc::FD_CLOEXEC != 0 }
-}
-
-#[test]
-fn connections_beyond_the_limit_are_closed_and_counted() {
-    let (io, address) = ring_with(UringOptions { socket_limit: 2, ..UringOptions::default() });
-    let mut driver = Driver::new(io);
-    let mut streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
-    assert!(matches!(driver.next(), Event::Accepted { .. }));
-    assert!(matches!(driver.next(), Event::Accepted { .. }));
-    assert!(driver.during(Duration::from_millis(20)).is_empty());
-    assert_eq!(driver.io.counters().accept_failures, 1);
-    assert_eq!(driver.io.connect(address), Err(Errno(libc::EMFILE)));
-    assert_eq!(streams.pop().unwrap().read(&mut [0; 1]).unwrap(), 0);
 }
 
 /// All of it is in flight when the backend goes: receives, starved ones, sends, a connect, the accept.
