@@ -276,6 +276,32 @@ fn a_full_disk_takes_nothing_from_the_results() {
 }
 
 #[test]
+fn a_disk_that_fills_up_leaves_whole_lines() {
+    let (_origin, url) = origin();
+    let folder = tempfile::tempdir().unwrap();
+    let [json, log] = ["json", "log"].map(|name| folder.path().join(name));
+    // No file may become larger than 1 KiB (2 KiB with other shells), which stands in for a disk of that size.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir-loadgen")])
+        .args(["run", "--url", &url, "--rate", "400", "--requests", "240", "--interval", "20ms"])
+        .arg("--json")
+        .arg(&json)
+        .arg("--hdr-log")
+        .arg(&log)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(text(&output.stderr).matches("File too large").count(), 2, "{output:?}");
+    let stdout = text(&output.stdout);
+    let report: Value = serde_json::from_str(&stdout[stdout.find("\n{").unwrap()..]).unwrap();
+    assert_eq!(report["requests"], 240);
+    let log = fs::read(log).unwrap();
+    assert!(log.starts_with(b"#[Histogram log") && log.ends_with(b"\n"), "{}", log.len());
+    assert!(IntervalLogIterator::new(&log).all(|entry| entry.is_ok()));
+    assert_eq!(fs::read(json).unwrap(), b"");
+}
+
+#[test]
 fn files_that_cannot_be_written_are_known_before_the_run() {
     for flag in ["--json", "--html", "--csv", "--hdr-log"] {
         let output =

@@ -20,11 +20,15 @@ use crate::run::{Observer, Snapshot};
 /// A file that is opened before a run and written behind or during it, so that a wrong name is known at once.
 ///
 /// What is in a file of that name is kept until the first write. One that is made here and never written goes away again.
+/// When the disk is full, what was written since the last flush is taken back, so that no half of a line is left.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
     file: File,
     started: bool,
+    /// How many bytes were written, and how many of them up to the last flush.
+    written: u64,
+    flushed: u64,
     /// There was none of this name before.
     is_new: bool,
 }
@@ -45,7 +49,7 @@ impl OutputFile {
             made => made.map(|file| (file, true)),
         };
         let (file, is_new) = opened.map_err(|error| named(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, started: false, is_new })
+        Ok(Self { path: path.to_owned(), file, started: false, written: 0, flushed: 0, is_new })
     }
 
     /// Whether `other` names the same regular file, so that what is written to the one would be lost to the other.
@@ -72,10 +76,20 @@ impl Write for OutputFile {
             let _fixed = self.file.set_len(0);
             self.started = true;
         }
-        self.file.write(bytes).map_err(|error| named(&self.path, &error))
+        match self.file.write(bytes) {
+            Ok(count) => {
+                self.written += count as u64;
+                Ok(count)
+            }
+            Err(error) => {
+                let _fixed = self.file.set_len(self.flushed);
+                Err(named(&self.path, &error))
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.flushed = self.written;
         self.file.flush().map_err(|error| named(&self.path, &error))
     }
 }
