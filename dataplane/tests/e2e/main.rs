@@ -15,6 +15,7 @@ mod block_pages;
 mod certificates;
 mod commands;
 mod explain;
+mod idle_connections;
 mod lifecycle;
 mod limits;
 mod listener_limits;
