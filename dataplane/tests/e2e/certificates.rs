@@ -1,7 +1,5 @@
 //! Certificates over time: revoked, pinned, replaced under load, about to end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,8 +9,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 
-use crate::support::client::{Client, ORDINARY, get};
+use crate::support::client::get;
 use crate::support::eventually;
+use crate::support::load::Load;
 use crate::support::node::Node;
 use crate::support::origin::{Gate, Origin, Peer, ok};
 use crate::support::pki::{ORIGIN_NAME, Pki};
@@ -106,26 +105,8 @@ fn ten_rotations_of_both_certificates_under_load_cost_no_request() {
         pki.mutual(Setup::new(origin.address)).node("certificate_check_interval = \"100ms\"").workers(2);
     let folder = setup.folder.path().to_owned();
     Pki::write_pair(&folder, "site", &sites.server(&["site.example"], &[]).unwrap());
-    let node = setup
-        .more(
-            "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:0\"\n[listener.tls]\n\
-             certificates = [{ certificate = \"site.pem\", private_key = \"site.key\" }]",
-        )
-        .start();
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..64)
-        .map(|number| {
-            let (stop, address) = (Arc::clone(&stop), node.address);
-            std::thread::spawn(move || {
-                let mut client = Client::connect(address, ORDINARY);
-                while !stop.load(Ordering::Relaxed) {
-                    let answer = client.get("/page");
-                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/page"));
-                    std::thread::sleep(Duration::from_millis(5 + number % 20));
-                }
-            })
-        })
-        .collect();
+    let node = setup.more(Setup::SECURE_LISTENER).start();
+    let load = Load::start(&node, &sites, 64);
     let end = |name: &str| node.metric(&format!("weir_{name}_certificate_not_after_seconds"), &[]);
     for rotation in 1..=10 {
         let days = |days: i64, usage| {
@@ -140,10 +121,10 @@ fn ten_rotations_of_both_certificates_under_load_cost_no_request() {
         eventually("the new certificates", || {
             (end("client") > before.0 && end("listener") > before.1).then_some(())
         });
+        let before = load.answers();
+        eventually("answers under the new ones", || (load.answers() > before + 100).then_some(()));
     }
-    stop.store(true, Ordering::Relaxed);
-    let failed = clients.into_iter().filter_map(|client| client.join().err()).count();
-    assert_eq!(failed, 0, "clients that saw a failure");
+    load.end();
     assert!(!node.log().iter().any(|line| line["level"] == "ERROR"), "{:#?}", node.log());
 }
 

@@ -210,6 +210,65 @@ fn a_reload_with_a_bad_config_changes_nothing() {
 }
 
 #[test]
+fn whatever_is_bad_at_a_reload_changes_nothing_and_is_named() {
+    let pki = Pki::new();
+    let origin = Origin::scripted_tls(pki.demanding_server_config(), |peer| {
+        while let Some(request) = peer.request() {
+            peer.send(ok(request.target().as_bytes()));
+        }
+    });
+    let setup = pki
+        .mutual(Setup::new(origin.address).mode("block"))
+        .tls("crl = \"origins.crl\"")
+        .rules("general_mode = \"default\"\n")
+        .lists("[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.66\"\n")
+        .detection("signatures = [\"own\"]")
+        .more(Setup::SECURE_LISTENER);
+    let folder = setup.folder.path().to_owned();
+    std::fs::create_dir(folder.join("own")).unwrap();
+    setup.write("origins.crl", pki.origins.revocation_list(&[], false).unwrap());
+    Pki::write_pair(&folder, "site", &pki.origin_pair());
+    let node = setup.start();
+    let mut client = node.connect();
+    let digest = status(&node)["config_digest"].clone();
+    let other_key = pki.clients.client("edge").unwrap().private_key_pem;
+    for (file, bad, named) in [
+        ("weir.toml", "[nonsense]\n".to_owned(), "nonsense"),
+        ("rules.toml", "[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"blok\"\n".to_owned(), "blok"),
+        ("ip-lists.toml", "[[entry]]\nlist = \"deny\"\naddress = \"300.1.1.1\"\n".to_owned(), "300.1.1.1"),
+        ("own/x.toml", "class = \"nowhere\"\n".to_owned(), "nowhere"),
+        ("edge.pem", "no PEM".to_owned(), "must be X.509 in PEM"),
+        ("edge.key", other_key.clone(), "doesn't match"),
+        ("edge-ca.pem", pki.origins.certificate_pem(), "must contain the authority"),
+        ("origin-ca.pem", "no PEM".to_owned(), "origin-ca.pem"),
+        ("origins.crl", "no PEM".to_owned(), "origins.crl"),
+        ("site.pem", "no PEM".to_owned(), "site.pem"),
+        ("site.key", other_key, "site.pem"),
+    ] {
+        let path = folder.join(file);
+        let good = std::fs::read(&path).ok();
+        std::fs::write(&path, bad).unwrap();
+        let answer = node.admin_request("POST", "/v1/reload", "");
+        assert_eq!(answer.status(), 422, "{file}: {}", answer.text());
+        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        let errors = page["errors"].to_string();
+        assert!(
+            errors.contains(named) && errors.contains(file.split('/').next_back().unwrap()),
+            "{file}: {errors}"
+        );
+        assert_eq!(node.metric("weir_config_generation", &[]), 1, "{file}");
+        assert_eq!(status(&node)["config_digest"], digest, "{file}");
+        assert_eq!((client.get("/page").status(), client.get(ATTACK).status()), (200, 403), "{file}");
+        match good {
+            Some(good) => std::fs::write(&path, good).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+    }
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200, "all is mended");
+    assert_eq!(client.get("/page").status(), 200);
+}
+
+#[test]
 fn a_running_request_finishes_on_the_config_that_it_began_with() {
     let origin = Origin::answering(|request| ok(&request.body));
     let node = Setup::new(origin.address).mode("monitoring").start();

@@ -3,59 +3,16 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+
+use weir::tls::forge::DemoAuthority;
 
 use crate::support::client::{Client, ORDINARY, get};
 use crate::support::eventually;
+use crate::support::load::{Load, SITE};
 use crate::support::node::{Node, signal, weir};
 use crate::support::origin::{Gate, Origin, ok};
+use crate::support::pki::Pki;
 use crate::support::setup::Setup;
-
-/// Clients that keep asking. None of them may ever see a failure.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(node: &Node, clients: usize) -> Self {
-        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let address = node.address;
-        let clients = (0..clients).map(|number| {
-            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
-            std::thread::spawn(move || {
-                let mut client = Client::connect(address, ORDINARY);
-                while !stop.load(Ordering::Relaxed) {
-                    let answer = client.get("/page");
-                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/page"));
-                    answers.fetch_add(1, Ordering::Relaxed);
-                    if answer.field("connection") == Some("close") {
-                        client = Client::connect(address, ORDINARY);
-                    }
-                    // Some are mostly idle, some mostly busy.
-                    std::thread::sleep(Duration::from_millis(number as u64 % 20));
-                }
-            })
-        });
-        Self { clients: clients.collect(), stop, answers }
-    }
-
-    fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
-    }
-
-    /// Ends it. Panics if any client saw a failure.
-    fn end(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        let failed = self.clients.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
-        assert_eq!(failed, 0, "clients that saw a failure");
-        self.answers.load(Ordering::Relaxed)
-    }
-}
 
 /// Ends a process that this test's node has started, and waits for it.
 struct Successor(u32);
@@ -93,9 +50,17 @@ fn upgrade(node: &Node, process: u32, number: usize) -> u32 {
 
 #[test]
 fn ten_upgrades_and_fifty_reloads_under_load_cost_no_request() {
-    let origin = Origin::echoing_targets();
-    let mut node = Setup::new(origin.address).workers(2).node("drain_timeout = \"60s\"").start();
-    let load = Load::start(&node, 64);
+    let pki = Pki::new();
+    let sites = DemoAuthority::new("Sites' root").unwrap();
+    let origin = Origin::scripted_tls(pki.demanding_server_config(), |peer| {
+        while let Some(request) = peer.request() {
+            peer.send(ok(request.target().as_bytes()));
+        }
+    });
+    let setup = pki.mutual(Setup::new(origin.address));
+    Pki::write_pair(setup.folder.path(), "site", &sites.server(&[SITE], &[]).unwrap());
+    let mut node = setup.workers(2).node("drain_timeout = \"60s\"").more(Setup::SECURE_LISTENER).start();
+    let load = Load::start(&node, &sites, 64);
     let mut process = node.id();
     for number in 1..=10 {
         for _ in 0..5 {

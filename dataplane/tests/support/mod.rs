@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod h11;
 pub(crate) mod haproxy;
+pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod mmdb;
 pub(crate) mod nginx;

@@ -30,6 +30,10 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// A second listener, under TLS with `site.pem` and `site.key`.
+    pub(crate) const SECURE_LISTENER: &str = "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:0\"\n\
+        [listener.tls]\ncertificates = [{ certificate = \"site.pem\", private_key = \"site.key\" }]";
+
     /// A node before one origin.
     pub(crate) fn new(origin: SocketAddr) -> Self {
         let folder = tempfile::Builder::new().prefix("weir-e2e-").tempdir().unwrap();
