@@ -11,6 +11,10 @@ const BLOCK: &[u8] = b"\"\"\"";
 
 /// Whether a value may be a document with strings in it: an operation by name, or a selection.
 pub(super) fn may_be_document(input: &[u8]) -> bool {
+    // Most values begin otherwise, and that is known at their first byte.
+    if !matches!(input.first(), Some(b'{' | b'q' | b'm' | b's' | b'f' | b'\t'..=b'\r' | b' ')) {
+        return false;
+    }
     let start = input.trim_ascii_start();
     let is_operation =
         [&b"query"[..], b"mutation", b"subscription", b"fragment"].iter().any(|word| start.starts_with(word));

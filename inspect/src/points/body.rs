@@ -200,7 +200,8 @@ fn add_read(
     }
     let is_json = starts_as_json(body) && !off.has(Parser::Json);
     let is_whole_json = is_json && json(body, node, expander, arena) == Ending::Complete;
-    let is_binary = is_binary(body);
+    // What starts as JSON is no binary file, and most bodies do.
+    let is_binary = !is_json && is_binary(body);
     let is_xml = (looks_like_xml(body) || (claims.xml && !is_json && !is_binary)) && !off.has(Parser::Xml);
     // In whole JSON without `=` a form has no value that is not a string of the document.
     let is_form = if off.has(Parser::FormUrlencoded) {
