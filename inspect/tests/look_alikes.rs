@@ -64,9 +64,12 @@ const SENTENCES: &[&str] = &[
     "GA1.2.1846372519.{number}",
 ];
 
+/// Texts on their own, one a line; `␊` stands for a line feed.
+const TEXTS: &str = include_str!("look_alikes.txt");
+
 /// The texts, one after the other.
 fn texts() -> Vec<String> {
-    let mut texts = Vec::new();
+    let mut texts: Vec<String> = TEXTS.lines().map(|line| line.replace('␊', "\n")).collect();
     for (index, sentence) in SENTENCES.iter().enumerate() {
         for (number, word) in WORDS.iter().enumerate() {
             for step in [1, 7, 17] {

@@ -1,8 +1,64 @@
 //! The path grammar: does a relative path leave the folder that it starts in?
 
-/// Whether some run of path characters in `value` climbs above its start, or names a well-known file by way of `..`.
+/// What stands before a path in source code and in pages that name their neighbours by it.
+const REFERENCES: [&[u8]; 10] = [
+    b"from",
+    b"import",
+    b"@import",
+    b"require(",
+    b"import(",
+    b"url(",
+    b"href=",
+    b"src=",
+    b"include::",
+    b"](",
+];
+
+/// Parts of paths that nobody refers to so: what an attack looks for behind the climb.
+const TARGETS: [&[u8]; 12] = [
+    b"etc/",
+    b"passwd",
+    b"proc/",
+    b"win",
+    b"boot.",
+    b"web-inf",
+    b".env",
+    b".ini",
+    b".log",
+    b".htaccess",
+    b"ssh",
+    b"root",
+];
+
+/// Whether some run of path characters in `value` climbs above its start, or names a well-known file by way of `..`. A
+/// relative path that a text refers to in quotes, as code and pages do, does not count.
 pub(super) fn leads_out(value: &[u8]) -> bool {
-    value.split(|byte| !is_path_byte(*byte)).any(climbs)
+    let mut start = 0;
+    value.split(|byte| !is_path_byte(*byte)).any(|path| {
+        let before = &value[..start];
+        start += path.len() + 1;
+        climbs(path) && !is_reference(before, path)
+    })
+}
+
+fn is_reference(before: &[u8], path: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    let before = match before {
+        [text @ .., b'\'' | b'"'] => text.trim_ascii_end(),
+        text => text,
+    };
+    let ends_with = |word: &&[u8]| {
+        before.len().checked_sub(word.len()).is_some_and(|at| before[at..].eq_ignore_ascii_case(word))
+    };
+    // A value that begins with the word is one that an attacker wrote.
+    before.len() > 12
+        && path.starts_with(b"../")
+        && REFERENCES.iter().any(ends_with)
+        && !TARGETS.iter().any(|target| holds(path, target))
+}
+
+fn holds(path: &[u8], target: &[u8]) -> bool {
+    path.windows(target.len()).any(|part| part.eq_ignore_ascii_case(target))
 }
 
 fn is_path_byte(byte: u8) -> bool {
@@ -47,6 +103,9 @@ mod tests {
             "..\\..\\boot.ini",
             "/..;/..;/manager",
             "a/../../../b",
+            "src=../../b",
+            "include('../../../../etc/passwd')",
+            "<a href=\"../../../etc/passwd\">",
         ] {
             assert!(leads_out(path.as_bytes()), "{path}");
         }
@@ -54,7 +113,17 @@ mod tests {
 
     #[test]
     fn paths_that_stay() {
-        for path in ["../style.css", "/a/b/../c", "a/../b", "1..2", "...", "see ../a and ../b"] {
+        for path in [
+            "../style.css",
+            "/a/b/../c",
+            "a/../b",
+            "1..2",
+            "...",
+            "see ../a and ../b",
+            "import Button from '../../components/Button';",
+            "const x = require(\"../../config\")",
+            "<p>see <a href=\"../../page.html\">the page</a>",
+        ] {
             assert!(!leads_out(path.as_bytes()), "{path}");
         }
     }

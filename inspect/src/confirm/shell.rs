@@ -8,14 +8,15 @@ const WORD_BYTES_MAX: usize = 32;
 
 /// Commands whose names are no words of a natural language.
 const COMMANDS: &str = "\
-    adduser apt-get ansible awk base32 base64 bash bitsadmin blkid busybox certutil chgrp chmod chown chroot cmd cmd.exe \
-    crontab cscript csh curl dash df dig dmesg dpkg driverquery du egrep fetch fgrep gawk gcc getent getmac grep gunzip \
-    gzip hexdump htop iconv icacls iex ifconfig ipconfig iptables iwr journalctl ksh kubectl lastlog lsb_release lsblk \
-    lscpu lsof lua lwp-download mawk md5sum mkdir mkfifo mknod mshta mysql mysqldump ncat netcat netsh netstat nohup nslookup od openssl \
-    perl php pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 readlink regsvr32 rmdir \
-    rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace sysctl systemctl \
-    systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute uname unzip useradd usermod vmstat wget whereis \
-    whoami wmic wscript xargs xcopy yum zcat zsh";
+    adduser apt-get ansible awk base32 base64 bash bitsadmin blkid busybox certutil chgrp chmod chown chroot cmd \
+    cmd.exe crontab cscript csh curl dash df dig dmesg dpkg driverquery du egrep fetch fgrep findstr forfiles \
+    gawk gcc getent getmac grep gunzip gzip hexdump htop iconv icacls iex ifconfig ipconfig iptables iwr \
+    journalctl ksh kubectl lastlog lsb_release lsblk lscpu lsof lua lwp-download mawk md5sum mkdir mkfifo mknod \
+    mshta msiexec mysql mysqldump nbtstat ncat netcat netsh netstat nohup nslookup od openssl pathping perl php \
+    pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 quser readlink regsvr32 \
+    rmdir rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace \
+    sysctl systemctl systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute tracert uname unzip \
+    useradd usermod vmstat vssadmin wevtutil wget whereis whoami wmic wscript xargs xcopy xterm yum zcat zsh";
 
 /// Commands that are also ordinary words or names: they need arguments that only a shell takes.
 const COMMON_WORDS: &str = "\
@@ -269,6 +270,10 @@ fn skip_blanks(mut text: &[u8]) -> &[u8] {
 fn what_follows(rest: &[u8]) -> Follows {
     let rest_trimmed = skip_blanks(rest);
     let Some(&next) = rest_trimmed.first() else { return Follows::End };
+    // What stands in the next line is no argument.
+    if rest[..rest.len() - rest_trimmed.len()].contains(&b'\n') {
+        return Follows::Other;
+    }
     match next {
         b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#' | b'\n' => Follows::Operator,
         // The prompt of a program: `mysql> select`.
@@ -389,6 +394,7 @@ mod tests {
             "bread & more",
             "list them all with lspci | grep -i vga",
             "the machine has a device like `perl -V` says",
+            "name;type\n1;Anna",
             "a longer text about $(date +%s) in scripts",
         ] {
             assert!(!check(text), "{text}");
