@@ -404,6 +404,8 @@ pub struct OriginLimits {
     pub keep_alive_timeout: Duration,
     /// Connections, idle ones included, over all addresses.
     pub connections: u32,
+    /// How many of them requests may have whose body is still coming in; `None` = three quarters.
+    pub upload_connections: Option<u32>,
     /// Unused connections that are kept, over all addresses; 0 = none.
     pub idle_connections: u32,
     /// Unused connections that are kept ready, over all addresses; 0 = none is opened ahead of a request.

@@ -88,6 +88,13 @@ pub(super) static ORIGIN: Section = Section {
             meaning: "Connections, idle ones included.",
         },
         Key {
+            name: "upload_connections",
+            kind: Kind::Integer(range(1, 1_048_576)),
+            default: Default::Absent("three quarters of `connections`, at least 1", "192"),
+            meaning: "How many of the connections requests may have whose body is still coming in. Beyond it a body is collected, up to \
+                      `parked_bytes`; once it is whole, its request needs none of these.",
+        },
+        Key {
             name: "idle_connections",
             kind: Kind::Integer(range(0, 1_048_576)),
             default: Default::Value("256"),
@@ -265,6 +272,7 @@ fn read_limits(table: &TableReader<'_>) -> OriginLimits {
         idle_timeout: table.time_or_zero("idle_timeout"),
         keep_alive_timeout: table.time_or_zero("keep_alive_timeout"),
         connections: table.integer_u32("connections"),
+        upload_connections: table.integer("upload_connections").and_then(|count| u32::try_from(count).ok()),
         idle_connections: table.integer_u32("idle_connections"),
         min_idle_connections: table.integer_u32("min_idle_connections"),
         requests_per_connection: table.limit_u32("requests_per_connection"),

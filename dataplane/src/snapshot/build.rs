@@ -312,12 +312,19 @@ fn verification_digest(verification: &Verification) -> [u8; 32] {
 fn origin_limits(config: &OriginConfig) -> OriginLimits {
     let addresses = u32::try_from(config.addresses.len()).unwrap_or(u32::MAX).max(1);
     let limits = &config.limits;
+    let connections = limits.connections.div_ceil(addresses);
     OriginLimits {
         connect_timeout: limits.connect_timeout,
         first_byte_timeout: limits.first_byte_timeout,
         idle_timeout: limits.idle_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,
-        connections: limits.connections.div_ceil(addresses),
+        connections,
+        uploads: match limits.upload_connections {
+            Some(uploads) => uploads.div_ceil(addresses),
+            // A quarter is left for those that make nobody wait.
+            None => connections - connections.div_ceil(4),
+        }
+        .max(1),
         idle_connections: limits.idle_connections.div_ceil(addresses),
         // A connection that carries one client only can't be opened before the client is known.
         min_idle_connections: match config.proxy_protocol {

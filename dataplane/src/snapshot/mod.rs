@@ -194,6 +194,8 @@ pub struct OriginLimits {
     pub keep_alive_timeout: Duration,
     /// Connections per address and worker.
     pub connections: u32,
+    /// How many of them requests may have whose body is still coming in; at least 1.
+    pub uploads: u32,
     /// Unused connections kept per address and worker.
     pub idle_connections: u32,
     /// Unused connections that are kept ready per address and worker.

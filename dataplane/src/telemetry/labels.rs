@@ -236,6 +236,8 @@ label! {
         OriginConnections = "origin_connections",
         /// Requests that had to wait because the worker's connections to origins were all in use.
         OriginConnectionsTotal = "origin_connections_total",
+        /// Requests that had to wait because as many uploads had connections of the origin as may have.
+        OriginUploads = "origin_uploads",
         /// Requests refused because too many waited for the origin.
         OriginQueue = "origin_queue",
         /// Requests refused because they waited too long for the origin.

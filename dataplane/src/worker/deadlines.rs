@@ -2,7 +2,7 @@
 
 use super::answers::HEAD_TIMEOUT;
 use super::client::Phase;
-use super::request::{Answer, Sink};
+use super::request::{Answer, Sink, Wait};
 use super::{ClientId, TimerKey, Worker, until};
 use crate::io::Io;
 use crate::telemetry::Limit;
@@ -18,9 +18,9 @@ impl<I: Io> Worker<I> {
     /// Something of the body came in: the time-out for the next part starts anew.
     pub(super) fn client_body_progress(&mut self, id: ClientId) {
         let now = self.io.now();
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
-        if request.queued {
+        if request.queued == Some(Wait::Connection) {
             return; // its place in the queue has a time-out of its own, and that runs
         }
         if request.is_discarding() {
@@ -31,14 +31,18 @@ impl<I: Io> Worker<I> {
             return;
         };
         let elapsed = now.since(request.started);
-        let at = until(now, limits.body_timeout);
+        let stopped = self.stopped_upload_timeout(request);
+        let at = until(now, stopped.unwrap_or(limits.body_timeout));
         let too_slow = elapsed > limits.body_rate_grace
             && limits.body_rate_min_bytes.is_some_and(|rate| {
                 u128::from(request.body_bytes) * 1000 < u128::from(rate) * elapsed.as_millis()
             });
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let taken = !client.paused && stopped.is_none();
+        let unanswered = client.request.as_ref().is_some_and(|request| request.answer == Answer::None);
         self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
         // A body that waits for a slow origin isn't the client's fault.
-        if too_slow && !client.paused && request.answer == Answer::None {
+        if too_slow && taken && unanswered {
             self.metrics.limit(Limit::BodyRate);
             self.client_refuse_with(id, 408, "body_rate_min_bytes");
         }
@@ -101,7 +105,7 @@ impl<I: Io> Worker<I> {
     fn client_active_timed_out(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
-        if request.queued {
+        if request.queued == Some(Wait::Connection) || self.stopped_upload_timeout(request).is_some() {
             self.queue_timed_out(id);
         } else if !client.output.is_empty() && request.answer != Answer::None {
             self.metrics.limit(Limit::SendTimeout);

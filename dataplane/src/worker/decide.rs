@@ -244,6 +244,7 @@ impl<I: Io> Worker<I> {
                     self.release_body(&mut request);
                 }
                 self.client_put_request(id, request);
+                self.upload_ends(id);
                 self.origin_flush(id);
             }
             Sink::Discard => {

@@ -2,14 +2,14 @@
 
 use super::decide::frame_body;
 use super::pool::PoolIndex;
-use super::request::{Request, Sink, forget};
+use super::request::{Request, Sink, Wait, forget};
 use super::upstream::{Download, OriginFailure, Stage};
 use super::{ClientId, Generation, UpstreamId, Worker};
 use crate::config::Balance;
 use crate::decision;
 use crate::http::{self, ForwardFacts};
 use crate::io::Io;
-use crate::telemetry::{Limit, UpstreamError};
+use crate::telemetry::Limit;
 
 /// Addresses tried for one request before it is answered with the failure.
 const ATTEMPTS_MAX: u32 = 3;
@@ -39,8 +39,11 @@ impl<I: Io> Worker<I> {
             request.forwarded = true;
             request.address = self.choose_address(&request);
         }
+        let waits_for_body = request.body_at_hand;
         self.client_put_request(id, request);
-        self.acquire(id);
+        if !waits_for_body {
+            self.acquire(id);
+        }
     }
 
     /// Whether the request asks for a WebSocket in a place that has them.
@@ -104,20 +107,25 @@ impl<I: Io> Worker<I> {
     }
 
     /// The request's generation and the number of its origin.
-    fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<Generation>, usize)> {
+    pub(super) fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<Generation>, usize)> {
         let generation = request.generation.clone()?;
         let location = request.resolution.as_ref()?.location.0 as usize;
         let origin = generation.snapshot.locations[location].origin as usize;
         Some((generation, origin))
     }
 
-    /// Gives the request an idle connection, a new one, or a place in the queue.
-    fn acquire(&mut self, id: ClientId) {
+    /// Gives the request an idle connection, a new one, or a place in a queue.
+    pub(super) fn acquire(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
         let Some((generation, origin)) = self.origin_of(request) else { return };
         let index = generation.pools[origin][request.address];
         let fresh_only = request.retried;
+        if request.is_uploading() && self.pools.peek(index).uploads_are_full() {
+            self.metrics.limit(Limit::OriginUploads);
+            self.wait_for_connection(id, index, Wait::Upload);
+            return;
+        }
         let carries = self.carried_client(index, id);
         let pool = self.pools.get(index);
         if !fresh_only && let Some(upstream) = pool.idle.pop(carries) {
@@ -130,7 +138,7 @@ impl<I: Io> Worker<I> {
         }
         if let Some(full) = self.make_room(index, generation.snapshot.http.origin_connections_total) {
             self.metrics.limit(full);
-            self.wait_for_connection(id, index);
+            self.wait_for_connection(id, index, Wait::Connection);
         } else if let Err(failure) = self.upstream_open(index, Some(id)) {
             self.try_next_address(id, failure);
         }
@@ -155,93 +163,7 @@ impl<I: Io> Worker<I> {
         None
     }
 
-    fn wait_for_connection(&mut self, id: ClientId, index: PoolIndex) {
-        let pool = self.pools.get(index);
-        if pool.waiting.len() < pool.limits.queue as usize {
-            let timeout = pool.limits.queue_timeout;
-            pool.waiting.push_back(id);
-            self.set_queued(id, true);
-            self.client_set_deadline(id, timeout);
-        } else {
-            self.metrics.limit(Limit::OriginQueue);
-            let detail = "all connections are busy and the queue is full";
-            self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueFull, detail));
-        }
-    }
-
-    fn set_queued(&mut self, id: ClientId, queued: bool) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if let Some(request) = &mut client.request {
-            request.queued = queued;
-        }
-        if !queued {
-            client.deadline.clear();
-        }
-    }
-
-    /// A request waits no longer, and gives its place in the queue to others.
-    pub(super) fn leave_queue(&mut self, id: ClientId) {
-        let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
-        let Some((generation, origin)) = self.origin_of(request).filter(|_| request.queued) else { return };
-        let index = generation.pools[origin][request.address];
-        self.pools.get(index).waiting.retain(|waiting| *waiting != id);
-        self.set_queued(id, false);
-    }
-
-    pub(super) fn queue_timed_out(&mut self, id: ClientId) {
-        self.leave_queue(id);
-        self.metrics.limit(Limit::OriginQueueTimeout);
-        let detail = "no connection became free within queue_timeout";
-        self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));
-    }
-
-    /// The next request that waits for this pool and is still there.
-    pub(super) fn next_waiting(&mut self, index: PoolIndex) -> Option<ClientId> {
-        while let Some(id) = self.pools.get(index).waiting.pop_front() {
-            let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else {
-                continue;
-            };
-            let waits_here = self
-                .origin_of(request)
-                .is_some_and(|(generation, origin)| generation.pools[origin][request.address] == index);
-            if request.queued && waits_here {
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    /// A connection of the pool is gone: a request that waits gets one of its own. Where the total over all
-    /// origins was short, it may be one that waits for another pool.
-    pub(super) fn serve_waiting(&mut self, index: PoolIndex) {
-        self.serve_one_waiting(index);
-        if self.pools.total_is_short {
-            self.pools.total_is_short = false;
-            for other in self.pools.with_waiting() {
-                self.serve_one_waiting(other);
-            }
-        }
-    }
-
-    fn serve_one_waiting(&mut self, index: PoolIndex) {
-        let total_max = self.current.snapshot.http.origin_connections_total;
-        let pool = self.pools.peek(index);
-        if pool.waiting.is_empty() || pool.open >= pool.limits.connections {
-            return;
-        }
-        if self.pools.open_total >= total_max {
-            self.pools.total_is_short = true;
-            return;
-        }
-        let Some(id) = self.next_waiting(index) else { return };
-        self.set_queued(id, false);
-        self.client_body_progress(id);
-        if let Err(failure) = self.upstream_open(index, Some(id)) {
-            self.try_next_address(id, failure);
-        }
-    }
-
-    /// Joins a ready connection and a request.
+    /// Joins a ready connection and a request that doesn't wait any more.
     pub(super) fn bind(&mut self, id: UpstreamId, client_id: ClientId) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         upstream.client = Some(client_id);
@@ -251,10 +173,7 @@ impl<I: Io> Worker<I> {
             return;
         };
         request.upstream = Some(id);
-        if request.queued {
-            self.set_queued(client_id, false);
-            self.client_body_progress(client_id);
-        }
+        self.upload_begins(id);
         self.origin_flush(client_id);
     }
 

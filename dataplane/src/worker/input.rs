@@ -171,7 +171,7 @@ impl<I: Io> Worker<I> {
         let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
             return 0;
         };
-        request.body_at_hand = false;
+        let at_hand = std::mem::take(&mut request.body_at_hand);
         let blocked =
             request.paced.is_some() || (request.sink == Sink::Stream && self.origin_is_behind(&request));
         let mut used = 0;
@@ -219,6 +219,7 @@ impl<I: Io> Worker<I> {
         }
         let finished = used > 0 && !request.is_uploading();
         let over_limit = request.sink == Sink::Hold && request.body_over_limit;
+        let is_due = at_hand && request.forwarded;
         self.client_put_request(id, request);
         if let Some(code) = failure {
             self.client_bad_request(id, code);
@@ -232,6 +233,9 @@ impl<I: Io> Worker<I> {
             self.request_body_ended(id);
         } else {
             self.origin_flush(id);
+        }
+        if is_due {
+            self.acquire(id);
         }
         used
     }

@@ -23,6 +23,7 @@ mod idle;
 mod input;
 mod output;
 mod pool;
+mod queue;
 mod refusals;
 mod refused_certificate;
 mod relay;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls_pki_types::ServerName;
 
 use super::idle::IdleConnections;
+use super::request::Wait;
 use super::upstream::Upstream;
 use super::warm::Warming;
 use super::{ClientId, UpstreamId};
@@ -55,11 +56,35 @@ pub(crate) struct Pool {
     /// Connections that exist, in whatever state.
     pub(crate) open: u32,
     pub(crate) idle: IdleConnections,
+    /// Connections whose request's body is still coming in.
+    pub(crate) uploads: u32,
     /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
+    /// The same of those that wait because `uploads` is at its limit.
+    pub(crate) waiting_uploads: VecDeque<ClientId>,
     pub(crate) warming: Warming,
     /// Until then other addresses are preferred, because a connection could not be made.
     pub(crate) rests_until: Monotonic,
+}
+
+impl Pool {
+    /// Those that wait for this.
+    pub(crate) fn queue(&mut self, wait: Wait) -> &mut VecDeque<ClientId> {
+        match wait {
+            Wait::Connection => &mut self.waiting,
+            Wait::Upload => &mut self.waiting_uploads,
+        }
+    }
+
+    /// Whether uploads have as many connections as they may have.
+    pub(crate) fn uploads_are_full(&self) -> bool {
+        self.uploads >= self.limits.uploads
+    }
+
+    /// Whether somebody waits who could be served.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || (!self.waiting_uploads.is_empty() && !self.uploads_are_full())
+    }
 }
 
 /// All pools of a worker.
@@ -129,7 +154,9 @@ impl Pools {
             origin: 0,
             open: 0,
             idle: IdleConnections::default(),
+            uploads: 0,
             waiting: VecDeque::new(),
+            waiting_uploads: VecDeque::new(),
             warming: Warming::default(),
             rests_until: Monotonic::default(),
         });
@@ -181,7 +208,7 @@ impl Pools {
 
     /// Pools in which requests wait.
     pub(crate) fn with_waiting(&self) -> Vec<PoolIndex> {
-        let numbers = self.table.iter().enumerate().filter(|(_, pool)| !pool.waiting.is_empty());
+        let numbers = self.table.iter().enumerate().filter(|(_, pool)| pool.has_waiting());
         numbers.map(|(number, _)| PoolIndex(u32::try_from(number).unwrap_or(u32::MAX))).collect()
     }
 

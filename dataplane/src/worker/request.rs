@@ -82,6 +82,15 @@ pub(crate) enum Sink {
     Discard,
 }
 
+/// What a request waits for in a queue of its pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// A connection.
+    Connection,
+    /// One of the connections that uploads may have, or the end of its body.
+    Upload,
+}
+
 /// What a request does once its turn under a rate limit comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Paced {
@@ -161,7 +170,7 @@ pub(crate) struct Request {
     /// Bytes for the origin, framed by us, that wait for its connection.
     pub(crate) to_origin: Vec<u8>,
     /// The start of the body came in with the head and is about to be used: the head waits for it, so that both go to the
-    /// origin by one send.
+    /// origin by one send, and so that a body that is whole already is nobody's upload.
     pub(crate) body_at_hand: bool,
     /// The head was written to `to_origin` (and maybe sent).
     pub(crate) forwarded: bool,
@@ -171,8 +180,8 @@ pub(crate) struct Request {
     pub(crate) streamed: bool,
 
     pub(crate) upstream: Option<UpstreamId>,
-    /// Waits in the pool's queue for a connection.
-    pub(crate) queued: bool,
+    /// Waits in a queue of the pool.
+    pub(crate) queued: Option<Wait>,
     /// Connections tried.
     pub(crate) attempts: u32,
     /// Position of the address that is tried, in the origin's list.
@@ -253,7 +262,7 @@ impl Request {
         events.clear();
         active.clear();
         *turn = Deadline::default();
-        (*paced, *refused) = (None, None);
+        (*paced, *refused, *queued) = (None, None, None);
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
@@ -270,7 +279,6 @@ impl Request {
             forwarded,
             websocket,
             streamed,
-            queued,
             retried,
             chunk_to_client,
             keep_alive,

@@ -52,6 +52,8 @@ pub(crate) struct Upstream<B> {
     pub(crate) stage: Stage,
     /// Whose request it serves; none while it idles.
     pub(crate) client: Option<ClientId>,
+    /// It counts among those whose request's body is still coming in.
+    pub(crate) uploads: bool,
     /// The only connection of a client whose requests it may carry, where the origin is told.
     pub(crate) carries: Option<Box<Endpoints>>,
     pub(crate) output: Output<B>,
@@ -130,6 +132,7 @@ impl<I: Io> Worker<I> {
             engine: None,
             stage: Stage::Connecting,
             client,
+            uploads: false,
             carries: carries.map(Box::new),
             output: Output::default(),
             deadline: Deadline::default(),
@@ -150,6 +153,7 @@ impl<I: Io> Worker<I> {
         if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
             request.upstream = Some(id);
         }
+        self.upload_begins(id);
         Ok(())
     }
 
@@ -325,7 +329,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Whether the request of a connection is still on its way from the client.
-    fn is_uploading(&self, id: UpstreamId) -> bool {
+    pub(super) fn is_uploading(&self, id: UpstreamId) -> bool {
         let client = self.upstreams.get(id).and_then(|upstream| self.clients.get(upstream.client?));
         client.and_then(|client| client.request.as_ref()).is_some_and(|request| request.is_uploading())
     }
@@ -391,6 +395,7 @@ impl<I: Io> Worker<I> {
         // A tunnel has left the pool's count already.
         pool.open -= u32::from(!is_tunnel);
         pool.warming.under_way -= u32::from(upstream.client.is_none() && upstream.stage != Stage::Ready);
+        pool.uploads -= u32::from(upstream.uploads);
         let was_idle = pool.idle.forget(id);
         let state = match upstream.stage {
             _ if was_idle => ConnectionState::Idle,
@@ -434,13 +439,12 @@ impl<I: Io> Worker<I> {
         upstream.download = Download::Head;
         let pool_index = upstream.pool;
         let carries = upstream.carries.as_ref().map(|endpoints| endpoints.source);
-        if carries.is_some() && !self.pools.peek(pool_index).waiting.is_empty() {
+        if carries.is_some() && self.pools.peek(pool_index).has_waiting() {
             // Who waits is somebody else, and gets the place for a connection of its own.
             self.upstream_discard(id);
             return;
         }
-        if let Some(client) = self.next_waiting(pool_index) {
-            self.bind(id, client);
+        if self.hand_on(id, pool_index) {
             return;
         }
         // Under the cap over all origins, an idle connection here may keep a request for another one waiting.

@@ -30,6 +30,7 @@ mod proxy_protocol;
 mod proxy_protocol_out;
 mod proxying;
 mod rules;
+mod slow_uploads;
 mod tls_matrix;
 mod upgrade;
 #[path = "../vectors/mod.rs"]

@@ -135,6 +135,21 @@ fn a_waiting_request_is_not_forgotten_when_more_comes_in() {
 }
 
 #[test]
+fn slow_uploads_keep_nobody_else_waiting() {
+    explore(Depth::Long, MAIN, |world| {
+        // One of the two connections is for uploads; these take longer than queue_timeout.
+        let slow = |wires: &[_]| super::uploads::dribble(wires, 20, Duration::from_millis(700));
+        world.client(vec![Request::post(NARROW, 200)], slow);
+        world.client(vec![Request::post_chunked(NARROW, 100, 30)], slow);
+        let start = Duration::from_millis(1500);
+        world.client_at("192.0.2.3", start, vec![Request::get(NARROW), Request::get(NARROW)], sequential);
+        // Whole when it comes in, it needs none of the connections for uploads.
+        world.client_at("192.0.2.4", start, vec![Request::post(NARROW, 50)], sequential);
+        world.run();
+    });
+}
+
+#[test]
 fn those_who_left_the_queue_hold_no_place_in_it() {
     explore(Depth::Full, MAIN, |world| {
         for _ in 0..2 {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::super::client::Client as WorkerClient;
+use super::super::pool::Pool;
 use super::super::upstream::{Download, Stage, Upstream};
 use super::super::{Life, Mailbox, Message, Notice, Worker};
 use super::client::{Client, Step, nanos};
@@ -449,6 +450,14 @@ impl World {
             assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
             let warming = of_pool().filter(|(_, it)| it.client.is_none() && it.stage != Stage::Ready).count();
             assert_eq!(pool.warming.under_way as usize, warming, "on their way to {}", pool.key.address);
+            assert!(
+                pool.waiting_uploads.len() <= pool.limits.queue as usize,
+                "uploads of {}",
+                pool.key.address
+            );
+            let uploads = of_pool().filter(|(_, upstream)| upstream.uploads).count();
+            assert_eq!(pool.uploads as usize, uploads, "uploads to {}", pool.key.address);
+            assert!(pool.uploads <= pool.limits.uploads, "{uploads} uploads to {}", pool.key.address);
             for (id, upstream) in of_pool() {
                 let idle = pool.idle.iter().any(|idle| idle == id);
                 match upstream.client {
@@ -483,7 +492,8 @@ impl World {
         assert_eq!(self.network.open_sockets(), 0, "sockets are left");
         assert_eq!(self.network.buffers_left(), self.weather.options.buffer_count, "buffers are missing");
         assert_eq!((self.worker.handed_over, self.worker.body_bytes, self.worker.tunnels), (0, 0, 0));
-        let waiting: usize = self.worker.pools.iter().map(|(_, pool)| pool.waiting.len()).sum();
+        let waits = |pool: &Pool| pool.waiting.len() + pool.waiting_uploads.len();
+        let waiting: usize = self.worker.pools.iter().map(|(_, pool)| waits(pool)).sum();
         assert_eq!(waiting, 0, "requests wait in queues");
         self.check_gauges();
     }
