@@ -299,11 +299,7 @@ impl<I: Io> Worker<I> {
             && judged.verdict.reason == Reason::OverLimit
             && judged.shortened.is_some_and(Shortened::is_our_fault);
         if report.is_none() {
-            // Whatever state it is in, it isn't used again.
-            match snapshot.engine.inspector() {
-                Ok(fresh) => *inspector = fresh,
-                Err(error) => tracing::error!(%error, "the inspector could not be made anew"),
-            }
+            renew(&mut inspector, snapshot);
         }
         Some((judged.verdict, uninspected))
     }
@@ -420,17 +416,33 @@ fn inspect_guarded<'a>(
     view: &RequestView<'_>,
     seen: BodySeen,
 ) -> Option<Report<'a>> {
-    let inspected = catch_unwind(AssertUnwindSafe(move || {
-        #[cfg(test)]
-        super::tests::panic_if_asked(view);
+    guarded(view, move || {
         // Moved, not borrowed again: the report borrows from it.
         let inspector = inspector;
         decision::inspect(inspector, snapshot, active, view, seen, false)
+    })
+}
+
+/// Looks at a request, and outlives a panic. `None` after one: what it worked with is not to be used again then.
+#[cfg_attr(not(test), expect(unused_variables))]
+pub(super) fn guarded<T>(view: &RequestView<'_>, look: impl FnOnce() -> T) -> Option<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        super::tests::panic_if_asked(view);
+        look()
     }));
-    if inspected.is_err() {
+    if outcome.is_err() {
         tracing::error!("the inspection of a request panicked; this is a defect");
     }
-    inspected.ok()
+    outcome.ok()
+}
+
+/// Puts a new inspector in the place of one that panicked.
+pub(super) fn renew(inspector: &mut Inspector, snapshot: &Snapshot) {
+    match snapshot.engine.inspector() {
+        Ok(fresh) => *inspector = fresh,
+        Err(error) => tracing::error!(%error, "the inspector could not be made anew"),
+    }
 }
 
 fn nanos(span: std::time::Duration) -> u64 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weir_policy::{Finding, Reason, Stage, UploadAction, Verdict};
 
+use super::decide::{guarded, renew};
 use super::request::{Paced, RateRefusal, Request};
 use super::{ClientId, TimerKey, Worker};
 use crate::decision::{self, HeaderList};
@@ -161,7 +162,12 @@ impl<I: Io> Worker<I> {
             headers.extend(request.head.headers(bytes));
             let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];
             let view = decision::view(&request.head, bytes, &headers, body, !request.is_uploading());
-            generation.inspector.borrow_mut().value_at(&snapshot.engine, &view, selector, key)
+            let inspector = &mut *generation.inspector.borrow_mut();
+            let found = guarded(&view, || inspector.value_at(&snapshot.engine, &view, selector, key));
+            found.unwrap_or_else(|| {
+                renew(inspector, snapshot);
+                false
+            })
         })
     }
 

@@ -184,6 +184,9 @@ pub(super) const FULL: &str = r#"
 [node]
 body_bytes_total = "1MiB"
 
+[rules]
+file = "rules.toml"
+
 [[server]]
 name = "open"
 hosts = ["block.test"]
@@ -242,6 +245,15 @@ name = "app"
 addresses = ["10.0.0.2:9000"]
 "#;
 
+/// A rate limit that looks into requests, and holds nobody back.
+const RULES: &str = r#"
+[[rule]]
+id = 1
+type = "rate_limit"
+rate = 1000000
+point = ["get", "panic"]
+"#;
+
 const LISTS: &str = r#"
 [[entry]]
 list = "deny"
@@ -288,6 +300,7 @@ fn make(text: &str, generation: u64) -> Snapshot {
     let listener = "[[listener]]\nname = \"public\"\naddress = \"10.0.0.1:80\"\n";
     std::fs::write(&file, format!("{text}\n{listener}")).unwrap();
     std::fs::write(folder.path().join("lists.toml"), LISTS).unwrap();
+    std::fs::write(folder.path().join("rules.toml"), RULES).unwrap();
     let environment = Environment { cache_home: Some(CACHE.path().to_owned()), ..Environment::default() };
     let loaded = config::load(&file, &environment).unwrap_or_else(|errors| panic!("{errors:#?}"));
     let built = snapshot::build(&loaded.config, &file, &loaded.digest, generation, 1, 1_767_225_600)
