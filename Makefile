@@ -25,7 +25,7 @@ FUZZ ?= 100
 # To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
 PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
-PACKAGES += nginx-light haproxy curl openssl procps python3 python3-h11 python3-websockets
+PACKAGES += nginx-light haproxy curl openssl procps slowhttptest python3 python3-h11 python3-websockets
 # The browser in which the load generator's page is tested, and the generators that vouch for its counts.
 PACKAGES += chromium wrk nghttp2-client
 

@@ -69,6 +69,9 @@ new_key_type! {
 const HANDED_OVER_MAX: usize = 64;
 /// A line of the log about an address with too many connections comes no more often than this.
 const ADDRESS_REFUSALS_EVERY: Duration = Duration::from_secs(10);
+/// Places for so many clients are set aside at once: a table that grows leaves holes as large as itself. What is set aside
+/// takes no memory before it is used.
+const RESERVED_CLIENTS_MAX: usize = 65_536;
 /// Finished request states kept for reuse.
 const REQUESTS_KEPT_MAX: usize = 1024;
 
@@ -210,6 +213,7 @@ impl<I: Io> Worker<I> {
         let mut pools = Pools::default();
         let generation = Generation::new(number, snapshot, Arc::clone(&metrics), &mut pools)?;
         let now = io.now();
+        let connections = generation.snapshot.http.connections_per_worker.min(RESERVED_CLIENTS_MAX);
         let mut worker = Self {
             number,
             io,
@@ -218,7 +222,7 @@ impl<I: Io> Worker<I> {
             current: Rc::new(generation),
             metrics,
             events,
-            clients: SlotMap::with_key(),
+            clients: SlotMap::with_capacity_and_key(connections),
             open_by_listener: Vec::new(),
             address_refusals: RateLimit::new(ADDRESS_REFUSALS_EVERY),
             upstreams: SlotMap::with_key(),

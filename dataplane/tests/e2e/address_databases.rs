@@ -73,6 +73,30 @@ fn status_from(node: &Node, last: u8) -> u16 {
 }
 
 #[test]
+fn who_is_denied_by_address_and_who_by_where_they_are_get_pages_of_their_own() {
+    let origin = Origin::echoing_targets();
+    let node = setup(&origin).server(
+        "block_response = { acl_ip = { status = 404 }, acl_source = { status = 451, json = \"page.json\" } }",
+    );
+    node.write("page.json", r#"{"id": "{{request_id}}", "reason": "{{reason}}"}"#);
+    let node = node.start();
+    assert_eq!(status_from(&node, 6), 404, "by address");
+    for last in [2, 3, 4] {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
+        let answer = node.connect_from(last).ask(request);
+        assert_eq!(answer.status(), 451, "by country, data centre, kind of proxy: {last}");
+        let page: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+        let id = answer.field("x-request-id").unwrap();
+        assert_eq!((&page["id"], &page["reason"]), (&id.into(), &"deny_list".into()));
+    }
+    assert_eq!(
+        node.connect_from(2).ask("GET /?id=1'%20UNION%20SELECT%20a HTTP/1.1\r\nHost: a\r\n\r\n").status(),
+        451
+    );
+    assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
 fn clients_are_judged_by_where_they_are() {
     let origin = Origin::echoing_targets();
     let node = setup(&origin).start();

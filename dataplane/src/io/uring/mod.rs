@@ -290,7 +290,7 @@ impl Io for UringIo {
         let socket = self.sockets.insert(socket).map_err(|_| Errno(libc::EMFILE))?;
         if let Some(slot) = self.sockets.open(socket) {
             slot.connecting = true;
-            slot.wire.address = Some(SockAddr::from(address));
+            slot.wire.address = Some(Box::new(SockAddr::from(address)));
             operations::connect(&mut self.ring, slot, socket.index);
         }
         Ok(socket)

@@ -24,7 +24,8 @@ const SEND_LIMIT_BYTES: usize = 1 << 30;
 pub(super) struct Wire {
     message: libc::msghdr,
     parts: [libc::iovec; 2],
-    pub(super) address: Option<SockAddr>,
+    /// Where a connection goes to. Boxed, because it is large and clients' sockets have none.
+    pub(super) address: Option<Box<SockAddr>>,
 }
 
 impl Default for Wire {
@@ -131,7 +132,7 @@ pub(super) fn connect(ring: &mut Ring, slot: &mut Slot, index: u32) {
     let entry = opcode::Connect::new(Fd(descriptor.as_raw_fd()), address.as_ptr().cast(), address.len())
         .build()
         .user_data(slot.user_data(Kind::Connect, index).encode());
-    // SAFETY: the address is in the boxed `slot.wire`, which stays put and unchanged until the completion.
+    // SAFETY: the address is boxed, and `slot.wire` keeps the box unchanged until the completion.
     unsafe { ring.push(entry) };
     slot.in_flight += 1;
     ring.in_flight += 1;

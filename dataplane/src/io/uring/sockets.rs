@@ -64,6 +64,9 @@ impl Slot {
     }
 }
 
+/// Slots that are set aside when the table is made.
+const RESERVED_SLOTS_MAX: u32 = 65_536;
+
 /// All sockets of one worker. Slots are used again, last freed first.
 pub(super) struct SocketTable {
     slots: Vec<Slot>,
@@ -73,7 +76,9 @@ pub(super) struct SocketTable {
 
 impl SocketTable {
     pub(super) fn new(limit: u32) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), limit }
+        // Set aside, and no memory before it is used: a table that grows leaves holes as large as itself.
+        let slots = Vec::with_capacity(limit.min(RESERVED_SLOTS_MAX) as usize);
+        Self { slots, free: Vec::new(), limit }
     }
 
     /// Number of slots, free ones included.
@@ -106,6 +111,7 @@ impl SocketTable {
             }
         };
         let slot = &mut self.slots[index as usize];
+        slot.wire.address = None;
         slot.phase = Phase::Open;
         slot.descriptor = Some(descriptor);
         Ok(SocketId { index, generation: slot.generation })
