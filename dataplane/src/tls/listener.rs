@@ -20,6 +20,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::client_verifier::RequestedCertificate;
+use super::failure::TlsFailure;
 use super::identity::{self, IdentityError};
 use super::provider;
 use super::trust::{self, TrustError};
@@ -55,6 +56,60 @@ impl TicketKeys {
     pub fn new() -> Result<Self, String> {
         Ticketer::new().map(Self).map_err(|error| format!("keys for session tickets can't be made: {error}"))
     }
+}
+
+/// Tickets that are good under one way to judge clients alone.
+///
+/// rustls resumes a session without asking for a certificate again. So one that began where nobody is asked, or before a
+/// certificate was revoked, must not be a way around the demand for one.
+struct BoundTickets {
+    keys: Arc<dyn ProducesTickets>,
+    /// What clients are judged by.
+    judgement: [u8; 32],
+}
+
+impl fmt::Debug for BoundTickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoundTickets")
+    }
+}
+
+impl ProducesTickets for BoundTickets {
+    fn enabled(&self) -> bool {
+        self.keys.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.keys.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.keys.encrypt(&[&self.judgement, plain].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.keys.decrypt(cipher)?;
+        plain.strip_prefix(&self.judgement).map(<[u8]>::to_vec)
+    }
+}
+
+/// Tells apart how clients are judged: whether they are asked, by which authorities, and by which revocation lists.
+fn judgement(files: &ListenerTlsFiles) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |kind: &[u8], file: Option<&PathBuf>| {
+        // It was read a moment ago; if it's gone now, the digest is another one, and sessions begin anew.
+        let content = file.map(std::fs::read).and_then(Result::ok).unwrap_or_default();
+        hash.update(kind);
+        hash.update(content.len().to_be_bytes());
+        hash.update(content);
+    };
+    match &files.client_authentication {
+        ClientAuthentication::None => add(b"none", None),
+        ClientAuthentication::Request(bundle) => add(b"request", Some(bundle)),
+        ClientAuthentication::Require(bundle) => add(b"require", Some(bundle)),
+    }
+    files.client_crls.iter().for_each(|file| add(b"crl", Some(file)));
+    hash.finalize().into()
 }
 
 /// A certificate of a listener: absolute paths of its PEM files.
@@ -153,8 +208,10 @@ pub struct ClientCertificate {
     pub subject: String,
     /// SHA-256 over its DER, in lower-case hexadecimal.
     pub fingerprint: String,
-    /// `SUCCESS`, or `FAILED:` and one of [`TlsFailure::CODES`](super::TlsFailure::CODES).
+    /// `SUCCESS`, or `FAILED:` and one of [`TlsFailure::CODES`].
     pub verification: String,
+    /// Why it can't be verified.
+    pub problem: Option<TlsFailure>,
 }
 
 /// TLS of one listener, shared by all workers.
@@ -165,6 +222,7 @@ pub struct ListenerTls {
     /// Its certificates, for reports and warnings.
     pub certificates: Vec<ListenerCertificate>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    requires_certificate: bool,
 }
 
 impl fmt::Debug for ListenerTls {
@@ -205,7 +263,8 @@ impl ListenerTls {
         }
         let config =
             server_config(files, Arc::new(chosen), verifier.clone(), tickets).map_err(|error| vec![error])?;
-        Ok(Self { config: Arc::new(config), certificates, verifier })
+        let requires_certificate = matches!(files.client_authentication, ClientAuthentication::Require(_));
+        Ok(Self { config: Arc::new(config), certificates, verifier, requires_certificate })
     }
 
     /// Whether clients are asked for a certificate.
@@ -223,14 +282,30 @@ impl ListenerTls {
         let subject = X509Certificate::from_der(leaf)
             .map_or_else(|_| String::new(), |(_, certificate)| printable(&certificate.subject().to_string()));
         let problem = verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).err();
+        let problem = problem.map(|error| TlsFailure::of_client(&error));
         Some(ClientCertificate {
             subject,
             fingerprint: Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect(),
-            verification: problem.map_or_else(
-                || "SUCCESS".to_owned(),
-                |error| format!("FAILED:{}", super::TlsFailure::of_client(&error).code),
-            ),
+            verification: match &problem {
+                None => "SUCCESS".to_owned(),
+                Some(failure) => format!("FAILED:{}", failure.code),
+            },
+            problem,
         })
+    }
+
+    /// Whether a connection whose handshake is over may go on. A full handshake has seen to it; but a session may be
+    /// resumed after its certificate has expired.
+    ///
+    /// # Errors
+    /// What is wrong with the client's certificate, where one is required.
+    pub fn admits(&self, certificate: Option<&ClientCertificate>) -> Result<(), TlsFailure> {
+        match certificate {
+            _ if !self.requires_certificate => Ok(()),
+            Some(ClientCertificate { problem: None, .. }) => Ok(()),
+            Some(ClientCertificate { problem: Some(failure), .. }) => Err(failure.clone()),
+            None => Err(TlsFailure::of_client(&rustls::Error::NoCertificatesPresented)),
+        }
     }
 }
 
@@ -271,7 +346,7 @@ fn server_config(
     };
     let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    config.ticketer = Arc::clone(&tickets.0);
+    config.ticketer = Arc::new(BoundTickets { keys: Arc::clone(&tickets.0), judgement: judgement(files) });
     config.send_tls13_tickets = TICKETS;
     // Tickets hold all that is needed, so that sessions resume on every worker and cost no memory here.
     config.session_storage = Arc::new(NoServerSessionStorage {});

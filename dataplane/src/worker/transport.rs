@@ -100,6 +100,11 @@ impl<I: Io> Worker<I> {
             Ok(ingested) => {
                 if ingested.handshake_finished_now {
                     let presented = secure.settings.client_certificate(secure.engine.peer_certificates());
+                    if let Err(failure) = secure.settings.admits(presented.as_ref()) {
+                        self.client_tls_failed(id, &failure);
+                        self.plaintext = plaintext;
+                        return;
+                    }
                     secure.certificate = presented.map(Box::new);
                     let kind =
                         if ingested.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };

@@ -2,7 +2,7 @@
 //! clients' certificates are judged, and what is wrong has a name.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 use weir::tls::forge::{DemoAuthority, LeafRequest, Usage};
@@ -103,6 +103,24 @@ fn bodies_of_both_directions_go_through_whole() {
     }
 }
 
+/// What `openssl s_client` shows of one request to a listener.
+fn s_client(address: SocketAddr, version: &str, extra: &[&str]) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string(), "-servername", "site.example", version])
+        .args(extra)
+        .arg("-ign_eof")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("these tests need openssl: apt-get install openssl");
+    let request = b"GET / HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n";
+    // One that was refused may be gone already.
+    let _ = client.stdin.as_mut().unwrap().write_all(request);
+    let output = client.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn sessions_resume_whichever_worker_takes_them() {
     let authority = DemoAuthority::new("Sites' root").unwrap();
@@ -110,36 +128,74 @@ fn sessions_resume_whichever_worker_takes_them() {
     let node = secure(Setup::new(origin.address).workers(2), &authority, "").start();
     for version in ["-tls1_2", "-tls1_3"] {
         let session = node.setup.folder.path().join(format!("session{version}"));
-        let connect = |extra: &[&str]| {
-            let mut client = Command::new("openssl")
-                .args([
-                    "s_client",
-                    "-connect",
-                    &node.address.to_string(),
-                    "-servername",
-                    "site.example",
-                    version,
-                ])
-                .args(extra)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let request = b"GET / HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n";
-            client.stdin.as_mut().unwrap().write_all(request).unwrap();
-            let output = client.wait_with_output().unwrap();
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
         let path = session.display().to_string();
-        assert!(connect(&["-sess_out", &path, "-ign_eof"]).contains("New, TLSv1."), "{version}");
+        let shown = s_client(node.address, version, &["-sess_out", &path]);
+        assert!(shown.contains("New, TLSv1."), "{version}");
         for _ in 0..6 {
-            let shown = connect(&["-sess_in", &path, "-ign_eof"]);
+            let shown = s_client(node.address, version, &["-sess_in", &path]);
             assert!(shown.contains("Reused, TLSv1."), "{version}: {shown}");
             assert!(shown.contains("HTTP/1.1 200"), "{version}: {shown}");
         }
     }
     assert_eq!((handshakes(&node, "full"), handshakes(&node, "resumed")), (2, 12));
+}
+
+#[test]
+fn no_session_gets_around_the_demand_for_a_certificate() {
+    let authority = DemoAuthority::new("Sites' root").unwrap();
+    let devices = DemoAuthority::new("Devices").unwrap();
+    let origin = Origin::echoing_targets();
+    let setup = Setup::new(origin.address);
+    setup.write("devices-ca.pem", devices.certificate_pem());
+    setup.write("devices.crl", devices.revocation_list(&[], false).unwrap());
+    let folder = setup.folder.path().to_owned();
+    let device = devices.client("device").unwrap();
+    Pki::write_pair(&folder, "device", &device);
+    let open = Setup::SECURE_LISTENER.replace("secure", "open");
+    let asking = Setup::SECURE_LISTENER.replace("secure", "asking")
+        + "\nclient_auth = \"request\"\nclient_ca = \"devices-ca.pem\"";
+    let demands = "client_auth = \"require\"\nclient_ca = \"devices-ca.pem\"\nclient_crl = \"devices.crl\"";
+    let node = secure(setup, &authority, demands).more(&open).more(&asking).start();
+    let at = |name: &str| -> SocketAddr {
+        let line =
+            node.await_log("a listener", |line| line["message"] == "accepting" && line["listener"] == name);
+        line["address"].as_str().unwrap().parse().unwrap()
+    };
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (certificate, key) = (file("device.pem"), file("device.key"));
+    let shows = ["-cert", certificate.as_str(), "-key", key.as_str()];
+    for version in ["-tls1_2", "-tls1_3"] {
+        // From where nobody is asked, and from where one may have none.
+        for name in ["open", "asking"] {
+            let session = file(&format!("{name}{version}"));
+            let shown = s_client(at(name), version, &["-sess_out", &session]);
+            assert!(shown.contains("HTTP/1.1 200"), "{version}, {name}: {shown}");
+            let shown = s_client(node.address, version, &["-sess_in", &session]);
+            assert!(!shown.contains("HTTP/1.1 200"), "{version}, {name}: {shown}");
+        }
+        // One that was earned by a certificate is resumed, even without showing it again.
+        let session = file(&format!("earned{version}"));
+        let shown = s_client(node.address, version, &[&["-sess_out", &session], &shows[..]].concat());
+        assert!(shown.contains("HTTP/1.1 200"), "{version}: {shown}");
+        let shown = s_client(node.address, version, &["-sess_in", &session]);
+        assert!(shown.contains("Reused") && shown.contains("HTTP/1.1 200"), "{version}: {shown}");
+    }
+    let seen = origin.requests();
+    let last = seen.last().unwrap();
+    assert_eq!(last.field("x-client-certificate-verify"), Some("SUCCESS"));
+    assert_eq!(last.field("x-client-certificate-subject"), Some("CN=device"));
+    // Until the certificate is revoked.
+    let list = devices.revocation_list(&[super::certificates::serial(&device)], false).unwrap();
+    node.setup.write("devices.crl", list);
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let session = file(&format!("earned{version}"));
+        for extra in [&[][..], &shows[..]] {
+            let shown = s_client(node.address, version, &[&["-sess_in", session.as_str()], extra].concat());
+            assert!(!shown.contains("HTTP/1.1 200"), "{version}: {shown}");
+        }
+    }
+    assert_eq!(handshakes(&node, "revoked"), 2);
 }
 
 #[test]
