@@ -108,6 +108,9 @@ def parse():
     for key in arguments.only or []:
         if key not in keys:
             parser.error(f"there is no workload {key}: {', '.join(keys)}")
+    for program in filter(None, (arguments.weir, arguments.loadgen, arguments.pingora)):
+        if not os.access(program, os.X_OK):
+            parser.error(f"{program} is missing: `make build` and `make bench-peers-pingora` build what is compared")
     return arguments
 
 
