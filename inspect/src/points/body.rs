@@ -128,9 +128,9 @@ fn inflated(
             return;
         };
         match ended {
-            Ended::TooMuch => {
+            Ended::TooMuch(read) => {
                 arena.hit_limit(OverLimit::DecodedBytes);
-                if inflate::is_bomb(body.len(), bytes.len()) {
+                if inflate::is_bomb(read, bytes.len()) {
                     arena.found_bomb(node, Bomb::Compression);
                 }
             }

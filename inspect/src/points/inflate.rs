@@ -20,20 +20,23 @@ const RATIO_MAX: usize = 100;
 /// The buffer between brotli's input and its state, in bytes.
 const BROTLI_INPUT_BYTES: usize = 4 << 10;
 
-/// Whether data that was cut at the limit grows as no ordinary data does.
-pub(super) const fn is_bomb(input_bytes: usize, inflated_bytes: usize) -> bool {
-    inflated_bytes / RATIO_MAX >= input_bytes
+/// Whether data that was cut at the limit grows as no ordinary data does: by the bytes that were read until then.
+pub(super) const fn is_bomb(read_bytes: usize, inflated_bytes: usize) -> bool {
+    inflated_bytes / RATIO_MAX >= read_bytes
 }
 
 /// Inflates brotli. Its window is part of its state and takes up to 16 MiB while this runs.
 pub(super) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
     let mut out = Vec::new();
     let limit = INFLATED_BYTES_MAX as u64 + 1;
-    let mut reader = brotli_decompressor::Decompressor::new(input, BROTLI_INPUT_BYTES).take(limit);
-    let read = reader.read_to_end(&mut out);
+    let mut rest = input;
+    let read = {
+        let mut reader = brotli_decompressor::Decompressor::new(&mut rest, BROTLI_INPUT_BYTES).take(limit);
+        reader.read_to_end(&mut out)
+    };
     if out.len() > INFLATED_BYTES_MAX {
         out.truncate(INFLATED_BYTES_MAX);
-        return (out, Ended::TooMuch);
+        return (out, Ended::TooMuch(input.len() - rest.len()));
     }
     // A body that is cut ends in an error as well; what was inflated until then counts.
     let ended = if read.is_err() && out.is_empty() { Ended::Broken } else { Ended::Whole };
@@ -45,8 +48,8 @@ pub(super) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
 pub(super) enum Ended {
     /// At the end of the data, or in its midst where the input is cut.
     Whole,
-    /// At the limit of bytes.
-    TooMuch,
+    /// At the limit of bytes, or of members, after so many bytes of the input.
+    TooMuch(usize),
     /// At something that is no compressed data.
     Broken,
 }
@@ -63,10 +66,13 @@ pub(super) fn gzip(input: &[u8]) -> (Vec<u8>, Ended) {
     let mut count = 0;
     while let Some(data) = behind_gzip_head(rest) {
         if count == MEMBERS_MAX {
-            return (out, Ended::TooMuch);
+            return (out, Ended::TooMuch(input.len() - rest.len()));
         }
         count += 1;
         let (used, ended) = inflate(data, 0, &mut out);
+        if let Ended::TooMuch(used) = ended {
+            return (out, Ended::TooMuch(input.len() - data.len() + used));
+        }
         if ended != Ended::Whole {
             return (out, ended);
         }
@@ -99,7 +105,7 @@ fn inflate(input: &[u8], flags: u32, out: &mut Vec<u8>) -> (usize, Ended) {
     loop {
         if written == out.len() {
             if written >= INFLATED_BYTES_MAX {
-                return (used, Ended::TooMuch);
+                return (used, Ended::TooMuch(used));
             }
             let more = (written - start).max(INFLATED_BYTES_START);
             out.resize((written + more).min(INFLATED_BYTES_MAX), 0);
@@ -182,10 +188,15 @@ mod tests {
     fn a_bomb_is_cut() {
         let bomb = member(&[0; 7], &vec![0; 3 << 20]);
         let (out, ended) = gzip(&bomb);
-        assert_eq!((out.len(), ended), (INFLATED_BYTES_MAX, Ended::TooMuch));
+        assert!(
+            out.len() == INFLATED_BYTES_MAX
+                && matches!(ended, Ended::TooMuch(read) if is_bomb(read, out.len()))
+        );
         assert!(is_bomb(bomb.len(), out.len()) && !is_bomb(20 << 10, out.len()));
-        assert_eq!(gzip(&member(&[0; 7], b"").repeat(MEMBERS_MAX + 1)).1, Ended::TooMuch);
+        let many = member(&[0; 7], b"").repeat(MEMBERS_MAX + 1);
+        let all_but_one = many.len() / (MEMBERS_MAX + 1) * MEMBERS_MAX;
+        assert_eq!(gzip(&many).1, Ended::TooMuch(all_but_one));
         let small = member(&[0; 7], &vec![0; 700 << 10]);
-        assert_eq!(gzip(&small.repeat(4)).1, Ended::TooMuch);
+        assert!(matches!(gzip(&small.repeat(4)).1, Ended::TooMuch(_)));
     }
 }

@@ -58,6 +58,16 @@ const PIECES: &[&str] = &[
     "<!ENTITY",
     "\u{e9}",
     "\u{ff1c}",
+    "3c7363726970743e",
+    "eyJhIjoiYiJ9.",
+    "s:3:\"abc\";",
+    "{a(b:\"c\")}",
+    "{a{...F",
+    "fragment F on T {",
+    "+ADw-",
+    "=3D\r\n",
+    "`id`",
+    "from \"../../",
 ];
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
