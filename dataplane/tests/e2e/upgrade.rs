@@ -115,6 +115,37 @@ fn what_runs_is_finished_by_the_process_that_began_it() {
 }
 
 #[test]
+fn a_websocket_goes_on_in_the_process_that_took_it() {
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let origin = Origin::scripted(move |peer| {
+        if peer.head().is_some() {
+            peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            );
+            waits.pass();
+            peer.send("said after the upgrade");
+            peer.read_to_end();
+        }
+    });
+    let mut node = Setup::new(origin.address).start();
+    let mut socket = node.connect();
+    socket.send(
+        "GET / HTTP/1.1\r\nHost: site.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    assert_eq!(socket.head().status(), 101);
+    let successor = Successor(upgrade(&node, node.id(), 1));
+    assert!(node.runs(), "it has a tunnel");
+    gate.open();
+    socket.finish_sending();
+    assert_eq!(socket.rest().bytes, b"said after the upgrade");
+    assert_eq!(node.await_exit().code(), Some(0));
+    successor.end();
+}
+
+#[test]
 fn a_successor_that_cannot_serve_changes_nothing() {
     let origin = Origin::echoing_targets();
     let mut node = Setup::new(origin.address).start();
