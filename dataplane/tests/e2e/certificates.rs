@@ -150,8 +150,7 @@ fn a_rotation_lets_requests_finish_and_keeps_nothing_of_the_old_identity() {
         |state: &str| node.metric("weir_upstream_connections", &[("origin", "app"), ("state", state)]);
     assert_eq!((connections("active"), connections("idle")), (1, 1));
     Pki::write_pair(node.setup.folder.path(), "edge", &pki.clients.client("edge").unwrap());
-    node.signal("HUP");
-    node.await_metric("weir_config_generation", &[], 2);
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
     // The idle one is of no use any more; the busy one serves its request to the end.
     origin.await_end(1);
     node.await_metric("weir_upstream_connections", &[("origin", "app"), ("state", "idle")], 0);

@@ -223,6 +223,8 @@ fn whatever_is_bad_at_a_reload_changes_nothing_and_is_named() {
         .rules("general_mode = \"default\"\n")
         .lists("[[entry]]\nlist = \"deny\"\naddress = \"192.0.2.66\"\n")
         .detection("signatures = [\"own\"]")
+        // Nothing but this test's own calls reloads.
+        .node("certificate_check_interval = \"0s\"")
         .more(Setup::SECURE_LISTENER);
     let folder = setup.folder.path().to_owned();
     std::fs::create_dir(folder.join("own")).unwrap();
