@@ -12,6 +12,7 @@ pub mod http;
 pub mod io;
 pub mod listen;
 pub mod node;
+pub mod origins;
 pub mod placement;
 pub mod proxy_protocol;
 pub mod rules;

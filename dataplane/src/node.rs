@@ -2,6 +2,7 @@
 
 mod certificates;
 mod changes;
+mod origins;
 mod views;
 mod workers;
 
@@ -14,7 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use self::certificates::{ExpiryWatch, FileStamps, FileWatch};
+use self::origins::Keeper;
 use self::workers::{WorkerIo, WorkerStart};
 use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
 use crate::control::{
@@ -24,6 +28,7 @@ use crate::control::{
 use crate::explain;
 use crate::io::Waker;
 use crate::listen::{Inherited, ListenAddress, Listeners};
+use crate::origins::{AddressTable, Names};
 use crate::snapshot::{self, Snapshot, attack_class_names};
 use crate::state::folder::{Folder, FolderError};
 use crate::state::{Files, Layer};
@@ -49,6 +54,8 @@ pub struct Prepared {
     pub(crate) layer: Layer,
     /// The files of its certificates as they were when they were read; absent where none was.
     pub(crate) certificate_files: Option<FileStamps>,
+    /// What the names among the origins' addresses were resolved to; absent where they stay as they are.
+    pub names: Option<Names>,
     /// What it compiles to.
     pub snapshot: Snapshot,
     /// What is odd about it.
@@ -63,7 +70,7 @@ pub struct Prepared {
 pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
     let loaded = load(path, environment)?;
     let layer = Layer::read(&loaded.config.node.state_dir)?;
-    prepare_loaded(loaded, path, layer, 1)
+    prepare_loaded(loaded, path, layer, Names::default(), 1)
 }
 
 /// Reads the config; where it has errors, those are told too that compiling its rules would find.
@@ -81,6 +88,7 @@ fn prepare_loaded(
     loaded: Loaded,
     path: &Path,
     layer: Layer,
+    known_names: Names,
     generation: u64,
 ) -> Result<Prepared, Vec<ConfigError>> {
     let Loaded { mut config, mut warnings, digest } = loaded;
@@ -88,9 +96,16 @@ fn prepare_loaded(
     let workers = worker_count(&config);
     let digest = layer.digest(&files.digest);
     let certificate_files = Some(FileStamps::of(&config));
-    let built = snapshot::build(&config, path, &digest, generation, workers, unix_seconds())?;
+    let names = origins::resolve(&config, known_names, &mut warnings);
+    let built = snapshot::build(&config, path, &digest, generation, workers, unix_seconds());
+    let (names, built) = match (names, built) {
+        (Ok(names), Ok(built)) => (Some(names), built),
+        (names, built) => {
+            return Err(names.err().into_iter().chain(built.err()).flatten().collect());
+        }
+    };
     warnings.extend(built.warnings);
-    Ok(Prepared { config, files, layer, certificate_files, snapshot: built.snapshot, warnings })
+    Ok(Prepared { config, files, layer, certificate_files, names, snapshot: built.snapshot, warnings })
 }
 
 /// One worker for each core that this process may use, unless the config says how many.
@@ -122,6 +137,9 @@ struct InForce {
     files: Files,
     layer: Layer,
     snapshot: Arc<Snapshot>,
+    names: Names,
+    /// Of the snapshot's origins.
+    addresses: Arc<AddressTable>,
     /// The texts of what is odd about it.
     warnings: Arc<HashSet<String>>,
     since_unix: i64,
@@ -147,12 +165,15 @@ pub struct Handle {
     sockets: Mutex<Vec<(String, OwnedFd)>>,
     upgradable: AtomicBool,
     certificates: Mutex<(FileWatch, ExpiryWatch)>,
+    /// There are other origins, addresses or names than before.
+    origins_changed: Notify,
 }
 
 /// A running node.
 pub struct Node {
     handle: Arc<Handle>,
     events: Arc<EventWriterHandle>,
+    keeper: Keeper,
     threads: Vec<JoinHandle<()>>,
     notices: Receiver<(usize, Notice)>,
     /// Name and address of each listener, with the port that it really has.
@@ -170,7 +191,9 @@ impl Node {
         prepared: Prepared,
         inherited: &mut Inherited,
     ) -> Result<Self, String> {
-        let Prepared { config, files, layer, certificate_files, snapshot, warnings } = prepared;
+        let Prepared { config, files, layer, certificate_files, names, snapshot, warnings } = prepared;
+        let names = names.unwrap_or_default();
+        let addresses = Arc::new(AddressTable::new(&config.origins, &names, None));
         let workers = worker_count(&config);
         let state_folder = hold_state_folder(&config, &layer, inherited.take_other(upgrade::STATE_NAME))?;
         tracing::info!(
@@ -188,7 +211,7 @@ impl Node {
             "weir starts"
         );
         let io = WorkerIo::choose(config.node.io)?;
-        let Listeners { by_worker, addresses, kept } =
+        let Listeners { by_worker, addresses: listeners, kept } =
             Listeners::open(&config.listeners, workers, inherited)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
             .map_err(|error| format!("events: {}: {error}", file_of(&config)))?
@@ -213,6 +236,7 @@ impl Node {
                 sockets,
                 mailbox,
                 snapshot: Arc::clone(&snapshot),
+                addresses: Arc::clone(&addresses),
                 metrics: Arc::clone(&metrics),
                 events,
                 socket_limit: socket_limit(&config, workers),
@@ -231,6 +255,8 @@ impl Node {
                 files,
                 layer,
                 snapshot,
+                names,
+                addresses,
                 warnings: Arc::new(changes::warning_texts(&warnings)),
                 since_unix: unix_seconds(),
                 workers: links,
@@ -248,14 +274,12 @@ impl Node {
                 FileWatch::new(certificate_files.unwrap_or_default()),
                 ExpiryWatch::default(),
             )),
+            origins_changed: Notify::new(),
         };
-        Ok(Self {
-            handle: Arc::new(handle),
-            events: Arc::new(events),
-            threads,
-            notices,
-            listeners: addresses,
-        })
+        let handle = Arc::new(handle);
+        let keeper = Keeper::start(Arc::clone(&handle))
+            .map_err(|error| format!("the thread that watches origins can't start: {error}"))?;
+        Ok(Self { handle, keeper, events: Arc::new(events), threads, notices, listeners })
     }
 
     /// What the control thread is given.
@@ -310,6 +334,7 @@ impl Node {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        self.keeper.stop();
         match self.events.stop(EVENTS_STOP_TIMEOUT) {
             Some(0) => {}
             Some(lost) => tracing::error!(lost, "events could not be written to their file and are lost"),
@@ -391,6 +416,12 @@ impl Handle {
         Arc::clone(&self.in_force().snapshot)
     }
 
+    /// The generation in force and the addresses of its origins.
+    fn origins_in_force(&self) -> (Arc<Snapshot>, Arc<AddressTable>) {
+        let in_force = self.in_force();
+        (Arc::clone(&in_force.snapshot), Arc::clone(&in_force.addresses))
+    }
+
     /// Lets the workers finish what runs; returns when they must be done with it.
     fn leave(&self, message: impl Fn() -> Message) -> Instant {
         self.sockets().clear();
@@ -468,9 +499,13 @@ impl Handle {
         prepared.snapshot.rules.keep_rates_of(&in_force.snapshot.rules);
         prepared.snapshot.keep_counts_of(&in_force.snapshot);
         let snapshot = Arc::new(prepared.snapshot);
+        let names = prepared.names.unwrap_or_else(|| in_force.names.clone());
+        let addresses = AddressTable::new(&prepared.config.origins, &names, Some(&in_force.addresses));
+        let addresses = Arc::new(addresses);
         for worker in &mut in_force.workers {
             worker.metrics = self.registry.next_generation(&worker.metrics, &labels);
-            let message = Message::Adopt(Arc::clone(&snapshot), Arc::clone(&worker.metrics));
+            let message =
+                Message::Adopt(Arc::clone(&snapshot), Arc::clone(&addresses), Arc::clone(&worker.metrics));
             let _ = worker.messages.send(message);
             worker.waker.wake();
         }
@@ -478,8 +513,12 @@ impl Handle {
         in_force.files = prepared.files;
         in_force.layer = prepared.layer;
         in_force.snapshot = snapshot;
+        in_force.names = names;
+        in_force.addresses = addresses;
         in_force.warnings = Arc::new(warnings);
         in_force.since_unix = unix_seconds();
+        drop(in_force);
+        self.origins_changed.notify_one();
     }
 
     /// Waits until every worker serves a generation, for a while. Gives whether they do.
@@ -512,6 +551,7 @@ impl Backend for Handle {
     }
 
     fn status(&self) -> Status {
+        let origins = self.origin_status();
         let in_force = self.in_force();
         let generation = in_force.snapshot.generation;
         let ready = in_force.workers.iter().filter(|worker| worker.alive && worker.serving == generation);
@@ -534,6 +574,8 @@ impl Backend for Handle {
                     not_after_unix_seconds: *not_after,
                 })
                 .collect(),
+            origins,
+            names: in_force.names.status(Instant::now()),
             listener_certificates: in_force
                 .snapshot
                 .listener_certificates
@@ -572,16 +614,16 @@ impl Backend for Handle {
     fn reload(&self) -> Result<u64, Vec<String>> {
         let _no_other_change = self.changing();
         let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (generation, layer) = {
+        let (generation, layer, names) = {
             let in_force = self.in_force();
-            (in_force.snapshot.generation + 1, in_force.layer.clone())
+            (in_force.snapshot.generation + 1, in_force.layer.clone(), in_force.names.clone())
         };
         let loaded = load(&self.path, &self.environment).map_err(texts)?;
         let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &loaded.config);
         if !blockers.is_empty() {
             return Err(blockers);
         }
-        let prepared = prepare_loaded(loaded, &self.path, layer, generation).map_err(texts)?;
+        let prepared = prepare_loaded(loaded, &self.path, layer, names, generation).map_err(texts)?;
         for warning in &prepared.warnings {
             tracing::warn!(%warning, "config");
         }

@@ -7,8 +7,9 @@ use std::path::Path;
 use weir_policy::LocationIndex;
 
 use super::{Outcome, prepare, print_errors, print_warnings};
-use crate::config::{Config, Environment, MatchKind, RuleMode};
+use crate::config::{Config, Environment, MatchKind, OriginAddress, OriginConfig, RuleMode};
 use crate::node::Prepared;
+use crate::origins::Names;
 use crate::snapshot::{Origin, Snapshot};
 
 /// Checks the config at `path`. Opens no socket and writes nothing outside the cache.
@@ -41,8 +42,8 @@ fn summarise(out: &mut String, path: &Path, prepared: &Prepared) -> fmt::Result 
         writeln!(out, "listener {} on {}", listener.name, listener.address)?;
     }
     summarise_modes(out, config, snapshot)?;
-    for origin in snapshot.origins.iter() {
-        summarise_origin(out, origin)?;
+    for (origin, written) in snapshot.origins.iter().zip(&config.origins) {
+        summarise_origin(out, origin, written, prepared.names.as_ref())?;
     }
     let general = match config.rules.general_mode {
         RuleMode::Default => "default",
@@ -92,8 +93,23 @@ fn summarise_modes(out: &mut String, config: &Config, snapshot: &Snapshot) -> fm
     Ok(())
 }
 
-fn summarise_origin(out: &mut String, origin: &Origin) -> fmt::Result {
-    let addresses: Vec<String> = origin.addresses.iter().map(ToString::to_string).collect();
+fn summarise_origin(
+    out: &mut String,
+    origin: &Origin,
+    written: &OriginConfig,
+    names: Option<&Names>,
+) -> fmt::Result {
+    let show = |address: &OriginAddress| {
+        let found = names.filter(|_| address.ip().is_none()).map(|names| names.addresses(&address.host));
+        match found {
+            None => address.to_string(),
+            Some(found) => {
+                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+                format!("{address} ({})", found.join(", "))
+            }
+        }
+    };
+    let addresses: Vec<String> = written.addresses.iter().map(show).collect();
     let tls = match &origin.tls {
         None => "plain TCP".to_owned(),
         Some(tls) => format!(

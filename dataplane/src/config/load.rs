@@ -77,8 +77,7 @@ pub struct Loaded {
 }
 
 /// Reads the config file at `path`, and the rules and lists files that it names. Relative paths start at the
-/// folder of the file that holds them. Host names of origins are resolved, which may wait for DNS;
-/// certificates are not opened.
+/// folder of the file that holds them. Names of origins are not resolved, and certificates are not opened.
 ///
 /// # Errors
 /// Every error of every file, in order of line. No config comes of a file with an error.

@@ -1,7 +1,7 @@
 //! The config file: what is written, what it means, what is wrong with it.
 //!
 //! [`load`] reads a file and the rules and lists files that it names, and gives a [`Config`]: plain data that
-//! knows no TOML, with defaults filled in, names resolved and every cross check passed; or all errors at
+//! knows no TOML, with defaults filled in and every cross check passed; or all errors at
 //! once, each with its place. The tables in the files beside this one say what keys there are;
 //! `docs/configuration.md` is made from them.
 
@@ -23,6 +23,7 @@ mod model;
 mod names;
 mod node;
 mod origin;
+mod origin_health;
 mod plain_entries;
 mod points;
 mod problems;
@@ -49,10 +50,11 @@ pub use load::{Environment, Loaded, load, load_parts};
 pub use model::{
     AddressDatabasesConfig, AdminConfig, AmbiguousPath, Balance, BlockResponses, ClientAuth,
     ClientCertificateConfig, ConditionConfig, Config, ConnectionLimits, ContextConfig, DetectionConfig,
-    EntrySubject, EventsConfig, GraphqlConfig, HandlingConfig, HttpConfig, IoBackend, IpListsConfig,
-    ListEntryConfig, ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, LocationConfig,
-    MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig, OriginConfig, OriginLimits,
-    OriginTlsConfig, OriginTrust, OverLimit, Place, Point, RequestLimits, RuleConfig, RuleKind, RuleMode,
-    RulesConfig, ServerConfig, Test, TlsVersion,
+    EntrySubject, EventsConfig, GraphqlConfig, HandlingConfig, HealthCheckConfig, HttpConfig, IoBackend,
+    IpListsConfig, ListEntryConfig, ListKind, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig,
+    LocationConfig, MatchKind, Mode, ModeByHeaderConfig, ModeOverride, NodeConfig, OriginAddress,
+    OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust, OutlierConfig, OverLimit, Place, Point,
+    RequestLimits, ResolverConfig, RuleConfig, RuleKind, RuleMode, RulesConfig, ServerConfig, Test,
+    TlsVersion,
 };
 pub use reference::reference;

@@ -6,7 +6,7 @@
 
 use crate::listen::ListenAddress;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,23 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Which I/O backend runs the workers.
     pub io: IoBackend,
+    /// `[node.resolver]`.
+    pub resolver: ResolverConfig,
+}
+
+/// `[node.resolver]`: how the names of origins are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolverConfig {
+    /// DNS servers; none = those of the system.
+    pub addresses: Vec<SocketAddr>,
+    /// The shortest time that an answer counts, and after which a failed lookup is repeated.
+    pub ttl_min: Duration,
+    /// The longest time that an answer counts.
+    pub ttl_max: Duration,
+    /// For one lookup as a whole.
+    pub timeout: Duration,
+    /// Whether IPv6 addresses are asked for.
+    pub ipv6: bool,
 }
 
 /// `[node].io`.
@@ -368,16 +385,90 @@ pub struct OriginConfig {
     pub place: Place,
     /// Name, unique among origins.
     pub name: String,
-    /// Addresses in file order, without repeats; at least one. Names were resolved while loading.
-    pub addresses: Vec<SocketAddr>,
+    /// Addresses in file order; at least one.
+    pub addresses: Vec<OriginAddress>,
     /// How an address is picked.
     pub balance: Balance,
     /// The PROXY protocol header that its connections begin with; `None` = none.
     pub proxy_protocol: Option<crate::proxy_protocol::Version>,
+    /// Share of usable addresses, in percent, below which all are used.
+    pub panic_threshold_percent: u32,
+    /// `[origin.health_check]`; `None` = no checks.
+    pub health_check: Option<HealthCheckConfig>,
+    /// `[origin.outlier_detection]`.
+    pub outliers: OutlierConfig,
     /// Times and caps.
     pub limits: OriginLimits,
     /// `[origin.tls]`; `None` = plain TCP.
     pub tls: Option<OriginTlsConfig>,
+}
+
+/// An item of `addresses`: an IP address or a name, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginAddress {
+    /// Where it is written.
+    pub place: Place,
+    /// The path of its key, for errors.
+    pub path: String,
+    /// An IP address (without brackets), or a name to be resolved.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl OriginAddress {
+    /// The IP address that is written, unless it is a name.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+}
+
+impl fmt::Display for OriginAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip() {
+            Some(ip) => SocketAddr::new(ip, self.port).fmt(f),
+            None => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// `[origin.health_check]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheckConfig {
+    /// What is asked for: a path, maybe with a query.
+    pub path: String,
+    /// HEAD instead of GET.
+    pub is_head: bool,
+    /// The Host of the request; `None` = that of the origin.
+    pub host: Option<String>,
+    /// From one check of an address to the next, about.
+    pub interval: Duration,
+    /// For a whole check.
+    pub timeout: Duration,
+    /// Checks passed in a row that make an address healthy.
+    pub healthy_threshold: u32,
+    /// Checks failed in a row that make an address unhealthy.
+    pub unhealthy_threshold: u32,
+    /// Statuses that pass, as ranges with both ends included.
+    pub statuses: Vec<(u16, u16)>,
+}
+
+/// `[origin.outlier_detection]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutlierConfig {
+    /// Connections in a row that can't be made until an address is left out; `None` = never.
+    pub connect_failures: Option<u32>,
+    /// Requests in a row that fail until an address is left out; `None` = never.
+    pub request_failures: Option<u32>,
+    /// Statuses that count as failures, as ranges with both ends included.
+    pub statuses: Vec<(u16, u16)>,
+    /// How long an address is left out the first time.
+    pub base_ejection_time: Duration,
+    /// How long an address is left out at most.
+    pub max_ejection_time: Duration,
+    /// Addresses that may be left out at once for failed requests, in percent; one always may.
+    pub max_ejected_percent: u32,
 }
 
 /// How an address of an origin is picked for a request.

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::model::{AdminConfig, EventsConfig, IoBackend, ListenerConfig, NodeConfig};
+use super::origin_health::{RESOLVER, read_resolver};
 use super::read::TableReader;
 use super::schema::{DAY, Default, GIB, HOUR, KIB, Key, Kind, MIB, SECOND, Section, range, range_or_zero};
 use crate::control::Token;
@@ -85,6 +86,12 @@ pub(super) static NODE: Section = Section {
             meaning: "I/O backend. `auto` takes io_uring where a ring can be made at start, and `portable` otherwise: epoll, \
                       for kernels before 6.1 and containers that refuse io_uring. `monoio` is another name of it. The \
                       log and `/status` say which it is.",
+        },
+        Key {
+            name: "resolver",
+            kind: Kind::Table("[node.resolver]"),
+            default: Default::Absent("all defaults", "{}"),
+            meaning: "How the names of origins are resolved.",
         },
     ]],
 };
@@ -168,6 +175,7 @@ pub(super) fn read_node(table: &TableReader<'_>) -> NodeConfig {
         certificate_check_interval: table.time_or_zero("certificate_check_interval"),
         state_dir: table.path("state_dir").unwrap_or_default(),
         io: io.unwrap_or(IoBackend::Auto),
+        resolver: read_resolver(&table.table("resolver", &RESOLVER)),
     }
 }
 

@@ -1,15 +1,16 @@
 //! `[[origin]]` and `[[client_certificate]]`: where requests are forwarded to, and as whom.
 
 use base64::Engine as _;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::model::{
-    Balance, ClientCertificateConfig, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
+    Balance, ClientCertificateConfig, OriginAddress, OriginConfig, OriginLimits, OriginTlsConfig, OriginTrust,
 };
 use super::names::Names;
+use super::origin_health::{HEALTH_CHECK, OUTLIER_DETECTION, read_health_check, read_outlier_detection};
 use super::read::{Item, Refusal, TableReader, show};
 use super::schema::{DAY, Default, HOUR, Key, Kind, MILLISECOND, Section, range, range_or_zero};
 use crate::proxy_protocol::Version;
@@ -40,8 +41,8 @@ pub(super) static ORIGIN: Section = Section {
                 "addresses with a port, as \"10.0.0.5:9443\", \"[2001:db8::5]:9443\" or \"app.internal:9443\"",
             ),
             default: Default::Required("[\"127.0.0.1:9443\"]"),
-            meaning: "Host names are resolved once, when the config is loaded, to all addresses that they have then; a \
-                      reload resolves them again.",
+            meaning: "A name stands for all addresses that it has, and is resolved again when its records end: see \
+                      `[node.resolver]`.",
         },
         Key {
             name: "balance",
@@ -126,10 +127,29 @@ pub(super) static ORIGIN: Section = Section {
             meaning: "How long a request may wait for a connection. Answered 503.",
         },
         Key {
+            name: "panic_threshold_percent",
+            kind: Kind::Integer(range(0, 100)),
+            default: Default::Value("25"),
+            meaning: "When fewer of the addresses are usable (healthy, and not left out as outliers), all are used. When none \
+                      is, all are used anyway.",
+        },
+        Key {
             name: "tls",
             kind: Kind::Table("[origin.tls]"),
             default: Default::Absent("plain TCP", "{}"),
             meaning: "TLS to the origin; an empty table is TLS with the defaults.",
+        },
+        Key {
+            name: "health_check",
+            kind: Kind::Table("[origin.health_check]"),
+            default: Default::Absent("no checks", "{ path = \"/healthz\" }"),
+            meaning: "Checks of the addresses by requests of the node's own.",
+        },
+        Key {
+            name: "outlier_detection",
+            kind: Kind::Table("[origin.outlier_detection]"),
+            default: Default::Absent("all defaults", "{}"),
+            meaning: "When an address is left out because of what requests met there.",
         },
     ]],
 };
@@ -239,24 +259,28 @@ pub(super) fn read_client_certificate(table: &TableReader<'_>) -> ClientCertific
 /// Reads one origin. `certificates` are the names of the client certificates.
 pub(super) fn read_origin(table: &TableReader<'_>, certificates: &Names) -> OriginConfig {
     let written = table.list("addresses", "address", split_address);
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for item in &written {
-        for address in resolve(table, item) {
-            if addresses.contains(&address) {
-                let message = format!("{address} is already an address of this origin; it counts once");
-                table.warning("addresses", message);
-            } else {
-                addresses.push(address);
-            }
+    let mut addresses: Vec<OriginAddress> = Vec::new();
+    for Item { value: HostPort { host, port }, place, path } in &written {
+        let address =
+            OriginAddress { place: place.clone(), path: path.clone(), host: host.clone(), port: *port };
+        if addresses.iter().any(|other| other.host.eq_ignore_ascii_case(host) && other.port == *port) {
+            let message = format!("{address} is already an address of this origin; it counts once");
+            table.warning("addresses", message);
+        } else {
+            addresses.push(address);
         }
     }
     let tls = table.table_if_present("tls", &ORIGIN_TLS);
+    let health_check = table.table_if_present("health_check", &HEALTH_CHECK);
     OriginConfig {
         place: table.place(),
         name: table.text("name").unwrap_or_default(),
         addresses,
         balance: table.choice("balance", &BALANCES).unwrap_or(Balance::RoundRobin),
         proxy_protocol: table.choice("proxy_protocol", &PROXY_PROTOCOLS).flatten(),
+        panic_threshold_percent: table.integer_u32("panic_threshold_percent"),
+        health_check: health_check.map(|check| read_health_check(&check)),
+        outliers: read_outlier_detection(&table.table("outlier_detection", &OUTLIER_DETECTION)),
         limits: read_limits(table),
         tls: tls.map(|tls| read_tls(&tls, &written, certificates)),
     }
@@ -406,27 +430,4 @@ fn split_address(value: &DeValue<'_>) -> Result<HostPort, Refusal> {
         _ => return Err(refuse(example)),
     }
     Ok(HostPort { host: host.to_owned(), port })
-}
-
-/// All addresses of a host; none is an error.
-fn resolve(table: &TableReader<'_>, item: &Item<HostPort>) -> Vec<SocketAddr> {
-    let HostPort { host, port } = &item.value;
-    let reason = match (host.as_str(), *port).to_socket_addrs() {
-        Ok(addresses) => {
-            let addresses: Vec<SocketAddr> = addresses.collect();
-            if !addresses.is_empty() {
-                return addresses;
-            }
-            "it has no address".to_owned()
-        }
-        Err(error) => error.to_string(),
-    };
-    let advice = "write an IP address, or a name that this host can resolve";
-    table.file.error(
-        item.place.clone(),
-        &item.path,
-        format!("can't resolve {host:?}: {reason}"),
-        advice.to_owned(),
-    );
-    Vec::new()
 }

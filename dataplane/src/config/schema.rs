@@ -3,8 +3,8 @@
 
 use super::units::{format_size, format_time};
 use super::{
-    block_response, context, detection, http, ip_lists, limits, listener, node, origin, rule_types, rules,
-    server,
+    block_response, context, detection, http, ip_lists, limits, listener, node, origin, origin_health,
+    rule_types, rules, server,
 };
 
 /// A table of a config file.
@@ -95,9 +95,10 @@ pub(super) const HOUR: u64 = 3_600 * SECOND;
 pub(super) const DAY: u64 = 24 * HOUR;
 
 /// All tables of the main file, in the order of the reference page.
-pub(super) static MAIN_SECTIONS: [&Section; 24] = [
+pub(super) static MAIN_SECTIONS: [&Section; 27] = [
     &ROOT,
     &node::NODE,
+    &origin_health::RESOLVER,
     &http::HTTP,
     &context::MODE_BY_HEADER,
     &block_response::BLOCK_RESPONSE,
@@ -113,6 +114,8 @@ pub(super) static MAIN_SECTIONS: [&Section; 24] = [
     &limits::LOCATION_LIMITS,
     &origin::ORIGIN,
     &origin::ORIGIN_TLS,
+    &origin_health::HEALTH_CHECK,
+    &origin_health::OUTLIER_DETECTION,
     &origin::CLIENT_CERTIFICATE,
     &detection::DETECTION,
     &detection::GRAPHQL,

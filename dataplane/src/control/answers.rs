@@ -1,7 +1,7 @@
 //! The JSON that the admin endpoints speak.
 
-use super::backend::CertificateExpiry;
-use super::backend::Status;
+use super::backend::{AddressStatus, CertificateExpiry, OriginStatus, Status};
+use crate::origins::NameStatus;
 use crate::telemetry::{EventCounters, Family, MetricsSnapshot};
 use axum::Json;
 use axum::http::StatusCode;
@@ -63,7 +63,37 @@ pub(super) fn status(status: &Status, ready: bool, metrics: &MetricsSnapshot) ->
         "io": status.io,
         "client_certificates": ends(&status.client_certificates),
         "listener_certificates": ends(&status.listener_certificates),
+        "origins": status.origins.iter().map(origin).collect::<Vec<_>>(),
+        "names": status.names.iter().map(name).collect::<Vec<_>>(),
         "counters": counters(metrics),
+    })
+}
+
+fn origin(origin: &OriginStatus) -> Value {
+    let address = |one: &AddressStatus| {
+        let mut shown = json!({ "address": one.address.to_string(), "healthy": one.healthy });
+        if let Some(check) = &one.last_check {
+            shown["since"] = json!(rfc3339(check.since_unix_seconds));
+            shown["last_check"] = match &check.outcome {
+                Ok(status) => json!({ "time": rfc3339(check.unix_seconds), "status": status }),
+                Err(reason) => json!({ "time": rfc3339(check.unix_seconds), "error": reason }),
+            };
+        }
+        shown
+    };
+    json!({
+        "name": origin.name,
+        "health_check": origin.is_checked,
+        "addresses": origin.addresses.iter().map(address).collect::<Vec<_>>(),
+    })
+}
+
+fn name(name: &NameStatus) -> Value {
+    json!({
+        "name": name.name,
+        "addresses": name.addresses,
+        "age_seconds": name.age.as_secs(),
+        "error": name.error,
     })
 }
 
@@ -116,6 +146,24 @@ pub(super) fn complete(metrics: &mut MetricsSnapshot, status: &Status, events: &
     for one in &status.listener_certificates {
         let not_after = u64::try_from(one.not_after_unix_seconds).unwrap_or(0);
         metrics.add(Family::ListenerCertificateNotAfter, &[&one.name], not_after);
+    }
+    for origin in &status.origins {
+        let count = u64::try_from(origin.addresses.len()).unwrap_or(u64::MAX);
+        metrics.add(Family::OriginAddresses, &[&origin.name], count);
+        if !origin.is_checked {
+            continue;
+        }
+        for one in &origin.addresses {
+            let labels = [origin.name.as_str(), &one.address.to_string()];
+            metrics.add(Family::OriginAddressHealthy, &labels, u64::from(one.healthy));
+        }
+        metrics.add(Family::OriginChecks, &[&origin.name, "passed"], origin.checks.0);
+        metrics.add(Family::OriginChecks, &[&origin.name, "failed"], origin.checks.1);
+    }
+    for name in &status.names {
+        metrics.add(Family::DnsAnswerAge, &[&name.name], name.age.as_secs());
+        metrics.add(Family::DnsLookups, &[&name.name, "found"], name.found);
+        metrics.add(Family::DnsLookups, &[&name.name, "failed"], name.failed);
     }
     metrics.add(Family::EventsWritten, &[], events.written());
     metrics.add(Family::EventsDropped, &[], events.dropped());

@@ -1,7 +1,9 @@
 //! What the control thread asks the rest of the program.
 
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange};
+use crate::origins::{LastCheck, NameStatus};
 use crate::telemetry::MetricsSnapshot;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The rest of the program, as the control thread sees it. Methods may be called from any thread and at the same
@@ -108,6 +110,34 @@ pub struct Status {
     pub client_certificates: Vec<CertificateExpiry>,
     /// Certificates of listeners and when they expire.
     pub listener_certificates: Vec<CertificateExpiry>,
+    /// Origins and their addresses.
+    pub origins: Vec<OriginStatus>,
+    /// The names that origins have among their addresses.
+    pub names: Vec<NameStatus>,
+}
+
+/// An origin and its addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OriginStatus {
+    /// Its name in the config.
+    pub name: String,
+    /// Whether its addresses are checked.
+    pub is_checked: bool,
+    /// Health checks passed and failed.
+    pub checks: (u64, u64),
+    /// Its addresses.
+    pub addresses: Vec<AddressStatus>,
+}
+
+/// One address of an origin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressStatus {
+    /// Where connections go to.
+    pub address: SocketAddr,
+    /// Whether health checks let it be used.
+    pub healthy: bool,
+    /// How the last check went, if there was one.
+    pub last_check: Option<LastCheck>,
 }
 
 /// A certificate's end.

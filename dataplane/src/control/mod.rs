@@ -13,7 +13,7 @@ mod tests;
 pub mod token;
 
 pub use admin::{AdminLimits, AdminSocket};
-pub use backend::{Backend, CertificateExpiry, Status, Stop};
+pub use backend::{AddressStatus, Backend, CertificateExpiry, OriginStatus, Status, Stop};
 pub use changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange, Wrong};
 pub use token::Token;
 

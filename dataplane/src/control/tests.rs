@@ -59,6 +59,8 @@ impl Backend for Program {
 
     fn status(&self) -> Status {
         Status {
+            origins: Vec::new(),
+            names: Vec::new(),
             version: "0.1.0".to_owned(),
             config_digest: "abc123".to_owned(),
             generation: 7,

@@ -203,6 +203,7 @@ impl Handle {
                 files,
                 layer,
                 certificate_files: None,
+                names: None,
                 snapshot: built.snapshot,
                 warnings: Vec::new(),
             },

@@ -8,6 +8,7 @@ use crate::config::IoBackend;
 use crate::io::portable::{PortableIo, PortableOptions};
 use crate::io::uring::{self, UringIo, UringOptions};
 use crate::io::{Io, ListeningSocket, Waker};
+use crate::origins::AddressTable;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, WorkerMetrics};
 use crate::worker::{Mailbox, Notice, Worker};
@@ -55,6 +56,7 @@ pub(super) struct WorkerStart {
     pub(super) sockets: Vec<ListeningSocket>,
     pub(super) mailbox: Mailbox,
     pub(super) snapshot: Arc<Snapshot>,
+    pub(super) addresses: Arc<AddressTable>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) events: EventSender,
     pub(super) socket_limit: u32,
@@ -105,7 +107,8 @@ impl WorkerStart {
     fn serve<I: Io>(self, io: std::io::Result<(I, String)>, ready: &Sender<Started>) -> bool {
         let number = self.number;
         let built = io.map_err(|error| error.to_string()).and_then(|(io, description)| {
-            let worker = Worker::new(number, io, self.mailbox, self.snapshot, self.metrics, self.events)?;
+            let Self { mailbox, snapshot, addresses, metrics, events, .. } = self;
+            let worker = Worker::new(number, io, mailbox, snapshot, &addresses, metrics, events)?;
             Ok((worker, description))
         });
         match built {

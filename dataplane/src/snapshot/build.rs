@@ -273,13 +273,15 @@ fn build_origin(
     };
     Some(Origin {
         name: Arc::from(config.name.as_str()),
-        addresses: config.addresses.clone(),
         fallback_host: match &config.tls {
             Some(tls) => tls.server_name.clone(),
-            None => config.addresses[0].to_string(),
+            None => config.addresses.first().map(ToString::to_string).unwrap_or_default(),
         },
         balance: config.balance,
         proxy_protocol: config.proxy_protocol,
+        panic_threshold_percent: config.panic_threshold_percent,
+        health_check: config.health_check.clone().map(Arc::new),
+        outliers: Arc::new(config.outliers.clone()),
         tls,
         limits: origin_limits(config),
     })
@@ -308,30 +310,22 @@ fn verification_digest(verification: &Verification) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Caps count per worker and origin; a pool serves one address of it.
 fn origin_limits(config: &OriginConfig) -> OriginLimits {
-    let addresses = u32::try_from(config.addresses.len()).unwrap_or(u32::MAX).max(1);
     let limits = &config.limits;
-    let connections = limits.connections.div_ceil(addresses);
     OriginLimits {
         connect_timeout: limits.connect_timeout,
         first_byte_timeout: limits.first_byte_timeout,
         idle_timeout: limits.idle_timeout,
         keep_alive_timeout: limits.keep_alive_timeout,
-        connections,
-        uploads: match limits.upload_connections {
-            Some(uploads) => uploads.div_ceil(addresses),
-            // A quarter is left for those that make nobody wait.
-            None => connections - connections.div_ceil(4),
-        }
-        .max(1),
-        idle_connections: limits.idle_connections.div_ceil(addresses),
+        connections: limits.connections,
+        uploads: limits.upload_connections.unwrap_or(0),
+        idle_connections: limits.idle_connections,
         // A connection that carries one client only can't be opened before the client is known.
         min_idle_connections: match config.proxy_protocol {
-            None => limits.min_idle_connections.div_ceil(addresses),
+            None => limits.min_idle_connections,
             Some(_) => 0,
         },
-        queue: limits.queue.div_ceil(addresses),
+        queue: limits.queue,
         queue_timeout: limits.queue_timeout,
         requests_per_connection: limits.requests_per_connection.unwrap_or(u32::MAX),
     }

@@ -17,7 +17,9 @@ use ipnet::IpNet;
 use weir_policy::LocationIndex;
 
 use crate::address_counts::AddressCounts;
-use crate::config::{AmbiguousPath, Balance, BlockResponses, OverLimit, RequestLimits};
+use crate::config::{
+    AmbiguousPath, Balance, BlockResponses, HealthCheckConfig, OutlierConfig, OverLimit, RequestLimits,
+};
 use crate::http::HeadLimits;
 use crate::io::ListenerId;
 use crate::proxy_protocol;
@@ -146,14 +148,18 @@ pub struct LocationSettings {
 pub struct Origin {
     /// Its name in the config.
     pub name: Arc<str>,
-    /// Its addresses; never empty.
-    pub addresses: Vec<SocketAddr>,
-    /// The Host that it gets where the client named none: its TLS name, or else its first address.
+    /// The Host that it gets where the client named none: its TLS name, or else its first address as it is written.
     pub fallback_host: String,
     /// How an address is chosen.
     pub balance: Balance,
     /// The header that tells it whose connection it gets; absent for none.
     pub proxy_protocol: Option<proxy_protocol::Version>,
+    /// Share of usable addresses, in percent, below which all are used.
+    pub panic_threshold_percent: u32,
+    /// How its addresses are checked; absent if they aren't.
+    pub health_check: Option<Arc<HealthCheckConfig>>,
+    /// When an address is left out because of what requests met there.
+    pub outliers: Arc<OutlierConfig>,
     /// Absent for plain TCP.
     pub tls: Option<OriginTlsSettings>,
     /// Times and caps.
@@ -181,7 +187,7 @@ pub struct TlsKey {
     pub trust: [u8; 32],
 }
 
-/// Times and caps of the connections to one address of an origin, per worker.
+/// Times and caps of the connections to an origin, per worker. Those of a pool are its address's share.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginLimits {
     /// For the TCP connection and the TLS handshake together.
@@ -192,13 +198,13 @@ pub struct OriginLimits {
     pub idle_timeout: Duration,
     /// How long an unused connection is kept.
     pub keep_alive_timeout: Duration,
-    /// Connections per address and worker.
+    /// Connections.
     pub connections: u32,
-    /// How many of them requests may have whose body is still coming in; at least 1.
+    /// How many of them requests may have whose body is still coming in; 0 = all but a quarter.
     pub uploads: u32,
-    /// Unused connections kept per address and worker.
+    /// Unused connections that are kept.
     pub idle_connections: u32,
-    /// Unused connections that are kept ready per address and worker.
+    /// Unused connections that are kept ready.
     pub min_idle_connections: u32,
     /// Requests that may wait for a connection.
     pub queue: u32,
@@ -206,6 +212,28 @@ pub struct OriginLimits {
     pub queue_timeout: Duration,
     /// Requests per connection before it is closed.
     pub requests_per_connection: u32,
+}
+
+impl OriginLimits {
+    /// What each of so many addresses may have of it.
+    #[must_use]
+    pub fn shared_by(self, addresses: usize) -> Self {
+        let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+        let connections = self.connections.div_ceil(addresses);
+        let uploads = match self.uploads {
+            // A quarter is left for those that make nobody wait.
+            0 => connections - connections.div_ceil(4),
+            uploads => uploads.div_ceil(addresses),
+        };
+        Self {
+            connections,
+            uploads: uploads.max(1),
+            idle_connections: self.idle_connections.div_ceil(addresses),
+            min_idle_connections: self.min_idle_connections.div_ceil(addresses),
+            queue: self.queue.div_ceil(addresses),
+            ..self
+        }
+    }
 }
 
 /// What inspection may cost.

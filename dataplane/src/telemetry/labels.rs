@@ -190,6 +190,40 @@ label! {
 }
 
 label! {
+    /// Why an address of an origin was left out for a while.
+    EjectionReason {
+        /// No connection could be made.
+        Connect = "connect",
+        /// Connections broke before an answer.
+        Reset = "reset",
+        /// Answers took too long.
+        Timeout = "timeout",
+        /// Answers were no sound HTTP.
+        BadResponse = "bad_response",
+        /// Answers had a status that counts as a failure.
+        Status = "status",
+    }
+}
+
+impl EjectionReason {
+    /// The reason that a failed request is, if it says something about the address.
+    pub fn of(error: UpstreamError) -> Option<Self> {
+        match error {
+            UpstreamError::ConnectRefused
+            | UpstreamError::ConnectTimeout
+            | UpstreamError::ConnectFailed
+            | UpstreamError::Tls => Some(Self::Connect),
+            UpstreamError::Reset => Some(Self::Reset),
+            UpstreamError::FirstByteTimeout | UpstreamError::IdleTimeout | UpstreamError::SendTimeout => {
+                Some(Self::Timeout)
+            }
+            UpstreamError::BadResponse => Some(Self::BadResponse),
+            UpstreamError::Truncated | UpstreamError::QueueFull | UpstreamError::QueueTimeout => None,
+        }
+    }
+}
+
+label! {
     /// A limit that was reached. Names are those of the config keys where there is one.
     Limit {
         /// Accepted connections closed at once because `max_connections` were open.

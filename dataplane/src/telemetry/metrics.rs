@@ -4,8 +4,8 @@ use super::codes::CodeCounters;
 use super::counters::Counters;
 use super::histogram::LatencyHistogram;
 use super::labels::{
-    AttackAction, BlockReason, ConnectionState, HandshakeResult, Labels, Limit, MODES, UpstreamError,
-    VerdictLabel,
+    AttackAction, BlockReason, ConnectionState, EjectionReason, HandshakeResult, Labels, Limit, MODES,
+    UpstreamError, VerdictLabel,
 };
 use super::registry::Family;
 use crate::io::IoCounters;
@@ -112,6 +112,8 @@ struct Layout {
     handshakes: usize,
     errors: usize,
     retries: usize,
+    ejections: usize,
+    panics: usize,
     length: usize,
 }
 
@@ -128,6 +130,8 @@ impl Layout {
         layout.handshakes = layout.take(origins * HandshakeResult::COUNT);
         layout.errors = layout.take(origins * UpstreamError::COUNT);
         layout.retries = layout.take(origins);
+        layout.ejections = layout.take(origins * EjectionReason::COUNT);
+        layout.panics = layout.take(origins);
         layout
     }
 
@@ -286,6 +290,19 @@ impl WorkerMetrics {
         self.cells.add(self.layout.retries + self.origin(origin), 1);
     }
 
+    /// An address of an origin is left out for a while.
+    #[inline]
+    pub fn ejection(&self, origin: u32, reason: EjectionReason) {
+        let place = self.origin(origin) * EjectionReason::COUNT + reason as usize;
+        self.cells.add(self.layout.ejections + place, 1);
+    }
+
+    /// A request chose among all addresses of an origin because too few were usable.
+    #[inline]
+    pub fn panic(&self, origin: u32) {
+        self.cells.add(self.layout.panics + self.origin(origin), 1);
+    }
+
     /// A limit was reached.
     #[inline]
     pub fn limit(&self, limit: Limit) {
@@ -395,6 +412,11 @@ impl WorkerMetrics {
         self.cell(visit, Family::UpstreamConnectionsReused, &[name], layout.connections_reused + origin);
         self.cell(visit, Family::UpstreamConnectionsWarmed, &[name], layout.connections_warmed + origin);
         self.cell(visit, Family::UpstreamRetries, &[name], layout.retries + origin);
+        for reason in EjectionReason::ALL {
+            let place = layout.ejections + origin * EjectionReason::COUNT + *reason as usize;
+            self.cell(visit, Family::OriginEjections, &[name, reason.as_str()], place);
+        }
+        self.cell(visit, Family::OriginPanics, &[name], layout.panics + origin);
     }
 
     fn cell(

@@ -25,7 +25,8 @@ pub use events::{
     AttackDetail, Event, EventReceiver, EventSender, EventText, OriginFailure, ProtocolRefusal, event_queue,
 };
 pub use labels::{
-    AttackAction, BlockReason, ConnectionState, HandshakeResult, Labels, Limit, UpstreamError, VerdictLabel,
+    AttackAction, BlockReason, ConnectionState, EjectionReason, HandshakeResult, Labels, Limit,
+    UpstreamError, VerdictLabel,
 };
 pub use metrics::WorkerMetrics;
 pub(crate) use rate::RateLimit;

@@ -87,6 +87,13 @@ families! {
     UpstreamHandshakes = Counter, "weir_upstream_handshakes_total", ["origin", "result"], "TLS handshakes with origins.";
     UpstreamErrors = Counter, "weir_upstream_errors_total", ["origin", "reason"], "Attempts that an origin could not serve.";
     UpstreamRetries = Counter, "weir_upstream_retries_total", ["origin"], "Requests tried again on a fresh connection.";
+    OriginAddresses = Gauge, "weir_origin_addresses", ["origin"], "Addresses of an origin, those of its names included.";
+    OriginAddressHealthy = Gauge, "weir_origin_address_healthy", ["origin", "address"], "Whether health checks let an address be used: 1 or 0. Of origins with health checks.";
+    OriginChecks = Counter, "weir_origin_health_checks_total", ["origin", "result"], "Health checks, by whether they passed or failed.";
+    OriginEjections = Counter, "weir_origin_ejections_total", ["origin", "reason"], "Times that a worker left an address out for a while.";
+    OriginPanics = Counter, "weir_origin_panics_total", ["origin"], "Requests that chose among all addresses because too few were usable.";
+    DnsAnswerAge = Gauge, "weir_dns_answer_age_seconds", ["name"], "Time since a name of an origin was last resolved.";
+    DnsLookups = Counter, "weir_dns_lookups_total", ["name", "result"], "Lookups of the names of origins: found, or failed.";
     EventsWritten = Counter, "weir_events_written_total", [], "Events written to the event file, or only counted where there is no file.";
     EventsDropped = Counter, "weir_events_dropped_total", [], "Events lost: the queue was full, or the file could not be written until the end.";
     EventWriteErrors = Counter, "weir_event_write_errors_total", [], "Failed attempts to write to the event file.";

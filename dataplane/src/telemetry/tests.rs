@@ -476,6 +476,9 @@ fn the_metrics_page_has_every_value_of_every_label() {
         row("state", Family::UpstreamConnections, &mut ConnectionState::ALL.iter().map(|one| one.as_str())),
         row("result", Family::UpstreamHandshakes, &mut HandshakeResult::ALL.iter().map(|one| one.as_str())),
         row("reason", Family::UpstreamErrors, &mut UpstreamError::ALL.iter().map(|one| one.as_str())),
+        row("reason", Family::OriginEjections, &mut EjectionReason::ALL.iter().map(|one| one.as_str())),
+        row("result", Family::OriginChecks, &mut ["passed", "failed"].into_iter()),
+        row("result", Family::DnsLookups, &mut ["found", "failed"].into_iter()),
     ]
     .concat();
     assert!(METRICS_PAGE.contains(&rows), "the table of docs/metrics.md should be:\n{rows}");

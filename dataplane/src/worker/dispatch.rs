@@ -1,18 +1,15 @@
 //! Finds a request its connection: address, pool, queue, and what to answer if there is none.
 
+use super::balance::Choice;
 use super::decide::frame_body;
 use super::pool::PoolIndex;
 use super::request::{Request, Sink, Wait, forget};
 use super::upstream::{Download, OriginFailure, Stage};
-use super::{ClientId, Generation, UpstreamId, Worker};
-use crate::config::Balance;
+use super::{ClientId, UpstreamId, Worker};
 use crate::decision;
 use crate::http::{self, ForwardFacts};
 use crate::io::Io;
 use crate::telemetry::Limit;
-
-/// Addresses tried for one request before it is answered with the failure.
-const ATTEMPTS_MAX: u32 = 3;
 
 impl<I: Io> Worker<I> {
     /// Writes the request for its origin and finds it a connection.
@@ -37,7 +34,10 @@ impl<I: Io> Worker<I> {
         }
         if !request.forwarded {
             request.forwarded = true;
-            request.address = self.choose_address(&request);
+            let choice = Choice::of(&request);
+            if let Some(pool) = choice.and_then(|choice| self.choose_address(&choice)) {
+                request.goes_to(pool);
+            }
         }
         let waits_for_body = request.body_at_hand;
         self.client_put_request(id, request);
@@ -76,50 +76,11 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Position of the address that the request tries first. Addresses that failed a moment ago are passed over,
-    /// unless all did: then they are tried like any other.
-    fn choose_address(&self, request: &Request) -> usize {
-        let Some((generation, origin)) = self.origin_of(request) else { return 0 };
-        let pools = &generation.pools[origin];
-        if pools.len() < 2 {
-            return 0;
-        }
-        let start = match generation.snapshot.origins[origin].balance {
-            // Ties of the least busy go round too, or the first address would get everything while the load is low.
-            Balance::RoundRobin | Balance::LeastRequests => next_turn(&generation, origin),
-            Balance::ClientIp => {
-                let seeds = ahash::RandomState::with_seeds(1, 2, 3, 4);
-                (seeds.hash_one(request.client_ip) % pools.len() as u64) as usize
-            }
-        };
-        let in_turn = (0..pools.len()).map(|step| start.wrapping_add(step) % pools.len());
-        let now = self.io.now();
-        let rests = |index: &usize| self.pools.peek(pools[*index]).rests_until > now;
-        if generation.snapshot.origins[origin].balance == Balance::LeastRequests {
-            let busy = |index: &usize| {
-                let pool = self.pools.peek(pools[*index]);
-                (rests(index), pool.open as usize - pool.idle.len() + pool.waiting.len())
-            };
-            return in_turn.min_by_key(busy).unwrap_or(0);
-        }
-        let first = start % pools.len();
-        in_turn.into_iter().find(|index| !rests(index)).unwrap_or(first)
-    }
-
-    /// The request's generation and the number of its origin.
-    pub(super) fn origin_of(&self, request: &Request) -> Option<(std::rc::Rc<Generation>, usize)> {
-        let generation = request.generation.clone()?;
-        let location = request.resolution.as_ref()?.location.0 as usize;
-        let origin = generation.snapshot.locations[location].origin as usize;
-        Some((generation, origin))
-    }
-
     /// Gives the request an idle connection, a new one, or a place in a queue.
     pub(super) fn acquire(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
-        let Some((generation, origin)) = self.origin_of(request) else { return };
-        let index = generation.pools[origin][request.address];
+        let (Some(generation), Some(index)) = (request.generation.clone(), request.pool) else { return };
         let fresh_only = request.retried;
         if request.is_uploading() && self.pools.peek(index).uploads_are_full() {
             self.metrics.limit(Limit::OriginUploads);
@@ -232,21 +193,26 @@ impl<I: Io> Worker<I> {
 
     /// Nothing was sent yet, so another address may be tried whatever the method is.
     pub(super) fn try_next_address(&mut self, id: ClientId, failure: OriginFailure) {
-        let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) else {
-            return;
-        };
-        let Some(generation) = request.generation.clone() else { return };
-        let Some(resolution) = &request.resolution else { return };
-        let origin = generation.snapshot.locations[resolution.location.0 as usize].origin as usize;
-        let addresses = generation.pools[origin].len();
-        request.attempts += 1;
-        if request.attempts >= ATTEMPTS_MAX.min(u32::try_from(addresses).unwrap_or(u32::MAX)) {
+        let Some(choice) = self.choice_for(id).filter(Choice::has_more) else {
             self.origin_failed(id, failure);
             return;
-        }
-        request.address = (request.address + 1) % addresses;
-        self.metrics.retry(u32::try_from(origin).unwrap_or(u32::MAX));
+        };
+        self.move_to_other_address(id, &choice);
         self.acquire(id);
+    }
+
+    /// What the choice of another address for a client's request depends on.
+    pub(super) fn choice_for(&self, id: ClientId) -> Option<Choice> {
+        Choice::of(self.clients.get(id)?.request.as_ref()?)
+    }
+
+    /// The request goes to another address from now on.
+    pub(super) fn move_to_other_address(&mut self, id: ClientId, choice: &Choice) {
+        let Some(pool) = self.choose_address(choice) else { return };
+        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+            request.goes_to(pool);
+        }
+        self.count_retry(pool);
     }
 
     /// No origin could serve the request: says so to the client and records why.
@@ -271,10 +237,4 @@ impl<I: Io> Worker<I> {
         let event = decision::origin_event(&context, failure.code, &failure.detail);
         request.events.push(event);
     }
-}
-
-fn next_turn(generation: &Generation, origin: usize) -> usize {
-    let turn = &mut generation.rotation.borrow_mut()[origin];
-    *turn = turn.wrapping_add(1);
-    *turn
 }

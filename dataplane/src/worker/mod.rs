@@ -3,6 +3,7 @@
 //! Where things are: `client` is a client's connection, `input` reads from it, `deadlines` watches its time,
 //! `answers` writes what we say ourselves, `tunnel` is a WebSocket; `request` is the life of one request, `decide` what becomes of it;
 //! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back;
+//! `balance` chooses its address, `outliers` leaves addresses out;
 //! `pool`, `idle`, `carried`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
 //! [`Io`], so that the same code runs on io_uring and in the simulator.
 //!
@@ -13,6 +14,7 @@
 //! ```
 
 mod answers;
+mod balance;
 mod buffers;
 mod carried;
 mod client;
@@ -21,6 +23,7 @@ mod decide;
 mod dispatch;
 mod idle;
 mod input;
+mod outliers;
 mod output;
 mod pool;
 mod queue;
@@ -38,7 +41,8 @@ mod upstream;
 mod warm;
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::collections::HashSet;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
@@ -47,13 +51,14 @@ use slotmap::{SlotMap, new_key_type};
 
 use self::buffers::BufferPool;
 use self::client::Client;
-use self::pool::{PoolIndex, Pools};
+use self::pool::{PoolIndex, Pools, Target};
 use self::refusals::RefusalLimit;
 use self::request::{Request, RequestIds};
 use self::timers::{Fired, TICK, TimerWheel};
 use self::upstream::Upstream;
 use crate::http::PathReadings;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
+use crate::origins::AddressTable;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, Limit, RateLimit, WorkerMetrics};
 
@@ -77,8 +82,10 @@ const REQUESTS_KEPT_MAX: usize = 1024;
 
 /// What the control thread tells a worker.
 pub enum Message {
-    /// Put this generation in force, between requests.
-    Adopt(Arc<Snapshot>, Arc<WorkerMetrics>),
+    /// Put this generation in force, between requests; its origins have these addresses.
+    Adopt(Arc<Snapshot>, Arc<AddressTable>, Arc<WorkerMetrics>),
+    /// The origins of the generation in force have these addresses from now on.
+    Addresses(Arc<AddressTable>),
     /// Stop accepting, close what is idle, finish what runs, end.
     Drain,
     /// Stop accepting, for others do that now, and end when the clients are gone. Idle ones may send another request; its
@@ -118,8 +125,8 @@ pub struct Mailbox {
 struct Generation {
     snapshot: Arc<Snapshot>,
     inspector: RefCell<weir_inspect::Inspector>,
-    /// Pools of each origin's addresses.
-    pools: Vec<Vec<PoolIndex>>,
+    /// The addresses of each origin, and their pools. They may change within a generation.
+    targets: RefCell<Vec<Vec<Target>>>,
     /// Whose turn it is among each origin's addresses.
     rotation: RefCell<Vec<usize>>,
     metrics: Arc<WorkerMetrics>,
@@ -166,6 +173,8 @@ pub struct Worker<I: Io> {
     mailbox: Mailbox,
     life: Life,
     current: Rc<Generation>,
+    /// Those that requests started with and still hold.
+    former: Vec<Weak<Generation>>,
     metrics: Arc<WorkerMetrics>,
     events: EventSender,
     clients: SlotMap<ClientId, Client<I::Buffer>>,
@@ -198,7 +207,7 @@ pub struct Worker<I: Io> {
 }
 
 impl<I: Io> Worker<I> {
-    /// A worker that serves `snapshot` on `io`.
+    /// A worker that serves `snapshot` on `io`, whose origins have these `addresses`.
     ///
     /// # Errors
     /// If the inspector's scratch memory can't be had.
@@ -207,11 +216,12 @@ impl<I: Io> Worker<I> {
         io: I,
         mailbox: Mailbox,
         snapshot: Arc<Snapshot>,
+        addresses: &AddressTable,
         metrics: Arc<WorkerMetrics>,
         events: EventSender,
     ) -> Result<Self, String> {
         let mut pools = Pools::default();
-        let generation = Generation::new(number, snapshot, Arc::clone(&metrics), &mut pools)?;
+        let generation = Generation::new(number, snapshot, addresses, Arc::clone(&metrics), &mut pools)?;
         let now = io.now();
         let connections = generation.snapshot.http.connections_per_worker.min(RESERVED_CLIENTS_MAX);
         let mut worker = Self {
@@ -220,6 +230,7 @@ impl<I: Io> Worker<I> {
             mailbox,
             life: Life::Serving,
             current: Rc::new(generation),
+            former: Vec::new(),
             metrics,
             events,
             clients: SlotMap::with_capacity_and_key(connections),
@@ -368,7 +379,8 @@ impl<I: Io> Worker<I> {
     fn read_mailbox(&mut self) {
         loop {
             match self.mailbox.messages.try_recv() {
-                Ok(Message::Adopt(snapshot, metrics)) => self.adopt(snapshot, metrics),
+                Ok(Message::Adopt(snapshot, addresses, metrics)) => self.adopt(snapshot, &addresses, metrics),
+                Ok(Message::Addresses(addresses)) => self.adopt_addresses(&addresses),
                 Ok(Message::Drain) => self.drain(),
                 Ok(Message::Leave) => self.leave(),
                 // Without a control thread there is nobody to serve for.
@@ -385,19 +397,47 @@ impl<I: Io> Worker<I> {
     }
 
     /// Puts a generation in force. Requests that run keep theirs.
-    fn adopt(&mut self, snapshot: Arc<Snapshot>, metrics: Arc<WorkerMetrics>) {
+    fn adopt(&mut self, snapshot: Arc<Snapshot>, addresses: &AddressTable, metrics: Arc<WorkerMetrics>) {
         let number = snapshot.generation;
-        match Generation::new(self.number, snapshot, Arc::clone(&metrics), &mut self.pools) {
+        self.vacate_pools();
+        match Generation::new(self.number, snapshot, addresses, Arc::clone(&metrics), &mut self.pools) {
             Ok(generation) => {
-                self.current = Rc::new(generation);
+                let former = std::mem::replace(&mut self.current, Rc::new(generation));
+                self.former.push(Rc::downgrade(&former));
                 self.metrics = metrics;
-                for id in self.pools.unwanted_idle() {
-                    self.upstream_discard(id);
-                }
+                self.close_unwanted_idle();
                 self.notify(Notice::Serving(number));
             }
             Err(reason) => tracing::error!(worker = self.number, reason, "a generation could not be adopted"),
         }
+    }
+
+    /// Puts other addresses of the origins in force. What runs finishes where it is.
+    fn adopt_addresses(&mut self, addresses: &AddressTable) {
+        self.vacate_pools();
+        let targets = self.pools.adopt(&self.current.snapshot, addresses, &self.metrics);
+        *self.current.targets.borrow_mut() = targets;
+        self.close_unwanted_idle();
+    }
+
+    fn close_unwanted_idle(&mut self) {
+        for id in self.pools.unwanted_idle() {
+            self.upstream_discard(id);
+        }
+    }
+
+    /// Gives back the places of pools that nothing refers to, so that their table doesn't grow with every address that
+    /// ever was.
+    fn vacate_pools(&mut self) {
+        self.former.retain(|generation| generation.strong_count() > 0);
+        let mut used = HashSet::new();
+        for generation in self.former.iter().filter_map(Weak::upgrade).chain([Rc::clone(&self.current)]) {
+            used.extend(generation.targets.borrow().iter().flatten().map(|target| target.pool));
+        }
+        used.extend(self.upstreams.values().map(|upstream| upstream.pool));
+        let requests = self.clients.values().filter_map(|client| client.request.as_ref());
+        used.extend(requests.flat_map(|request| request.tried.iter().copied()));
+        self.pools.vacate(|pool| used.contains(&pool));
     }
 
     fn leave(&mut self) {
@@ -467,14 +507,16 @@ impl Generation {
     fn new(
         worker: usize,
         snapshot: Arc<Snapshot>,
+        addresses: &AddressTable,
         metrics: Arc<WorkerMetrics>,
         pools: &mut Pools,
     ) -> Result<Self, String> {
         let inspector = snapshot.engine.inspector().map_err(|error| error.to_string())?;
-        let pools = pools.adopt(&snapshot, &metrics);
+        let targets = pools.adopt(&snapshot, addresses, &metrics);
         // Workers start at different addresses, so that the first one doesn't get all first requests.
-        let rotation = RefCell::new(vec![worker; pools.len()]);
-        Ok(Self { snapshot, inspector: RefCell::new(inspector), pools, rotation, metrics })
+        let rotation = RefCell::new(vec![worker; targets.len()]);
+        let targets = RefCell::new(targets);
+        Ok(Self { snapshot, inspector: RefCell::new(inspector), targets, rotation, metrics })
     }
 }
 

@@ -10,19 +10,22 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 
+use super::balance::number_of;
 use super::idle::IdleConnections;
+use super::outliers::Outliers;
 use super::request::Wait;
 use super::upstream::Upstream;
 use super::warm::Warming;
 use super::{ClientId, UpstreamId};
-use crate::io::Monotonic;
+use crate::config::OutlierConfig;
+use crate::origins::{AddressState, AddressTable};
 use crate::proxy_protocol;
 use crate::snapshot::{Origin, OriginLimits, Snapshot, TlsKey};
 use crate::telemetry::WorkerMetrics;
 use crate::tls::{TlsFailure, WorkerTls};
 
 /// A pool's place in the worker's table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct PoolIndex(pub(crate) u32);
 
 /// What makes connections interchangeable.
@@ -63,11 +66,35 @@ pub(crate) struct Pool {
     /// The same of those that wait because `uploads` is at its limit.
     pub(crate) waiting_uploads: VecDeque<ClientId>,
     pub(crate) warming: Warming,
-    /// Until then other addresses are preferred, because a connection could not be made.
-    pub(crate) rests_until: Monotonic,
+    /// Whether the address is left out for what requests met there.
+    pub(crate) outliers: Outliers,
+    pub(crate) outlier_settings: Arc<OutlierConfig>,
+    /// Nothing refers to it any more: its place may be taken by another one.
+    vacant: bool,
+}
+
+/// One address of an origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) pool: PoolIndex,
+    pub(crate) state: Arc<AddressState>,
+    /// Stands for the address where clients are spread over addresses.
+    pub(crate) number: u64,
+}
+
+#[cfg(test)]
+pub(crate) fn target(pool: u32, address: SocketAddr) -> Target {
+    let table = AddressTable::of_literals(&[("app", &[address])]);
+    let state = Arc::clone(&table.origins[0].addresses[0]);
+    Target { pool: PoolIndex(pool), number: number_of(address), state }
 }
 
 impl Pool {
+    /// Requests under way and waiting.
+    pub(crate) fn requests(&self) -> usize {
+        self.open as usize - self.idle.len() + self.waiting.len() + self.waiting_uploads.len()
+    }
+
     /// Those that wait for this.
     pub(crate) fn queue(&mut self, wait: Wait) -> &mut VecDeque<ClientId> {
         match wait {
@@ -110,17 +137,23 @@ impl Pools {
 
     /// Makes sure that every address of every origin has its pool, and says which.
     ///
-    /// Pools that the new snapshot doesn't name any more serve the requests that began with them. They keep no idle
-    /// connection, so that nothing lasts of an identity or a trust that was replaced.
-    pub(crate) fn adopt(&mut self, snapshot: &Snapshot, metrics: &Arc<WorkerMetrics>) -> Vec<Vec<PoolIndex>> {
+    /// Pools that nothing names any more serve the requests that began with them. They keep no idle connection, so that
+    /// nothing lasts of an address, an identity or a trust that was replaced.
+    pub(crate) fn adopt(
+        &mut self,
+        snapshot: &Snapshot,
+        addresses: &AddressTable,
+        metrics: &Arc<WorkerMetrics>,
+    ) -> Vec<Vec<Target>> {
         for pool in &mut self.table {
             (pool.limits.idle_connections, pool.limits.min_idle_connections) = (0, 0);
         }
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
-        for (number, origin) in snapshot.origins.iter().enumerate() {
-            let pools = origin.addresses.iter().map(|address| {
+        for (number, (origin, known)) in snapshot.origins.iter().zip(&addresses.origins).enumerate() {
+            let limits = origin.limits.shared_by(known.addresses.len());
+            let targets = known.addresses.iter().map(|state| {
                 let key = PoolKey {
-                    address: *address,
+                    address: state.address,
                     tls: origin.tls.as_ref().map(|tls| tls.key.clone()),
                     proxy_protocol: origin.proxy_protocol,
                 };
@@ -128,13 +161,23 @@ impl Pools {
                 let pool = self.get(index);
                 pool.origin = u32::try_from(number).unwrap_or(u32::MAX);
                 pool.metrics = Arc::clone(metrics);
-                pool.limits = origin.limits;
+                pool.outlier_settings = Arc::clone(&origin.outliers);
+                pool.limits = limits;
+                pool.vacant = false;
                 self.note_cold(index);
-                index
+                Target { pool: index, state: Arc::clone(state), number: number_of(state.address) }
             });
-            by_origin.push(pools.collect());
+            by_origin.push(targets.collect());
         }
         by_origin
+    }
+
+    /// Pools that nothing refers to may give their places to others; `is_used` says of which that can't be seen here.
+    pub(crate) fn vacate(&mut self, is_used: impl Fn(PoolIndex) -> bool) {
+        for (number, pool) in (0..).zip(&mut self.table) {
+            let is_empty = pool.open == 0 && pool.waiting.is_empty() && pool.waiting_uploads.is_empty();
+            pool.vacant = is_empty && !is_used(PoolIndex(number));
+        }
     }
 
     fn find_or_add(&mut self, key: PoolKey, origin: &Origin, metrics: &Arc<WorkerMetrics>) -> PoolIndex {
@@ -146,7 +189,7 @@ impl Pools {
             identity: tls.settings.identity_name.clone(),
             server_name: tls.settings.server_name.clone(),
         });
-        self.table.push(Pool {
+        let pool = Pool {
             key,
             tls,
             limits: origin.limits,
@@ -158,9 +201,17 @@ impl Pools {
             waiting: VecDeque::new(),
             waiting_uploads: VecDeque::new(),
             warming: Warming::default(),
-            rests_until: Monotonic::default(),
-        });
-        PoolIndex(u32::try_from(self.table.len() - 1).unwrap_or(u32::MAX))
+            outliers: Outliers::default(),
+            outlier_settings: Arc::clone(&origin.outliers),
+            vacant: false,
+        };
+        let position = self.table.iter().position(|pool| pool.vacant).unwrap_or(self.table.len());
+        if position == self.table.len() {
+            self.table.push(pool);
+        } else {
+            self.table[position] = pool;
+        }
+        PoolIndex(u32::try_from(position).unwrap_or(u32::MAX))
     }
 
     /// How often the pool's origin has asked for a certificate.

@@ -47,7 +47,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn leave_queue(&mut self, id: ClientId) {
         let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref()) else { return };
         let Some(wait) = request.queued else { return };
-        let Some(index) = self.pool_of(request) else { return };
+        let Some(index) = request.pool else { return };
         self.pools.get(index).queue(wait).retain(|waiting| *waiting != id);
         self.set_queued(id, None);
     }
@@ -59,16 +59,10 @@ impl<I: Io> Worker<I> {
         self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueTimeout, detail));
     }
 
-    /// The pool that the request tries.
-    fn pool_of(&self, request: &Request) -> Option<PoolIndex> {
-        let (generation, origin) = self.origin_of(request)?;
-        Some(generation.pools[origin][request.address])
-    }
-
     /// How long an upload whose body isn't read any further may wait.
     pub(super) fn stopped_upload_timeout(&self, request: &Request) -> Option<Duration> {
         let stopped = request.queued == Some(Wait::Upload) && self.origin_is_behind(request);
-        let pool = self.pool_of(request).filter(|_| stopped)?;
+        let pool = request.pool.filter(|_| stopped)?;
         Some(self.pools.peek(pool).limits.queue_timeout)
     }
 
@@ -96,7 +90,7 @@ impl<I: Io> Worker<I> {
             let id = *self.pools.get(index).queue(wait).front()?;
             if let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref())
                 && request.queued == Some(wait)
-                && self.pool_of(request) == Some(index)
+                && request.pool == Some(index)
             {
                 return Some((request.started, id));
             }

@@ -126,6 +126,9 @@ impl<I: Io> Worker<I> {
             range.start += consumed - before;
             request.response_bytes.truncate(consumed);
             if request.response.status() == 101 {
+                if let Some(pool) = self.upstreams.get(id).map(|upstream| upstream.pool) {
+                    self.address_answered(pool, 101);
+                }
                 self.tunnel_opens(id, client_id, out)?;
                 return Ok(Some(0));
             }
@@ -171,6 +174,7 @@ impl<I: Io> Worker<I> {
             return;
         };
         let framing = request.response.framing();
+        let (pool, status) = (upstream.pool, request.response.status());
         upstream.download = match framing {
             ResponseFraming::None | ResponseFraming::Length(0) => Download::Done,
             ResponseFraming::Length(bytes) => Download::Length(bytes),
@@ -203,6 +207,7 @@ impl<I: Io> Worker<I> {
             edits: request.header_edits(),
         };
         http::write_response_head(&request.response, &request.response_bytes, &facts, out);
+        self.address_answered(pool, status);
     }
 
     /// Takes body bytes, writes them (re-framed) behind `out`, and ends the answer if they are the last. `head_start` is

@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use weir_policy::{Resolution, Verdict};
 
+use super::balance::ATTEMPTS_MAX;
+use super::pool::PoolIndex;
 use super::timers::Deadline;
 use super::{Generation, UpstreamId};
 use crate::config::RequestLimits;
@@ -182,11 +185,11 @@ pub(crate) struct Request {
     pub(crate) upstream: Option<UpstreamId>,
     /// Waits in a queue of the pool.
     pub(crate) queued: Option<Wait>,
-    /// Connections tried.
-    pub(crate) attempts: u32,
-    /// Position of the address that is tried, in the origin's list.
-    pub(crate) address: usize,
-    /// The one retry on a fresh connection after a reused one died was used.
+    /// The pool of the address that it goes to.
+    pub(crate) pool: Option<PoolIndex>,
+    /// The addresses that it was given to, that one included.
+    pub(crate) tried: ArrayVec<PoolIndex, ATTEMPTS_MAX>,
+    /// The one retry on a fresh connection after one died was used.
     pub(crate) retried: bool,
 
     pub(crate) answer: Answer,
@@ -241,8 +244,8 @@ impl Request {
             streamed,
             upstream,
             queued,
-            attempts,
-            address,
+            pool,
+            tried,
             retried,
             answer,
             response,
@@ -264,12 +267,14 @@ impl Request {
         *turn = Deadline::default();
         (*paced, *refused, *queued) = (None, None, None);
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
+        *pool = None;
+        tried.clear();
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
         *block_page = None;
         *kept_bytes = 0;
         *answer_bytes = 0;
-        (*body_bytes, *attempts, *address, *interim_responses, *status) = (0, 0, 0, 0, 0);
+        (*body_bytes, *interim_responses, *status) = (0, 0, 0);
         for flag in [
             inspect,
             body_over_limit,
@@ -295,6 +300,18 @@ impl Request {
             b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"
         );
         idempotent && !self.streamed && self.answer == Answer::None
+    }
+
+    /// Its generation and the number of its origin, once the head was read.
+    pub(crate) fn origin(&self) -> Option<(Rc<Generation>, usize)> {
+        Some((self.generation.clone()?, self.settings()?.origin as usize))
+    }
+
+    /// It goes to this address now.
+    pub(crate) fn goes_to(&mut self, pool: PoolIndex) {
+        self.pool = Some(pool);
+        // There is room for all that are tried; what isn't noted could be tried again.
+        let _ = self.tried.try_push(pool);
     }
 
     /// The settings of its location, once the head was read.

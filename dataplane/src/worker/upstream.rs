@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::outliers;
 use super::output::Output;
 use super::pool::PoolIndex;
 use super::request::Answer;
 use super::timers::Deadline;
 use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
+use crate::config::OutlierConfig;
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::proxy_protocol::{self, Endpoints};
-use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError, WorkerMetrics};
+use crate::telemetry::{ConnectionState, EjectionReason, HandshakeResult, UpstreamError, WorkerMetrics};
 use crate::tls::{ClientEngine, TlsFailure};
-
-/// How long an address is passed over after a connection to it could not be made (as nginx's `fail_timeout`).
-const ADDRESS_REST: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,7 +193,11 @@ impl<I: Io> Worker<I> {
         upstream.stage = Stage::Ready;
         upstream.ready_at = self.io.now();
         upstream.metrics.upstream_connection_ready(upstream.origin);
-        match upstream.client {
+        let (pool, client) = (upstream.pool, upstream.client);
+        if self.pools.get(pool).outliers.connected() {
+            self.address_is_back(pool);
+        }
+        match client {
             Some(client) => self.origin_flush(client),
             None => self.warmed(id),
         }
@@ -453,7 +456,8 @@ impl<I: Io> Worker<I> {
         let full = pool.idle.len() >= pool.limits.idle_connections as usize;
         // Connections of one client each aren't worth the same: the one that idled longest goes.
         let replaced = pool.idle.oldest().filter(|_| full && carries.is_some());
-        if self.life != Life::Serving || (full && replaced.is_none()) || wanted_elsewhere {
+        let unwanted = wanted_elsewhere || (full && replaced.is_none());
+        if self.life != Life::Serving || unwanted {
             self.upstream_discard(id);
             return;
         }
@@ -482,12 +486,12 @@ impl<I: Io> Worker<I> {
         let (served, idled) = (upstream.served, upstream.served > 0 || upstream.warmed);
         // A time-out says that the origin has the request and is slow; only a closed connection says that it
         // may never have looked at it.
-        let closed_early = failure.error == UpstreamError::Reset;
+        let closed_early = failure.error == UpstreamError::Reset && !answering;
         let client = self.upstream_remove(id, false);
         metrics.upstream_error(origin, failure.error);
         if client.is_none() && served == 0 {
             if stage != Stage::Ready {
-                self.rest_address(pool, &failure);
+                self.address_failed(pool, EjectionReason::Connect, &failure);
             }
             self.warming_failed(pool, &failure);
         }
@@ -495,39 +499,109 @@ impl<I: Io> Worker<I> {
             && let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut())
         {
             request.upstream = None;
+            let may_repeat = closed_early && !request.retried && request.is_repeatable();
             if request.answer == Answer::Relaying {
                 self.record_origin_failure(client, &failure);
                 self.relay_truncated(client);
             } else if stage != Stage::Ready {
-                self.rest_address(pool, &failure);
+                self.address_failed(pool, EjectionReason::Connect, &failure);
                 self.try_next_address(client, failure);
-            } else if closed_early && idled && !answering && !request.retried && request.is_repeatable() {
-                // The origin may have closed a connection that it took for idle while the request was on its way.
-                // Once, and on a fresh connection only.
-                request.retried = true;
-                metrics.retry(origin);
-                self.forward(client);
             } else {
-                self.origin_failed(client, failure);
+                // The origin may have closed a connection that it took for idle while the request was on its way: that
+                // says nothing about the address.
+                let stale = may_repeat && idled;
+                if let Some(reason) = EjectionReason::of(failure.error).filter(|_| !stale) {
+                    self.address_failed(pool, reason, &failure);
+                }
+                self.repeat_or_fail(client, may_repeat, stale, failure);
             }
         }
         self.serve_waiting(pool);
     }
 
-    /// No connection could be made to this address: for a while, others are tried first.
-    fn rest_address(&mut self, pool: PoolIndex, failure: &OriginFailure) {
-        let now = self.io.now();
-        let pool = self.pools.get(pool);
-        if pool.rests_until > now {
+    /// A connection broke that had a request: once, and on a fresh connection only, the request is sent again where that
+    /// is safe. Another address is the better choice, as this one may be about to go; but a client that belongs to this
+    /// one stays, if the connection may just have been stale. To an address alone a request is sent again for that only.
+    fn repeat_or_fail(&mut self, client: ClientId, may_repeat: bool, stale: bool, failure: OriginFailure) {
+        let choice = self.choice_for(client).filter(|_| may_repeat);
+        let elsewhere = choice.filter(|choice| choice.has_more() && !(stale && choice.is_sticky()));
+        let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
+            return;
+        };
+        request.retried |= stale || elsewhere.is_some();
+        let pool = request.pool;
+        match (elsewhere, pool) {
+            (Some(choice), _) => self.move_to_other_address(client, &choice),
+            (None, Some(pool)) if stale => self.count_retry(pool),
+            _ => return self.origin_failed(client, failure),
+        }
+        self.forward(client);
+    }
+
+    /// Something failed at an address: after too much of that it is left out for a while.
+    pub(super) fn address_failed(
+        &mut self,
+        index: PoolIndex,
+        reason: EjectionReason,
+        failure: &OriginFailure,
+    ) {
+        let pool = self.pools.get(index);
+        let settings = Arc::clone(&pool.outlier_settings);
+        if !pool.outliers.failed(reason, &settings) {
             return;
         }
-        pool.rests_until = now.after(ADDRESS_REST);
+        if reason != EjectionReason::Connect && !self.may_eject(index, &settings) {
+            return;
+        }
+        let now = self.io.now();
+        let pool = self.pools.get(index);
+        let time = pool.outliers.eject(reason, &settings, now);
+        pool.metrics.ejection(pool.origin, reason);
         tracing::warn!(
-            address = %pool.key.address,
+            address = %self.pools.get(index).key.address,
             reason = failure.code,
             detail = failure.detail.as_str(),
-            seconds = ADDRESS_REST.as_secs(),
+            seconds = time.as_secs_f64(),
             "an address of an origin failed; its others are preferred for a while"
         );
+    }
+
+    /// Whether one more address of a pool's origin may be left out for failed requests.
+    fn may_eject(&self, index: PoolIndex, settings: &OutlierConfig) -> bool {
+        let targets = self.current.targets.borrow();
+        let Some(targets) = targets.get(self.pools.peek(index).origin as usize) else { return false };
+        if !targets.iter().any(|target| target.pool == index) {
+            return false; // no origin has it any more
+        }
+        let others = targets.iter().filter(|target| target.pool != index);
+        let ejected = others.filter(|target| self.pools.peek(target.pool).outliers.is_ejected()).count();
+        outliers::has_room(settings, ejected, targets.len())
+    }
+
+    /// A request is tried again at an address.
+    pub(super) fn count_retry(&self, index: PoolIndex) {
+        let pool = self.pools.peek(index);
+        pool.metrics.retry(pool.origin);
+    }
+
+    /// An address has shown that it works again.
+    fn address_is_back(&mut self, index: PoolIndex) {
+        tracing::info!(address = %self.pools.get(index).key.address, "an address of an origin works again");
+    }
+
+    /// An answer's head came from an address: it may count as a failure, too.
+    pub(super) fn address_answered(&mut self, index: PoolIndex, status: u16) {
+        let pool = self.pools.get(index);
+        if outliers::is_failure(&pool.outlier_settings, status) {
+            let failure = OriginFailure {
+                status,
+                error: UpstreamError::BadResponse,
+                code: "status",
+                detail: status.to_string(),
+            };
+            self.address_failed(index, EjectionReason::Status, &failure);
+        } else if pool.outliers.answered() {
+            self.address_is_back(index);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod dns;
 pub(crate) mod h11;
 pub(crate) mod haproxy;
 pub(crate) mod load;

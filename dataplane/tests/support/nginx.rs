@@ -25,7 +25,7 @@ impl Drop for Process {
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
     folder: TempDir,
-    _process: Process,
+    process: Process,
 }
 
 impl Nginx {
@@ -84,7 +84,7 @@ impl Nginx {
                 Err(_) => process.0.try_wait().unwrap().map(|_| false),
             });
             if listens {
-                return Self { address, folder, _process: process };
+                return Self { address, folder, process };
             }
             let log = std::fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
             assert!(log.contains("Address already in use"), "nginx does not start: {log}");
@@ -95,6 +95,16 @@ impl Nginx {
     /// Makes a file that is served.
     pub(crate) fn serve_file(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.folder.path().join(name), bytes).unwrap();
+    }
+
+    /// Takes such a file away again.
+    pub(crate) fn remove_file(&self, name: &str) {
+        std::fs::remove_file(self.folder.path().join(name)).unwrap();
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&self) {
+        super::node::signal(self.process.0.id(), "KILL");
     }
 
     /// Waits for so many lines of the access log; nginx writes them after its answers.

@@ -86,8 +86,36 @@ impl Origin {
         Self::answering(|request| ok(request.target().as_bytes()))
     }
 
+    /// Origins on 127.0.0.1, 127.0.0.2 and so on, all on the same port, that answer every request with their own address.
+    pub(crate) fn on_one_port(count: u8) -> Vec<Self> {
+        let bind = |last: u8, port: u16| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), port));
+        // A port that is free at one address may be taken at the next.
+        let listeners = eventually("a port that is free at all addresses", || {
+            let first = bind(1, 0).unwrap();
+            let port = first.local_addr().unwrap().port();
+            let others = (2..=count).map(|last| bind(last, port));
+            std::iter::once(Ok(first)).chain(others).collect::<Result<Vec<_>, _>>().ok()
+        });
+        let answering = |listener: TcpListener| {
+            let name = listener.local_addr().unwrap().ip().to_string();
+            Self::start_on(listener, None, move |peer| {
+                while peer.request().is_some() {
+                    peer.send(ok(name.as_bytes()));
+                }
+            })
+        };
+        listeners.into_iter().map(answering).collect()
+    }
+
     fn start(tls: Option<Arc<ServerConfig>>, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, script)
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Peer) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let origin = Self { address, seen: Arc::clone(&seen) };
@@ -150,6 +178,12 @@ impl Origin {
         let requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         requests.into_iter().next().unwrap()
+    }
+
+    /// Whether every connection so far has ended.
+    pub(crate) fn all_have_ended(&self) -> bool {
+        let seen = self.seen();
+        seen.ended.len() == seen.raw.len()
     }
 
     /// Waits for the end of connection `number` and says how it ended. Scripts note it by reading to the end.
@@ -249,6 +283,10 @@ impl Gate {
     pub(crate) fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
     }
 
     /// Waits until it is open, or for so long that the test is lost anyway.

@@ -36,6 +36,11 @@ impl Setup {
 
     /// A node before one origin.
     pub(crate) fn new(origin: SocketAddr) -> Self {
+        Self::named(&origin.to_string())
+    }
+
+    /// A node before one origin, at an address as it is written in the config.
+    pub(crate) fn named(origin: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("weir-e2e-").tempdir().unwrap();
         Self {
             folder,
@@ -50,7 +55,7 @@ impl Setup {
             detection: String::new(),
             events: String::new(),
             more: String::new(),
-            addresses: vec![origin.to_string()],
+            addresses: vec![origin.to_owned()],
             environment: Vec::new(),
             launcher: Vec::new(),
         }

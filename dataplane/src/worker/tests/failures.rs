@@ -1,5 +1,7 @@
 //! Origins and clients that fail.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::Step;
@@ -7,6 +9,7 @@ use super::explore::{Depth, explore};
 use super::script::{After, ReplyFraming, Request};
 use super::setup::{BLOCK, HASTY, MAIN, MONITORING, OFF, PAIR, backs};
 use super::world::{Command, World, pipelined, sequential};
+use crate::origins::AddressTable;
 
 #[test]
 fn origins_that_break_off_their_answer() {
@@ -141,6 +144,54 @@ fn origins_that_are_not_there() {
         );
         world.run();
     });
+}
+
+#[test]
+fn addresses_that_come_and_go() {
+    explore(Depth::Full, MAIN, |world| {
+        // The pair is one, another one, and two again, while requests are under way; none of them fails for it.
+        for (last, pair) in [&[3][..], &[4], &[4, 3], &[3], &[3, 4]].into_iter().enumerate() {
+            let when =
+                Duration::from_millis(10 * last as u64) + Duration::from_micros(world.random.below(9_000));
+            world.at(when, Command::Addresses(addresses_of_pair(pair)));
+        }
+        for number in 0..4 {
+            let start = Duration::from_millis(number * world.random.below(15));
+            let requests = vec![Request::get(PAIR), Request::post(PAIR, 3000), Request::get(PAIR)];
+            world.client_at("192.0.2.1", start, requests, sequential);
+        }
+        world.run();
+    });
+}
+
+#[test]
+fn addresses_that_are_gone_leave_no_pools() {
+    explore(Depth::Long, MAIN, |world| {
+        for last in 10..90 {
+            let when = Duration::from_millis(u64::from(last) + world.random.below(5));
+            world.at(when, Command::Addresses(addresses_of_pair(&[last, last + 100])));
+        }
+        world.at(Duration::from_millis(200), Command::Addresses(addresses_of_pair(&[3, 4])));
+        world.client_at("192.0.2.1", Duration::from_millis(250), vec![Request::get(PAIR)], sequential);
+        world.run();
+        // Those of the other origins, and of the pair those in force and those just before.
+        let pools = world.worker.pools.iter().count();
+        assert!(pools <= 4 + 2 * 2, "{pools} pools");
+    });
+}
+
+/// The addresses of the main config, with others for the pair.
+fn addresses_of_pair(lasts: &[u8]) -> Arc<AddressTable> {
+    let pair: Vec<SocketAddr> = lasts.iter().map(|last| ([10, 0, 0, *last], 9000).into()).collect();
+    let [app, _, _, narrow, hasty, told] = backs();
+    let table = AddressTable::of_literals(&[
+        ("app", &[app]),
+        ("pair", &pair),
+        ("narrow", &[narrow]),
+        ("hasty", &[hasty]),
+        ("told", &[told]),
+    ]);
+    Arc::new(table)
 }
 
 #[test]

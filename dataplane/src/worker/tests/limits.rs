@@ -285,7 +285,7 @@ fn a_stop_ends_at_once() {
 fn a_reload_between_head_and_body() {
     explore(Depth::Full, MAIN, |world| {
         let when = Duration::from_micros(world.random.below(30_000));
-        world.at(when, Command::Adopt(snapshot(RELOADED)));
+        world.at(when, Command::Adopt(RELOADED));
         for host in [PAIR, NARROW, BLOCK] {
             // A request is served by the generation that it began with; later ones are judged by the new.
             let post = || Request::post(host, 200).with(|request| request.held = false);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::config::{self, Environment};
+use crate::config::{self, Environment, OriginConfig};
+use crate::origins::{AddressTable, Names};
 use crate::snapshot::{self, Snapshot};
 
 /// Hosts, one for each thing that differs by place.
@@ -283,18 +284,34 @@ pub(super) fn told() -> SocketAddr {
     "10.0.0.7:9000".parse().unwrap()
 }
 
-static MADE: LazyLock<Mutex<BTreeMap<&'static str, Arc<Snapshot>>>> = LazyLock::new(Mutex::default);
+static MADE: LazyLock<Mutex<BTreeMap<&'static str, Made>>> = LazyLock::new(Mutex::default);
 /// Compiled signatures, so that only the first snapshot compiles them.
 static CACHE: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
-/// The snapshot of a config text.
-pub(super) fn snapshot(text: &'static str) -> Arc<Snapshot> {
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = made.len() as u64 + 1;
-    Arc::clone(made.entry(text).or_insert_with(|| Arc::new(make(text, number))))
+/// What a config text makes.
+#[derive(Clone)]
+struct Made {
+    snapshot: Arc<Snapshot>,
+    origins: Arc<[OriginConfig]>,
 }
 
-fn make(text: &str, generation: u64) -> Snapshot {
+/// The snapshot of a config text.
+pub(super) fn snapshot(text: &'static str) -> Arc<Snapshot> {
+    made(text).snapshot
+}
+
+/// The addresses of a config text's origins, all of them healthy.
+pub(super) fn addresses(text: &'static str) -> Arc<AddressTable> {
+    Arc::new(AddressTable::new(&made(text).origins, &Names::default(), None))
+}
+
+fn made(text: &'static str) -> Made {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = made.len() as u64 + 1;
+    made.entry(text).or_insert_with(|| make(text, number)).clone()
+}
+
+fn make(text: &str, generation: u64) -> Made {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weir.toml");
     let listener = "[[listener]]\nname = \"public\"\naddress = \"10.0.0.1:80\"\n";
@@ -305,5 +322,5 @@ fn make(text: &str, generation: u64) -> Snapshot {
     let loaded = config::load(&file, &environment).unwrap_or_else(|errors| panic!("{errors:#?}"));
     let built = snapshot::build(&loaded.config, &file, &loaded.digest, generation, 1, 1_767_225_600)
         .unwrap_or_else(|errors| panic!("{errors:#?}"));
-    built.snapshot
+    Made { snapshot: Arc::new(built.snapshot), origins: loaded.config.origins.into() }
 }

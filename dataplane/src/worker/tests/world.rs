@@ -19,6 +19,7 @@ use super::script::Request;
 use super::setup;
 use crate::io::sim::{Faults, SimBuffer, SimIo, SimNetwork, SimOptions};
 use crate::io::{Errno, Event, Io, IoCounters, Monotonic, Outgoing, ReceiveBuffer, SocketId, Waker};
+use crate::origins::AddressTable;
 use crate::snapshot::{Snapshot, attack_class_names};
 use crate::telemetry::{Event as Record, Family};
 use crate::telemetry::{EventReceiver, Labels, MetricsRegistry, WorkerMetrics, event_queue};
@@ -46,7 +47,8 @@ pub(super) struct Asked {
 pub(super) enum Command {
     Drain,
     Stop,
-    Adopt(Arc<Snapshot>),
+    Adopt(&'static str),
+    Addresses(Arc<AddressTable>),
     StopOrigin(SocketAddr),
     ListenOrigin(SocketAddr),
 }
@@ -231,7 +233,8 @@ impl World {
         let (messages, inbox) = channel();
         let (notice_sender, notices) = channel();
         let mailbox = Mailbox { messages: inbox, notices: notice_sender };
-        let worker = Worker::new(0, io, mailbox, snapshot, Arc::clone(&metrics), sender).unwrap();
+        let addresses = setup::addresses(weather.config);
+        let worker = Worker::new(0, io, mailbox, snapshot, &addresses, Arc::clone(&metrics), sender).unwrap();
         let mut random = Random::new(weather.seed);
         let quantum = random.pick(&[100_000, 1_000_000, 5_000_000]);
         Self {
@@ -381,11 +384,13 @@ impl World {
             Command::ListenOrigin(address) => return self.network.listen_origin(address),
             Command::Drain => Message::Drain,
             Command::Stop => Message::Stop,
-            Command::Adopt(snapshot) => {
+            Command::Addresses(addresses) => Message::Addresses(addresses),
+            Command::Adopt(config) => {
+                let snapshot = setup::snapshot(config);
                 let current = self.metrics.last().unwrap();
                 let metrics = self.registry.next_generation(current, &labels(&snapshot));
                 self.metrics.push(Arc::clone(&metrics));
-                Message::Adopt(snapshot, metrics)
+                Message::Adopt(snapshot, setup::addresses(config), metrics)
             }
         };
         self.messages.send(message).unwrap();

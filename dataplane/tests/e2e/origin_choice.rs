@@ -1,0 +1,250 @@
+//! Which address of an origin a request goes to, and what the failure of one costs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::support::client::{Client, ORDINARY, get, post};
+use crate::support::nginx::{Nginx, free_address};
+use crate::support::node::Node;
+use crate::support::origin::{Gate, Origin, ok};
+use crate::support::setup::Setup;
+use crate::support::{PATIENCE, eventually};
+
+/// A node before all of these.
+fn before(origins: &[&Origin], settings: &str) -> Setup {
+    let setup = Setup::new(origins[0].address).origin(settings);
+    origins[1..].iter().fold(setup, |setup, origin| setup.address(origin.address))
+}
+
+fn metric(node: &Node, name: &str, label: (&str, &str)) -> u64 {
+    node.metric(name, &[("origin", "app"), label])
+}
+
+#[test]
+fn round_robin_gives_each_address_its_turn() {
+    let origins = [(); 3].map(|()| Origin::echoing_targets());
+    let node = before(&origins.each_ref(), "balance = \"round_robin\"").start();
+    let mut client = node.connect();
+    for _ in 0..30 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    assert_eq!(origins.each_ref().map(|origin| origin.targets().len()), [10, 10, 10]);
+}
+
+#[test]
+fn the_address_with_the_fewest_requests_gets_the_next() {
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let slow = Origin::answering(move |request| {
+        waits.pass();
+        ok(request.target().as_bytes())
+    });
+    let quick = Origin::echoing_targets();
+    let node = before(&[&slow, &quick], "balance = \"least_requests\"").start();
+    // One request is held there; from then on the other address has fewer whenever a request comes.
+    let mut held = eventually("a request at the slow address", || {
+        let answered = quick.targets().len();
+        let mut client = node.connect();
+        client.send(get("/held"));
+        eventually("the request at either address", || {
+            (slow.targets().len() == 1 || quick.targets().len() > answered).then_some(())
+        });
+        (slow.targets().len() == 1).then_some(client)
+    });
+    let mut client = node.connect();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    assert_eq!(slow.targets(), ["/held"]);
+    gate.open();
+    assert_eq!(held.answer().status(), 200);
+}
+
+#[test]
+fn a_client_stays_with_its_address() {
+    let origins = Origin::on_one_port(4);
+    let node = before(&origins.iter().collect::<Vec<_>>(), "balance = \"client_ip\"").workers(2).start();
+    let mut addresses = HashSet::new();
+    for last in 10..40 {
+        // Each connection may come to another worker.
+        let answers: HashSet<String> = (0..4).map(|_| node.connect_from(last).get("/").text()).collect();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        addresses.extend(answers);
+    }
+    assert!(addresses.len() > 1, "clients are spread");
+}
+
+#[test]
+fn a_connection_that_breaks_at_its_first_request_sends_the_request_elsewhere_where_that_is_safe() {
+    // It takes the request and closes, every time.
+    let broken = Origin::scripted(|peer| drop(peer.request()));
+    let sound = Origin::echoing_targets();
+    let settings = "[origin.outlier_detection]\nrequest_failures = 0";
+    let node = before(&[&broken, &sound], settings).start();
+    let mut client = node.connect();
+    for number in 0..10 {
+        let target = format!("/{number}");
+        assert_eq!(client.get(&target).text(), target);
+    }
+    assert!(!broken.targets().is_empty());
+    let mut statuses = BTreeMap::new();
+    let before = broken.targets().len();
+    for _ in 0..10 {
+        *statuses.entry(node.connect().ask(post("/pay", b"a=b")).status()).or_insert(0) += 1;
+    }
+    let lost = broken.targets().len() - before;
+    assert_eq!(statuses.get(&502).copied(), Some(lost), "a POST is not sent twice: {statuses:?}");
+    assert_eq!(statuses.get(&200).copied(), Some(10 - lost));
+}
+
+#[test]
+fn an_address_whose_requests_fail_is_left_out_and_comes_back() {
+    let works = Gate::closed();
+    let now_works = works.clone();
+    let ill = Origin::answering(move |_| match now_works.is_open() {
+        true => ok(b"ill"),
+        false => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(),
+    });
+    let sound = Origin::answering(|_| ok(b"sound"));
+    let settings = |time: &str| {
+        format!(
+            "[origin.outlier_detection]\nrequest_failures = 2\nstatuses = [503]\nbase_ejection_time = \"{time}\"\n\
+             max_ejection_time = \"1h\""
+        )
+    };
+    let node = before(&[&ill, &sound], &settings("1h")).start();
+    let mut client = node.connect();
+    let bad = (0..20).filter(|_| client.get("/").status() == 503).count();
+    assert_eq!(bad, 2);
+    assert_eq!(metric(&node, "weir_origin_ejections_total", ("reason", "status")), 1);
+    node.await_log("that it is left out", |entry| {
+        entry["address"] == ill.address.to_string() && entry["detail"] == "503"
+    });
+
+    let node = before(&[&ill, &sound], &settings("100ms")).start();
+    let mut client = node.connect();
+    eventually("it to be left out", || {
+        client.get("/");
+        (metric(&node, "weir_origin_ejections_total", ("reason", "status")) > 0).then_some(())
+    });
+    works.open();
+    eventually("it to serve again", || (client.get("/").text() == "ill").then_some(()));
+    node.await_log("that it works again", |entry| {
+        entry["address"] == ill.address.to_string()
+            && entry["message"] == "an address of an origin works again"
+    });
+}
+
+#[test]
+fn when_too_few_addresses_are_usable_all_are_used() {
+    let failing = || Origin::answering(|_| b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let origins = [failing(), failing(), failing(), failing()];
+    let settings = "panic_threshold_percent = 60\n[origin.outlier_detection]\nrequest_failures = 1\nstatuses = [500]\n\
+                    base_ejection_time = \"1h\"\nmax_ejection_time = \"1h\"";
+    let node = before(&origins.each_ref(), settings).start();
+    let mut client = node.connect();
+    for _ in 0..40 {
+        assert_eq!(client.get("/").status(), 500);
+    }
+    // Half of them is the most, whatever all of them do.
+    assert_eq!(metric(&node, "weir_origin_ejections_total", ("reason", "status")), 2);
+    assert!(node.metric("weir_origin_panics_total", &[("origin", "app")]) > 0);
+    assert!(origins.iter().all(|origin| origin.targets().len() > 5), "all are used");
+}
+
+#[test]
+fn an_origin_without_any_working_address_is_tried_all_the_same() {
+    let node = Setup::new(free_address()).address(free_address()).start();
+    for _ in 0..5 {
+        assert_eq!(node.get("/").status(), 502);
+    }
+    let refused = metric(&node, "weir_upstream_errors_total", ("reason", "connect_refused"));
+    assert_eq!(refused, 10, "each request tries both");
+}
+
+/// Clients that ask without a pause, until each has had so many answers after the kill.
+const CLIENTS: usize = 64;
+const REQUESTS: usize = 20;
+
+/// Kills one of two nginx while many clients are at it. Gives the statuses of all answers.
+fn kill_one_of_two(node: &Node, victim: &Nginx, request: &[u8]) -> Vec<u16> {
+    let served = AtomicUsize::new(0);
+    let killed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = Client::connect(node.address, ORDINARY);
+                    let mut statuses = Vec::new();
+                    let mut left = REQUESTS;
+                    while left > 0 {
+                        left -= usize::from(killed.load(Ordering::Relaxed));
+                        let answer = client.ask(request);
+                        statuses.push(answer.status());
+                        served.fetch_add(1, Ordering::Relaxed);
+                        if answer.field("connection") == Some("close") {
+                            client = Client::connect(node.address, ORDINARY);
+                        }
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        eventually("load", || (served.load(Ordering::Relaxed) > CLIENTS * 5).then_some(()));
+        victim.kill();
+        killed.store(true, Ordering::Relaxed);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_killed_origin_costs_no_request_that_can_be_repeated() {
+    assert!(PATIENCE.as_secs() > 3, "no time-out of the node is in the way");
+    let pages = || Nginx::plain("keepalive_requests 100000; location / { return 200 \"page\"; }");
+    for (request, repeatable) in [(get("/").into_bytes(), true), (post("/", b"amount=1"), false)] {
+        let nginx = [pages(), pages()];
+        let node = Setup::new(nginx[0].address).address(nginx[1].address).workers(2).start();
+        let statuses = kill_one_of_two(&node, &nginx[1], &request);
+        assert!(statuses.len() > CLIENTS * REQUESTS);
+        let failed = statuses.iter().filter(|status| **status != 200).count();
+        if repeatable {
+            assert_eq!(failed, 0);
+        } else {
+            // Only what was sent to it and not answered yet: each such connection broke.
+            let broken = metric(&node, "weir_upstream_errors_total", ("reason", "reset"));
+            assert_eq!(failed as u64, broken);
+            assert!(failed <= CLIENTS);
+        }
+        assert!(metric(&node, "weir_origin_ejections_total", ("reason", "connect")) > 0);
+    }
+}
+
+#[test]
+fn steady_load_opens_no_connection() {
+    const MANY: usize = 16;
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let origin = Origin::answering(move |_| {
+        waits.pass();
+        ok(b"page")
+    });
+    let node = Setup::new(origin.address).start();
+    let mut clients: Vec<Client> = (0..MANY).map(|_| node.connect()).collect();
+    // So many connections as there are clients.
+    clients.iter_mut().for_each(|client| client.send(get("/")));
+    eventually("all of them at the origin", || (origin.targets().len() == MANY).then_some(()));
+    gate.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status(), 200));
+    let count = |name| node.metric(name, &[("origin", "app")]);
+    let (opened, reused) =
+        (count("weir_upstream_connections_opened_total"), count("weir_upstream_connections_reused_total"));
+    assert_eq!(opened, MANY as u64);
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(move || (0..70).for_each(|_| assert_eq!(client.get("/").status(), 200)));
+        }
+    });
+    let requests = 70 * MANY as u64;
+    assert_eq!(count("weir_upstream_connections_reused_total") - reused, requests, "every one of {requests}");
+    assert_eq!(count("weir_upstream_connections_opened_total"), opened);
+}

@@ -1,0 +1,134 @@
+//! Active health checks: which addresses of an origin get requests, decided by requests of the node's own.
+
+use serde_json::Value;
+
+use crate::support::eventually;
+use crate::support::nginx::{Nginx, free_address};
+use crate::support::node::Node;
+use crate::support::origin::Origin;
+use crate::support::pki::Pki;
+use crate::support::setup::Setup;
+
+/// Quick checks; the last line is for more keys.
+const CHECK: &str = "[origin.health_check]\npath = \"/healthz?deep=1\"\ninterval = \"100ms\"\nhealthy_threshold = 2\n\
+                     unhealthy_threshold = 2";
+
+/// Healthy until there is a file `down`. Every page tells which of them it is.
+fn directives(name: &str) -> String {
+    format!(
+        "keepalive_requests 100000; location = /healthz {{ if (-f $document_root/down) {{ return 500; }} return 204; }} \
+         location / {{ return 200 \"{name}\"; }}"
+    )
+}
+
+#[track_caller]
+fn await_health(node: &Node, nginx: &Nginx, healthy: u64) {
+    let address = nginx.address.to_string();
+    let labels = [("origin", "app"), ("address", address.as_str())];
+    node.await_metric("weir_origin_address_healthy", &labels, healthy);
+}
+
+fn checks(node: &Node, result: &str) -> u64 {
+    node.metric("weir_origin_health_checks_total", &[("origin", "app"), ("result", result)])
+}
+
+/// The names that so many requests were answered with.
+fn answers(node: &Node) -> Vec<String> {
+    let mut client = node.connect();
+    let mut names: Vec<String> = (0..20).map(|_| client.get("/").text()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// One of two goes down, comes back, and gets requests as its checks say.
+fn goes_down_and_comes_back(node: &Node, first: &Nginx, second: &Nginx) {
+    await_health(node, first, 1);
+    await_health(node, second, 1);
+    assert_eq!(answers(node), ["first", "second"]);
+    first.serve_file("down", b"");
+    await_health(node, first, 0);
+    assert_eq!(answers(node), ["second"]);
+    let address = first.address.to_string();
+    node.await_log("that it is unhealthy", |entry| {
+        entry["address"] == address && entry["origin"] == "app" && entry["reason"] == "it answered 500"
+    });
+    let status: Value = serde_json::from_str(&node.admin_get("/status").text()).unwrap();
+    let shown = &status["origins"][0];
+    assert_eq!((&shown["name"], &shown["health_check"]), (&"app".into(), &true.into()), "{status}");
+    let shown = shown["addresses"].as_array().unwrap().iter().find(|one| one["address"] == address).unwrap();
+    assert_eq!(shown["healthy"], false, "{shown}");
+    assert_eq!(shown["last_check"]["error"], "it answered 500", "{shown}");
+    first.remove_file("down");
+    await_health(node, first, 1);
+    assert_eq!(answers(node), ["first", "second"]);
+    node.await_log("that it is healthy", |entry| {
+        entry["address"] == address && entry["message"] == "an address of an origin is healthy"
+    });
+    assert!(checks(node, "passed") > 1 && checks(node, "failed") > 0);
+}
+
+#[test]
+fn an_address_that_fails_its_checks_gets_no_requests_until_it_passes_them() {
+    let (first, second) = (Nginx::plain(&directives("first")), Nginx::plain(&directives("second")));
+    let node = Setup::new(first.address).address(second.address).origin(CHECK).workers(2).start();
+    goes_down_and_comes_back(&node, &first, &second);
+    let asked = first.access_log();
+    assert!(asked.iter().any(|line| line.starts_with("204 GET /healthz?deep=1 HTTP/1.1|")), "{asked:?}");
+    // What was found out outlives a reload.
+    first.serve_file("down", b"");
+    await_health(&node, &first, 0);
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    assert_eq!(answers(&node), ["second"]);
+}
+
+#[test]
+fn checks_show_the_identity_of_their_origin() {
+    let pki = Pki::new();
+    let (first, second) =
+        (Nginx::mutual(&pki, &directives("first")), Nginx::mutual(&pki, &directives("second")));
+    let setup = Setup::new(first.address).address(second.address);
+    let node = pki.mutual(setup).tls(CHECK).start();
+    goes_down_and_comes_back(&node, &first, &second);
+    let asked = first.access_log();
+    assert!(asked.iter().any(|line| line.contains("/healthz") && line.contains("|CN=edge|")), "{asked:?}");
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said_and_all_are_used_when_none_is_healthy() {
+    let pki = Pki::new();
+    // It wants a certificate, and gets none: nginx answers 400.
+    let strict = Nginx::mutual(&pki, &directives("strict"));
+    let setup = Setup::new(strict.address).address(free_address());
+    let node = pki.verified(setup).tls(CHECK).start();
+    for reason in ["it answered 400", "Connection refused (os error 111)"] {
+        node.await_log(reason, |entry| entry["reason"] == reason);
+    }
+    assert_eq!(node.get("/").status(), 400);
+    assert!(node.metric("weir_origin_panics_total", &[("origin", "app")]) > 0);
+}
+
+#[test]
+fn the_first_check_of_an_address_decides_alone() {
+    let origin = Origin::echoing_targets();
+    let dead = free_address();
+    let settings = "[origin.health_check]\npath = \"/\"\nmethod = \"HEAD\"\nhost = \"check.test\"\ninterval = \"1h\"\n\
+                    unhealthy_threshold = 100";
+    let node = Setup::new(origin.address).address(dead).origin(settings).start();
+    let labels = [("origin", "app"), ("address", &dead.to_string() as &str)];
+    node.await_metric("weir_origin_address_healthy", &labels, 0);
+    let checked = eventually("the check", || origin.requests().into_iter().next());
+    assert_eq!((checked.target(), checked.field("host")), ("/", Some("check.test")));
+    assert!(checked.field("user-agent").is_some_and(|agent| agent.starts_with("weir-health-check/")));
+    // A reload that takes the checks away lets all addresses be used again.
+    let text = node.setup.text();
+    node.setup.write(
+        "weir.toml",
+        text.split_once("[origin.health_check]").unwrap().0.to_owned()
+            + text.split_once("unhealthy_threshold = 100\n").unwrap().1,
+    );
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    let status: Value = serde_json::from_str(&node.admin_get("/status").text()).unwrap();
+    let addresses = status["origins"][0]["addresses"].as_array().unwrap();
+    assert!(addresses.len() == 2 && addresses.iter().all(|one| one["healthy"] == true), "{status}");
+}
