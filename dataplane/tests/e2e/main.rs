@@ -15,6 +15,7 @@ mod block_pages;
 mod certificates;
 mod commands;
 mod costs;
+mod encoded_bodies;
 mod explain;
 mod idle_connections;
 mod lifecycle;
