@@ -21,7 +21,14 @@ pub(crate) struct Lists {
     entries: Vec<Entry>,
     applications: Vec<i64>,
     ipv4: Ranges<u32>,
-    ipv6: Ranges<u128>,
+    ipv6: Ranges<Wide>,
+}
+
+/// An address whose look-up has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    address: IpAddr,
+    near: Near,
 }
 
 /// A network that at least one entry names.
@@ -82,7 +89,7 @@ impl Lists {
         let (ipv4, ipv6): (Vec<_>, Vec<_>) =
             sorted.into_iter().partition(|(network, _)| network.addr().is_ipv4());
         lists.ipv4 = Ranges::new(&lists.add_family(&ipv4, source, u128::from(u32::MAX)), |wide| wide as u32);
-        lists.ipv6 = Ranges::new(&lists.add_family(&ipv6, source, u128::MAX), |wide| wide);
+        lists.ipv6 = Ranges::new(&lists.add_family(&ipv6, source, u128::MAX), Wide::from);
         lists
     }
 
@@ -129,17 +136,34 @@ impl Lists {
         self.networks.len() as u32 - 1
     }
 
-    fn network(&self, address: IpAddr) -> Option<&Network> {
-        let index = match address.to_canonical() {
-            IpAddr::V4(ipv4) => self.ipv4.find(u32::from(ipv4)),
-            IpAddr::V6(ipv6) => self.ipv6.find(u128::from(ipv6)),
+    /// Begins a look-up. Its memory is on its way while something else is done.
+    #[inline]
+    pub(crate) fn begin(&self, address: IpAddr) -> Begun {
+        let address = address.to_canonical();
+        let near = match address {
+            IpAddr::V4(ipv4) => self.ipv4.near(u32::from(ipv4)),
+            IpAddr::V6(ipv6) => self.ipv6.near(u128::from(ipv6).into()),
+        };
+        Begun { address, near }
+    }
+
+    #[inline]
+    fn network(&self, begun: Begun) -> Option<&Network> {
+        let index = match begun.address {
+            IpAddr::V4(ipv4) => self.ipv4.network(begun.near, u32::from(ipv4)),
+            IpAddr::V6(ipv6) => self.ipv6.network(begun.near, u128::from(ipv6).into()),
         };
         self.networks.get(index as usize)
     }
 
+    fn network_of(&self, address: IpAddr) -> Option<&Network> {
+        self.network(self.begin(address))
+    }
+
     /// The first list that holds the address, in the order allow, deny, gray; gray only if it is to be read.
-    pub(crate) fn find(&self, address: IpAddr, application: i64, now: u64, read_gray: bool) -> Option<List> {
-        let network = self.network(address)?;
+    #[inline]
+    pub(crate) fn find(&self, begun: Begun, application: i64, now: u64, read_gray: bool) -> Option<List> {
+        let network = self.network(begun)?;
         let read = if read_gray { u8::MAX } else { bit(List::Allow) | bit(List::Deny) };
         if network.maybe & read == 0 {
             return None;
@@ -153,13 +177,13 @@ impl Lists {
     /// The entry that puts the address on the list, as an index into the source; that of the smallest network if there
     /// are several.
     pub(crate) fn entry_of(&self, address: IpAddr, list: List, application: i64, now: u64) -> Option<usize> {
-        self.entry(self.network(address)?, list, application, now).map(|entry| entry.source as usize)
+        self.entry(self.network_of(address)?, list, application, now).map(|entry| entry.source as usize)
     }
 
     /// All entries whose networks hold the address, as indexes into the source; those of the smallest network first.
     pub(crate) fn covering(&self, address: IpAddr) -> impl Iterator<Item = usize> {
         let around = |network: &&Network| self.networks.get(network.parent as usize);
-        let networks = std::iter::successors(self.network(address), around);
+        let networks = std::iter::successors(self.network_of(address), around);
         let entries = networks
             .flat_map(|network| &self.entries[network.entries_start as usize..network.entries_end as usize]);
         entries.map(|entry| entry.source as usize)
@@ -250,21 +274,61 @@ fn start_range(ranges: &mut Vec<(u128, u32)>, start: u128, network: u32) {
     }
 }
 
+/// An address of 128 bits, aligned as its halves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Wide {
+    high: u64,
+    low: u64,
+}
+
+impl From<u128> for Wide {
+    fn from(number: u128) -> Self {
+        Self { high: (number >> 64) as u64, low: number as u64 }
+    }
+}
+
+impl From<Wide> for u128 {
+    fn from(wide: Wide) -> Self {
+        Self::from(wide.high) << 64 | Self::from(wide.low)
+    }
+}
+
+/// Addresses from `start` to the start of the next range.
+#[derive(Debug, Clone, Copy)]
+struct Range<N> {
+    start: N,
+    /// Their innermost network.
+    network: u32,
+}
+
+/// Candidates that are looked at without a question how many there are: a wrong guess costs more than they do.
+const NEAR: usize = 4;
+
 /// Adjoining ranges that cover all addresses, found by their starts.
 ///
 /// The addresses between the lowest and the highest start are cut into blocks of one size, about as many as there are
 /// ranges; an index over the blocks leaves a handful of ranges to search, and none where a whole block is in one range.
 #[derive(Debug, Default)]
 struct Ranges<N> {
-    starts: Box<[N]>,
-    /// The innermost network of each range.
-    networks: Box<[u32]>,
+    /// Behind the last one it is there some more times, so that there are always [`NEAR`] further ones.
+    ranges: Box<[Range<N>]>,
+    /// Where the last one starts, and its network.
+    last: Option<Range<N>>,
     /// The range that the first address of each block is in; and the last range, as the end of the last block.
     blocks: Box<[u32]>,
     /// The first address of the first block: where the second range starts.
     base: N,
     /// A block has 2 to the power of this addresses.
     block_bits: u32,
+}
+
+/// Where an address is to be searched for.
+#[derive(Debug, Clone, Copy)]
+enum Near {
+    /// It is in this network, or in none.
+    Network(u32),
+    /// It is in one of these ranges.
+    Ranges(u32, u32),
 }
 
 impl<N: Copy + Ord + Into<u128>> Ranges<N> {
@@ -285,28 +349,51 @@ impl<N: Copy + Ord + Into<u128>> Ranges<N> {
             blocks.push(range as u32);
         }
         blocks.push(ranges.len() as u32 - 1);
+        let ranges = ranges.iter().map(|&(start, network)| Range { start: narrow(start), network });
+        let last = ranges.clone().last();
         Self {
-            starts: ranges.iter().map(|&(start, _)| narrow(start)).collect(),
-            networks: ranges.iter().map(|&(_, network)| network).collect(),
+            ranges: ranges.chain(last.into_iter().cycle().take(NEAR)).collect(),
+            last,
             blocks: blocks.into(),
             base: narrow(base),
             block_bits,
         }
     }
 
-    fn find(&self, address: N) -> u32 {
-        if address < self.base {
-            return self.networks.first().copied().unwrap_or(NONE);
+    /// The first half of a look-up: what is far away in memory is asked for, and nothing waits for it.
+    #[inline(always)]
+    fn near(&self, address: N) -> Near {
+        match self.last {
+            Some(last) if address < last.start => {}
+            last => return Near::Network(last.map_or(NONE, |last| last.network)),
         }
-        if self.starts.last().is_none_or(|&last| last <= address) {
-            return self.networks.last().copied().unwrap_or(NONE);
+        if address < self.base {
+            return Near::Network(self.ranges.first().map_or(NONE, |first| first.network));
         }
         let block = (address.into() - self.base.into()) >> self.block_bits;
-        let Some(&[from, to]) = self.blocks.get(block as usize..).and_then(<[u32]>::first_chunk) else {
-            return NONE;
+        match self.blocks.get(block as usize..).and_then(<[u32]>::first_chunk) {
+            Some(&[from, to]) => Near::Ranges(from, to),
+            None => Near::Network(NONE),
+        }
+    }
+
+    /// The second half.
+    #[inline(always)]
+    fn network(&self, near: Near, address: N) -> u32 {
+        let (from, to) = match near {
+            Near::Network(network) => return network,
+            Near::Ranges(from, to) => (from as usize, to as usize),
         };
-        let candidates = &self.starts[from as usize + 1..=to as usize];
-        self.networks[from as usize + candidates.partition_point(|&start| start <= address)]
+        // the address is below the last start, so that no copy of the last range counts
+        if to - from <= NEAR
+            && let Some(candidates) = self.ranges[from..].first_chunk::<{ NEAR + 1 }>()
+        {
+            let before =
+                candidates[1..].iter().map(|range| usize::from(range.start <= address)).sum::<usize>();
+            return candidates[before].network;
+        }
+        let candidates = &self.ranges[from + 1..=to];
+        self.ranges[from + candidates.partition_point(|range| range.start <= address)].network
     }
 }
 
@@ -320,7 +407,7 @@ mod tests {
     }
 
     fn find(lists: &Lists, address: &str) -> Option<List> {
-        lists.find(address.parse().unwrap(), -1, 0, true)
+        lists.find(lists.begin(address.parse().unwrap()), -1, 0, true)
     }
 
     #[test]
@@ -376,11 +463,11 @@ mod tests {
             ListEntry { expires: Some(200), ..entry(List::Deny, "10.0.0.0/24") },
             entry(List::Gray, "10.0.0.0/8"),
         ]);
-        let at = |now| lists.find("10.0.0.1".parse().unwrap(), 1, now, true);
+        let at = |now| lists.find(lists.begin("10.0.0.1".parse().unwrap()), 1, now, true);
         assert_eq!([at(0), at(99)], [Some(List::Allow); 2]);
         assert_eq!([at(100), at(199)], [Some(List::Deny); 2]);
         assert_eq!([at(200), at(u64::MAX)], [Some(List::Gray); 2]);
-        let ungray = lists.find("10.0.0.1".parse().unwrap(), 1, 200, false);
+        let ungray = lists.find(lists.begin("10.0.0.1".parse().unwrap()), 1, 200, false);
         assert_eq!(ungray, None, "gray is read on request alone");
     }
 
@@ -390,7 +477,7 @@ mod tests {
             ListEntry { applications: vec![1, 2], ..entry(List::Deny, "10.0.0.0/8") },
             ListEntry { applications: vec![-1], ..entry(List::Allow, "10.0.0.0/8") },
         ]);
-        let of = |application| lists.find("10.2.3.4".parse().unwrap(), application, 0, true);
+        let of = |application| lists.find(lists.begin("10.2.3.4".parse().unwrap()), application, 0, true);
         assert_eq!(
             [of(1), of(2), of(3), of(-1)],
             [Some(List::Deny), Some(List::Deny), None, Some(List::Allow)]
@@ -432,13 +519,21 @@ mod tests {
                 };
                 for address in [beside(-1), end, beside(1)] {
                     let holds = entries.iter().any(|entry| entry.address.contains(&address));
-                    assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+                    assert_eq!(
+                        lists.find(lists.begin(address), -1, 0, true).is_some(),
+                        holds,
+                        "{address} of {count}"
+                    );
                 }
             }
             for address in ["0.0.0.0", "255.255.255.255", "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"] {
                 let address = address.parse().unwrap();
                 let holds = entries.iter().any(|entry| entry.address.contains(&address));
-                assert_eq!(lists.find(address, -1, 0, true).is_some(), holds, "{address} of {count}");
+                assert_eq!(
+                    lists.find(lists.begin(address), -1, 0, true).is_some(),
+                    holds,
+                    "{address} of {count}"
+                );
             }
         }
     }

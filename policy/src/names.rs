@@ -10,7 +10,7 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Names {
     keys: [u64; 2],
-    /// A power of two of them, at least three quarters of them free.
+    /// A power of two of them, at least half of them free.
     slots: Box<[Slot]>,
     /// The texts longer than [`Ends`] tells apart.
     long: Vec<u8>,
@@ -120,7 +120,7 @@ impl Names {
     /// Adds a text that isn't there, with a number other than [`NONE`].
     pub(crate) fn insert(&mut self, text: &[u8], number: u32) {
         self.count += 1;
-        if self.count * 4 > self.slots.len() {
+        if self.count * 2 > self.slots.len() {
             let larger = vec![FREE; self.slots.len() * 2].into();
             for slot in std::mem::replace(&mut self.slots, larger) {
                 if slot.number != NONE {

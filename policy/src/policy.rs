@@ -7,7 +7,7 @@ use memchr::memmem;
 use crate::attributes::{AttributeLists, AttributeName, Client};
 use crate::hosts::{Host, Hosts};
 use crate::kinds::RuleType;
-use crate::lists::Lists;
+use crate::lists::{Begun, Lists};
 use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
@@ -290,6 +290,7 @@ impl Policy {
         now_unix_seconds: u64,
     ) -> Resolution {
         let Scratch { host, path, matching, effects } = scratch;
+        let begun = self.lists.begin(client.address);
         let host = Host::read(facts.host, host);
         let server = self.hosts.find(host.name);
         let path = Path::normalise(facts.path, path);
@@ -306,11 +307,15 @@ impl Policy {
             .map_or(index, |(mode, _)| location.map_rows + mode as u32);
         let byte = self.modes[row as usize * COLUMNS + usize::from(rule.column)];
         let mode = Mode::from_low_bits(byte);
-        let list = self.list(location, mode, client, now_unix_seconds);
+        let list = self.list(location, mode, client, begun, now_unix_seconds);
         let stage = self.stage(mode, list);
         effects.clear();
         if stage != Stage::PassUninspected {
             self.rules.collect_effects(matching, &facts, effects);
+            if matches!(stage, Stage::BlockNow(_)) {
+                let masks = self.rules.effects().range(RuleType::Mask);
+                effects.retain(|effect| masks.contains(&effect.0));
+            }
         }
         Resolution {
             server: ServerIndex(server),
@@ -324,7 +329,7 @@ impl Policy {
     }
 
     /// Which rules beside those of modes hold for the request that was resolved last with this scratch, by this policy.
-    /// None do where the mode is off or the client allowlisted.
+    /// None do where the mode is off or the client allowlisted; for one that is blocked without inspection masks alone.
     pub fn effects<'a>(&'a self, scratch: &'a Scratch) -> Effects<'a> {
         Effects { rules: self.rules.effects(), all: &scratch.effects }
     }
@@ -379,12 +384,13 @@ impl Policy {
     }
 
     /// The list that holds the client, of those that this mode and location read.
-    pub(crate) fn list(&self, location: &Location, mode: Mode, client: &Client, now: u64) -> Option<List> {
+    #[inline]
+    fn list(&self, location: &Location, mode: Mode, client: &Client, begun: Begun, now: u64) -> Option<List> {
         if mode == Mode::Off || location.disable_acl {
             return None;
         }
         let (application, read_gray) = (location.application, mode == Mode::SafeBlocking);
-        let by_address = self.lists.find(client.address, application, now, read_gray);
+        let by_address = self.lists.find(begun, application, now, read_gray);
         if self.attribute_lists.is_empty() {
             return by_address;
         }

@@ -135,9 +135,11 @@ fn the_most_specific_header_rule_has_the_last_word() {
 
 #[test]
 fn nothing_runs_where_the_mode_is_off_or_the_client_allowlisted() {
+    let denied =
+        PolicySource { acl_access_phase: true, ..source(Mode::Block, vec![mask(1, ""), header(2, "")]) };
+    assert_eq!(holding(&policy(&denied), "/", DENIED, None), [1], "events of blocked requests are masked");
     let policy = policy(&source(Mode::Block, vec![mask(1, "")]));
     assert_eq!(holding(&policy, "/", ORDINARY, None), [1]);
-    assert_eq!(holding(&policy, "/", DENIED, None), [1], "events of blocked requests are masked");
     assert_eq!(holding(&policy, "/off", ORDINARY, None), []);
     assert_eq!(holding(&policy, "/", ALLOWED, None), []);
     for (target, client, why) in [("/off", ORDINARY, "mode is off"), ("/", ALLOWED, "allow list")] {

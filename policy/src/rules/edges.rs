@@ -2,56 +2,67 @@
 
 use crate::names::NONE;
 
-/// A table by open addressing. What is looked up are numbers of ours, so that no client can choose colliding ones.
-#[derive(Debug)]
+/// The tables of all nodes, one behind the other, by open addressing. Each node has one of its own, so that the edges of a
+/// node are neighbours. What is looked up are numbers of ours, so that no client can choose colliding ones.
+#[derive(Debug, Default)]
 pub(super) struct Edges {
-    /// A power of two of them, at least three quarters of them free.
-    slots: Box<[Edge]>,
-    /// Leaves as many bits of a hash as count the slots.
-    shift: u32,
+    slots: Vec<Slot>,
+}
+
+/// Where the table of a node is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Table {
+    pub(super) start: u32,
+    /// It has 2 to the power of this slots, from 1 on, at least half of them free; 0 is a node without edges.
+    pub(super) bits: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub(super) node: u32,
     pub(super) number: u32,
-    /// [`NONE`] marks a free slot.
     pub(super) child: u32,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    number: u32,
+    /// [`NONE`] marks a free slot.
+    child: u32,
+}
+
 impl Edges {
-    /// Of edges with different pairs of node and number.
-    pub(super) fn new(edges: &[Edge]) -> Self {
-        let size = (edges.len() * 4).next_power_of_two().max(2);
-        let free = Edge { node: NONE, number: NONE, child: NONE };
-        let mut table = Self { slots: vec![free; size].into(), shift: u64::BITS - size.ilog2() };
+    /// Adds the table of a node whose edges have different numbers.
+    pub(super) fn add(&mut self, edges: &[Edge]) -> Table {
+        let size = (edges.len() * 2).next_power_of_two().max(2);
+        let table = Table { start: self.slots.len() as u32, bits: size.ilog2() as u8 };
+        self.slots.resize(self.slots.len() + size, Slot { number: NONE, child: NONE });
         for edge in edges {
-            let at = table.position(edge.node, edge.number);
-            table.slots[at] = *edge;
+            let at = self.position(table, edge.number);
+            self.slots[at] = Slot { number: edge.number, child: edge.child };
         }
         table
     }
 
-    /// The slot of an edge, or the free one where it would be.
-    #[inline]
-    fn position(&self, node: u32, number: u32) -> usize {
-        let mask = self.slots.len() - 1;
+    /// The slot of a number, or the free one where it would be.
+    #[inline(always)]
+    fn position(&self, table: Table, number: u32) -> usize {
+        let mask = (1 << table.bits) - 1;
         // Fibonacci hashing: the high bits of the product are well mixed
-        let product = (u64::from(node) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut at = (product >> self.shift) as usize & mask;
+        let mut offset = (number.wrapping_mul(0x9e37_79b9) >> (u32::BITS - u32::from(table.bits))) as usize;
         loop {
-            let edge = &self.slots[at];
-            if edge.child == NONE || (edge.node == node && edge.number == number) {
-                return at;
+            let slot = &self.slots[table.start as usize + offset];
+            if slot.child == NONE || slot.number == number {
+                return table.start as usize + offset;
             }
-            at = (at + 1) & mask;
+            offset = (offset + 1) & mask;
         }
     }
 
-    /// Where the edge leads to, or [`NONE`].
-    #[inline]
-    pub(super) fn get(&self, node: u32, number: u32) -> u32 {
-        self.slots[self.position(node, number)].child
+    /// Where the edge with a number leads to, or [`NONE`]. The table has edges.
+    #[inline(always)]
+    pub(super) fn get(&self, table: Table, number: u32) -> u32 {
+        self.slots[self.position(table, number)].child
     }
 }
 
@@ -60,17 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_are_found_by_node_and_number() {
-        for count in [0, 1, 2, 3, 1000] {
-            let edges: Vec<Edge> =
-                (0..count).map(|child| Edge { node: child / 7, number: child % 7, child }).collect();
-            let table = Edges::new(&edges);
-            for node in 0..200 {
-                for number in 0..9 {
-                    let child = node * 7 + number;
-                    let expected = if number < 7 && child < count { child } else { NONE };
-                    assert_eq!(table.get(node, number), expected, "{node} {number}");
-                }
+    fn edges_are_found_by_table_and_number() {
+        let mut edges = Edges::default();
+        let counts = [1, 2, 3, 7, 100, 1000];
+        let tables = counts.map(|count| {
+            let of_node: Vec<Edge> =
+                (0..count).map(|child| Edge { node: 0, number: child * 7, child: child + count }).collect();
+            edges.add(&of_node)
+        });
+        for (count, table) in counts.into_iter().zip(tables) {
+            for number in 0..count * 7 + 9 {
+                let is_there = number % 7 == 0 && number / 7 < count;
+                let expected = if is_there { number / 7 + count } else { NONE };
+                assert_eq!(edges.get(table, number), expected, "{count} {number}");
             }
         }
     }

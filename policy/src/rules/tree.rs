@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use weir_hyperscan::Database;
 
 use super::check::{Check, Kind, PointKey};
-use super::edges::{Edge, Edges};
+use super::edges::{Edge, Edges, Table};
 use crate::names::{NONE, Names};
 use crate::regex::{Matcher, Refusal};
 
@@ -84,20 +84,35 @@ pub(super) struct Branches {
     pub(super) equal: bool,
     pub(super) iequal: bool,
     pub(super) regex: bool,
+    /// The edges: bits and start of their table.
+    edge_bits: u8,
+    edges_start: u32,
     /// For every value that isn't empty.
     pub(super) present: u32,
 }
 
+impl Branches {
+    /// The table of the edges.
+    #[inline(always)]
+    pub(super) const fn edges(&self) -> Table {
+        Table { start: self.edges_start, bits: self.edge_bits }
+    }
+}
+
+/// Half a cache line, so that none is in two.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(super) enum Node {
     /// One rule is left, with these checks; its column in the table of modes is at hand.
     Tail { rule: u32, start: u32, end: u32, column: u8 },
+    /// The same with one check, which is at hand too.
+    TailOfOne { rule: u32, column: u8, check: TailCheck },
     /// These checks are common to all rules that follow.
     Common { best: u32, start: u32, end: u32, next: u32 },
     /// Asks for a point with one value.
     Single { best: u32, slot: u32, branches: Branches, absent: u32, otherwise: u32 },
     /// Asks for all names of a group: edges by name lead to `Name` nodes; then the range of names that are to be absent.
-    Group { best: u32, group: GroupKind, absent_start: u32, absent_end: u32, otherwise: u32 },
+    Group { best: u32, group: GroupKind, edges: Table, absent_start: u32, absent_end: u32, otherwise: u32 },
     /// Asks for one value of a name.
     Name { best: u32, branches: Branches },
 }
@@ -199,7 +214,7 @@ pub(super) fn build<'a>(
         nodes: Vec::new(),
         modes: NONE,
         effects: NONE,
-        edges: Edges::new(&[]),
+        edges: Edges::default(),
         tails: Vec::new(),
         absent_names: Vec::new(),
         singles: Vec::new(),
@@ -222,7 +237,7 @@ pub(super) fn build<'a>(
     builder.tree.modes = builder.all_rules();
     builder.rules = effects;
     builder.tree.effects = builder.all_rules();
-    builder.tree.edges = Edges::new(&builder.edges);
+    builder.lay_edges();
     builder.compile_regexes(refused);
     builder.tree
 }
@@ -253,6 +268,22 @@ pub(super) struct RegexOf<'a> {
 type Parted<'a> = BTreeMap<(Kind, &'a [u8]), (&'a Check, Vec<u32>)>;
 
 impl<'a> Builder<'a> {
+    /// Makes the tables of edges, in the order of the nodes.
+    fn lay_edges(&mut self) {
+        let Self { tree, edges, .. } = self;
+        edges.sort_unstable_by_key(|edge| (edge.node, edge.number));
+        for of_node in edges.chunk_by(|a, b| a.node == b.node) {
+            let table = tree.edges.add(of_node);
+            match &mut tree.nodes[of_node[0].node as usize] {
+                Node::Single { branches, .. } | Node::Name { branches, .. } => {
+                    (branches.edges_start, branches.edge_bits) = (table.start, table.bits);
+                }
+                Node::Group { edges, .. } => *edges = table,
+                Node::Tail { .. } | Node::TailOfOne { .. } | Node::Common { .. } => {}
+            }
+        }
+    }
+
     fn all_rules(&mut self) -> u32 {
         let all: Vec<u32> = (0..self.rules.len() as u32).collect();
         self.others(&all, 0)
@@ -336,6 +367,10 @@ impl<'a> Builder<'a> {
     fn tail(&mut self, rule: u32, position: usize) -> u32 {
         let compiled = &self.rules[rule as usize];
         let column = compiled.column;
+        if let [check] = &compiled.checks[position..] {
+            let check = self.tail_check(check);
+            return self.push(Node::TailOfOne { rule, column, check });
+        }
         let (start, end) = self.row(&compiled.checks[position..]);
         self.push(Node::Tail { rule, start, end, column })
     }
@@ -344,11 +379,15 @@ impl<'a> Builder<'a> {
     fn row(&mut self, checks: &'a [Check]) -> (u32, u32) {
         let start = self.tree.tails.len() as u32;
         for check in checks {
-            let slot = self.slot(&check.point);
-            let value = self.number(slot, check);
-            self.tree.tails.push(TailCheck { slot, kind: check.kind, value });
+            let check = self.tail_check(check);
+            self.tree.tails.push(check);
         }
         (start, self.tree.tails.len() as u32)
+    }
+
+    fn tail_check(&mut self, check: &'a Check) -> TailCheck {
+        let slot = self.slot(&check.point);
+        TailCheck { slot, kind: check.kind, value: self.number(slot, check) }
     }
 
     /// How many checks from `position` on all rules have in common.
@@ -407,7 +446,8 @@ impl<'a> Builder<'a> {
                 self.tree.absent_names.extend(absent);
                 let absent_end = self.tree.absent_names.len() as u32;
                 let otherwise = self.others(&others, position);
-                Node::Group { best, group, absent_start, absent_end, otherwise }
+                let edges = Table::default();
+                Node::Group { best, group, edges, absent_start, absent_end, otherwise }
             }
         };
         index
@@ -430,7 +470,14 @@ impl<'a> Builder<'a> {
 
     /// Builds what follows from a point's values; gives the child for its absence apart.
     fn branches(&mut self, node: u32, slot: Slot, parted: Parted<'a>, position: usize) -> (Branches, u32) {
-        let mut branches = Branches { equal: false, iequal: false, regex: false, present: NONE };
+        let mut branches = Branches {
+            equal: false,
+            iequal: false,
+            regex: false,
+            edge_bits: 0,
+            edges_start: 0,
+            present: NONE,
+        };
         let mut absent = NONE;
         for (check, rules) in parted.into_values() {
             let number = self.number(slot, check);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::check::{Check, Kind, PointKey};
+use super::edges::Table;
 use super::facts::{Facts, decoded};
 use super::tree::{
     Branches, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, KindMatcher, Node, RegexKind, RegexPlace, Single,
@@ -204,11 +205,12 @@ impl Walk<'_> {
         match tree.nodes[index as usize] {
             Node::Tail { rule, start, end, column } => {
                 if rule < self.first.rule && self.all_hold(start, end) {
-                    if self.collects {
-                        self.scratch.effects.push(rule);
-                    } else {
-                        self.first = First { rule, column };
-                    }
+                    self.matched(rule, column);
+                }
+            }
+            Node::TailOfOne { rule, column, check } => {
+                if rule < self.first.rule && self.holds(check) {
+                    self.matched(rule, column);
                 }
             }
             Node::Common { best, start, end, next } => {
@@ -223,17 +225,26 @@ impl Walk<'_> {
                     if known == Known::ABSENT {
                         self.follow(absent);
                     } else {
-                        self.branches(index, branches, known, tree.singles[slot as usize].regexes);
+                        self.branches(branches, known, tree.singles[slot as usize].regexes);
                     }
                 }
             }
-            Node::Group { best, group, absent_start, absent_end, otherwise } => {
+            Node::Group { best, group, edges, absent_start, absent_end, otherwise } => {
                 if best < self.first.rule {
                     self.follow(otherwise);
-                    self.group(index, group, absent_start..absent_end);
+                    self.group(edges, group, absent_start..absent_end);
                 }
             }
             Node::Name { .. } => {}
+        }
+    }
+
+    #[inline(always)]
+    fn matched(&mut self, rule: u32, column: u8) {
+        if self.collects {
+            self.scratch.effects.push(rule);
+        } else {
+            self.first = First { rule, column };
         }
     }
 
@@ -245,24 +256,25 @@ impl Walk<'_> {
     }
 
     #[inline(always)]
-    fn branches(&mut self, node: u32, branches: Branches, known: Known, regexes: u32) {
+    fn branches(&mut self, branches: Branches, known: Known, regexes: u32) {
+        let edges = branches.edges();
         if known.is_present() {
             self.follow(branches.present);
         }
         if branches.regex {
             for at in self.hits(regexes) {
-                self.follow(self.tree.edges.get(node, self.scratch.hits[at]));
+                self.follow(self.tree.edges.get(edges, self.scratch.hits[at]));
             }
         }
         if branches.iequal && known.iequal != NONE {
-            self.follow(self.tree.edges.get(node, known.iequal));
+            self.follow(self.tree.edges.get(edges, known.iequal));
         }
         if branches.equal && known.equal != NONE {
-            self.follow(self.tree.edges.get(node, known.equal));
+            self.follow(self.tree.edges.get(edges, known.equal));
         }
     }
 
-    fn group(&mut self, node: u32, group: GroupKind, absent: std::ops::Range<u32>) {
+    fn group(&mut self, edges: Table, group: GroupKind, absent: std::ops::Range<u32>) {
         let tree = self.tree;
         self.read_group(group);
         for &(name, child) in &tree.absent_names[absent.start as usize..absent.end as usize] {
@@ -273,14 +285,15 @@ impl Walk<'_> {
         let mut next = 0;
         while let Some(&occurrence) = self.scratch.occurrences(group).get(next) {
             next += 1;
-            let child = tree.edges.get(node, occurrence.name);
+            let child = tree.edges.get(edges, occurrence.name);
             if let Some(&Node::Name { best, branches }) = tree.nodes.get(child as usize)
                 && best < self.first.rule
             {
                 // regexes are asked of all values of a name at once
                 let is_first = next < 2 || self.scratch.occurrences(group)[next - 2].name != occurrence.name;
-                let branches = Branches { regex: branches.regex && is_first, ..branches };
-                self.branches(child, branches, occurrence.value, tree.group(group).regexes);
+                let mut branches = branches;
+                branches.regex &= is_first;
+                self.branches(branches, occurrence.value, tree.group(group).regexes);
             }
         }
     }

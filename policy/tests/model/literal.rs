@@ -419,6 +419,10 @@ pub(super) fn resolve(
     let disable_acl = contexts.iter().find_map(|context| context.disable_acl).unwrap_or(false);
     let list = if disable_acl { None } else { list(source, client, application, mode, now) };
     let runs = mode != Mode::Off && list != Some(List::Allow);
+    // what is blocked without a look at it may still be written down
+    if list == Some(List::Deny) && source.acl_access_phase {
+        others.retain(|(_, rule)| rule.kind.rule_type() == RuleType::Mask);
+    }
     Answer {
         effects: effects(if runs { others } else { Vec::new() }),
         server: server_index,
