@@ -136,8 +136,15 @@ impl AttributeLists {
 
     /// All entries about what the client is, as indexes into the source, in the order in which lists are asked.
     pub(crate) fn covering(&self, attributes: &Attributes) -> impl Iterator<Item = usize> {
+        let mut names: Vec<AttributeName> = Vec::new();
+        for name in attributes.names() {
+            // (databases may say the same twice)
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         let entries =
-            attributes.names().flat_map(|name| self.entries.get(name.0 as usize).into_iter().flatten());
+            names.into_iter().flat_map(|name| self.entries.get(name.0 as usize).into_iter().flatten());
         entries.map(|entry| entry.source)
     }
 

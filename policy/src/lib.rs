@@ -17,6 +17,7 @@ mod list_matches;
 mod list_remarks;
 mod lists;
 mod locations;
+mod memory;
 mod mode;
 mod names;
 mod path;
@@ -35,6 +36,7 @@ pub use error::{CompileError, Place, Warning};
 pub use explain::{ContextSettings, Explanation, HeaderMatch, LocationModes, RuleMatch, ServerBy, Sourced};
 pub use kinds::{AttackType, HeaderAction, OverTimeAction, Parser, RuleKind, RuleType, UploadAction};
 pub use list_matches::{CoveringEntry, LIST_ENTRIES_SHOWN_MAX, ListMatch};
+pub use memory::Memory;
 pub use mode::{Mode, Override, RuleMode, UnknownMode};
 pub use point::{Condition, Point, Test};
 pub use policy::{

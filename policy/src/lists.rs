@@ -180,6 +180,15 @@ impl Lists {
         self.entry(self.network_of(address)?, list, application, now).map(|entry| entry.source as usize)
     }
 
+    /// Bytes that they take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.networks.capacity() * size_of::<Network>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.applications.capacity() * size_of::<i64>()
+            + self.ipv4.memory_bytes()
+            + self.ipv6.memory_bytes()
+    }
+
     /// All entries whose networks hold the address, as indexes into the source; those of the smallest network first.
     pub(crate) fn covering(&self, address: IpAddr) -> impl Iterator<Item = usize> {
         let around = |network: &&Network| self.networks.get(network.parent as usize);
@@ -358,6 +367,10 @@ impl<N: Copy + Ord + Into<u128>> Ranges<N> {
             base: narrow(base),
             block_bits,
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.ranges) + size_of_val(&*self.blocks)
     }
 
     /// The first half of a look-up: what is far away in memory is asked for, and nothing waits for it.

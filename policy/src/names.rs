@@ -69,6 +69,11 @@ impl Default for Names {
 }
 
 impl Names {
+    /// Bytes of its tables.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.slots) + self.long.capacity()
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -166,6 +166,16 @@ impl Rules {
         self.tree.databases()
     }
 
+    /// Bytes that they take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let of_checks = |checks: &[Check]| checks.iter().map(Check::memory_bytes).sum::<usize>();
+        let rules = self.rules.iter().map(|rule| size_of::<Rule>() + of_checks(&rule.checks));
+        rules.sum::<usize>()
+            + size_of_val(&*self.ids)
+            + self.effects.memory_bytes()
+            + self.tree.memory_bytes()
+    }
+
     /// What rules tell apart of an application, asked once when a policy is compiled.
     pub(crate) fn instance(&self, application: &str) -> Known {
         walk::known_instance(&self.tree, application.as_bytes())

@@ -232,16 +232,40 @@ fn lists() -> impl Strategy<Value = Vec<ListEntry>> {
     prop::collection::vec(entry, 0..8)
 }
 
+/// What addresses may be, and what entries are about.
+fn attribute() -> impl Strategy<Value = (Attribute, &'static str)> {
+    let attributes = vec![Attribute::Datacenter, Attribute::Proxy, Attribute::Country];
+    (prop::sample::select(attributes), prop::sample::select(vec!["a", "b"]))
+}
+
+fn attribute_lists() -> impl Strategy<Value = Vec<AttributeEntry>> {
+    let entry = (
+        prop::sample::select(List::ALL.to_vec()),
+        attribute(),
+        prop::collection::vec(-1..3_i64, 0..2),
+        prop::option::of(prop::sample::select(vec![99_u64, 100, 101])),
+    );
+    let entry = entry.prop_map(|(list, (attribute, name), applications, expires)| AttributeEntry {
+        list,
+        attribute,
+        name: name.to_owned(),
+        applications,
+        expires,
+        reason: None,
+    });
+    prop::collection::vec(entry, 0..4)
+}
+
 fn source() -> impl Strategy<Value = PolicySource> {
-    (context(), servers(), rule_mode(), rules(), lists(), any::<bool>()).prop_map(
-        |(http, servers, general_mode, rules, lists, acl_access_phase)| PolicySource {
+    (context(), servers(), rule_mode(), rules(), lists(), attribute_lists(), any::<bool>()).prop_map(
+        |(http, servers, general_mode, rules, lists, attribute_lists, acl_access_phase)| PolicySource {
             http,
             servers,
             general_mode,
             rules,
             lists,
+            attribute_lists,
             acl_access_phase,
-            ..PolicySource::default()
         },
     )
 }
@@ -256,6 +280,35 @@ struct Request {
     query: Option<String>,
     headers: Vec<(&'static str, &'static str)>,
     client: IpAddr,
+    /// What the client's address is; of data centres and countries the last one counts.
+    is: Vec<(Attribute, &'static str)>,
+}
+
+impl Request {
+    /// The client as a database would describe it.
+    fn client(&self, policy: &Policy) -> Client {
+        let mut client = Client::from(self.client);
+        let mut proxies = 0;
+        for (attribute, name) in &self.is {
+            let name = policy.attribute_name(*attribute, name).unwrap_or_default();
+            match attribute {
+                Attribute::Datacenter => client.attributes.datacenter = name,
+                Attribute::Country => client.attributes.country = name,
+                Attribute::Proxy => {
+                    client.attributes.proxies[proxies] = name;
+                    proxies += 1;
+                }
+            }
+        }
+        client
+    }
+
+    /// The same in words.
+    fn is(&self) -> Vec<(Attribute, &'static str)> {
+        let last = |attribute| self.is.iter().rfind(|(found, _)| *found == attribute).copied();
+        let proxies = self.is.iter().filter(|(found, _)| *found == Attribute::Proxy).copied();
+        proxies.chain(last(Attribute::Datacenter)).chain(last(Attribute::Country)).collect()
+    }
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -279,8 +332,9 @@ fn request() -> impl Strategy<Value = Request> {
         prop::option::of(query),
         prop::collection::vec(header, 0..4),
         address(),
+        prop::collection::vec(attribute(), 0..3),
     )
-        .prop_map(|(method, scheme, proto, host, path, query, headers, client)| Request {
+        .prop_map(|(method, scheme, proto, host, path, query, headers, client, is)| Request {
             method,
             scheme,
             proto,
@@ -289,6 +343,7 @@ fn request() -> impl Strategy<Value = Request> {
             query,
             headers,
             client,
+            is,
         })
 }
 
@@ -314,8 +369,9 @@ fn compare(
         query: request.query.as_deref().map(str::as_bytes),
         headers: &headers,
     };
-    let found = policy.resolve(scratch, &facts, request.client, 100);
-    let expected = literal::resolve(template, regexes, &facts, request.client, 100);
+    let client = request.client(policy);
+    let found = policy.resolve_client(scratch, &facts, &client, 100);
+    let expected = literal::resolve(template, regexes, &facts, (request.client, &request.is()), 100);
     let mut differences = Vec::new();
     let mut same = |what: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
         let (found, expected) = (format!("{found:?}"), format!("{expected:?}"));
@@ -341,18 +397,31 @@ fn compare(
         }
         same(rule_type.as_str(), &of_type, rules);
     }
-    let explained = policy.explain(&facts, request.client, 100);
+    let explained = policy.explain_client(&facts, &client, 100);
+    let entries = explained.list_entries.iter().map(|covering| (&covering.entry, covering.wins));
+    let mut entries: Vec<(String, bool)> = entries.map(|(entry, wins)| (entry.to_string(), wins)).collect();
+    same("wins first", &entries.iter().skip(1).any(|(_, wins)| *wins), &false);
+    same("the list that wins", &entries.first().is_some_and(|(_, wins)| *wins), &expected.list.is_some());
+    entries.sort_unstable();
+    let entries: Vec<String> = entries.into_iter().map(|(entry, _)| entry).collect();
+    same("entries", &entries, &literal::entries_about(template, request.client, &request.is()));
     same("explained resolution", &explained.resolution, &found);
     let modes: Vec<u64> =
         explained.rules.iter().filter(|rule| rule.kind == "mode").map(|rule| rule.id).collect();
     same("explained rules", &modes, &expected.rules);
+    let of_never = NEVER.with_borrow(|never| {
+        let matching = explained.rules.iter().map(|rule| rule.id);
+        matching.filter(|id| never.contains(id)).collect::<Vec<u64>>()
+    });
+    same("rules that were said to match nothing", &of_never, &Vec::<u64>::new());
     let holding = explained.rules.iter().filter(|rule| rule.wins && rule.kind != "mode").count();
     same("explained effects", &holding, &effects.all().len());
     same("explained path", &explained.normalised_path, &literal::normalise(&request.path));
     if differences.is_empty() {
         return Ok(());
     }
-    let config = as_toml(&written_out(template, regexes), &facts, &request.client.to_string());
+    let mut config = as_toml(&written_out(template, regexes), &facts, &request.client.to_string());
+    config.push_str(&format!("# the client is {:?}\n", request.is()));
     Err(format!("{}\n\n{config}", differences.join("\n")))
 }
 
@@ -367,7 +436,20 @@ fn the_compiled_policy_is_the_literal_one() {
         let regexes: Vec<Naive> = regexes.into_iter().chain(plain).collect();
         let source = written_out(&template, &regexes);
         let policy = match compile(&source) {
-            Ok(compiled) => compiled.policy,
+            Ok(compiled) => {
+                let never = compiled
+                    .warnings
+                    .iter()
+                    .filter(|warning| warning.message.starts_with("it matches nothing"));
+                let never: Vec<u64> = never
+                    .filter_map(|warning| match &warning.place {
+                        Place::Rule { id, .. } => Some(*id),
+                        _ => None,
+                    })
+                    .collect();
+                NEVER.set(never);
+                compiled.policy
+            }
             // exact or refused: some complements are too large
             Err(errors) if errors.iter().all(|error| error.problem.contains("too large an automaton")) => {
                 return Err(TestCaseError::reject("too large"));
@@ -389,5 +471,7 @@ fn the_compiled_policy_is_the_literal_one() {
 }
 
 thread_local! {
+    /// Rules of the policy that were warned of: they match nothing.
+    static NEVER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }

@@ -49,9 +49,21 @@ fn summarise(out: &mut String, path: &Path, prepared: &Prepared) -> fmt::Result 
         RuleMode::Default => "default",
         RuleMode::Set(mode) => mode.as_str(),
     };
-    writeln!(out, "{}, general mode {general}", counted(config.rules.rules.len(), "rule", "rules"))?;
-    writeln!(out, "{}", counted(config.ip_lists.entries.len(), "list entry", "list entries"))?;
+    let memory = snapshot.policy.memory();
+    write!(out, "{}, general mode {general}", counted(config.rules.rules.len(), "rule", "rules"))?;
+    write_memory(out, memory.rule_tables + memory.rule_texts, config.rules.rules.len())?;
+    write!(out, "{}", counted(config.ip_lists.entries.len(), "list entry", "list entries"))?;
+    write_memory(out, memory.list_tables + memory.list_texts, config.ip_lists.entries.len())?;
     writeln!(out, "{}", counted(snapshot.engine.signature_count(), "signature", "signatures"))
+}
+
+/// What the compiled form of so many takes; of a few the tables' least sizes would say nothing.
+fn write_memory(out: &mut String, bytes: usize, count: usize) -> fmt::Result {
+    const TOLD_FROM: usize = 100;
+    if count < TOLD_FROM {
+        return writeln!(out);
+    }
+    writeln!(out, "; compiled {} KiB, {} bytes each", bytes.div_ceil(1024), bytes / count)
 }
 
 /// The mode of http, and that of every server and location, each with who set it.

@@ -100,7 +100,7 @@ fn describe(arguments: &Arguments) -> Result<Described, String> {
         },
         None => (None, None),
     };
-    Described::from_parts(Parts {
+    let described = Described::from_parts(Parts {
         method: arguments.method.clone(),
         url: arguments.url.clone(),
         client: arguments.client,
@@ -108,7 +108,8 @@ fn describe(arguments: &Arguments) -> Result<Described, String> {
         body,
         body_base64,
         raw_base64: None,
-    })
+    });
+    described.map_err(|error| error.to_string())
 }
 
 /// A body out of a file, as curl's `-d @FILE` sends it: without line ends and NULs.
@@ -180,7 +181,7 @@ fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
     let described =
         serde_json::from_slice::<Value>(line).map_err(|error| error.to_string()).and_then(|mut value| {
             id = value.as_object_mut().and_then(|parts| parts.remove("id"));
-            Described::from_json(&value)
+            Described::from_json(&value).map_err(|error| error.to_string())
         });
     let mut answer = match described {
         Ok(described) => explainer.explain(&described).to_json(),

@@ -150,6 +150,12 @@ impl Document {
             );
             return None;
         };
+        if members.is_empty() {
+            let message = "found an empty object, allowed is {\"entries\": [...]} or one entry; an empty list is \
+                           {\"entries\": []}";
+            self.error(whole.offset(), "entries", message.to_owned());
+            return None;
+        }
         let Some((_, list)) = members.iter().find(|(name, _)| name == "entries") else {
             return self.entry(&whole, "", now_unix).map(|entry| vec![entry]);
         };

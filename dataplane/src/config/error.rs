@@ -1,6 +1,6 @@
 //! What is wrong with a config: where, what was found, what is allowed, what to do.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use super::model::Place;
@@ -62,7 +62,11 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_line(formatter, &self.place, &self.key, &self.message)?;
-        if self.advice.is_empty() { Ok(()) } else { write!(formatter, "; {}", self.advice) }
+        if self.advice.is_empty() {
+            return Ok(());
+        }
+        formatter.write_str("; ")?;
+        OneLine(formatter).write_str(&self.advice)
     }
 }
 
@@ -75,9 +79,26 @@ impl fmt::Display for ConfigWarning {
 }
 
 fn write_line(formatter: &mut fmt::Formatter<'_>, place: &Where, key: &str, message: &str) -> fmt::Result {
+    let mut line = OneLine(formatter);
     if key.is_empty() {
-        write!(formatter, "{place}: {message}")
+        write!(line, "{place}: {message}")
     } else {
-        write!(formatter, "{place}: {key}: {message}")
+        write!(line, "{place}: {key}: {message}")
+    }
+}
+
+/// Writes control characters as escapes: names of files and values may hold any, and an error is one line of a log.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let plain = part.trim_end_matches(char::is_control);
+            self.0.write_str(plain)?;
+            for control in part[plain.len()..].chars() {
+                write!(self.0, "{}", control.escape_debug())?;
+            }
+        }
+        Ok(())
     }
 }

@@ -205,7 +205,10 @@ impl<'a> TableReader<'a> {
         if let Some(value) = self.get(name) {
             match read(value.get_ref(), key) {
                 Ok(read) => return Some(read),
-                Err(Refusal { message, advice }) => self.error(name, message, advice),
+                Err(Refusal { message, advice }) => {
+                    let advice = advice.replace(&key.example(), &self.file.example(key));
+                    self.error(name, message, advice);
+                }
             }
         }
         match key.default {
@@ -348,7 +351,7 @@ impl<'a> TableReader<'a> {
         };
         if array.is_empty() && matches!(key.default, Default::Required(_)) {
             let message = format!("found an empty list, allowed is a list of at least one {allowed}");
-            self.error(name, message, format!("for example {}", key.example()));
+            self.error(name, message, format!("for example {}", self.file.example(key)));
         }
         self.read_items(name, array, read)
     }
@@ -465,7 +468,7 @@ impl<'a> TableReader<'a> {
         };
         if table.is_empty() && matches!(key.default, Default::Required(_)) {
             let message = format!("found an empty table, allowed is {}", key.kind.describe());
-            self.error(name, message, format!("for example {}", key.example()));
+            self.error(name, message, format!("for example {}", self.file.example(key)));
         }
         let mut pairs = Vec::with_capacity(table.len());
         for (pair_key, pair_value) in table {

@@ -291,7 +291,11 @@ async fn explain(State(admin): App, request: Request) -> Result<Response, ApiErr
     })?;
     match answer {
         Ok(explanation) => Ok(Json(explanation).into_response()),
-        Err(reason) => Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", reason)),
+        Err(wrong) => {
+            let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", wrong.to_string());
+            let errors = vec![json!({ "field": wrong.field, "message": wrong.message })];
+            Err(ApiError { errors, ..error })
+        }
     }
 }
 

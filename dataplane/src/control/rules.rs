@@ -1,5 +1,6 @@
 //! `/v1/rules` and `/v1/ip-lists`: the rules and lists in force, and changes of them.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -106,8 +107,9 @@ async fn get_lists(State(admin): App, RawQuery(query): RawQuery) -> Result<Respo
     )?;
     let choice = query.choice()?;
     let page = Page {
-        offset: query.number("offset", 0, usize::MAX)?,
-        limit: query.number("limit", PAGE_LIMIT, PAGE_LIMIT_MAX)?,
+        offset: query.number("offset", 0, 0..=usize::MAX)?,
+        // (with 0 there would always be a next part)
+        limit: query.number("limit", PAGE_LIMIT, 1..=PAGE_LIMIT_MAX)?,
     };
     Ok(show(blocking(&admin, move |admin| admin.shared.backend.ip_lists(&choice, page)).await?))
 }
@@ -255,9 +257,10 @@ fn tags_of(headers: &HeaderMap) -> Option<String> {
 fn read_id(text: &str) -> Result<u64, ApiError> {
     let id = text.parse::<u64>().ok().filter(|id| *id > 0 && i64::try_from(*id).is_ok());
     id.ok_or_else(|| {
-        let message =
-            format!("found {text:?} in the path, allowed is the id of a rule, a whole number from 1");
-        ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+        let allowed = format!("the id of a rule, a whole number from 1 to {}", i64::MAX);
+        let message = format!("found {text:?} in the path, allowed is {allowed}");
+        let errors = vec![json!({ "field": "id", "message": message })];
+        ApiError { errors, ..ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("id: {message}")) }
     })
 }
 
@@ -299,9 +302,9 @@ impl Query {
         })
     }
 
-    fn number(&self, name: &str, default: usize, max: usize) -> Result<usize, ApiError> {
-        let allowed = format!("a whole number up to {max}");
-        let parse = |text: &str| text.parse().ok().filter(|number| *number <= max);
+    fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, ApiError> {
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         Ok(self.parsed(name, &allowed, parse)?.unwrap_or(default))
     }
 

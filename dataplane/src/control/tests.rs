@@ -1,6 +1,7 @@
 //! Tests of the control thread over real sockets and real signals.
 
 use super::*;
+use crate::explain::DescriptionError;
 use crate::telemetry::{
     EventWriter, HandshakeResult, Labels, MetricsRegistry, MetricsSnapshot, VerdictLabel, WorkerMetrics,
 };
@@ -87,8 +88,9 @@ impl Backend for Program {
         self.reload.lock().unwrap().clone()
     }
 
-    fn explain(&self, request: Value) -> Result<Value, String> {
-        let url = request["url"].as_str().ok_or("`url` is missing: a path or a whole URL is expected")?;
+    fn explain(&self, request: Value) -> Result<Value, DescriptionError> {
+        let missing = || DescriptionError { field: "url".to_owned(), message: "it is missing".to_owned() };
+        let url = request["url"].as_str().ok_or_else(missing)?;
         assert_ne!(url, "/panic");
         Ok(json!({ "verdict": "pass", "of": url }))
     }
@@ -282,7 +284,8 @@ fn explain_passes_json_through_and_says_what_is_wrong() {
     assert_eq!((status, body), (200, json!({ "verdict": "pass", "of": "/a" })));
     let (status, body) = running.json("POST", "/v1/explain", "{}");
     assert_eq!((status, body["code"].as_str()), (400, Some("bad_request")));
-    assert!(body["error"].as_str().unwrap().contains("url"));
+    assert_eq!(body["error"], "url: it is missing");
+    assert_eq!(body["errors"], json!([{ "field": "url", "message": "it is missing" }]));
     let (status, body) = running.json("POST", "/v1/explain", "{");
     assert_eq!((status, body["code"].as_str()), (400, Some("bad_json")));
     let (status, body) = running.json("POST", "/v1/explain", r#"{"url": "/panic"}"#);

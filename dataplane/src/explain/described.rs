@@ -1,10 +1,11 @@
 //! A request described on the command line, in a batch line or over the admin API, as the bytes of a request.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde_json::Value;
 
 /// A request as bytes, and who sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +16,34 @@ pub struct Described {
     pub client: IpAddr,
 }
 
+/// What is wrong with the description of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptionError {
+    /// The field, as `headers[0]`; empty where it is none.
+    pub field: String,
+    /// What was found, and what is allowed.
+    pub message: String,
+}
+
+impl DescriptionError {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for DescriptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DescriptionError {}
+
 /// The parts of a request, as a person or a program names them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct Parts {
     /// Default `GET`, or `POST` if there is a body.
     pub method: Option<String>,
@@ -26,7 +52,6 @@ pub struct Parts {
     /// Default 127.0.0.1.
     pub client: Option<IpAddr>,
     /// In order; a `Host` here replaces the URL's.
-    #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// The body as text.
     pub body: Option<String>,
@@ -41,41 +66,97 @@ impl Described {
     ///
     /// # Errors
     /// What is wrong with the description. A description of a request that isn't sound HTTP is fine.
-    pub fn from_json(value: &serde_json::Value) -> Result<Self, String> {
-        let parts = Parts::deserialize(value).map_err(|error| error.to_string())?;
-        Self::from_parts(parts)
+    pub fn from_json(value: &Value) -> Result<Self, DescriptionError> {
+        Self::from_parts(Parts::from_json(value)?)
     }
 
     /// Puts the parts together.
     ///
     /// # Errors
     /// If parts contradict each other or the base64 is broken.
-    pub fn from_parts(parts: Parts) -> Result<Self, String> {
+    pub fn from_parts(parts: Parts) -> Result<Self, DescriptionError> {
         let client = parts.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_canonical();
+        let decoded = |field: &str, text: String| {
+            STANDARD.decode(text).map_err(|error| DescriptionError::new(field, error.to_string()))
+        };
         if let Some(raw) = parts.raw_base64 {
             if parts.url.is_some() || parts.body.is_some() || parts.body_base64.is_some() {
-                return Err(
-                    "raw_base64 is a whole request: url, body and body_base64 don't go with it".to_owned()
-                );
+                let message = "it is a whole request: url, body and body_base64 don't go with it";
+                return Err(DescriptionError::new("raw_base64", message));
             }
-            let bytes = STANDARD.decode(raw).map_err(|error| format!("raw_base64: {error}"))?;
-            return Ok(Self { bytes, client });
+            return Ok(Self { bytes: decoded("raw_base64", raw)?, client });
         }
         let body = match (parts.body, parts.body_base64) {
-            (Some(_), Some(_)) => return Err("give body or body_base64, not both".to_owned()),
-            (Some(text), None) => Some(text.into_bytes()),
-            (None, Some(coded)) => {
-                Some(STANDARD.decode(coded).map_err(|error| format!("body_base64: {error}"))?)
+            (Some(_), Some(_)) => {
+                return Err(DescriptionError::new("body_base64", "give body or body_base64, not both"));
             }
+            (Some(text), None) => Some(text.into_bytes()),
+            (None, Some(coded)) => Some(decoded("body_base64", coded)?),
             (None, None) => None,
         };
-        let url = parts.url.ok_or("url is missing (or raw_base64)")?;
-        judge_url(&url)?;
+        let missing = || DescriptionError::new("url", "it is missing (or raw_base64, a whole request)");
+        let url = parts.url.ok_or_else(missing)?;
+        judge_url(&url).map_err(|message| DescriptionError::new("url", message))?;
         if let Some(method) = &parts.method {
-            judge_method(method)?;
+            judge_method(method).map_err(|message| DescriptionError::new("method", message))?;
         }
         Ok(Self { bytes: write_request(parts.method, &url, &parts.headers, body), client })
     }
+}
+
+impl Parts {
+    fn from_json(value: &Value) -> Result<Self, DescriptionError> {
+        let Value::Object(fields) = value else {
+            let message = "allowed is an object with url, method, client, headers, body, body_base64, or with \
+                           raw_base64";
+            return Err(DescriptionError::new("", message));
+        };
+        let mut parts = Self::default();
+        for (name, value) in fields {
+            let wrong =
+                |allowed: &str| DescriptionError::new(name, format!("found {value}, allowed is {allowed}"));
+            let text = || match value {
+                Value::Null => Ok(None),
+                value => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| wrong("a text")),
+            };
+            match name.as_str() {
+                "method" => parts.method = text()?,
+                "url" => parts.url = text()?,
+                "body" => parts.body = text()?,
+                "body_base64" => parts.body_base64 = text()?,
+                "raw_base64" => parts.raw_base64 = text()?,
+                "client" => {
+                    let parsed = text()?.map(|text| text.parse().map_err(|_| wrong("an IP address")));
+                    parts.client = parsed.transpose()?;
+                }
+                "headers" => parts.headers = headers(value)?,
+                _ => {
+                    let message = "unknown field; there are method, url, client, headers, body, body_base64, \
+                                   raw_base64";
+                    return Err(DescriptionError::new(name, message));
+                }
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Names and values of headers, `[["n", "v"]]`.
+fn headers(value: &Value) -> Result<Vec<(String, String)>, DescriptionError> {
+    if value.is_null() {
+        return Ok(Vec::new());
+    }
+    let wrong = |field: String, value: &Value, allowed: &str| {
+        DescriptionError::new(field, format!("found {value}, allowed is {allowed}"))
+    };
+    let Some(list) = value.as_array() else {
+        return Err(wrong("headers".to_owned(), value, "a list of pairs, as [[\"Accept\", \"text/html\"]]"));
+    };
+    let pair = |(index, pair): (usize, &Value)| match pair.as_array().map(Vec::as_slice) {
+        Some([Value::String(name), Value::String(value)]) => Ok((name.clone(), value.clone())),
+        _ => Err(wrong(format!("headers[{index}]"), pair, "a pair, as [\"Accept\", \"text/html\"]")),
+    };
+    list.iter().enumerate().map(pair).collect()
 }
 
 /// Whether a client could send this URL as it is; what to write if not.
@@ -194,12 +275,19 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         for (json, expected) in [
-            (r#"{}"#, "url is missing"),
+            (r#"{}"#, "url: it is missing"),
+            (r#"[]"#, "allowed is an object"),
+            (r#"{"url":5}"#, "url: found 5, allowed is a text"),
+            (
+                r#"{"url":"/","headers":{"a":"b"}}"#,
+                "headers: found {\"a\":\"b\"}, allowed is a list of pairs",
+            ),
+            (r#"{"url":"/","headers":[["a","b"],["c"]]}"#, "headers[1]: found [\"c\"], allowed is a pair"),
             (r#"{"url":"/","body":"","body_base64":""}"#, "not both"),
             (r#"{"raw_base64":"eA==","url":"/"}"#, "don't go with it"),
-            (r#"{"raw_base64":"%"}"#, "raw_base64"),
-            (r#"{"url":"/","clint":"::1"}"#, "unknown field `clint`"),
-            (r#"{"url":"/","client":"nobody"}"#, "IP address"),
+            (r#"{"raw_base64":"%"}"#, "raw_base64: "),
+            (r#"{"url":"/","clint":"::1"}"#, "clint: unknown field"),
+            (r#"{"url":"/","client":"nobody"}"#, "client: found \"nobody\", allowed is an IP address"),
             (r#"{"url":""}"#, "is empty"),
             (r#"{"url":"/a b"}"#, "holds a space; write %20"),
             (r#"{"url":"/a\nb"}"#, "write %0A"),
@@ -208,7 +296,7 @@ mod tests {
             (r#"{"url":"/","method":""}"#, "is no method"),
         ] {
             let error = Described::from_json(&serde_json::from_str(json).unwrap()).unwrap_err();
-            assert!(error.contains(expected), "{json}: {error}");
+            assert!(error.to_string().contains(expected), "{json}: {error}");
         }
     }
 }

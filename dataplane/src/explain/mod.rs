@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use weir_inspect::Inspector;
 use weir_policy::{CoveringEntry, Finding, ListMatch, ModeSource, RequestFacts, Scratch, Stage, Verdict};
 
-pub use described::{Described, Parts};
+pub use described::{Described, DescriptionError, Parts};
 pub use effects::RuleEffect;
 use effects::{COUNTS, effects, rate_effects};
 

@@ -135,5 +135,8 @@ fn wrong_entries_are_refused_whole_and_the_field_is_named() {
     assert_eq!(node.api("DELETE", "/v1/ip-lists", "").0, 400, "not by accident");
     assert_eq!(node.api("DELETE", "/v1/ip-lists?address=x", "").0, 400);
     assert_eq!(node.api("GET", "/v1/ip-lists?limit=-1", "").0, 400);
+    assert_eq!(node.api("GET", "/v1/ip-lists?limit=0", "").0, 400, "there would always be a next part");
+    let (status, answer) = node.api("PUT", "/v1/ip-lists", "{}");
+    assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("entries")), "{answer}");
     assert_eq!(node.api("GET", "/v1/ip-lists?lists=deny", "").0, 400);
 }

@@ -185,6 +185,18 @@ fn wrong_rules_are_refused_whole_and_the_field_is_named() {
     );
     assert_eq!(node.api("PUT", "/v1/rules/0", &blocking("/a/**")).0, 404);
     assert_eq!(node.api("PUT", "/v1/rules/x", &blocking("/a/**")).0, 404);
+    let (status, answer) = node.api("PUT", "/v1/rules/99999999999999999999", &blocking("/a/**"));
+    assert_eq!((status, &answer["errors"][0]["field"]), (404, &json!("id")), "{answer}");
+    let (status, answer) =
+        node.api("POST", "/v1/rules", r#"{"id":99999999999999999999,"type":"mode","mode":"off"}"#);
+    assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("id")), "{answer}");
+    assert_eq!(answer["errors"][0]["advice"], "for example \"id\": 1");
+    for (body, field) in
+        [("{}", "url"), (r#"{"url":"/","client":"x"}"#, "client"), (r#"{"url":"/","x":1}"#, "x")]
+    {
+        let (status, answer) = node.api("POST", "/v1/explain", body);
+        assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!(field)), "{answer}");
+    }
     let taken = json!({ "id": 7, "type": "mode", "mode": "off" }).to_string();
     assert_eq!(node.api("POST", "/v1/rules", &taken).0, 409);
     assert_eq!(node.admin_get("/v1/rules").text(), before, "nothing has changed");

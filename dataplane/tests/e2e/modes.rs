@@ -372,18 +372,44 @@ fn overrides_hold_for_rules() {
 }
 
 #[test]
-fn a_mode_by_header_counts() {
+fn a_mode_by_header_counts_in_every_context() {
     let origin = Origin::echoing_targets();
+    let map =
+        |texts: &str| format!("mode_by_header = {{ header = \"User-Agent\", contains = {{ {texts} }} }}");
+    let server = |name: &str, keys: &str, location: &str| {
+        format!(
+            "[[server]]\nname = \"{name}\"\nhosts = [\"{name}\"]\norigin = \"app\"\n{keys}\n\
+             [[server.location]]\npath = \"/place\"\n{location}\n"
+        )
+    };
     let node = Setup::new(origin.address)
         .mode("block")
-        .http("mode_by_header = { header = \"User-Agent\", contains = { \"probe\" = \"off\" } }")
+        .http(&map("probe = \"off\", watch = \"monitoring\""))
+        .more(&server("plain", "", &map("probe = \"block\"")))
+        .more(&server("own", &map("watch = \"block\""), "mode = \"monitoring\""))
         .start();
-    let ask = |agent: &str| {
+    let ask = |host: &str, path: &str, agent: &str| {
+        let attack = ATTACK.trim_start_matches('/');
         node.connect()
-            .ask(format!("GET {ATTACK} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\n\r\n"))
+            .ask(format!("GET {path}{attack} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n\r\n"))
             .status()
     };
-    assert_eq!((ask("curl"), ask("my-probe/1")), (403, 200));
+    // host, path, agent, blocked: the closest context whose map has a text in the header decides
+    for (host, path, agent, blocked) in [
+        ("plain", "/", "curl", true),
+        ("plain", "/", "my-probe/1", false),
+        ("plain", "/", "watch", false),
+        ("plain", "/", "watch probe", false),
+        ("plain", "/place", "my-probe/1", true),
+        ("plain", "/place", "watch", false),
+        ("own", "/", "watch", true),
+        ("own", "/", "probe", false),
+        ("own", "/", "curl", true),
+        ("own", "/place", "curl", false),
+        ("own", "/place", "watch", false),
+    ] {
+        assert_eq!(ask(host, path, agent) == 403, blocked, "{host}{path} by {agent}");
+    }
 }
 
 #[test]

@@ -111,6 +111,15 @@ impl Check {
         Self::new(PointKey::Host, kind, host.value)
     }
 
+    /// Bytes that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let name = match &self.point {
+            PointKey::Query(name) | PointKey::Header(name) => name.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + self.value.len() + name
+    }
+
     /// The regex occurs; reports one that can't be used, and one that says nothing.
     pub(crate) fn regex(
         point: PointKey,

@@ -44,6 +44,11 @@ impl Edges {
         table
     }
 
+    /// Bytes of the tables.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
     /// The slot of a number, or the free one where it would be.
     #[inline(always)]
     fn position(&self, table: Table, number: u32) -> usize {

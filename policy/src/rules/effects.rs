@@ -66,6 +66,15 @@ impl Effects {
         compiled
     }
 
+    /// Bytes that they take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let checks = self.effects.iter().flat_map(|effect| &effect.checks).map(Check::memory_bytes);
+        let tables = [&self.scopes, &self.starts, &self.members, &self.types];
+        size_of_val(&*self.effects)
+            + checks.sum::<usize>()
+            + tables.iter().map(|table| size_of_val(&***table)).sum::<usize>()
+    }
+
     /// Puts effects with the same conditions together, so that these are asked once.
     fn gather_scopes(&mut self) {
         let mut by_checks: HashMap<&[Check], usize> = HashMap::new();

@@ -11,7 +11,7 @@ use crate::regex::{Regex, Scope};
 use crate::source::PolicySource;
 
 /// Pairs of regexes that are looked at for values that both match. More would take time that nobody waits for.
-const MAX_PAIRS: usize = 200;
+const MAX_PAIRS: usize = 100;
 
 /// The applications of all contexts, as conditions see them.
 pub(super) fn applications(source: &PolicySource) -> Vec<String> {

@@ -184,6 +184,25 @@ impl Tree {
         self.matchers.iter().filter_map(|kind| kind.matcher.database())
     }
 
+    /// Bytes that it takes, the databases of its regexes included.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let of_values = |values: &Values| values.equal.memory_bytes() + values.iequal.memory_bytes();
+        let of_group = |group: &Group| {
+            let values = group.values.iter().map(|values| size_of::<Values>() + of_values(values));
+            group.names.memory_bytes() + values.sum::<usize>()
+        };
+        let singles = self.singles.iter().map(|single| size_of::<Single>() + of_values(&single.values));
+        let databases = self.databases().map(Database::size_bytes);
+        let texts = self.regexes.keys().map(|(_, text)| size_of::<(PointKey, RegexPlace)>() + text.len());
+        self.nodes.capacity() * size_of::<Node>()
+            + self.edges.memory_bytes()
+            + self.tails.capacity() * size_of::<TailCheck>()
+            + self.absent_names.capacity() * size_of::<(u32, u32)>()
+            + of_group(&self.query)
+            + of_group(&self.headers)
+            + singles.chain(databases).chain(texts).sum::<usize>()
+    }
+
     pub(super) fn group(&self, group: GroupKind) -> &Group {
         match group {
             GroupKind::Query => &self.query,

@@ -315,7 +315,13 @@ fn local_mode(contexts: &[&ContextSource], headers: &[(&[u8], &[u8])]) -> Mode {
     Mode::Monitoring
 }
 
-fn list(source: &PolicySource, client: IpAddr, application: i64, mode: Mode, now: u64) -> Option<List> {
+fn list(
+    source: &PolicySource,
+    (client, is): (IpAddr, &[(Attribute, &str)]),
+    application: i64,
+    mode: Mode,
+    now: u64,
+) -> Option<List> {
     let read: &[List] = match mode {
         Mode::Off => &[],
         Mode::SafeBlocking => &[List::Allow, List::Deny, List::Gray],
@@ -326,8 +332,31 @@ fn list(source: &PolicySource, client: IpAddr, application: i64, mode: Mode, now
             && entry.expires.is_none_or(|expires| expires > now)
             && (entry.applications.is_empty() || entry.applications.contains(&application))
     };
-    let on = |list: &&List| source.lists.iter().any(|entry| entry.list == **list && holds(entry));
+    let is_so = |entry: &AttributeEntry| {
+        is.contains(&(entry.attribute, &entry.name))
+            && entry.expires.is_none_or(|expires| expires > now)
+            && (entry.applications.is_empty() || entry.applications.contains(&application))
+    };
+    let on = |list: &&List| {
+        source.lists.iter().any(|entry| entry.list == **list && holds(entry))
+            || source.attribute_lists.iter().any(|entry| entry.list == **list && is_so(entry))
+    };
     read.iter().find(on).copied()
+}
+
+/// All entries about a client, whether they count or not, in the order of their texts.
+pub(super) fn entries_about(source: &PolicySource, client: IpAddr, is: &[(Attribute, &str)]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for entry in source.lists.iter().filter(|entry| entry.address.contains(&client)) {
+        found.push(format!("{} {}", entry.list.as_str(), entry.address));
+    }
+    for entry in &source.attribute_lists {
+        if is.contains(&(entry.attribute, &*entry.name)) {
+            found.push(format!("{} {} {}", entry.list.as_str(), entry.attribute.as_str(), entry.name));
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 /// How two rules of one type are ordered beside their conditions.
@@ -380,7 +409,7 @@ pub(super) fn resolve(
     source: &PolicySource,
     regexes: &[Naive],
     facts: &RequestFacts<'_>,
-    client: IpAddr,
+    client: (IpAddr, &[(Attribute, &str)]),
     now: u64,
 ) -> Answer {
     let server_index = server(source, &text(facts.host));

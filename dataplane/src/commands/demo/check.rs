@@ -43,7 +43,7 @@ pub(super) fn play(stage: &Stage, cases: &[Case]) -> Result<Vec<Observed>, Strin
             "client": case.client.address().to_string(),
             "raw_base64": STANDARD.encode(&case.request),
         });
-        let explained = stage.node.explain(request)?;
+        let explained = stage.node.explain(request).map_err(|error| error.to_string())?;
         let answer = client::exchange(case.client, stage.listener, &case.request);
         let answer = answer.map_err(|error| error.to_string());
         observed.push(Observed { answer, explained, reached: Vec::new(), events: Vec::new() });
