@@ -359,7 +359,7 @@ impl<N: Copy + Ord + Into<u128>> Ranges<N> {
         }
         blocks.push(ranges.len() as u32 - 1);
         let ranges = ranges.iter().map(|&(start, network)| Range { start: narrow(start), network });
-        let last = ranges.clone().last();
+        let last = ranges.clone().next_back();
         Self {
             ranges: ranges.chain(last.into_iter().cycle().take(NEAR)).collect(),
             last,
