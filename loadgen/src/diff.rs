@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The figures that are compared: the end of their path in a report, and whether less is better.
-const METRICS: [(&str, bool); 15] = [
+const METRICS: [(&str, bool); 17] = [
     ("rate", false),
     ("rate.median", false),
     ("highest_rate", false),
@@ -14,15 +14,39 @@ const METRICS: [(&str, bool); 15] = [
     ("balanced_accuracy", false),
     ("service_time.p50", true),
     ("service_time.p99", true),
+    ("service_time.p99_9", true),
     ("response_time.p50", true),
     ("response_time.p99", true),
+    ("response_time.p99_9", true),
     ("latency.p50", true),
     ("latency.p99", true),
+    ("latency.p99_9", true),
     ("cpu_microseconds_per_answer.median", true),
     ("cpu_ratio.median", true),
     ("false_positive_rate.rate", true),
-    ("surprises", true),
 ];
+/// The classes of statuses whose shares are compared. With fewer good answers, more errors, or any change of what is refused,
+/// the target answers differently, and its times say nothing.
+const STATUS_CLASSES: [(&str, char, Better); 4] = [
+    ("2xx", '2', Better::More),
+    ("3xx", '3', Better::Same),
+    ("4xx", '4', Better::Same),
+    ("5xx", '5', Better::Less),
+];
+/// The same for verdicts.
+const VERDICTS: [(&str, Better); 5] = [
+    ("passed", Better::More),
+    ("blocked", Better::Same),
+    ("unresolved", Better::Less),
+    ("closed", Better::Same),
+    ("error", Better::Less),
+];
+/// How many points a share may become worse by, unless it is said.
+const SHARE_TOLERANCE: f64 = 0.01;
+/// The name of a tolerance for all shares.
+const SHARES: &str = "shares";
+/// Requests with another outcome than the scenario expects, as a share: none is the only fine number to begin with.
+const SURPRISE_SHARE: &str = "surprise_share";
 /// Parts of reports with single slices, trials, intervals and findings, and other views of the same times.
 const DETAILS: [&str; 8] =
     ["slices", "trials", "misses", "false_alarms", "categories", "intervals", "by_status", "by_verdict"];
@@ -33,12 +57,31 @@ const NAMES: [&str; 2] = ["name", "connections"];
 const SETTINGS: [&str; 7] =
     ["work", "load", "connections", "request", "quantile", "bound_nanoseconds", "records"];
 
+/// Which way a figure becomes better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Better {
+    Less,
+    More,
+    /// Neither: every change is for the worse.
+    Same,
+}
+
+/// A figure of a report.
+#[derive(Clone, Copy, Debug)]
+struct Figure {
+    value: f64,
+    better: Better,
+    /// A share of requests, 0 to 1, that is compared in points.
+    is_share: bool,
+}
+
 /// How much worse a figure may become.
 #[derive(Clone, Debug)]
 pub struct Tolerance {
-    /// As a share of what it was, 0.05 for 5 %.
+    /// As a share of what it was, 0.05 for 5 %; not for shares of requests, which may become worse by a point.
     pub share: f64,
-    /// The same for figures whose path ends with this; the last that fits counts.
+    /// The same for figures whose path ends with this, and for shares of requests in points, 0.05 for 5; `shares` is all of
+    /// these. The last that fits counts.
     pub by_metric: Vec<(String, f64)>,
     /// Reports of different loads are compared all the same.
     pub any_load: bool,
@@ -51,9 +94,10 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    fn of(&self, path: &str) -> f64 {
-        let fits = self.by_metric.iter().rev().find(|(end, _)| ends_with(path, end));
-        fits.map_or(self.share, |(_, share)| *share)
+    fn of(&self, path: &str, figure: Figure) -> f64 {
+        let fits = self.by_metric.iter().rev().find(|(end, _)| is_meant(path, figure, end));
+        let default = if figure.is_share { SHARE_TOLERANCE } else { self.share };
+        fits.map_or(default, |(_, share)| *share)
     }
 }
 
@@ -61,6 +105,10 @@ impl Tolerance {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields, rename = "DiffReport"))]
 pub struct Report {
+    /// `diff`: what kind of report this is.
+    pub report: &'static str,
+    /// The version of the generator.
+    pub version: &'static str,
     /// Figures of both.
     pub changes: Vec<Change>,
     /// Why the second can't stand beside the first: a figure is missing, one of them isn't valid, or they are of different
@@ -78,6 +126,8 @@ pub struct Change {
     pub before: f64,
     /// In the second.
     pub after: f64,
+    /// It is a share of requests, 0 to 1: [`Self::worse_by`] and [`Self::tolerance`] are differences, 0.01 for a point.
+    pub is_share: bool,
     /// How much worse it became, as a share of what it was; below 0 for better.
     pub worse_by: f64,
     /// How much worse it may become.
@@ -111,20 +161,21 @@ pub fn diff(before: &Value, after: &Value, tolerance: &Tolerance) -> Result<Repo
     {
         return Err(format!("the first report is of `{first}`, the second of `{second}`"));
     }
-    if let Some((unknown, _)) =
-        tolerance.by_metric.iter().find(|(end, _)| !old.keys().any(|path| ends_with(path, end)))
+    if let Some((unknown, _)) = tolerance
+        .by_metric
+        .iter()
+        .find(|(end, _)| !old.iter().any(|(path, figure)| is_meant(path, *figure, end)))
     {
-        let known: Vec<&str> = METRICS
-            .iter()
-            .map(|(end, _)| *end)
-            .filter(|end| old.keys().any(|path| ends_with(path, end)))
-            .collect();
+        let ends = METRICS.iter().map(|(end, _)| *end).chain([SURPRISE_SHARE, SHARES]);
+        let known: Vec<&str> =
+            ends.filter(|end| old.iter().any(|(path, figure)| is_meant(path, *figure, end))).collect();
         return Err(format!(
             "no figure of the first report ends with `{unknown}`; there are {}",
             known.join(", ")
         ));
     }
-    let mut report = Report { changes: Vec::new(), problems: Vec::new() };
+    let (changes, problems) = (Vec::new(), Vec::new());
+    let mut report = Report { report: "diff", version: env!("CARGO_PKG_VERSION"), changes, problems };
     for (name, value) in [("first", before), ("second", after)] {
         if value.get("valid") == Some(&Value::Bool(false)) {
             report.problems.push(format!("the {name} report is not valid"));
@@ -133,10 +184,12 @@ pub fn diff(before: &Value, after: &Value, tolerance: &Tolerance) -> Result<Repo
     if !tolerance.any_load {
         report.problems.extend(differences(before, after));
     }
-    for (path, (before, less_is_better)) in old {
+    for (path, before) in old {
         match new.get(&path) {
-            Some((after, _)) => {
-                report.changes.push(Change::new(&path, before, *after, less_is_better, tolerance.of(&path)));
+            // What no request had in either says nothing.
+            Some(after) if before.is_share && before.value == 0.0 && after.value == 0.0 => {}
+            Some(after) => {
+                report.changes.push(Change::new(&path, before, after.value, tolerance.of(&path, before)));
             }
             None => report.problems.push(format!("the second report has no {path}")),
         }
@@ -159,34 +212,58 @@ fn differences(before: &Value, after: &Value) -> Vec<String> {
 }
 
 impl Change {
-    fn new(path: &str, before: f64, after: f64, less_is_better: bool, tolerance: f64) -> Self {
-        let worse = if less_is_better { after - before } else { before - after };
+    fn new(path: &str, figure: Figure, after: f64, tolerance: f64) -> Self {
+        let Figure { value: before, better, is_share } = figure;
+        let worse = match better {
+            Better::Less => after - before,
+            Better::More => before - after,
+            Better::Same => (after - before).abs(),
+        };
         // What was nothing and is something now has become worse by any measure, or better.
         let worse_by = match before {
+            _ if is_share => worse,
             0.0 if worse == 0.0 => 0.0,
             0.0 => worse.signum(),
             _ => worse / before.abs(),
         };
-        let metric = path.to_owned();
-        Self { metric, before, after, worse_by, tolerance, regressed: worse_by > tolerance }
+        // The first surprise is one too many, however large the load.
+        let first_surprise = ends_with(path, SURPRISE_SHARE) && before == 0.0 && after > 0.0;
+        let regressed = worse_by > tolerance || first_surprise;
+        Self { metric: path.to_owned(), before, after, is_share, worse_by, tolerance, regressed }
     }
+}
+
+/// Whether the name of a tolerance means this figure.
+fn is_meant(path: &str, figure: Figure, name: &str) -> bool {
+    if name == SHARES {
+        return figure.is_share;
+    }
+    // Percentiles may be written as people do.
+    ends_with(path, name) || name.ends_with("p99.9") && ends_with(path, &name.replace("p99.9", "p99_9"))
 }
 
 fn ends_with(path: &str, end: &str) -> bool {
     path.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// The figures to compare, by path, and whether less is better.
-fn figures(report: &Value) -> BTreeMap<String, (f64, bool)> {
+/// The figures to compare, by path.
+fn figures(report: &Value) -> BTreeMap<String, Figure> {
     let mut all = BTreeMap::new();
     collect(report, "", &mut all);
+    // A replay has its verdicts by label.
+    if report.get("report") == Some(&Value::String("replay".to_owned())) {
+        for (label, verdicts) in report.get("labels").and_then(Value::as_object).into_iter().flatten() {
+            add_verdicts(verdicts, &format!("labels.{label}"), &mut all);
+        }
+    }
     all
 }
 
-fn collect(value: &Value, path: &str, all: &mut BTreeMap<String, (f64, bool)>) {
+fn collect(value: &Value, path: &str, all: &mut BTreeMap<String, Figure>) {
     let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(fields) => {
+            add_shares(value, path, all);
             let kept = fields.iter().filter(|(name, _)| !DETAILS.contains(&name.as_str()));
             kept.for_each(|(name, value)| collect(value, &join(name), all));
         }
@@ -205,29 +282,80 @@ fn collect(value: &Value, path: &str, all: &mut BTreeMap<String, (f64, bool)>) {
                 "rate" => path == "rate",
                 end => ends_with(path, end),
             });
-            if let (Some((_, less_is_better)), Some(number)) = (metric, number.as_f64()) {
-                all.insert(path.to_owned(), (number, *less_is_better));
+            if let (Some((_, less_is_better)), Some(value)) = (metric, number.as_f64()) {
+                let better = if *less_is_better { Better::Less } else { Better::More };
+                all.insert(path.to_owned(), Figure { value, better, is_share: false });
             }
         }
         _ => {}
     }
 }
 
+/// The shares of classes of statuses, verdicts and surprises, of an object that counts them.
+fn add_shares(object: &Value, path: &str, all: &mut BTreeMap<String, Figure>) {
+    let Some(statuses) = object.get("statuses").and_then(Value::as_object) else { return };
+    let errors = object.get("errors").and_then(Value::as_object).into_iter().flatten();
+    let errors: f64 = errors.filter_map(|(_, error)| error.get("count")?.as_f64()).sum();
+    let answers: f64 = statuses.values().filter_map(Value::as_f64).sum();
+    let verdicts = object.get("verdicts").map_or(0.0, sum);
+    let requests = object.get("requests").and_then(Value::as_f64).unwrap_or(0.0);
+    let requests = requests.max(verdicts).max(answers + errors);
+    if requests == 0.0 {
+        return;
+    }
+    for (class, digit, better) in STATUS_CLASSES {
+        let of_class = statuses.iter().filter(|(status, _)| status.starts_with(digit));
+        let count: f64 = of_class.filter_map(|(_, count)| count.as_f64()).sum();
+        add_share(all, path, &format!("status_share.{class}"), count / requests, better);
+    }
+    if let Some(verdicts) = object.get("verdicts") {
+        add_verdicts(verdicts, path, all);
+    }
+    // A label has what it met first beside the count.
+    let surprises = object.get("surprises");
+    let surprises =
+        surprises.and_then(|some| some.as_f64().or_else(|| some.get("count")?.as_f64())).unwrap_or(0.0);
+    add_share(all, path, SURPRISE_SHARE, surprises / requests, Better::Less);
+}
+
+fn add_verdicts(verdicts: &Value, path: &str, all: &mut BTreeMap<String, Figure>) {
+    let requests = sum(verdicts);
+    for (verdict, better) in VERDICTS.into_iter().filter(|_| requests > 0.0) {
+        let count = verdicts.get(verdict).and_then(Value::as_f64).unwrap_or(0.0);
+        add_share(all, path, &format!("verdict_share.{verdict}"), count / requests, better);
+    }
+}
+
+fn add_share(all: &mut BTreeMap<String, Figure>, path: &str, name: &str, value: f64, better: Better) {
+    let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    all.insert(path, Figure { value, better, is_share: true });
+}
+
+/// The sum of an object's counts.
+fn sum(counts: &Value) -> f64 {
+    counts.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_f64()).sum()
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.changes.iter().map(|change| change.metric.len()).max().unwrap_or(0);
         for change in &self.changes {
-            let Change { metric, before, after, worse_by, tolerance, regressed } = change;
-            let percent = worse_by.abs() * 100.0;
+            let Change { metric, before, after, is_share, worse_by, tolerance, regressed } = change;
+            let (percent, unit) = (worse_by.abs() * 100.0, if *is_share { "points" } else { "%" });
             let judged = match () {
                 () if *regressed => {
-                    format!("WORSE by {percent:.1} %, tolerated {:.1} %", tolerance * 100.0)
+                    format!("WORSE by {percent:.1} {unit}, tolerated {:.1} {unit}", tolerance * 100.0)
                 }
-                () if *worse_by > 0.0 => format!("worse by {percent:.1} %"),
-                () if *worse_by < 0.0 => format!("better by {percent:.1} %"),
+                () if *worse_by > 0.0 => format!("worse by {percent:.1} {unit}"),
+                () if *worse_by < 0.0 => format!("better by {percent:.1} {unit}"),
                 () => "the same".to_owned(),
             };
-            writeln!(formatter, "{metric:<width$}  {before:>14.3}  {after:>14.3}  {judged}")?;
+            let (before, after) = if *is_share {
+                (format!("{:.3} %", before * 100.0), format!("{:.3} %", after * 100.0))
+            } else {
+                (format!("{before:.3}"), format!("{after:.3}"))
+            };
+            writeln!(formatter, "{metric:<width$}  {before:>14}  {after:>14}  {judged}")?;
         }
         self.problems.iter().try_for_each(|problem| writeln!(formatter, "PROBLEM: {problem}"))
     }
@@ -241,8 +369,8 @@ mod tests {
 
     #[test]
     fn worse_is_worse_in_the_direction_of_each_figure() {
-        let before = json!({"valid": true, "rate": 100.0, "service_time": {"p50": 10, "p99": 100, "max": 1}, "surprises": 0});
-        let after = json!({"valid": true, "rate": 90.0, "service_time": {"p50": 9, "p99": 104, "max": 9}, "surprises": 1});
+        let before = json!({"valid": true, "rate": 100.0, "service_time": {"p50": 10, "p99": 100, "p99_9": 100, "max": 1}});
+        let after = json!({"valid": true, "rate": 90.0, "service_time": {"p50": 9, "p99": 104, "p99_9": 106, "max": 9}});
         let report = diff(&before, &after, &Tolerance::default()).unwrap();
         let found: Vec<_> = report
             .changes
@@ -253,13 +381,13 @@ mod tests {
             ("rate", 0.1, true),
             ("service_time.p50", -0.1, false),
             ("service_time.p99", 0.04, false),
-            ("surprises", 1.0, true),
+            ("service_time.p99_9", 0.06, true),
         ];
         assert_eq!(found, expected);
         assert!(!report.is_fine());
         let tolerance = Tolerance {
             share: 0.2,
-            by_metric: vec![("p99".to_owned(), 0.01), ("surprises".to_owned(), 1.0)],
+            by_metric: vec![("p99".to_owned(), 0.01), ("p99.9".to_owned(), 1.0)],
             ..Tolerance::default()
         };
         let report = diff(&before, &after, &tolerance).unwrap();
@@ -267,6 +395,49 @@ mod tests {
         assert_eq!(regressed.len(), 1);
         assert_eq!(regressed[0].metric, "service_time.p99");
         assert!(diff(&before, &before, &Tolerance { share: 0.0, ..Tolerance::default() }).unwrap().is_fine());
+    }
+
+    #[test]
+    fn answers_that_turn_into_others_are_worse_however_fast() {
+        let report = |statuses: Value, verdicts: Value, surprises: u64| {
+            let label = json!({"requests": 1000, "statuses": statuses, "verdicts": verdicts,
+                "surprises": {"count": surprises, "expected": "pass", "example": "status 502"}});
+            json!({"rate": 1.0, "requests": 1000, "statuses": statuses, "verdicts": verdicts,
+                "surprises": surprises, "labels": {"page": label}})
+        };
+        let regressed = |before: &Value, after: &Value, tolerance: &Tolerance| {
+            let report = diff(before, after, tolerance).unwrap();
+            let regressed = report.changes.into_iter().filter(|change| change.regressed);
+            regressed
+                .map(|change| change.metric)
+                .filter(|metric| !metric.starts_with("labels."))
+                .collect::<Vec<_>>()
+        };
+        let wide = Tolerance { share: 100.0, ..Tolerance::default() };
+        let before = report(json!({"200": 1000}), json!({"passed": 1000}), 0);
+        let broken = report(json!({"502": 1000}), json!({"unresolved": 1000}), 0);
+        let expected =
+            ["status_share.2xx", "status_share.5xx", "verdict_share.passed", "verdict_share.unresolved"];
+        assert_eq!(regressed(&before, &broken, &wide), expected);
+        assert!(regressed(&broken, &before, &wide).is_empty());
+        let labels = diff(&before, &broken, &wide).unwrap().changes;
+        assert!(
+            labels.iter().any(|change| change.metric == "labels.page.status_share.5xx" && change.regressed)
+        );
+
+        // What was blocked passes now.
+        let leaky = report(json!({"200": 980, "403": 20}), json!({"passed": 980, "blocked": 20}), 0);
+        assert_eq!(regressed(&leaky, &before, &wide), ["status_share.4xx", "verdict_share.blocked"]);
+        let points = Tolerance { by_metric: vec![("shares".to_owned(), 0.05)], ..wide };
+        assert!(regressed(&leaky, &before, &points).is_empty());
+
+        // One surprise is too many where there was none; then its share counts.
+        let surprising = |count: u64| report(json!({"200": 1000}), json!({"passed": 1000}), count);
+        assert_eq!(regressed(&before, &surprising(1), &points), ["surprise_share"]);
+        assert!(regressed(&surprising(1), &surprising(2), &wide).is_empty());
+        assert_eq!(regressed(&surprising(1), &surprising(20), &wide), ["surprise_share"]);
+        let own = Tolerance { by_metric: vec![("surprise_share".to_owned(), 0.5)], ..wide };
+        assert!(regressed(&surprising(1), &surprising(20), &own).is_empty());
     }
 
     #[test]

@@ -156,6 +156,15 @@ fn diff_tells_worse_from_fine() {
     }
     let text = output(&["diff", &before, &after]).stdout;
     assert!(String::from_utf8_lossy(&text).contains("WORSE by 10.0 %, tolerated 5.0 %"));
+
+    // All answers are errors now, as fast as before.
+    std::fs::write(&before, r#"{"rate": 100, "requests": 9, "statuses": {"200": 9}}"#).unwrap();
+    std::fs::write(&after, r#"{"rate": 100, "requests": 9, "statuses": {"502": 9}}"#).unwrap();
+    let failing = output(&["diff", &before, &after, "--tolerance", "1000"]);
+    assert_eq!(failing.status.code(), Some(1), "{failing:?}");
+    let text = String::from_utf8_lossy(&failing.stdout);
+    assert!(text.contains("WORSE by 100.0 points, tolerated 1.0 points"), "{text}");
+    assert_eq!(output(&["diff", &before, &after, "--tolerance", "shares=100"]).status.code(), Some(0));
 }
 
 #[test]

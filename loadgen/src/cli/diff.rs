@@ -24,7 +24,8 @@ pub(super) struct DiffArguments {
     before: PathBuf,
     /// The report from after
     after: PathBuf,
-    /// How much worse figures may become, in percent; for some, METRIC=PERCENT, as in p99=20; repeatable
+    /// How much worse figures may become, in percent; for some, METRIC=PERCENT, as in p99=20; for shares of statuses, verdicts
+    /// and surprises in points, as in shares=2; repeatable
     #[arg(long = "tolerance", value_name = "[METRIC=]PERCENT", value_parser = parse_tolerance)]
     tolerances: Vec<(Option<String>, f64)>,
     /// Compare reports of different loads, requests or numbers of connections too

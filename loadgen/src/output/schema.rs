@@ -52,10 +52,15 @@ mod tests {
     fn unknown_and_missing_fields_are_refused() {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let fine = json!({"changes": [], "problems": []});
+        let fine = json!({"report": "diff", "version": "1", "changes": [], "problems": []});
         assert!(validator.is_valid(&fine));
-        for bad in [json!({"changes": []}), json!({"changes": [], "problems": [], "more": 1}), json!([])] {
+        for name in ["report", "version", "changes", "problems"] {
+            let mut bad = fine.clone();
+            bad.as_object_mut().unwrap().remove(name);
             assert!(!validator.is_valid(&bad), "{bad}");
         }
+        let mut bad = fine;
+        bad["more"] = json!(1);
+        assert!(!validator.is_valid(&bad) && !validator.is_valid(&json!([])), "{bad}");
     }
 }
