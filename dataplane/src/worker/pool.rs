@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     /// The same of those that wait because `uploads` is at its limit.
     pub(crate) waiting_uploads: VecDeque<ClientId>,
     pub(crate) warming: Warming,
+    /// The log says already that the origin asks for no certificate although there is one for it.
+    told_unasked: bool,
     /// Whether the address is left out for what requests met there.
     pub(crate) outliers: Outliers,
     pub(crate) outlier_settings: Arc<OutlierConfig>,
@@ -201,6 +203,7 @@ impl Pools {
             waiting: VecDeque::new(),
             waiting_uploads: VecDeque::new(),
             warming: Warming::default(),
+            told_unasked: false,
             outliers: Outliers::default(),
             outlier_settings: Arc::clone(&origin.outliers),
             vacant: false,
@@ -223,8 +226,21 @@ impl Pools {
     pub(crate) fn expect_certificate_request<B>(&mut self, upstream: &Upstream<B>) -> Result<(), TlsFailure> {
         let pool = self.get(upstream.pool);
         let required = pool.key.tls.as_ref().is_some_and(|tls| tls.require_mtls);
-        if !required || upstream.certificate_asked {
-            return Ok(());
+        let identity = pool.tls.as_ref().and_then(|tls| tls.identity.as_deref());
+        match identity {
+            _ if upstream.certificate_asked => return Ok(()),
+            Some(identity) if !required && !pool.told_unasked => {
+                tracing::warn!(
+                    address = %pool.key.address,
+                    client_certificate = identity,
+                    "the origin asks for no client certificate, so it is shown none and anyone may connect to it; \
+                     require_mtls = true would refuse it"
+                );
+                pool.told_unasked = true;
+                return Ok(());
+            }
+            _ if !required => return Ok(()),
+            _ => {}
         }
         if let Some(tls) = &mut pool.tls {
             // Resumed, the session would look as one that was asked for.

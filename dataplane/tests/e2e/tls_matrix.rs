@@ -243,6 +243,13 @@ fn without_require_mtls_an_origin_need_not_ask() {
     setup.write("weir.toml", text);
     let node = Node::start(setup);
     assert_eq!(node.get("/").text(), "the page\n");
+    node.await_log("a warning", |line| {
+        line["level"] == "WARN"
+            && line["client_certificate"] == "edge"
+            && line["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("asks for no client certificate"))
+    });
     // A reload that demands it doesn't go on with the connection that was made without.
     node.setup.write("weir.toml", node.setup.text());
     assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
