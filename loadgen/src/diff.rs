@@ -54,8 +54,8 @@ const DETAILS: [&str; 8] =
 const NAMES: [&str; 2] = ["name", "connections"];
 
 /// What reports say about the work that was measured, at their top: figures of different work say nothing about each other.
-const SETTINGS: [&str; 7] =
-    ["work", "load", "connections", "request", "quantile", "bound_nanoseconds", "records"];
+const SETTINGS: [&str; 8] =
+    ["work", "load", "connections", "request", "quantile", "bound_nanoseconds", "error_share", "records"];
 
 /// Which way a figure becomes better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

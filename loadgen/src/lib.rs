@@ -25,6 +25,11 @@ mod verdict;
 pub use net::{Identity, TlsError, default_threads};
 pub use verdict::Verdict;
 
+/// The time of a report, RFC 3339 in UTC, to the second.
+fn report_time() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
+}
+
 /// Checks a header field that a user typed: a token, and text that can't start another line.
 pub(crate) fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -1,6 +1,7 @@
 //! The comparison against origin stubs.
 
 use std::{
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -9,8 +10,9 @@ use std::{
 use serde_json::Value;
 use weir_loadgen::{
     compare::{CompareError, Options, Parity, Report, TargetOptions, run},
-    origin::{Options as OriginOptions, Origin, spawn},
+    origin::{Draw, Options as OriginOptions, Origin, spawn},
     run::Load,
+    scenario::Scenario,
 };
 
 fn target(name: &str, origin: &Origin, rest: &str) -> TargetOptions {
@@ -79,6 +81,7 @@ fn an_open_loop_keeps_its_rate_in_each_slice() {
     options.request.load = Load::Rate(1000.0);
     let report = compare(&options).unwrap();
     for row in &report.tables[0].targets {
+        assert!(row.send_lag.as_ref().is_some_and(|lag| lag.count > 0), "{report}");
         // 80 in each of 4 slices are due, and a few more until the meters are read; they are answered or missed.
         assert!(row.statuses[&200] + row.missed >= 320, "{report}");
     }
@@ -121,17 +124,80 @@ fn targets_that_answer_differently_are_refused() {
 }
 
 #[test]
+fn a_rate_that_the_targets_cannot_keep_up_with_is_not_valid() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options =
+        options(vec![target("one", &origin, "/?delay=20ms"), target("other", &origin, "/?delay=20ms")]);
+    // Three connections that wait 20 ms for each answer send at most 150 requests a second.
+    options.request.load = Load::Rate(1000.0);
+    let report = compare(&options).unwrap();
+    assert!(!report.valid, "{report}");
+    for row in &report.tables[0].targets {
+        assert!(row.missed_share > 0.5, "{report}");
+        let place = format!("{}/3: {} of ", row.name, row.missed);
+        assert!(report.reasons.iter().any(|reason| reason.starts_with(&place)), "{report}");
+    }
+}
+
+#[test]
+fn targets_must_do_what_the_scenario_expects() {
+    let scenario = |text: &str| Some(Scenario::parse(text, Path::new(".")).unwrap().into());
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut options = options(vec![target("first", &origin, "/"), target("second", &origin, "/")]);
+    // Both let the attack pass, in the same way.
+    options.request.scenario = scenario(
+        "[[request]]\nlabel = \"page\"\ntarget = \"/\"\nexpect = \"pass\"\n\
+         [[request]]\nlabel = \"attack\"\ntarget = \"/?q=select\"\nexpect = \"block\"\n",
+    );
+    let error = compare(&options).unwrap_err().to_string();
+    let expected = "first fails the parity check: its answer 2 has status 200 for `attack`, of which the scenario expects: block";
+    assert_eq!(error, expected);
+
+    // Every other answer is unexpected, but not the one that the parity check sees.
+    options.request.scenario = scenario("[[request]]\nlabel = \"page\"\ntarget = \"/\"\nexpect = [200]\n");
+    (options.parity, options.parity_requests, options.slice) =
+        (Parity::Status, 1, Duration::from_millis(300));
+    let report = (1..100)
+        .find_map(|seed| {
+            let status =
+                Draw::parse("200=50,404=50", |text| text.parse().map_err(|_| text.to_owned())).unwrap();
+            let origins = [(); 2].map(|()| {
+                spawn(OriginOptions { status: status.clone(), seed, ..OriginOptions::default() }).unwrap()
+            });
+            options.targets = vec![target("first", &origins[0], "/"), target("second", &origins[1], "/")];
+            match compare(&options) {
+                Ok(report) => Some(report),
+                Err(CompareError::Parity(_)) => None,
+                Err(other) => panic!("{other}"),
+            }
+        })
+        .unwrap();
+    assert!(!report.valid, "{report}");
+    for row in &report.tables[0].targets {
+        assert_eq!(row.surprises, row.statuses[&404], "{report}");
+        assert_eq!(row.first_surprise.as_ref().unwrap().label, "page");
+    }
+    let why =
+        "requests had another outcome than the scenario expects: `page` expected 200, first met status 404";
+    assert!(report.reasons.iter().any(|reason| reason.contains(why)), "{report}");
+}
+
+#[test]
 fn what_makes_no_comparison_is_explained() {
     let origin = spawn(OriginOptions::default()).unwrap();
-    let good = || target("a", &origin, "/");
+    let (good, other) = (|| target("a", &origin, "/"), || target("b", &origin, "/"));
     let cases = [
-        (options(vec![]), "1 to 64 targets"),
+        (options(vec![]), "2 to 64 targets"),
+        (options(vec![good()]), "2 to 64 targets"),
         (options(vec![good(), good()]), "two targets have the name `a`"),
-        (Options { cycles: 0, ..options(vec![good()]) }, "over 0"),
-        (Options { connections: vec![0], ..options(vec![good()]) }, "connections"),
-        (options(vec![TargetOptions { url: "a/b".to_owned(), ..good() }]), "expected http://HOST"),
+        (Options { cycles: 0, ..options(vec![good(), other()]) }, "over 0"),
+        (Options { connections: vec![0], ..options(vec![good(), other()]) }, "connections"),
+        (options(vec![good(), TargetOptions { url: "a/b".to_owned(), ..other() }]), "expected http://HOST"),
         // Above what the kernel gives out.
-        (options(vec![TargetOptions { pids: vec![u32::MAX], ..good() }]), "there is no process 4294967295"),
+        (
+            options(vec![good(), TargetOptions { pids: vec![u32::MAX], ..other() }]),
+            "there is no process 4294967295",
+        ),
     ];
     for (options, expected) in cases {
         let error = compare(&options).unwrap_err().to_string();
@@ -178,9 +244,10 @@ fn the_command_prints_a_table_and_writes_json() {
     let origin = spawn(OriginOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("report.json");
-    let target = format!("stub=http://{}/,pid={}", origin.address(), std::process::id());
+    let target = |name: &str| format!("{name}=http://{}/,pid={}", origin.address(), std::process::id());
     let output = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"))
-        .args(["compare", "--target", &target, "--cycles", "2", "--slice", "300ms", "--connections", "1,2"])
+        .args(["compare", "--target", &target("stub"), "--target", &target("again")])
+        .args(["--cycles", "2", "--slice", "300ms", "--connections", "1,2"])
         .arg("--json")
         .arg(&json)
         .output()

@@ -210,6 +210,11 @@ fn every_report_fits_the_schema() {
         let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{command:?}: {errors:?}");
         assert_eq!(report["report"], command[0]);
+        for name in ["report", "version", "time", "host"] {
+            let mut without = report.clone();
+            assert!(without.as_object_mut().unwrap().remove(name).is_some(), "{command:?}: {name}");
+            assert!(!validator.is_valid(&without), "{command:?}: {name}");
+        }
         let path = name(&format!("{number}.json"));
         fs::write(&path, &output.stdout).unwrap();
         reports.push(path);
@@ -258,8 +263,9 @@ fn a_full_disk_takes_nothing_from_the_results() {
     assert_eq!(serde_json::from_str::<Value>(json).unwrap()["requests"], 20);
     assert_eq!(fs::read_to_string(&csv).unwrap().lines().count(), 2);
 
-    let target = format!("a={url}");
-    let output = loadgen(&["compare", "--target", &target, "--cycles", "1", "--json", "/dev/full"]);
+    let [one, other] = ["a", "b"].map(|name| format!("{name}={url}"));
+    let targets = ["compare", "--target", &one, "--target", &other];
+    let output = loadgen(&[&targets[..], &["--cycles", "1", "--json", "/dev/full"]].concat());
     assert_eq!(output.status.code(), Some(1));
     let stdout = text(&output.stdout);
     let json = &stdout[stdout.find("\n{").unwrap()..];

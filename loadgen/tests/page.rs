@@ -66,10 +66,14 @@ fn plots_have_content_and_the_console_is_silent() {
         options.limit = Limit::Requests(rate as u64 / 2);
         serde_json::to_value(run(&options, &AtomicBool::new(false)).unwrap()).unwrap()
     };
-    let html = page(&[("before".to_owned(), report(200.0)), ("after".to_owned(), report(400.0))]).unwrap();
+    let (before, mut after) = (report(200.0), report(400.0));
+    after["valid"] = Value::Bool(false);
+    let html = page(&[("before".to_owned(), before), ("after".to_owned(), after)]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (dom, log) = open(folder.path(), &html);
     assert!(dom.contains("<h1>Comparison</h1>"), "{dom}\n{log}");
+    // Each of the four bars beside another report says that it isn't valid.
+    assert!(dom.matches(" NOT VALID</text>").count() >= 4 && dom.contains("after (NOT VALID)"), "{dom}");
     assert!(!log.contains("CONSOLE"), "{log}");
 
     // The policy forbids scripts, this one too.

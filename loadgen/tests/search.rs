@@ -12,7 +12,7 @@ use std::{
 use common::Logged;
 use serde_json::Value;
 use weir_loadgen::{
-    origin::{Options as OriginOptions, spawn},
+    origin::{Draw, Options as OriginOptions, spawn},
     run,
     scenario::Scenario,
     search::{self, Options},
@@ -82,6 +82,53 @@ fn error_answers_and_surprises_do_not_hold() {
     assert_eq!(search("", Some(text(503, "503")), 0.0).highest_rate, Some(1.0));
     assert_eq!(search("?status=404", None, 0.0).highest_rate, Some(1.0));
     assert_eq!(search("?status=500", None, 1.0).highest_rate, Some(1.0));
+}
+
+#[test]
+fn failures_at_every_rate_are_told_from_a_rate_that_is_too_high() {
+    let half = Draw::parse("200=50,503=50", |text| text.parse().map_err(|_| text.to_owned())).unwrap();
+    let origin = spawn(OriginOptions { status: half, ..OriginOptions::default() }).unwrap();
+    let url = format!("http://{}/", origin.address());
+    let output = Command::new(env!("CARGO_BIN_EXE_weir-loadgen"))
+        .args(["search", "--url", &url, "--bound", "p99=30s", "--from", "200", "--trial", "400ms"])
+        .args(["--repeats", "1", "--warm-up", "0s", "--threads", "1", "--json", "-"])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let share = report["failure_share_at_any_rate"].as_f64().unwrap();
+    assert!((0.2..0.8).contains(&share), "{report}");
+    assert!(report["highest_rate"].is_null(), "{report}");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("% of requests fail, whatever the rate"), "{text}");
+    // What was asked is in the report.
+    for (name, value) in [("from", 200.0), ("trial_seconds", 0.4), ("repeats", 1.0), ("error_share", 0.0)] {
+        assert_eq!(report[name].as_f64(), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn trials_that_the_generator_spoils_are_made_again_and_marked() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let mut request = run::Options::new(&format!("http://{}/", origin.address()));
+    (request.connections, request.threads) = (2, 1);
+    // More than one thread of a generator can send.
+    let rate = 10_000_000.0;
+    let options = Options {
+        from: rate,
+        to: rate,
+        trial: Duration::from_millis(300),
+        repeats: 1,
+        ..Options::new(request, Duration::from_secs(30))
+    };
+    let report = search::run(&options, &AtomicBool::new(false)).unwrap();
+    let trial = &report.trials[0];
+    assert!(!trial.held && trial.missed_share > 0.01, "{report}");
+    for trial in &report.trials {
+        assert!(!trial.repeated || !trial.spoiled.is_empty(), "{report}");
+        let is_busy = trial.spoiled.iter().any(|why| why.contains("ran or waited for a CPU"));
+        assert_eq!(is_busy, trial.generator_busy > 0.9, "{report}");
+    }
 }
 
 #[test]

@@ -81,6 +81,10 @@ pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
     files.write(&report.url, &report)?;
     match report.highest_rate {
         _ if report.interrupted => Err(Failure::failed("interrupted")),
+        None if report.failure_share_at_any_rate.is_some() => {
+            let percent = report.failure_share_at_any_rate.unwrap_or_default() * 100.0;
+            Err(Failure::failed(format!("{percent:.2} % of requests fail, whatever the rate")))
+        }
         Some(_) => Ok(()),
         None => Err(Failure::failed("no rate holds the bound")),
     }

@@ -18,7 +18,7 @@ use std::{
 
 pub use self::{
     parity::Parity,
-    report::{Host, ParityFound, Report, Row, SliceRecord, Spread, Table},
+    report::{Host, LabelSurprises, ParityFound, Report, Row, SliceRecord, Spread, Table},
 };
 use crate::{
     processes::ProcessTree,
@@ -47,7 +47,7 @@ pub struct TargetOptions {
 /// What a comparison does.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// At least one; the others are compared with the first.
+    /// At least two; the others are compared with the first.
     pub targets: Vec<TargetOptions>,
     /// The request, the load, TLS, threads and timeout, the same for all targets. Its URL, limit, warm-up and number of
     /// connections are not used.
@@ -91,7 +91,7 @@ pub enum CompareError {
     Usage(String),
     /// A target can't be reached or a request can't be made: the target's name, and why.
     Target(String, RunError),
-    /// Targets don't give the same answers.
+    /// Targets don't give the same answers, or other ones than the scenario expects.
     Parity(String),
     /// The CPU time of a target's processes can't be read before the first slice: the target, and why.
     Measure(String, io::Error),
@@ -163,7 +163,9 @@ pub fn run(
             progress(connections, cycle, options.cycles);
         }
         fleet.stop();
-        report.add_table(options, connections, records);
+        let labels =
+            contenders.first().map_or(&[][..], |contender| contender.target.traffic.labels.as_slice());
+        report.add_table(options, connections, records, labels);
         if let Some(lost) = lost {
             report.reasons.push(format!("{lost}; the comparison ended there"));
             break;
@@ -203,8 +205,8 @@ fn check(options: &Options) -> Result<(), CompareError> {
     let wrong = |what: String| Err(CompareError::Usage(what));
     let mut names: Vec<_> = options.targets.iter().map(|target| &target.name).collect();
     names.sort_unstable();
-    if names.is_empty() || names.len() > MOST_TARGETS {
-        return wrong(format!("a comparison has 1 to {MOST_TARGETS} targets"));
+    if names.len() < 2 || names.len() > MOST_TARGETS {
+        return wrong(format!("a comparison has 2 to {MOST_TARGETS} targets"));
     }
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return wrong(format!("two targets have the name `{}`", pair[0]));

@@ -26,13 +26,21 @@ impl fmt::Display for Parity {
     }
 }
 
-/// Asks all targets the same, and compares each answer with the first target's.
+/// Asks all targets the same, and compares each answer with what the scenario expects and with the first target's.
 pub(super) fn check(options: &Options, contenders: &[Contender]) -> Result<ParityFound, CompareError> {
     let mut first: Option<(&str, Vec<Answered>)> = None;
     for contender in contenders {
         let name = &contender.options.name;
         let answers = asking::ask(&contender.target, options.request.timeout, options.parity_requests)
             .map_err(|why| CompareError::Parity(format!("{name} fails the parity check: {why}")))?;
+        for (number, (status, _, _)) in answers.iter().enumerate() {
+            if let Some(surprise) = contender.target.surprise(number, *status) {
+                let number = number + 1;
+                return Err(CompareError::Parity(format!(
+                    "{name} fails the parity check: its answer {number} has {surprise}"
+                )));
+            }
+        }
         let Some((first_name, expected)) = &first else {
             first = Some((name, answers));
             continue;

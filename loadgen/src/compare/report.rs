@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, fmt, fs};
 use serde::Serialize;
 
 use super::{Options, TargetOptions};
-use crate::run::{ErrorCount, Load, Statistics, Times, slices::SliceOutcome};
+use crate::{
+    report_time,
+    run::{
+        ErrorCount, Load, Statistics, Surprises, Times,
+        slices::SliceOutcome,
+        validity::{BUSY_LIMIT, Generator},
+    },
+};
 
-/// Above this share of its time, the generator is taken for the limit of the throughput.
-const BUSY_LIMIT: f64 = 0.90;
-/// More than this share of what was due and never sent is worth a note.
-const MISSED_LIMIT: f64 = 0.01;
 /// Slices with fewer answers have coarse figures.
 const FEW_ANSWERS: f64 = 100.0;
 
@@ -20,6 +23,10 @@ const FEW_ANSWERS: f64 = 100.0;
 pub struct Report {
     /// `compare`: what kind of report this is.
     pub report: &'static str,
+    /// The version of the generator.
+    pub version: &'static str,
+    /// When the report was begun, RFC 3339 in UTC.
+    pub time: String,
     /// Where it ran.
     pub host: Host,
     /// `closed` or `open`.
@@ -125,8 +132,30 @@ pub struct Row {
     pub statuses: BTreeMap<u16, u64>,
     /// Measured requests without an answer, by kind.
     pub errors: BTreeMap<String, ErrorCount>,
+    /// Requests whose outcome was not what the scenario expects.
+    pub surprises: u64,
+    /// What the first of them met; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_surprise: Option<LabelSurprises>,
     /// Requests that were due and never sent.
     pub missed: u64,
+    /// The same as a share of all that were due, 0 to 1.
+    pub missed_share: f64,
+    /// From when a request was due to when a connection took it; absent in a closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_lag: Option<Times>,
+    #[serde(skip)]
+    generator: Vec<String>,
+}
+
+/// Surprises of one label.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub struct LabelSurprises {
+    /// The label.
+    pub label: String,
+    /// How many, what was expected, and what the first one met.
+    pub met: Surprises,
 }
 
 /// How a figure is spread over slices or cycles.
@@ -234,14 +263,13 @@ impl Report {
         let request = &options.request;
         Self {
             report: "compare",
+            version: env!("CARGO_PKG_VERSION"),
+            time: report_time(),
             host: Host::this(),
             mode: if request.load == Load::Closed { "closed" } else { "open" },
             load: request.load.to_string(),
             target_rate: request.load.mean_rate(),
-            request: match &request.scenario {
-                Some(scenario) => scenario.description(),
-                None => format!("{} with {} body bytes", request.method, request.body.len()),
-            },
+            request: request.description(),
             threads: request.threads,
             slice_seconds: options.slice.as_secs_f64(),
             warm_up_seconds: options.warm_up.as_secs_f64(),
@@ -254,7 +282,13 @@ impl Report {
         }
     }
 
-    pub(super) fn add_table(&mut self, options: &Options, connections: usize, mut measured: Vec<Measured>) {
+    pub(super) fn add_table(
+        &mut self,
+        options: &Options,
+        connections: usize,
+        mut measured: Vec<Measured>,
+        labels: &[String],
+    ) {
         // The last cycle may have been cut short.
         let cycles = measured.len() / options.targets.len();
         measured.retain(|slice| slice.cycle <= cycles);
@@ -262,7 +296,9 @@ impl Report {
         let record = |slice: &Measured| slice.record(&options.targets[slice.target], open_loop);
         let slices = measured.iter().map(record).collect();
         let targets = (0..options.targets.len())
-            .filter_map(|index| row(&options.targets[index], index, &measured, open_loop))
+            .filter_map(|index| {
+                row(&options.targets[index], index, &measured, open_loop, connections, labels)
+            })
             .collect();
         self.tables.push(Table { connections, cycles, targets, slices });
     }
@@ -296,6 +332,14 @@ impl Row {
         if others > 0 {
             reasons.push(format!("{others} answers had a status that the parity check did not see"));
         }
+        if let Some(LabelSurprises { label, met }) = &self.first_surprise {
+            let Surprises { expected, example, .. } = met;
+            reasons.push(format!(
+                "{} requests had another outcome than the scenario expects: `{label}` expected {expected}, first met {example}",
+                self.surprises
+            ));
+        }
+        reasons.extend_from_slice(&self.generator);
         if self.rate.count < cycles || self.rate.lowest_tenth == 0.0 {
             reasons.push("a slice had no answers: longer slices are needed".to_owned());
         }
@@ -310,11 +354,7 @@ impl Row {
                 "few answers in a slice, so its figures are coarse: longer slices are needed".to_owned(),
             );
         }
-        let due = self.statuses.values().sum::<u64>() + self.missed;
-        if self.missed as f64 > due as f64 * MISSED_LIMIT {
-            notes.push(format!("{} of {due} requests that were due were never sent", self.missed));
-        }
-        if self.generator_busy.median > BUSY_LIMIT {
+        if self.send_lag.is_none() && self.generator_busy.median > BUSY_LIMIT {
             notes.push(format!(
                 "the generator was busy {:.0} % of the time, so answers a second are a lower bound; CPU time \
                  for each answer holds",
@@ -326,7 +366,14 @@ impl Row {
 }
 
 /// `None` without slices.
-fn row(target: &TargetOptions, index: usize, measured: &[Measured], open_loop: bool) -> Option<Row> {
+fn row(
+    target: &TargetOptions,
+    index: usize,
+    measured: &[Measured],
+    open_loop: bool,
+    connections: usize,
+    labels: &[String],
+) -> Option<Row> {
     let own = || measured.iter().filter(move |slice| slice.target == index);
     let known = !target.pids.is_empty();
     let spread = |figure: fn(&Measured) -> f64| Spread::of(own().map(figure));
@@ -340,6 +387,21 @@ fn row(target: &TargetOptions, index: usize, measured: &[Measured], open_loop: b
     let mut statistics = Statistics::new();
     own().for_each(|slice| statistics.add(&slice.outcome.statistics));
     let timings = statistics.all_timings();
+    let generator_busy = spread(|slice| slice.outcome.busy)?;
+    let generator = Generator {
+        busy_share: generator_busy.median,
+        seconds: own().map(|slice| slice.outcome.window.length.as_secs_f64()).sum(),
+        requests: statistics.requests(),
+        missed: statistics.missed,
+        lag_p99: timings.send_lag.value_at_quantile(0.99),
+        answers: statistics.answers(),
+        waited_for_connection: statistics.waited_for_connection,
+        waited_for_set_up: statistics.waited_for_set_up,
+        connections,
+    };
+    // In a closed loop a busy generator makes the rate a lower bound, which a note says.
+    let faults = [generator.busy(), generator.missed(), generator.late()].into_iter().flatten();
+    let (surprises, first_surprise) = statistics.surprises();
     Some(Row {
         name: target.name.clone(),
         url: target.url.clone(),
@@ -351,11 +413,19 @@ fn row(target: &TargetOptions, index: usize, measured: &[Measured], open_loop: b
         rate_ratio: ratio(Measured::rate),
         latency: Times::of(if open_loop { &timings.response } else { &timings.service }),
         resident_bytes: own().map(|slice| slice.resident_bytes).max().filter(|_| known),
-        generator_busy: spread(|slice| slice.outcome.busy)?,
+        generator_busy,
         connects: statistics.connect.len(),
         statuses: statistics.statuses(None),
         errors: statistics.errors.iter().map(|(kind, error)| ((*kind).to_owned(), error.clone())).collect(),
+        surprises,
+        first_surprise: first_surprise.map(|(label, met)| LabelSurprises {
+            label: labels.get(label).cloned().unwrap_or_default(),
+            met: met.clone(),
+        }),
         missed: statistics.missed,
+        missed_share: generator.missed_share(),
+        send_lag: open_loop.then(|| Times::of(&timings.send_lag)),
+        generator: if open_loop { faults.collect() } else { Vec::new() },
     })
 }
 

@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::Record;
 use crate::{
     Verdict,
+    compare::Host,
+    report_time,
     run::{Histo, Times, histogram, record},
 };
 
@@ -22,6 +24,12 @@ const ERROR_LIMIT: f64 = 0.05;
 pub struct Report {
     /// `replay`: what kind of report this is.
     pub report: &'static str,
+    /// The version of the generator.
+    pub version: &'static str,
+    /// When the report was made, RFC 3339 in UTC.
+    pub time: String,
+    /// The machine of the generator.
+    pub host: Host,
     /// Where the requests went.
     pub url: String,
     /// Records of the corpus.
@@ -136,6 +144,9 @@ impl Report {
         let histogram = histogram();
         Self {
             report: "replay",
+            version: env!("CARGO_PKG_VERSION"),
+            time: report_time(),
+            host: Host::this(),
             url: url.to_owned(),
             records,
             sent: 0,

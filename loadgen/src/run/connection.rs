@@ -81,6 +81,7 @@ impl Client {
         // The set-up belongs before the first request, not into its time.
         let set_up = self.transport.is_none() && worker.target.work == Work::Requests;
         let mut connected = if set_up { self.connect().await } else { Ok(()) };
+        worker.schedule.join();
         while !worker.schedule.until_start().is_zero() {
             monoio::time::sleep(worker.schedule.until_start()).await;
         }
@@ -197,7 +198,7 @@ impl Client {
             first_byte: answer.first_byte_at - sent,
             from_due: self.since_due(start, taken, answer.last_byte_at),
         });
-        statistics.waited_for_connection += u64::from(start.waited_for_connection);
+        statistics.note_wait(start.wait);
         statistics.received_bytes += answer.received_bytes;
         statistics.sent_bytes += answer.sent_bytes;
         let verdict = Verdict::of_status(answer.status, &worker.target.traffic.block_statuses);
@@ -240,7 +241,7 @@ impl Client {
                         first_byte: end - taken,
                         from_due: self.since_due(start, taken, end),
                     });
-                    statistics.waited_for_connection += u64::from(start.waited_for_connection);
+                    statistics.note_wait(start.wait);
                 }
             }
             Err(failure) => {

@@ -22,6 +22,7 @@ mod target;
 mod text;
 mod trace;
 mod traffic;
+pub(crate) mod validity;
 mod worker;
 
 use std::{
@@ -165,6 +166,16 @@ impl Options {
             interval: Duration::from_secs(1),
             watch: Vec::new(),
             soak: false,
+        }
+    }
+}
+
+impl Options {
+    /// What is sent, wherever it goes: the method and the size of the body, or which scenario.
+    pub(crate) fn description(&self) -> String {
+        match &self.scenario {
+            Some(scenario) => scenario.description(),
+            None => format!("{} with {} body bytes", self.method, self.body.len()),
         }
     }
 }

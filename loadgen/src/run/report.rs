@@ -10,18 +10,11 @@ use super::{
     soak::Soak,
     statistics::{Histo, LabelStatistics, Statistics, Surprises, Timings},
     traffic::Traffic,
+    validity::Generator,
     worker::Outcome,
 };
-use crate::{Verdict, compare::Host, units::format_nanoseconds};
+use crate::{Verdict, compare::Host, report_time, units::format_nanoseconds};
 
-/// Above this share of its time, a generator thread is taken for the bottleneck.
-const BUSY_LIMIT: f64 = 0.90;
-/// The kernel counts CPU time by its tick of up to 10 ms, so shares of less time than this say nothing.
-const SHORTEST_BUSY_SECONDS: f64 = 0.2;
-/// A run at a rate must send this share of what was due.
-const RATE_SHARE: f64 = 0.99;
-/// Requests may be sent this much later than they are due, at the 99th percentile.
-const SEND_LAG_LIMIT_NANOSECONDS: u64 = 2_000_000;
 /// Where resumption is measured, this share of handshakes must be resumed. The first on each connection can't be.
 const RESUMED_SHARE: f64 = 0.9;
 /// Points of a curve between a quantile and the one half as far from 1.
@@ -82,6 +75,8 @@ pub struct Report {
     pub missed: u64,
     /// Requests that were due while all connections were busy; 0 in a closed loop.
     pub waited_for_connection: u64,
+    /// Requests that were due while connections were still being made, before all were up; 0 in a closed loop.
+    pub waited_for_set_up: u64,
     /// Bytes of complete answers, heads and framing included, TLS not.
     pub received_bytes: u64,
     /// Bytes of the requests that were answered.
@@ -293,7 +288,7 @@ impl Report {
         let mut report = Self {
             report: "run",
             version: env!("CARGO_PKG_VERSION"),
-            time: format!("{:.0}", jiff::Timestamp::now()),
+            time: report_time(),
             host: Host::this(),
             url: options.url.clone(),
             request: traffic.description.clone(),
@@ -312,7 +307,7 @@ impl Report {
             notes: Vec::new(),
             interrupted,
             elapsed_seconds,
-            requests: answers + statistics.error_count() + statistics.closed_as_expected,
+            requests: statistics.requests(),
             rate: share(answers as f64, elapsed_seconds),
             statuses: statistics.statuses(None),
             verdicts: statistics.verdicts(&traffic.block_statuses),
@@ -323,6 +318,7 @@ impl Report {
                 .collect(),
             missed: statistics.missed,
             waited_for_connection: statistics.waited_for_connection,
+            waited_for_set_up: statistics.waited_for_set_up,
             received_bytes: statistics.received_bytes,
             sent_bytes: statistics.sent_bytes,
             cpu: Cpu::of(&outcome, answers),
@@ -342,12 +338,7 @@ impl Report {
             by_status: by_status(&statistics, is_open),
             by_verdict: by_verdict(&statistics, &traffic.block_statuses, is_open),
             labels: labels(&statistics, &traffic.labels, is_open),
-            surprises: statistics
-                .labels
-                .iter()
-                .flat_map(|label| &label.surprises)
-                .map(|some| some.count)
-                .sum(),
+            surprises: statistics.surprises().0,
             soak: options.soak.then(|| Soak::of(&intervals)),
             intervals,
         };
@@ -368,6 +359,21 @@ impl Report {
         })
     }
 
+    /// What tells whether the generator kept up.
+    pub(crate) fn generator(&self) -> Generator {
+        Generator {
+            busy_share: self.cpu.busy_share,
+            seconds: self.elapsed_seconds,
+            requests: self.requests,
+            missed: self.missed,
+            lag_p99: self.times.send_lag.as_ref().map_or(0, |lag| lag.p99),
+            answers: self.times.service_time.count,
+            waited_for_connection: self.waited_for_connection,
+            waited_for_set_up: self.waited_for_set_up,
+            connections: self.connections,
+        }
+    }
+
     /// Why the figures can't be trusted.
     fn find_reasons(&self, options: &Options) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -378,37 +384,15 @@ impl Report {
         for (kind, error) in &self.errors {
             reasons.push(format!("{} requests failed: {kind} ({})", error.count, error.example));
         }
-        if self.cpu.busy_share > BUSY_LIMIT && self.elapsed_seconds >= SHORTEST_BUSY_SECONDS {
-            reasons.push(format!(
-                "the generator was a bottleneck itself: its threads ran or waited for a CPU {:.0} % of the time (limit {:.0} %)",
-                self.cpu.busy_share * 100.0,
-                BUSY_LIMIT * 100.0
-            ));
-        }
+        let generator = self.generator();
+        reasons.extend(generator.busy());
         if let (Limit::Requests(wanted), false) = (options.limit, self.interrupted)
             && self.requests < wanted
         {
             reasons.push(format!("only {} of {wanted} requests were made", self.requests));
         }
-        let due = self.requests + self.missed;
-        if (self.requests as f64) < due as f64 * RATE_SHARE {
-            reasons.push(format!(
-                "{} of {due} requests that were due were never sent: the target, or {} connections, can't keep up with the rate",
-                self.missed, self.connections
-            ));
-        }
-        if let Some(lag) = self.times.send_lag.as_ref().filter(|lag| lag.p99 > SEND_LAG_LIMIT_NANOSECONDS) {
-            let who = if self.waited_for_connection * 100 > lag.count {
-                "all connections were busy: more are needed, or the target is too slow"
-            } else {
-                "the generator was late itself"
-            };
-            reasons.push(format!(
-                "requests were sent late, {} at the 99th percentile (limit {}); {who}",
-                format_nanoseconds(lag.p99),
-                format_nanoseconds(SEND_LAG_LIMIT_NANOSECONDS)
-            ));
-        }
+        reasons.extend(generator.missed());
+        reasons.extend(generator.late());
         let Handshakes { full, resumed, .. } = self.handshakes;
         if options.work == Work::Handshakes
             && options.resume

@@ -27,6 +27,22 @@ pub(super) struct Schedule {
     left: Cell<u64>,
     /// Connections that wait for a request to become due, longest wait first.
     idle: RefCell<VecDeque<Idle>>,
+    /// Connections that are still being made for the first time, and since when none is.
+    missing: Cell<usize>,
+    up_since: Cell<Instant>,
+    /// What became due from the one time to the other is late because the generator itself was stopped.
+    stall: Cell<Option<(Instant, Instant)>>,
+}
+
+/// What a request waited for that was not sent when it was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For no connection: it was sent in time, or the generator was late.
+    No,
+    /// For an answer on one of the connections.
+    BusyConnections,
+    /// For connections that were being made at the start.
+    SetUp,
 }
 
 /// A connection that waits.
@@ -45,8 +61,8 @@ pub(super) struct Start {
     pub(super) due: Instant,
     /// It counts: the warm-up is over.
     pub(super) measured: bool,
-    /// A connection had to become free first.
-    pub(super) waited_for_connection: bool,
+    /// What it waited for.
+    pub(super) wait: Wait,
 }
 
 impl Schedule {
@@ -77,7 +93,30 @@ impl Schedule {
             place: (index as u64, threads as u64),
             left: Cell::new(left),
             idle: RefCell::new(VecDeque::new()),
+            missing: Cell::new(0),
+            up_since: Cell::new(start),
+            stall: Cell::new(None),
         }
+    }
+
+    /// So many connections will [join](Self::join).
+    pub(super) fn expect(&self, connections: usize) {
+        self.missing.set(connections);
+    }
+
+    /// One more connection is up, or was tried in vain.
+    pub(super) fn join(&self) {
+        let missing = self.missing.get().saturating_sub(1);
+        self.missing.set(missing);
+        if missing == 0 {
+            self.up_since.set(Instant::now());
+        }
+    }
+
+    /// The generator did nothing between these times, though it should have. What it has to make up for then keeps connections
+    /// busy for about as long again.
+    pub(super) fn note_stall(&self, from: Instant, to: Instant) {
+        self.stall.set(Some((from, to + (to - from))));
     }
 
     pub(super) const fn measured_from(&self) -> Instant {
@@ -166,8 +205,14 @@ impl Schedule {
             }
         }
         // With idle connections about, a late request is the generator's own lateness.
-        let waited_for_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
-        Start { number, due, measured, waited_for_connection }
+        let no_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
+        let wait = match self.stall.get() {
+            _ if !no_connection => Wait::No,
+            Some((from, to)) if from <= due && due < to => Wait::No,
+            _ if self.missing.get() > 0 || due < self.up_since.get() => Wait::SetUp,
+            _ => Wait::BusyConnections,
+        };
+        Start { number, due, measured, wait }
     }
 
     /// Gives the requests that are due at `now` to waiting connections, as many as there are.
@@ -275,7 +320,30 @@ mod tests {
         assert_eq!(state(), (0, Some(at(3000))));
         let given: Vec<_> = connections[1..].iter_mut().map(|one| look(one).unwrap()).collect();
         assert_eq!(given.iter().map(|start| start.number).collect::<Vec<_>>(), [1, 2]);
-        assert!(given.iter().all(|start| !start.waited_for_connection));
+        assert!(given.iter().all(|start| start.wait == Wait::No));
+    }
+
+    #[test]
+    fn what_a_late_request_waited_for_is_told() {
+        let start = Instant::now() - Duration::from_secs(10);
+        let limit = Limit::Duration(Duration::from_secs(60));
+        let schedule = Schedule::new(&Load::Rate(1.0), limit, start, Duration::ZERO, 0, 1);
+        schedule.expect(2);
+        let next = || look(&mut Box::pin(schedule.next())).unwrap().wait;
+        schedule.join();
+        // The other connection isn't there yet.
+        assert_eq!(next(), Wait::SetUp);
+        schedule.join();
+        // What was due before it came is late for the same reason.
+        assert_eq!(next(), Wait::SetUp);
+        schedule.up_since.set(start);
+        assert_eq!(next(), Wait::BusyConnections);
+        // Due at 3 to 8 s, while nothing ran or behind that.
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        schedule.note_stall(at(4), at(6));
+        let waits: Vec<_> = (3..9).map(|_| next()).collect();
+        let expected = [Wait::BusyConnections, Wait::No, Wait::No, Wait::No, Wait::No, Wait::BusyConnections];
+        assert_eq!(waits, expected);
     }
 
     #[test]

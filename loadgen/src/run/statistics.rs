@@ -9,7 +9,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::report::ErrorCount;
+use super::{report::ErrorCount, schedule::Wait};
 use crate::{Verdict, scenario::Expectation};
 
 /// The longest time that a histogram tells apart: an hour. Longer ones count as an hour.
@@ -53,7 +53,9 @@ pub(crate) struct Statistics {
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     /// Requests that were due before a connection was free.
-    pub(super) waited_for_connection: u64,
+    pub(crate) waited_for_connection: u64,
+    /// Requests that were due before all connections were made.
+    pub(crate) waited_for_set_up: u64,
     /// Requests that were due and never sent.
     pub(crate) missed: u64,
     /// Requests that got no answer, as the scenario wants it.
@@ -166,6 +168,7 @@ impl Statistics {
             received_bytes: 0,
             sent_bytes: 0,
             waited_for_connection: 0,
+            waited_for_set_up: 0,
             missed: 0,
             closed_as_expected: 0,
             failed: 0,
@@ -243,6 +246,21 @@ impl Statistics {
         verdicts
     }
 
+    /// Notes what a request waited for.
+    pub(super) fn note_wait(&mut self, wait: Wait) {
+        self.waited_for_connection += u64::from(wait == Wait::BusyConnections);
+        self.waited_for_set_up += u64::from(wait == Wait::SetUp);
+    }
+
+    /// How many outcomes were not expected, and of the first label with such the index and what it met.
+    pub(crate) fn surprises(&self) -> (u64, Option<(usize, &Surprises)>) {
+        let all = || {
+            let labels = self.labels.iter().enumerate();
+            labels.filter_map(|(index, label)| Some((index, label.surprises.as_ref()?)))
+        };
+        (all().map(|(_, some)| some.count).sum(), all().next())
+    }
+
     pub(super) fn error(&mut self, kind: &'static str, example: impl FnOnce() -> String) {
         let entry = self.errors.entry(kind).or_insert_with(|| ErrorCount { count: 0, example: example() });
         entry.count += 1;
@@ -262,6 +280,11 @@ impl Statistics {
 
     pub(crate) fn error_count(&self) -> u64 {
         self.errors.values().map(|error| error.count).sum()
+    }
+
+    /// Requests that were answered, failed, or ended without an answer as they should.
+    pub(crate) fn requests(&self) -> u64 {
+        self.answers() + self.error_count() + self.closed_as_expected
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -286,6 +309,7 @@ impl Statistics {
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
         self.waited_for_connection += other.waited_for_connection;
+        self.waited_for_set_up += other.waited_for_set_up;
         self.missed += other.missed;
     }
 }

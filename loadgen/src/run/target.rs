@@ -14,6 +14,7 @@ use super::{
     traffic::{ClientTls, Traffic},
 };
 use crate::{
+    Verdict,
     net::{self, ClientTlsFiles, Identity},
     scenario::template::Random,
 };
@@ -68,6 +69,17 @@ impl Target {
             kind.write(&mut bytes, &mut Vec::new(), &mut Random::new(0, 0), 0);
         }
         bytes
+    }
+
+    /// What the scenario wanted of request `number` that was [asked](super::asking::ask) outside of any schedule, if this status
+    /// is not it. 0 stands for a connection that was closed as it should be.
+    pub(crate) fn surprise(&self, number: usize, status: u16) -> Option<String> {
+        let Traffic { kinds, labels, block_statuses, .. } = &self.traffic;
+        let kind = kinds.get(number % kinds.len().max(1))?;
+        let expect = kind.expect.as_ref().filter(|_| status != 0)?;
+        let label = kind.label.and_then(|label| labels.get(label)).map_or("", String::as_str);
+        let is_met = expect.is_met(Verdict::of_status(status, block_statuses), Some(status));
+        (!is_met).then(|| format!("status {status} for `{label}`, of which the scenario expects: {expect}"))
     }
 
     /// Whether a group's connections resume TLS sessions.

@@ -28,6 +28,8 @@ const PACE_LIMIT: Duration = Duration::from_millis(50);
 const PACE_GRAIN: Duration = Duration::from_micros(200);
 /// How often the pacing task looks again while requests are overdue, because all connections are busy.
 const PACE_STEP: Duration = Duration::from_micros(250);
+/// Who wakes up this much late was stopped: by the kernel, or because the thread had too much to do.
+const STALL: Duration = Duration::from_millis(1);
 /// How long requests under way get after an interruption, and ended connections to go away.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -84,6 +86,7 @@ impl Worker {
         connections: usize,
     ) -> Self {
         let last_answer = Cell::new(schedule.measured_from());
+        schedule.expect(connections);
         Self {
             target,
             watcher,
@@ -257,8 +260,13 @@ pub(super) async fn pace(worker: Rc<Worker>) -> io::Result<()> {
         }
         // What is due already waits for a connection, which looks for itself when it is free.
         let wait = if due > now { (due - now).max(PACE_GRAIN) } else { PACE_STEP };
-        timer.wait(wait.min(PACE_LIMIT)).await?;
-        worker.schedule.give_due(Instant::now());
+        let wait = wait.min(PACE_LIMIT);
+        timer.wait(wait).await?;
+        let woke = Instant::now();
+        if woke > now + wait + STALL {
+            worker.schedule.note_stall(now + wait, woke);
+        }
+        worker.schedule.give_due(woke);
     }
     worker.schedule.release();
     Ok(())

@@ -92,8 +92,12 @@ pub(super) fn search(name: &str, report: &Value) -> String {
         Some(rate) => format!("<p><b>{rate:.0}</b> requests/s hold {}</p>", escape(&bound)),
         None => format!("<p class=\"bad\">no rate holds {}</p>", escape(&bound)),
     };
+    if let Some(share) = number(report, "failure_share_at_any_rate") {
+        html += &format!("<p class=\"bad\">{:.2} % of requests fail, whatever the rate</p>", share * 100.0);
+    }
     if report.get("limited_by_generator") == Some(&Value::Bool(true)) {
-        html += "<p class=\"bad\">the generator was a bottleneck: the target may be able to do more</p>";
+        html +=
+            "<p class=\"bad\">the generator did not keep up itself: the target may be able to do more</p>";
     }
     let mut trials: Vec<&Value> = entries(report, "trials").iter().collect();
     trials.sort_by(|one, other| {
@@ -117,10 +121,18 @@ pub(super) fn search(name: &str, report: &Value) -> String {
     };
     html += &format!("<div class=\"plots\">{}</div>", plot.draw());
     let row = |trial: &Value| {
-        let reasons: Vec<&str> = entries(trial, "reasons").iter().filter_map(Value::as_str).collect();
+        let reasons: Vec<&str> = ["reasons", "spoiled"]
+            .iter()
+            .flat_map(|list| entries(trial, list).iter().filter_map(Value::as_str))
+            .collect();
         vec![
             count_text(number(trial, "rate")),
-            if trial.get("held") == Some(&Value::Bool(true)) { "held" } else { "missed" }.to_owned(),
+            match (trial.get("held"), trial.get("repeated")) {
+                (_, Some(Value::Bool(true))) => "not counted",
+                (Some(Value::Bool(true)), _) => "held",
+                _ => "missed",
+            }
+            .to_owned(),
             time_text(number(trial, "p50")),
             time_text(number(trial, "latency")),
             count_text(number(trial, "failed")),

@@ -53,10 +53,12 @@ pub(super) fn section(name: &str, report: &Value) -> String {
 pub(super) fn comparison(reports: &[&(String, Value)]) -> String {
     let main =
         |report: &Value| if report.get("response_time").is_some() { "response_time" } else { "service_time" };
+    let is_valid = |report: &Value| report.get("valid") != Some(&Value::Bool(false));
     let figure = |title: &str, of: &dyn Fn(&Value) -> Option<f64>, text: fn(f64) -> String| {
         let each = reports.iter().map(|(name, report)| {
             let value = of(report);
-            (name.clone(), value, value.map_or_else(String::new, text))
+            let mark = if is_valid(report) { "" } else { " NOT VALID" };
+            (name.clone(), value, value.map_or_else(String::new, |value| text(value) + mark))
         });
         bars(title, each.collect())
     };
@@ -69,7 +71,7 @@ pub(super) fn comparison(reports: &[&(String, Value)]) -> String {
             &figure(&title, &|report| number(report, &format!("{}.{quantile}", main(report))), nanoseconds);
     }
     let series = reports.iter().map(|(name, report)| Series {
-        name: name.clone(),
+        name: if is_valid(report) { name.clone() } else { format!("{name} (NOT VALID)") },
         points: points(report.get("curves").and_then(|curves| curves.get(main(report)))),
         is_dashed: false,
     });
