@@ -12,6 +12,10 @@ CONNECTIONS = 64
 # Medians of rates and latencies may differ by this much even where each tool repeats itself exactly: their own CPU time
 # isn't the same, and the target shares memory and caches with it.
 TOLERANCE = 0.15
+CRITERION = (
+    f"the criterion: medians no further apart than {TOLERANCE * 100:.0f} % of weir-loadgen's, or than the least and the most of one"
+    " tool's own runs"
+)
 
 
 def check(loadgen, url, rounds, seconds, cpu):
@@ -39,12 +43,30 @@ def check(loadgen, url, rounds, seconds, cpu):
                 found["differences"].append(
                     f"{figure}: {ours[figure]['median']:.4g} against {theirs[figure]['median']:.4g} by {name}"
                 )
-    others = ", ".join(name for name in tools if name != "weir-loadgen") or "nothing else that is installed"
-    if found["differences"]:
-        found["verdict"] = f"weir-loadgen DISAGREES with {others}: " + "; ".join(found["differences"])
-    else:
-        found["verdict"] = f"weir-loadgen agrees with {others} on rate and median latency"
+    found["criterion"] = CRITERION
+    found["verdict"] = verdict(found)
     return found
+
+
+def verdict(found):
+    """A sentence that says on which figures the tools agree, and how far apart their medians are."""
+    if found["differences"]:
+        return f"weir-loadgen DISAGREES: {'; '.join(found['differences'])} ({CRITERION})"
+    ours = found["tools"]["weir-loadgen"]
+    agreed = []
+    for name, theirs in found["tools"].items():
+        if name == "weir-loadgen":
+            continue
+        words = {"rate": "rate", "median_milliseconds": "median latency"}
+        apart = [
+            f"{words[figure]} (within {abs(theirs[figure]['median'] / ours[figure]['median'] - 1) * 100:.1f} %)"
+            for figure in words
+            if theirs[figure]
+        ]
+        agreed.append(f"with {name} on {' and '.join(apart)}")
+    if not agreed:
+        return "weir-loadgen was compared with nothing, because no other generator is installed"
+    return f"weir-loadgen agrees {', '.join(agreed)} ({CRITERION})"
 
 
 def differs(one, other):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE / "configs"
+# The part of weir.toml with the listener for TLS.
+TLS_LISTENER = "weir-tls-listener.toml"
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -90,7 +92,7 @@ def write_config(peer, run, values):
     user = "user root;" if os.geteuid() == 0 else ""
     values = {"NGINX_USER": user, "NGINX_MODULES": NGINX_MODULES, "RUN": run, **values, **peer.values, **peer.ports}
     if "MODE" in values:
-        tls = (CONFIGS / "weir-tls-listener.toml").read_text()
+        tls = (CONFIGS / TLS_LISTENER).read_text()
         values["TLS_LISTENER"] = fill(tls, values) if "TLS" in peer.fronts else ""
     written = []
     for name in (peer.config, *peer.files):

@@ -42,7 +42,7 @@ def table(facts, results):
     lines += [f"- {name}: left out, {why}" for name, why in facts["left_out"].items()]
     if "agreement" in facts:
         lines += ["", "## Can the generator be trusted?", "", *agreement(facts["agreement"])]
-    lines += ["", "Digests of binaries and configs are in `environment.json`, every slice in the other files.", ""]
+    lines += ["", "Digests of binaries, configs and traffic are in `environment.json`, every slice in the other files.", ""]
     return "\n".join(lines)
 
 

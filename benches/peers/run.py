@@ -129,10 +129,18 @@ def measure(arguments, run, folder, running, facts, cpus):
         "weir-loadgen sha256": digest(Path(arguments.loadgen)),
         "commit": said(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]),
     }
+    # What was sent.
+    facts["traffic sha256"] = {path.name: digest(path) for path in sorted(workloads.TRAFFIC.iterdir())}
+    facts["workloads"] = {}
     results = []
     for workload in workloads.ALL:
         if not arguments.only or workload.key in arguments.only:
             results.append(compare(arguments, run, folder, workload, up, load_cpu))
+            facts["workloads"][workload.key] = {
+                "connections": [table["connections"] for table in results[-1]["tables"]],
+                "left_out": results[-1]["absent"],
+                "not_valid": results[-1]["reasons"],
+            }
     if not arguments.only and "nginx" in up:
         rounds, seconds = DURATIONS[arguments.duration]["agreement"]
         url = f"http://127.0.0.1:{up['nginx'].ports['PLAIN']}/"
@@ -161,10 +169,13 @@ def start_peers(arguments, run, values, running, cpu, log):
         running.append(peer.process)
         wait_for_port(peer.ports["PLAIN"], peer.process, peer.name, run)
         up[peer.name] = peer
+        templates = [peer.config, *peer.files]
+        if peer.config == "weir.toml" and "TLS" in peer.fronts:
+            templates.append(peers.TLS_LISTENER)
         described[peer.name] = {
             **peers.version(peer),
             # Of the templates in the repository: ports and folders differ from run to run.
-            "config sha256": {name: digest(peers.CONFIGS / name) for name in (peer.config, *peer.files)},
+            "config sha256": {name: digest(peers.CONFIGS / name) for name in templates},
             "binary sha256": digest(Path(shutil.which(peer.command[0]))),
         }
     return up, described, left_out

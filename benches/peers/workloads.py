@@ -82,6 +82,7 @@ ALL = [
         ("nginx+modsecurity", "weir inspecting"),
         ["--scenario", str(TRAFFIC / "attacks.toml"), "--timeout", "30s", "--parity", "status"],
         slow=True,
+        # traffic/attacks.toml expects it of each label, and a peer that does otherwise is refused.
         notes=["The parity check has seen both block each kind of attack, and let each kind of clean request pass."],
     ),
 ]

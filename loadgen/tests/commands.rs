@@ -109,6 +109,57 @@ fn the_request_log_can_go_to_standard_output() {
 }
 
 #[test]
+fn a_request_log_on_a_full_disk_ends_with_a_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("requests.jsonl");
+    // No file may become larger than 1 KiB (2 KiB with other shells), which stands in for a disk of that size.
+    let mut origin = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir-loadgen")])
+        .args(["origin", "--threads", "1", "--request-log"])
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(origin.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = format!("http://{}/", line.strip_prefix("listening ").unwrap().trim_end());
+    let sent = output(&["run", "--url", &url, "--closed", "--requests", "30", "--json", "-"]);
+    terminate(&origin);
+    let ended = origin.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(report["statuses"]["200"], 30, "{report}");
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(error.contains("the request log ends here: File too large"), "{error}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.ends_with('\n') && text.len() > 500, "{text}");
+    assert_eq!(json_lines(&log).len(), text.lines().count());
+}
+
+#[test]
+fn keys_without_effect_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (origin, _lines, address) = start_origin(&["--threads", "1"]);
+    let url = format!("http://{address}/");
+    let path = folder.path().join("scenario.toml");
+    let scenario = "server_name = \"a\"\n[[request]]\nlabel = \"x\"\ntarget = \"/\"\n[[group]]\nname = \"g\"\nresume = false\n";
+    std::fs::write(&path, scenario).unwrap();
+    let run = |url: &str| {
+        let arguments =
+            ["run", "--closed", "--requests", "2", "--connections", "1", "--url", url, "--scenario"];
+        output(&[&arguments[..], &[path.to_str().unwrap()]].concat())
+    };
+    let told = run(&url).stderr;
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("the scenario's server_name, resume has no effect without https://"), "{told}");
+    let https = run(&url.replace("http:", "https:")).stderr;
+    assert!(!String::from_utf8_lossy(&https).contains("no effect"));
+    terminate(&origin);
+    let mut origin = origin;
+    origin.wait().unwrap();
+}
+
+#[test]
 fn exit_codes_tell_usage_from_failure() {
     let cases: [(&[&str], i32, &str); 15] = [
         (&[], 2, "Usage"),

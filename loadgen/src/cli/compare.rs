@@ -60,6 +60,7 @@ pub(super) fn run(arguments: CompareArguments) -> Result<(), Failure> {
     arguments.request.warn(arguments.targets.iter().map(|target| target.url.as_str()));
     let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options("")?;
+    RequestArguments::warn_scenario(&request, arguments.targets.iter().map(|target| target.url.as_str()));
     let options = Options {
         targets: arguments.targets,
         request: run::Options { load: arguments.rate.map_or(Load::Closed, Load::Rate), ..request },

@@ -110,6 +110,14 @@ impl RequestArguments {
         warn_no_effect(&[("--new-connections", self.new_connections)], "with --handshakes");
     }
 
+    /// Tells of keys of the scenario that say nothing about requests to these URLs.
+    pub(super) fn warn_scenario<'a>(options: &Options, mut urls: impl Iterator<Item = &'a str>) {
+        let keys = options.scenario.as_ref().map_or_else(Vec::new, |scenario| scenario.tls_keys());
+        if !keys.is_empty() && !urls.any(|url| url.starts_with("https:")) {
+            warn(&format!("the scenario's {} has no effect without https://", keys.join(", ")));
+        }
+    }
+
     /// The options that these flags make, and for the rest the defaults of a closed loop.
     pub(super) fn options(self, url: &str) -> Result<Options, Failure> {
         let body = match (self.body, self.body_file) {

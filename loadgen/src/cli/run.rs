@@ -118,6 +118,7 @@ pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
 fn options(arguments: RunArguments) -> Result<Options, Failure> {
     let load = load(&arguments)?;
     let options = arguments.request.options(&arguments.url)?;
+    RequestArguments::warn_scenario(&options, [arguments.url.as_str()].into_iter());
     let length = match arguments.duration.or_else(|| load.as_ref().and_then(Load::length)) {
         Some(duration) => duration,
         None if arguments.soak => SOAK_DURATION,

@@ -62,6 +62,7 @@ pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
     arguments.request.warn([arguments.url.as_str()].into_iter());
     let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options(&arguments.url)?;
+    RequestArguments::warn_scenario(&request, [arguments.url.as_str()].into_iter());
     let (quantile, bound) = arguments.bound;
     let options = Options {
         request: run::Options { connections: arguments.connections, warm_up: arguments.warm_up, ..request },

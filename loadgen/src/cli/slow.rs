@@ -61,6 +61,7 @@ pub(super) fn run(arguments: SlowArguments) -> Result<(), Failure> {
     arguments.request.warn_slow(matches!(arguments.kind, SlowKind::Reader));
     let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
     let request = arguments.request.options(&arguments.url)?;
+    RequestArguments::warn_scenario(&request, [arguments.url.as_str()].into_iter());
     let (kind, method) = match arguments.kind {
         SlowKind::Header => (Kind::Header, request.method.clone()),
         SlowKind::Body if request.method == "GET" => (Kind::Body, "POST".to_owned()),

@@ -31,6 +31,8 @@ pub(super) struct Plan {
     /// Body bytes a second; as fast as the client takes them without.
     pub(super) rate: Option<u64>,
     pub(super) fault: Option<Fault>,
+    /// The body is slow as a fault, which the log tells; [`Self::rate`] says how slow.
+    pub(super) is_slow: bool,
 }
 
 /// How an origin fails.
@@ -57,7 +59,7 @@ impl Fault {
         ("stall", Self::Stall),
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, fault)| *fault == self).map_or("", |(name, _)| name)
     }
 }
@@ -220,6 +222,7 @@ impl Answers {
             delay: Duration::from_nanos(options.delay_nanoseconds.always().unwrap_or(0)),
             rate: options.body_bytes_per_second,
             fault: None,
+            is_slow: false,
         };
         let mut answers = Self {
             default_plan,
@@ -322,8 +325,16 @@ impl Plan {
     fn go_wrong(&mut self, wrong: Wrong) {
         match wrong {
             Wrong::Fault(fault) => self.fault = Some(fault),
-            Wrong::Slow => self.rate = Some(self.rate.unwrap_or(SLOW_BYTES_PER_SECOND)),
+            Wrong::Slow => {
+                self.rate = Some(self.rate.unwrap_or(SLOW_BYTES_PER_SECOND));
+                self.is_slow = true;
+            }
         }
+    }
+
+    /// What is wrong about it, as the log tells it.
+    pub(super) fn fault_name(&self) -> Option<&'static str> {
+        self.fault.map(Fault::name).or(self.is_slow.then_some("slow"))
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -420,12 +431,14 @@ mod tests {
             delay: Duration::from_millis(10),
             rate: Some(2000),
             fault: Some(Fault::Stall),
+            is_slow: false,
         };
         assert_eq!(plan, expected);
         let header = Header { name: "X-Origin-Status", value: b"503" };
         assert_eq!(Answers::steer(default, "/?status=404", &[header]).unwrap().status, 503);
         let slow = Answers::steer(default, "/?fault=slow", &[]).unwrap();
         assert_eq!((slow.rate, slow.fault), (Some(SLOW_BYTES_PER_SECOND), None));
+        assert_eq!((slow.fault_name(), default.fault_name()), (Some("slow"), None));
     }
 
     #[test]

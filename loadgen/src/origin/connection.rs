@@ -368,7 +368,7 @@ impl Connection {
 
     /// Notes a request that came in whole, and what it is answered with.
     fn log_answer(&self, request: &Request) {
-        let answer = (request.plan.status, request.plan.fault.map(Fault::name));
+        let answer = (request.plan.status, request.plan.fault_name());
         self.write_log(request.record.as_deref(), true, Some(answer), None);
     }
 

@@ -131,19 +131,53 @@ pub(super) struct RequestLog {
     pub(super) body_bytes: usize,
 }
 
+enum Output {
+    Stdout(io::Stdout),
+    File(File),
+}
+
+impl Output {
+    /// Writes a whole line or, where a file can't take all of it, nothing.
+    fn write_line(&mut self, mut line: &[u8]) -> io::Result<()> {
+        let file = match self {
+            Self::Stdout(stdout) => return stdout.write_all(line).and_then(|()| stdout.flush()),
+            Self::File(file) => file,
+        };
+        let mut written = 0;
+        while !line.is_empty() {
+            match file.write(line) {
+                Ok(count) if count > 0 => {
+                    written += count as u64;
+                    line = &line[count..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                failed => {
+                    // The start of the line is the file's end, because lines are appended.
+                    let length = file.metadata().map_or(0, |facts| facts.len());
+                    if written > 0 && length >= written {
+                        file.set_len(length - written)?;
+                    }
+                    return Err(failed.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Sink {
-    output: Box<dyn Write + Send>,
+    output: Output,
     written_bytes: u64,
     broken: bool,
 }
 
 impl RequestLog {
     pub(super) fn open(target: &LogTarget, body_bytes: usize) -> Result<Self, StartError> {
-        let output: Box<dyn Write + Send> = match target {
-            LogTarget::StandardOutput => Box::new(io::stdout()),
+        let output = match target {
+            LogTarget::StandardOutput => Output::Stdout(io::stdout()),
             LogTarget::File(path) => {
-                let file: io::Result<File> = File::options().create(true).append(true).open(path);
-                Box::new(file.map_err(|error| StartError::RequestLog(path.clone(), error))?)
+                let file = File::options().create(true).append(true).open(path);
+                Output::File(file.map_err(|error| StartError::RequestLog(path.clone(), error))?)
             }
         };
         Ok(Self { sink: Mutex::new(Sink { output, written_bytes: 0, broken: false }), body_bytes })
@@ -165,8 +199,8 @@ impl RequestLog {
         sink.written_bytes += bytes.len() as u64;
         let full = sink.written_bytes > LOG_LIMIT_BYTES;
         let result =
-            if full { Err(io::ErrorKind::FileTooLarge.into()) } else { sink.output.write_all(&bytes) };
-        if let Err(error) = result.and_then(|()| sink.output.flush()) {
+            if full { Err(io::ErrorKind::FileTooLarge.into()) } else { sink.output.write_line(&bytes) };
+        if let Err(error) = result {
             sink.broken = true;
             eprintln!("origin: the request log ends here: {error} (its limit is {LOG_LIMIT_BYTES} bytes)");
         }

@@ -22,13 +22,11 @@ use crate::{
     verdict::Verdict,
 };
 
-/// The most request kinds, groups and source addresses of a scenario.
-const MOST_REQUESTS: usize = 100_000;
+/// The most request kinds, groups and source addresses of a scenario. Each kind has a label with histograms of its own.
+const MOST_REQUESTS: usize = 500;
 const MOST_GROUPS: usize = 1_000;
 const MOST_SOURCES: usize = 65_536;
 const MOST_WEIGHT: u32 = 1_000_000;
-/// The most labels: each has histograms of its own.
-const MOST_LABELS: usize = 500;
 /// A key is taken for a misspelt one that is up to this many changes away.
 const MOST_CHANGES: usize = 2;
 
@@ -191,6 +189,18 @@ impl Scenario {
         format!("scenario {:016x} with {} requests", self.digest, self.requests.len())
     }
 
+    /// The keys in it that say something about TLS alone.
+    #[must_use]
+    pub fn tls_keys(&self) -> Vec<&'static str> {
+        let any = |has: fn(&Group) -> bool| self.groups.iter().any(has);
+        let keys = [
+            ("server_name", self.server_name.is_some() || any(|group| group.server_name.is_some())),
+            ("certificate", any(|group| group.identity.is_some())),
+            ("resume", any(|group| group.resume.is_some())),
+        ];
+        keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect()
+    }
+
     /// Reads a scenario file. Files that it names are relative to its folder.
     ///
     /// # Errors
@@ -268,15 +278,14 @@ impl File {
             let request = request.into_inner();
             let place =
                 |why: String| format!("line {line}: request {} (`{}`): {why}", index + 1, request.label);
-            let label = labels.iter().position(|label| *label == request.label).unwrap_or_else(|| {
-                labels.push(request.label.clone());
-                labels.len() - 1
-            });
-            if labels.len() > MOST_LABELS {
+            if let Some(other) = labels.iter().position(|label| *label == request.label) {
+                let other = other + 1;
                 return Err(place(format!(
-                    "there are over {MOST_LABELS} labels; several requests may share one"
+                    "request {other} has this label already: each [[request]] needs one of its own"
                 )));
             }
+            let label = labels.len();
+            labels.push(request.label.clone());
             if request.groups.as_ref().is_some_and(Vec::is_empty) {
                 return Err(place("`groups` is empty, so that nobody sends it".to_owned()));
             }

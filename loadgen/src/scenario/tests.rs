@@ -22,7 +22,7 @@ fn requests_belong_to_labels_and_groups() {
         expect = "refuse"
         groups = ["two"]
         [[request]]
-        label = "a"
+        label = "c"
         target = "/${int:1-9}"
         template = true
         expect = [200, 404]
@@ -36,7 +36,7 @@ fn requests_belong_to_labels_and_groups() {
         "#,
     )
     .unwrap();
-    assert_eq!((scenario.seed, &scenario.labels[..]), (7, &["a".to_owned(), "b".to_owned()][..]));
+    assert_eq!((scenario.seed, scenario.labels), (7, ["a", "b", "c"].map(str::to_owned).to_vec()));
     assert_eq!(scenario.groups[0].requests, [(0, 3), (2, 4)]);
     assert_eq!(scenario.groups[1].requests, [(0, 3), (1, 4), (2, 5)]);
     assert_eq!(scenario.groups[0].sources.len(), 4);
@@ -81,6 +81,10 @@ fn mistakes_are_named() {
         (request("target = \"/\"\ngroups = []"), "nobody sends it"),
         (request("target = \"/\"\ngroups = [\"g\"]"), "no [[group]] with the name `g`"),
         (request("target = \"/\"\nweight = 0"), "has no requests"),
+        (
+            request("target = \"/\"") + &request("target = \"/b\""),
+            "line 4: request 2 (`x`): request 1 has this label already",
+        ),
         (
             request("target = \"/\"\n[[group]]\nname = \"g\"\nsources = [\"127.0.0.9-127.0.0.1\"]"),
             "no address",
