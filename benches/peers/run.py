@@ -152,6 +152,9 @@ def measure(arguments, run, folder, running, facts, cpus):
 def start_peers(arguments, run, values, running, cpu, log):
     up, described, left_out = {}, {}, {}
     tls_listeners = peers.weir_has_tls_listeners(arguments.weir, run, values)
+    if not arguments.pingora:
+        left_out["pingora"] = "it isn't built: `make bench-peers-pingora`"
+        print(f"without pingora: {left_out['pingora']}")
     for peer in peers.known(arguments.weir, arguments.pingora):
         missing = peers.why_missing(peer)
         if missing:

@@ -328,7 +328,8 @@ fn add_verdicts(verdicts: &Value, path: &str, all: &mut BTreeMap<String, Figure>
 
 fn add_share(all: &mut BTreeMap<String, Figure>, path: &str, name: &str, value: f64, better: Better) {
     let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    all.insert(path, Figure { value, better, is_share: true });
+    // The sum of nothing is -0, which would be shown.
+    all.insert(path, Figure { value: value + 0.0, better, is_share: true });
 }
 
 /// The sum of an object's counts.
@@ -420,6 +421,8 @@ mod tests {
             ["status_share.2xx", "status_share.5xx", "verdict_share.passed", "verdict_share.unresolved"];
         assert_eq!(regressed(&before, &broken, &wide), expected);
         assert!(regressed(&broken, &before, &wide).is_empty());
+        let text = diff(&before, &broken, &wide).unwrap().to_string();
+        assert!(text.contains(" 0.000 % ") && !text.contains("-0.000"), "{text}");
         let labels = diff(&before, &broken, &wide).unwrap().changes;
         assert!(
             labels.iter().any(|change| change.metric == "labels.page.status_share.5xx" && change.regressed)
