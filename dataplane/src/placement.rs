@@ -91,7 +91,11 @@ mod tests {
         };
         let server = ServerSource {
             name: "s".to_owned(),
-            locations: vec![location("/off", Mode::Off), location("/php", Mode::Block)],
+            locations: [("/off", Mode::Off)]
+                .into_iter()
+                .chain(["/php", "/$meta", "/café", "/a b"].map(|path| (path, Mode::Block)))
+                .map(|(path, mode)| location(path, mode))
+                .collect(),
             ..ServerSource::default()
         };
         let source = PolicySource {
@@ -140,6 +144,26 @@ mod tests {
             let literally = placed(path, AmbiguousPath::Literal);
             assert_eq!((literally.resolution.mode, literally.refused), (Mode::Off, false), "{path}");
         }
+    }
+
+    #[test]
+    fn encoded_reserved_characters_lead_where_they_do_decoded() {
+        let (strictest, reject) = (AmbiguousPath::Strictest, AmbiguousPath::Reject);
+        for (path, mode, refused) in [
+            ("/$meta", Mode::Block, false),
+            ("/%24meta/x", Mode::Block, true),
+            ("/caf%c3%a9", Mode::Block, false),
+            ("/caf%C3%A9/x", Mode::Block, false),
+            ("/caf%C3%A9%3Ax", Mode::Block, false),
+            ("/a%20b", Mode::Block, false),
+            ("/x%3Ay", Mode::Monitoring, false),
+            ("/x%20y%25", Mode::Monitoring, false),
+        ] {
+            let placement = placed(path, strictest);
+            assert_eq!((placement.resolution.mode, placement.refused), (mode, false), "{path}");
+            assert_eq!(placed(path, reject).refused, refused, "{path}");
+        }
+        assert_eq!(placed("/%24meta", AmbiguousPath::Literal).resolution.mode, Mode::Monitoring);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::list_remarks;
 use crate::lists::Lists;
 use crate::locations::{Entry, Locations, RegexEntry};
 use crate::mode::{Mode, Override};
-use crate::path::{Path, PathScratch};
+use crate::path::{Path, PathScratch, encoded, lower_case_encoding, needlessly_encoded};
 use crate::policy::{HeaderMap, Location, Policy, SetBy};
 use crate::rules::{Known, Rules, is_header_name};
 use crate::source::{ContextSource, MatchKind, PolicySource, ServerSource};
@@ -179,6 +179,7 @@ fn add_paths(
     paths: &mut Locations,
 ) -> Result<(), (Option<usize>, String)> {
     let (mut entries, mut regexes, mut regex_places) = (Vec::new(), Vec::new(), Vec::new());
+    let encoded: Vec<Vec<u8>> = server.locations.iter().map(|location| encoded(&location.path)).collect();
     for (position, (location, number)) in server.locations.iter().zip(first..).enumerate() {
         match location.kind {
             MatchKind::Regex | MatchKind::RegexNocase => {
@@ -190,7 +191,7 @@ fn add_paths(
                 });
             }
             kind => entries.push(Entry {
-                path: location.path.as_bytes(),
+                path: &encoded[position],
                 exact: kind == MatchKind::Exact,
                 is_final: kind == MatchKind::PrefixFinal,
                 location: number,
@@ -214,10 +215,18 @@ fn compile_server(source: &PolicySource, index: usize, locations: &mut Vec<Locat
         check_map(&found.context, &place, remarks);
         if matches!(found.kind, MatchKind::Regex | MatchKind::RegexNocase) {
             check_location_regex(&found.path, &place, remarks);
+            if found.kind == MatchKind::Regex
+                && !found.path.contains("(?i")
+                && let Some(encoding) = lower_case_encoding(&found.path)
+            {
+                let upper = encoding.to_ascii_uppercase();
+                remarks
+                    .warn(&place, format!("it never meets `{encoding}`: requests are seen with `{upper}`"));
+            }
         } else {
             check_path(&found.path, &place, remarks);
             let exact = found.kind == MatchKind::Exact;
-            if taken.insert((found.path.as_str(), exact), position).is_some() {
+            if taken.insert((encoded(&found.path), exact), position).is_some() {
                 let problem = "another location of this server matches the same paths";
                 remarks.error(&place, "path", problem, "each path once as exact and once as a prefix");
             }
@@ -254,10 +263,15 @@ fn check_path(path: &str, place: &Place, remarks: &mut Remarks) {
         return;
     }
     let mut scratch = PathScratch::default();
-    let normal = Path::normalise(path.as_bytes(), &mut scratch).bytes;
-    if normal != path.as_bytes() {
+    let encoded = encoded(path);
+    let normal = Path::normalise(&encoded, &mut scratch).bytes;
+    if normal != encoded {
         let normal = String::from_utf8_lossy(normal);
         remarks.warn(place, format!("requests are compared after normalisation: `{normal}` may be meant"));
+    } else if let Some(raw) = needlessly_encoded(&encoded) {
+        let raw = String::from_utf8_lossy(&raw);
+        remarks
+            .warn(place, format!("requests for `{raw}` don't meet it: write that, and both are looked at"));
     }
 }
 

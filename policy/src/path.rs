@@ -1,5 +1,5 @@
-//! The path as locations and conditions see it: percent-encoded unreserved characters decoded, repeated slashes merged,
-//! dot segments removed. What is forwarded isn't touched.
+//! The path as locations and conditions see it: percent-encoded unreserved characters decoded, the digits of other
+//! percent-encodings in upper case, repeated slashes merged, dot segments removed. What is forwarded isn't touched.
 
 use crate::bytes::{self, ONES, matching};
 
@@ -25,21 +25,89 @@ pub(crate) fn percent_decoded(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// Appends the bytes with percent-encoded unreserved characters decoded.
-pub(crate) fn decode_unreserved(raw: &[u8], out: &mut Vec<u8>) {
+/// Whether the character can stand in the path of a request without being encoded.
+const fn is_sent_raw(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'?')
+}
+
+/// Appends the bytes with percent-encoded unreserved characters decoded and other percent-encodings in upper case
+/// (RFC 3986 sections 6.2.2.1 and 6.2.2.2).
+pub(crate) fn normalise_encodings(raw: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while at < raw.len() {
-        match percent_decoded(&raw[at..]) {
+        at += match percent_decoded(&raw[at..]) {
             Some(byte) if is_unreserved(byte) => {
                 out.push(byte);
-                at += 3;
+                3
             }
-            _ => {
+            Some(byte) => {
+                push_encoded(byte, out);
+                3
+            }
+            None => {
                 out.push(raw[at]);
-                at += 1;
+                1
             }
+        };
+    }
+}
+
+fn push_encoded(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+}
+
+/// The digits of percent-encodings in upper case.
+pub(crate) fn upper_case_encodings(text: &[u8]) -> Vec<u8> {
+    let mut out = text.to_vec();
+    for at in 0..out.len() {
+        if percent_decoded(&out[at..]).is_some() {
+            out[at + 1..at + 3].make_ascii_uppercase();
         }
     }
+    out
+}
+
+/// A path as a config says it, in the encoding in which it is compared: what requests can't hold as it is (spaces,
+/// controls, all that isn't ASCII) is percent-encoded, and what is encoded is so in the normalised way.
+pub(crate) fn encoded(path: &str) -> Vec<u8> {
+    let mut sendable = Vec::with_capacity(path.len());
+    for byte in path.bytes() {
+        if is_sent_raw(byte) {
+            sendable.push(byte);
+        } else {
+            push_encoded(byte, &mut sendable);
+        }
+    }
+    let mut out = Vec::with_capacity(sendable.len());
+    normalise_encodings(&sendable, &mut out);
+    out
+}
+
+/// The text with reserved characters decoded that clients may send as they are, if it encodes any: `/a:b` for `/a%3Ab`.
+///
+/// What means something to some server in that form (`/`, `\\`, `;` and `%`) stays encoded.
+pub(crate) fn needlessly_encoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let decoded = percent_decoded(&text[at..])
+            .filter(|byte| is_sent_raw(*byte) && !is_unreserved(*byte) && !b"/\\;%".contains(byte));
+        out.push(decoded.unwrap_or(text[at]));
+        at += if decoded.is_some() { 3 } else { 1 };
+    }
+    (out.len() < text.len()).then_some(out)
+}
+
+/// The first percent-encoding with a digit in lower case, which no normalised path holds.
+pub(crate) fn lower_case_encoding(text: &str) -> Option<&str> {
+    let is_one = |at: &usize| {
+        let encoding = text.as_bytes().get(*at..*at + 3);
+        encoding
+            .is_some_and(|bytes| percent_decoded(bytes).is_some() && bytes.iter().any(u8::is_ascii_lowercase))
+    };
+    let at = (0..text.len()).find(is_one)?;
+    text.get(at..at + 3)
 }
 
 /// The deepest segment that is kept apart, counted from 0.
@@ -151,7 +219,12 @@ fn rewrite(raw: &[u8], buffer: &mut Vec<u8>) {
     while at < raw.len() {
         let (byte, width) = match percent_decoded(&raw[at..]) {
             Some(byte) if is_unreserved(byte) => (byte, 3),
-            _ => (raw[at], 1),
+            Some(byte) => {
+                push_encoded(byte, buffer);
+                at += 3;
+                continue;
+            }
+            None => (raw[at], 1),
         };
         at += width;
         if byte == b'/' {
@@ -190,7 +263,7 @@ mod tests {
 
     #[test]
     fn paths_are_normalised() {
-        let table: [(&str, &str); 24] = [
+        let table: [(&str, &str); 27] = [
             ("", "/"),
             ("/", "/"),
             ("//", "/"),
@@ -209,6 +282,9 @@ mod tests {
             ("/%2e%2E/x", "/x"),
             ("/a/%2e./b", "/b"),
             ("/a%2Fb", "/a%2Fb"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/caf%c3%a9%3a/%zc", "/caf%C3%A9%3A/%zc"),
+            ("/%%c3%a", "/%%C3%a"),
             ("/a%20b%zz%4", "/a%20b%zz%4"),
             ("/...", "/..."),
             ("/.hidden", "/.hidden"),
@@ -247,6 +323,29 @@ mod tests {
                 assert_eq!((path.action_name(), path.action_ext()), expected, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn paths_of_configs_are_brought_into_the_encoding_of_requests() {
+        for (path, expected) in [
+            ("/a b", "/a%20b"),
+            ("/café", "/caf%C3%A9"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/%61#\u{1}\u{7f}", "/a%23%01%7F"),
+            ("/$m:q@d+e", "/$m:q@d+e"),
+            ("/%24m%2f", "/%24m%2F"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&encoded(path)), expected, "{path}");
+        }
+        for (path, expected) in
+            [("/%24m%2F", Some("/$m%2F")), ("/%2F%5C%3B%25%3F%23%20%C3", None), ("/$m%zz%2", None)]
+        {
+            let found = needlessly_encoded(path.as_bytes());
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{path}");
+        }
+        assert_eq!(lower_case_encoding("^é%C3%a9"), Some("%a9"));
+        assert_eq!(lower_case_encoding("^%C3%[aA]9%2"), None);
+        assert_eq!(upper_case_encodings(b"%61b%c3c%zz"), b"%61b%C3c%zz");
     }
 
     /// Every place in a word for what one pass has to see.

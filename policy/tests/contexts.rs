@@ -185,6 +185,37 @@ fn stage(policy: &Policy, client: &str) -> (Option<List>, Stage) {
 }
 
 #[test]
+fn locations_are_compared_in_the_encoding_of_requests() {
+    let locations: Vec<LocationSource> =
+        ["/caf%c3%a9", "/a b", "/naïve", "/$meta", "/x%3ay"].map(|path| location(path, None, None)).into();
+    let source = PolicySource {
+        servers: vec![server("s", context(None, None), locations)],
+        ..PolicySource::default()
+    };
+    let compiled = compile(&source).unwrap();
+    let warnings: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert!(warnings[0].contains("requests for `/x:y` don't meet it"), "{warnings:?}");
+    for (path, index) in [
+        ("/caf%c3%a9", Some(0)),
+        ("/caf%C3%A9/x", Some(0)),
+        ("/caf%C3%a9", Some(0)),
+        ("/a%20b", Some(1)),
+        ("/na%c3%afve", Some(2)),
+        ("/$meta", Some(3)),
+        ("/%24meta", None),
+        ("/x%3Ay", Some(4)),
+    ] {
+        let found = resolve(&compiled.policy, &get("s", path), ORDINARY).location;
+        assert_eq!(compiled.policy.location_position(found), Some((0, index)), "{path}");
+    }
+    let twice = ["/%c3", "/%C3"].map(|path| location(path, None, None)).into();
+    let twice = PolicySource { servers: vec![server("s", context(None, None), twice)], ..source };
+    let errors = compile(&twice).map(|_| ()).unwrap_err();
+    assert!(errors[0].to_string().contains("another location"), "{errors:?}");
+}
+
+#[test]
 fn lists_that_are_read_and_what_waits_for_a_verdict() {
     let build = |mode, phase, disable_acl| {
         let context = ContextSource { disable_acl: Some(disable_acl), ..context(Some(mode), None) };

@@ -313,8 +313,10 @@ impl Request {
 
 fn request() -> impl Strategy<Value = Request> {
     let select = |values: &[&'static str]| prop::sample::select(values.to_vec());
-    let segment =
-        select(&["a", "b", "A", "a", "b", "", ".", "..", "%61", "%2e", "a.b", "a.", "a.b.A", "%2F", "%2561"]);
+    let segment = select(&[
+        "a", "b", "A", "a", "b", "", ".", "..", "%61", "%2e", "a.b", "a.", "a.b.A", "%2F", "%2f", "a%3ab",
+        "%2561",
+    ]);
     let path = prop::collection::vec(segment, 1..5)
         .prop_map(|segments| segments.into_iter().map(|segment| format!("/{segment}")).collect());
     let parameter = select(&["a=a", "a=b", "b=", "a", "b=b", "a=%61", "a=a+b", "", "c=a", "a=A"]);

@@ -28,7 +28,7 @@ fn conditions_that_no_request_meets_are_told() {
     use Point::{ActionExt, ActionName, Method, Path, Scheme, Uri};
     let host = || Point::Header("host".into());
     type Conditions = Vec<(Point, Test, &'static str)>;
-    let table: [(&str, Conditions, &str); 31] = [
+    let table: [(&str, Conditions, &str); 35] = [
         ("", vec![(Path(0), Test::Absent, ""), (Path(1), Test::Equal, "a")], "where path 0 is absent"),
         ("", vec![(Path(1), Test::Absent, ""), (Path(0), Test::Equal, "a")], ""),
         ("/a", vec![(Path(3), Test::Regex, "x")], "where path 0 is absent, path 3"),
@@ -44,6 +44,10 @@ fn conditions_that_no_request_meets_are_told() {
         ("", vec![(Path(0), Test::Iequal, "a/b")], "never holds a `/`"),
         ("", vec![(Path(0), Test::Equal, "%61")], "requests are seen with `a`"),
         ("", vec![(Path(0), Test::Equal, "%2F")], ""),
+        ("", vec![(Path(0), Test::Equal, "%2f%c3")], ""),
+        ("", vec![(Path(0), Test::Equal, "a%3Ab")], "it isn't met by `a:b` in path 0"),
+        ("/a%3ab", vec![], "it isn't met by `a:b` in action_name: write that for `a%3Ab`"),
+        ("", vec![(Path(0), Test::Regex, "^caf%c3")], "it never meets `%c3`: requests are seen with `%C3`"),
         ("", vec![(Path(0), Test::Equal, "é")], "write it percent-encoded"),
         ("", vec![(host(), Test::Equal, "a:99999")], "`99999` is no port"),
         ("", vec![(host(), Test::Equal, "a:8080")], ""),

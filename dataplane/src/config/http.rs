@@ -60,8 +60,8 @@ pub(super) static HTTP: Section = Section {
                 name: "ambiguous_path",
                 kind: Kind::Choice(&["strictest", "reject", "literal"]),
                 default: Default::Value("\"strictest\""),
-                meaning: "A path that servers may read in different ways (`%2f`, `\\\\`, `;`, dot segments, `//`), where the \
-                          readings lead to different places: the strictest of them decides, or the request is answered \
+                meaning: "A path that servers may read in different ways (`%2f`, `%3a`, `\\\\`, `;`, dot segments, `//`), \
+                          where the readings lead to different places: the strictest of them decides, or the request is answered \
                           400, or the path is taken as normalised for locations.",
             },
             Key {

@@ -82,7 +82,7 @@ pub(super) static LOCATION: Section = Section {
     header: "[[server.location]]",
     about: "Settings for some paths of the `[[server]]` above it. Ranked as in nginx: `exact`, then the longest prefix \
             if it is `prefix_final`, then the longest prefix. Paths are compared with dot segments, repeated slashes \
-            and percent-encoded unreserved characters normalised.",
+            and percent-encodings normalised.",
     keys: &[
         &[
             Key {

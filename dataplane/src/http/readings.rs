@@ -21,14 +21,23 @@ pub struct PathReadings {
 impl PathReadings {
     /// What `path` may mean to a server, or nothing if all servers read it alike. Readings may equal each other.
     ///
-    /// Each is to be normalised like any path. A path that doesn't start with a slash has no other reading.
+    /// Each is to be normalised like any path. A path that doesn't start with a slash has no other reading. What can't
+    /// stand in a path as it is (spaces, controls, all that isn't ASCII) stays encoded in all of them.
     #[inline]
     pub fn of(&mut self, path: &[u8]) -> &[Vec<u8>] {
-        if looks_plain(path) || !path.starts_with(b"/") || !is_ambiguous(path) {
+        if looks_plain(path) || !path.starts_with(b"/") {
             return &[];
         }
-        self.read(path);
-        &self.readings
+        if is_ambiguous(path) {
+            self.read(path);
+            return &self.readings;
+        }
+        if !holds_encoded_reserved(path) {
+            return &[];
+        }
+        // `/%24x`: nothing that divides paths, so that all servers read one of two names in it.
+        decode(path, 1, &mut self.readings[0]);
+        &self.readings[..1]
     }
 
     /// A reading of the path asked for last.
@@ -73,6 +82,44 @@ fn is_ambiguous(path: &[u8]) -> bool {
         || path.windows(2).any(|two| two == b"//")
 }
 
+/// Whether decoding changes what isn't normalised anyway.
+fn holds_encoded_reserved(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', path).any(|at| {
+        decoded_at(&path[at..]).is_some_and(|byte| {
+            is_sent_raw(byte) && !(byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        })
+    })
+}
+
+/// Whether the character can stand in the path of a request without being encoded.
+fn is_sent_raw(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'?')
+}
+
+/// What a server reads at the start of the bytes where it decodes, and from how many of them.
+fn read_at(bytes: &[u8]) -> (u8, usize) {
+    match decoded_at(bytes) {
+        // A `%` that would begin no encoding is the character itself.
+        Some(b'%') if !begins_with_two_digits(&bytes[3..]) => (b'%', 1),
+        Some(byte) if is_sent_raw(byte) => (byte, 3),
+        _ => (bytes[0], 1),
+    }
+}
+
+/// Whether two hex digits come next, encoded ones counted.
+fn begins_with_two_digits(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    (0..2).all(|_| {
+        let (byte, width) = match (rest.first(), decoded_at(rest)) {
+            (_, Some(byte)) => (byte, 3),
+            (Some(byte), None) => (*byte, 1),
+            (None, None) => return false,
+        };
+        rest = &rest[width..];
+        byte.is_ascii_hexdigit()
+    })
+}
+
 fn decoded_at(bytes: &[u8]) -> Option<u8> {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     match bytes {
@@ -81,7 +128,7 @@ fn decoded_at(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// Decodes all percent-encoded bytes, so many times over.
+/// Decodes percent-encoded characters that can stand in a path as they are, so many times over.
 fn decode(path: &[u8], times: usize, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(path);
@@ -89,10 +136,10 @@ fn decode(path: &[u8], times: usize, out: &mut Vec<u8>) {
         let mut written = 0;
         let mut at = 0;
         while at < out.len() {
-            let decoded = decoded_at(&out[at..]);
-            out[written] = decoded.unwrap_or(out[at]);
+            let (byte, width) = read_at(&out[at..]);
+            out[written] = byte;
             written += 1;
-            at += if decoded.is_some() { 3 } else { 1 };
+            at += width;
         }
         out.truncate(written);
     }
@@ -196,6 +243,8 @@ mod tests {
             "/a/.b/..c/d..",
             "/a%20b",
             "/caf%C3%A9",
+            "/caf%c3%a9/%20%00%23%3f%7F",
+            "/%61%2d",
             "/a=b,c!d",
             "/%zz%2",
             "a/../b",
@@ -232,6 +281,23 @@ mod tests {
             let expected = expected.map(|reading| if reading == "=" { path } else { reading });
             assert_eq!(readings(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn encoded_reserved_characters_are_read_decoded_too() {
+        for (path, decoded) in [
+            ("/%24meta", "/$meta"),
+            ("/p%3aq", "/p:q"),
+            ("/c%40d/e%2Bf", "/c@d/e+f"),
+            ("/a%20b%c3%a9%21", "/a%20b%c3%a9!"),
+        ] {
+            assert_eq!(readings(path), [decoded], "{path}");
+        }
+        // An encoded `%` that begins nothing stays what it is.
+        for path in ["/100%25", "/100%25/x", "/%25%C3%A9", "/%25%7a1"] {
+            assert!(readings(path).iter().all(|reading| reading == path || path == "/%25%7a1"), "{path}");
+        }
+        assert_eq!(readings("/%25%32%46")[0], "/%2F");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::compile::Remarks;
 use crate::error::Place;
 use crate::hosts::Host;
-use crate::path::MAX_SEGMENT;
+use crate::path::{MAX_SEGMENT, lower_case_encoding, upper_case_encodings};
 use crate::point::{Condition, Point, Test};
 use crate::regex::{Regex, Scope};
 
@@ -31,6 +31,11 @@ impl PointKey {
     /// Whether letters of its values have no case, for regexes too.
     pub(crate) fn is_in_any_case(&self) -> bool {
         *self == Self::Host
+    }
+
+    /// Whether its values are parts of the normalised path.
+    pub(super) fn is_of_path(&self) -> bool {
+        matches!(self, Self::Path(_) | Self::ActionName | Self::ActionExt)
     }
 }
 
@@ -144,6 +149,15 @@ impl Check {
                 Scope::Some => {}
             },
         }
+        if point.is_of_path()
+            && let Some(encoding) = lower_case_encoding(regex)
+        {
+            let upper = encoding.to_ascii_uppercase();
+            remarks.warn(
+                place,
+                format!("it never meets `{encoding}`: requests are seen with `{upper}` in {point}"),
+            );
+        }
         Some(Self::new(point, Kind::Regex, regex.as_bytes()))
     }
 
@@ -159,7 +173,7 @@ impl Check {
         let value = if point == PointKey::Proto { without_protocol_name(value) } else { value };
         let check = match condition.is {
             Test::Equal | Test::Iequal if point == PointKey::Host => Self::host(value),
-            Test::Equal => Self::new(point, Kind::Equal, value),
+            Test::Equal => Self::new(point.clone(), Kind::Equal, &comparable(&point, value)),
             Test::Iequal => Self::new(point, Kind::Iequal, &value.to_ascii_lowercase()),
             Test::Absent => Self::new(point, Kind::Absent, b""),
             Test::Regex => {
@@ -167,6 +181,19 @@ impl Check {
             }
         };
         Some(check)
+    }
+}
+
+/// A value as its point is compared: percent-encodings of paths in upper case.
+fn comparable(point: &PointKey, value: &[u8]) -> Vec<u8> {
+    match point {
+        _ if point.is_of_path() => upper_case_encodings(value),
+        PointKey::Uri => {
+            let path = value.iter().position(|byte| *byte == b'?').unwrap_or(value.len());
+            let (path, query) = value.split_at(path);
+            [&upper_case_encodings(path), query].concat()
+        }
+        _ => value.to_vec(),
     }
 }
 

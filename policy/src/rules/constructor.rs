@@ -27,7 +27,7 @@ pub(crate) fn parse(uri: &str) -> Result<Vec<Check>, Refusal> {
         // Requests with such bytes are refused, so this would never match.
         return refuse(
             "it holds a character outside ASCII",
-            "percent-encoding, as in requests: `%c3%a9` for `é`, perhaps as `{{%[cC]3%[aA]9}}`",
+            "percent-encoding, as in requests: `%C3%A9` for `é`",
         );
     }
     if uri.contains('#') {
@@ -183,7 +183,7 @@ fn value_check(point: PointKey, text: &str) -> Result<Check, Refusal> {
         return refuse(format!("`{text}` has a `*` inside a component"), "`*` as a whole component");
     }
     let mut value = Vec::with_capacity(text.len());
-    path::decode_unreserved(text.as_bytes(), &mut value);
+    path::normalise_encodings(text.as_bytes(), &mut value);
     Ok(Check::new(point, Kind::Equal, &value))
 }
 

@@ -4,7 +4,7 @@ use super::check::{Check, Kind, PointKey, shortened};
 use crate::compile::Remarks;
 use crate::error::Place;
 use crate::hosts::Host;
-use crate::path::{Path, PathScratch, decode_unreserved};
+use crate::path::{Path, PathScratch, needlessly_encoded, normalise_encodings};
 use crate::regex::is_disjoint;
 
 /// Warns of checks (normalised) of a rule that no request can meet.
@@ -12,6 +12,19 @@ pub(super) fn warn(checks: &[Check], place: &Place, remarks: &mut Remarks) {
     for check in checks {
         if let Some(reason) = impossible(check) {
             remarks.warn(place, format!("it matches nothing: {reason}"));
+        }
+        if check.kind == Kind::Equal
+            && check.point.is_of_path()
+            && let Some(raw) = needlessly_encoded(&check.value)
+        {
+            let (encoded, raw) = (String::from_utf8_lossy(&check.value), String::from_utf8_lossy(&raw));
+            let point = &check.point;
+            remarks.warn(
+                place,
+                format!(
+                    "it isn't met by `{raw}` in {point}: write that for `{encoded}`, and both are looked at"
+                ),
+            );
         }
     }
     for group in checks.chunk_by(|a, b| a.point == b.point) {
@@ -100,7 +113,7 @@ fn impossible_value(point: &PointKey, kind: Kind, value: &[u8]) -> Option<String
         PointKey::ActionExt if holds(b'.') => never("begins behind the last `.`"),
         PointKey::Path(_) | PointKey::ActionName | PointKey::ActionExt => {
             let mut decoded = Vec::new();
-            decode_unreserved(value, &mut decoded);
+            normalise_encodings(value, &mut decoded);
             if kind == Kind::Equal && decoded != value {
                 let decoded = String::from_utf8_lossy(&decoded);
                 return never(&format!("is never `{shown}`: requests are seen with `{decoded}`"));

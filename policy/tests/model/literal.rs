@@ -50,13 +50,17 @@ fn server(source: &PolicySource, host: &str) -> usize {
     best.map_or(default, |(_, index)| index)
 }
 
-/// Percent-encoded unreserved characters, then slashes, then dot segments.
+/// Percent-encoded unreserved characters, upper case of other encodings, then slashes, then dot segments.
 pub(super) fn normalise(path: &str) -> String {
     let mut decoded = path.to_owned();
     for character in ('0'..='9').chain('A'..='Z').chain('a'..='z').chain("-._~".chars()) {
         let code = character as u32;
         decoded = decoded.replace(&format!("%{code:02x}"), &format!("\0{character}"));
         decoded = decoded.replace(&format!("%{code:02X}"), &format!("\0{character}"));
+    }
+    // What the requests of the model hold beside unreserved characters.
+    for (code, upper) in [("%2f", "%2F"), ("%3a", "%3A")] {
+        decoded = decoded.replace(code, upper);
     }
     let decoded = decoded.replace('\0', "");
     let mut kept: Vec<&str> = Vec::new();
