@@ -95,6 +95,17 @@ pub struct RuleMatch {
     pub why: String,
 }
 
+/// What becomes of the general mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneralMode {
+    /// What it is.
+    pub mode: RuleMode,
+    /// It goes before all mode rules that match; whether it sets the mode is up to `mode_allow_override`.
+    pub wins: bool,
+    /// Why it wins or loses, in words.
+    pub why: String,
+}
+
 /// How a resolution came about. Serialises to the fields that `weir explain --json` prints, and two more.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
@@ -117,6 +128,9 @@ pub struct Explanation {
     /// Every rule that matches: of the mode rules the one that wins first; then the others by type, in the order in which
     /// they hold.
     pub rules: Vec<RuleMatch>,
+    /// The general mode, as it ranks among those rules.
+    #[serde(skip)]
+    pub general_mode: GeneralMode,
     /// The effective mode.
     pub mode: Mode,
     /// Where it came from.
@@ -223,6 +237,9 @@ impl Policy {
         let disabled_by = disabled_by.filter(|_| location.disable_acl).map(|context| &*context.context);
         let (list_entries, list_entry_count) =
             self.covering_entries(client, &resolution, now_unix_seconds, disabled_by);
+        let instance = location.instance.as_bytes();
+        let of_rules = Facts { request: facts, host, path, instance };
+        let (rules, general_mode) = self.rules.explain(&of_rules, policy, local, idle(&resolution));
         Explanation {
             list_entries,
             list_entry_count,
@@ -233,12 +250,8 @@ impl Policy {
             application: resolution.application,
             local_mode: Sourced { value: local, from: name(set_by) },
             mode_allow_override: Sourced { value: policy, from: name(policy_set_by) },
-            rules: self.rules.explain(
-                &Facts { request: facts, host, path, instance: location.instance.as_bytes() },
-                policy,
-                local,
-                idle(&resolution),
-            ),
+            rules,
+            general_mode,
             mode: resolution.mode,
             mode_from: resolution.mode_source,
             list: resolution.list,

@@ -33,7 +33,9 @@ mod written;
 pub use attributes::{AttributeName, Attributes, Client, PROXY_KINDS_MAX};
 pub use compile::{Compiled, compile};
 pub use error::{CompileError, Place, Warning};
-pub use explain::{ContextSettings, Explanation, HeaderMatch, LocationModes, RuleMatch, ServerBy, Sourced};
+pub use explain::{
+    ContextSettings, Explanation, GeneralMode, HeaderMatch, LocationModes, RuleMatch, ServerBy, Sourced,
+};
 pub use kinds::{AttackType, HeaderAction, OverTimeAction, Parser, RuleKind, RuleType, UploadAction};
 pub use list_matches::{CoveringEntry, LIST_ENTRIES_SHOWN_MAX, ListMatch};
 pub use memory::Memory;

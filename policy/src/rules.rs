@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use crate::compile::Remarks;
 use crate::error::Place;
-use crate::explain::{Idle, RuleMatch};
+use crate::explain::{GeneralMode, Idle, RuleMatch};
 use crate::kinds::RuleKind;
 use crate::mode::{Mode, Override, RuleMode};
 use crate::policy::{EffectIndex, ModeSource};
@@ -212,7 +212,8 @@ impl Rules {
         self.ids.get(winner.rule as usize).copied().flatten().map_or(ModeSource::General, ModeSource::Rule)
     }
 
-    /// Every rule that matches, in order, with the reasons: those of modes, then the others. `idle` says why no other
+    /// Every rule that matches, in order, with the reasons: those of modes, then the others; and what becomes of the
+    /// general mode. `idle` says why no other
     /// rule runs, if none does.
     pub(crate) fn explain(
         &self,
@@ -220,17 +221,22 @@ impl Rules {
         policy: Override,
         local: Mode,
         idle: Option<Idle>,
-    ) -> Vec<RuleMatch> {
+    ) -> (Vec<RuleMatch>, GeneralMode) {
         let regexes = RegexAnswers::new(&self.tree, facts);
         let matching: Vec<&Rule> =
             self.rules.iter().filter(|rule| matches(&rule.checks, facts, &regexes)).collect();
-        let Some(&winner) = matching.first() else { return Vec::new() };
-        let modes = matching.iter().enumerate().filter_map(|(place, rule)| {
+        let mut general = GeneralMode { mode: RuleMode::Default, wins: false, why: String::new() };
+        let mut told = Vec::new();
+        for (place, rule) in matching.iter().enumerate() {
             let wins = place == 0;
-            let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, winner) };
-            Some(RuleMatch { id: rule.id?, kind: "mode", mode: Some(rule.mode), wins, why })
-        });
-        modes.chain(self.effects.explain(facts, &regexes, idle)).collect()
+            let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, matching[0]) };
+            match rule.id {
+                Some(id) => told.push(RuleMatch { id, kind: "mode", mode: Some(rule.mode), wins, why }),
+                None => general = GeneralMode { mode: rule.mode, wins, why },
+            }
+        }
+        told.extend(self.effects.explain(facts, &regexes, idle));
+        (told, general)
     }
 }
 
@@ -311,7 +317,10 @@ fn why_it_wins(rule: &Rule, policy: Override, local: Mode) -> String {
         }
         (Override::On, _) => "and mode_allow_override is on".to_owned(),
     };
-    format!("it is the most specific rule that matches, {counts}")
+    match rule.id {
+        Some(_) => format!("it is the most specific rule that matches, {counts}"),
+        None => format!("no rule goes before it, {counts}"),
+    }
 }
 
 fn why_it_loses(rule: &Rule, winner: &Rule) -> String {

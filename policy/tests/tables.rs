@@ -230,6 +230,9 @@ fn the_second_example_s2_5() {
         let policy = build(cloud);
         let mode = |host, path| resolve(&policy, &get(host, path), ORDINARY).mode;
         assert_eq!([mode("server-a", "/x"), mode("server-a", "/main/login")], [a, a], "{cloud}");
+        let general = policy.explain(&get("server-a", "/x"), ORDINARY.parse().unwrap(), NOW).general_mode;
+        assert_eq!((general.mode, general.wins), (cloud, true));
+        assert!(general.why.contains("mode_allow_override is off"), "{}", general.why);
         assert_eq!([mode("server-b", "/x"), mode("server-b", "/main/login/x")], [b, login], "{cloud}");
     }
 }

@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
-use weir_policy::{CoveringEntry, Finding, ListMatch, ModeSource, RequestFacts, Scratch, Stage, Verdict};
+use weir_policy::{
+    CoveringEntry, Finding, ListMatch, ModeSource, RequestFacts, RuleMode, Scratch, Stage, Verdict,
+};
 
 pub use described::{Described, DescriptionError, Parts};
 pub use effects::RuleEffect;
@@ -249,6 +251,13 @@ impl Decided {
 
     fn to_json(&self) -> Value {
         let policy = &self.policy;
+        // It is no rule, but ranks as one; `default` says nothing that could be explained.
+        let general = &policy.general_mode;
+        let general = (general.mode != RuleMode::Default).then(|| {
+            json!({
+                "id": null, "type": "mode", "mode": general.mode, "wins": general.wins, "why": general.why,
+            })
+        });
         let rules: Vec<Value> = policy
             .rules
             .iter()
@@ -257,6 +266,7 @@ impl Decided {
                     "id": rule.id, "type": rule.kind, "mode": rule.mode, "wins": rule.wins, "why": rule.why,
                 })
             })
+            .chain(general)
             .collect();
         let entries: Vec<Value> = policy.list_entries.iter().map(covering_entry_json).collect();
         json!({

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use weir_policy::{ContextSettings, ServerBy};
+use weir_policy::{ContextSettings, RuleMode, ServerBy};
 
 use super::{Decided, Explanation, mode_from, rfc3339};
 
@@ -50,6 +50,11 @@ impl Display for Decided {
             let mark = if rule.wins { "wins" } else { "loses" };
             let mode = rule.mode.map_or_else(String::new, |mode| format!(" {mode}"));
             writeln!(f, "rule {:<5} {}{mode}: {mark}, {}", rule.id, rule.kind, rule.why)?;
+        }
+        let general = &policy.general_mode;
+        if general.mode != RuleMode::Default {
+            let mark = if general.wins { "wins" } else { "loses" };
+            writeln!(f, "general    mode {}: {mark}, {}", general.mode, general.why)?;
         }
         writeln!(f, "mode       {}, from {}", policy.mode.as_str(), mode_from(policy.mode_from))?;
         self.fmt_list(f)?;

@@ -84,6 +84,26 @@ fn explain_says_where_everything_comes_from() {
 }
 
 #[test]
+fn explain_says_what_becomes_of_the_general_mode() {
+    let setup = explained();
+    let path = setup.write_config();
+    for (url, wins, why) in [
+        ("http://site.example/", true, "mode_allow_override is strict and off is not stricter"),
+        ("http://site.example/main/x", false, "rule 2 is more specific"),
+    ] {
+        let answer = run("explain", &path, &["--json", url]).json_lines().remove(0);
+        let general = answer["rules"].as_array().unwrap().iter().find(|rule| rule["id"].is_null());
+        let general = general.unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!((&general["type"], &general["mode"]), (&json!("mode"), &json!("off")), "{answer}");
+        assert_eq!(general["wins"], json!(wins), "{answer}");
+        assert!(general["why"].as_str().unwrap().contains(why), "{answer}");
+        let text = run("explain", &path, &[url]).stdout;
+        let line = text.lines().find(|line| line.starts_with("general    mode off: "));
+        assert!(line.is_some_and(|line| line.contains(why)), "{text}");
+    }
+}
+
+#[test]
 fn explain_takes_what_curl_takes() {
     let setup = explained();
     let path = setup.write_config();
