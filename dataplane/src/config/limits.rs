@@ -60,7 +60,7 @@ limit_keys! {
         "Lowest mean rate of a request body, in bytes a second, once `body_rate_grace` is over. Answered 408.";
     "body_rate_grace", Kind::Time(range(0, DAY)), "\"10s\"",
         "How long a request body may be slower than `body_rate_min_bytes`.";
-    "send_timeout", Kind::Time(range(10 * MILLISECOND, DAY)), "\"30s\"",
+    "send_timeout", Kind::Time(range(10 * MILLISECOND, DAY)), "\"60s\"",
         "Between two successful writes to the client; then the connection is closed.";
     "tunnel_timeout", Kind::Time(range(10 * MILLISECOND, 365 * DAY)), "\"10m\"",
         "How long a WebSocket may be silent in both directions; then both of its connections are closed.";
@@ -181,7 +181,7 @@ pub(super) fn read_connection_limits(
     };
     let outer = inherited;
     let header_count = table.integer("header_count").and_then(|count| u16::try_from(count).ok());
-    let limits = ConnectionLimits {
+    let mut limits = ConnectionLimits {
         connections_per_address: count(
             "connections_per_address",
             outer.map(|outer| outer.connections_per_address),
@@ -204,6 +204,13 @@ pub(super) fn read_connection_limits(
             .unwrap_or(0),
         lingering_timeout: time("lingering_timeout", outer.map(|outer| outer.lingering_timeout)),
     };
+    // What nobody wrote follows what was written.
+    if table.has("head_bytes") && !table.has("target_bytes") {
+        limits.target_bytes = limits.target_bytes.min(limits.head_bytes);
+    }
+    if table.has("head_bytes") && !table.has("parked_bytes") {
+        limits.parked_bytes = limits.parked_bytes.max(limits.head_bytes);
+    }
     judge_sizes(table, &limits);
     limits
 }

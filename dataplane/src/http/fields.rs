@@ -73,6 +73,8 @@ pub enum FieldId {
     Te,
     /// `Trailer`
     Trailer,
+    /// `Transfer_Encoding` and `Content_Length`, which origins of the CGI kind read as the fields that frame a body
+    FramingInCgi,
     /// `Transfer-Encoding`
     TransferEncoding,
     /// `Upgrade`
@@ -91,7 +93,7 @@ pub enum FieldId {
     XForwardedOther,
     /// `X-Real-IP`, also with underscores
     XRealIp,
-    /// `X-Request-Id`
+    /// `X-Request-Id`, also with underscores
     XRequestId,
 }
 
@@ -116,9 +118,11 @@ impl FieldId {
             (12, b'c') if same(name, b"content-type") => Self::ContentType,
             (13, b'a') if same(name, b"authorization") => Self::Authorization,
             (14, b'c') if same(name, b"content-length") => Self::ContentLength,
+            (14, b'c') if same_as_cgi(name, b"content-length") => Self::FramingInCgi,
             (14, b'h') if same(name, b"http2-settings") => Self::Http2Settings,
             (16, b'c') if same(name, b"content-encoding") => Self::ContentEncoding,
             (17, b't') if same(name, b"transfer-encoding") => Self::TransferEncoding,
+            (17, b't') if same_as_cgi(name, b"transfer-encoding") => Self::FramingInCgi,
             (_, b'x') => Self::of_x_name(name),
             (_, b'p') => Self::of_p_name(name),
             _ => Self::Other,
@@ -134,7 +138,7 @@ impl FieldId {
             Self::XForwardedProto
         } else if name.eq_ignore_ascii_case(b"x-forwarded-host") {
             Self::XForwardedHost
-        } else if name.eq_ignore_ascii_case(b"x-request-id") {
+        } else if same_as_cgi(name, b"x-request-id") {
             Self::XRequestId
         } else if same_as_cgi(name, b"x-real-ip") {
             Self::XRealIp
@@ -160,6 +164,7 @@ impl FieldId {
             self,
             Self::Connection
                 | Self::ContentLength
+                | Self::FramingInCgi
                 | Self::Http2Settings
                 | Self::KeepAlive
                 | Self::Proxy
@@ -258,7 +263,7 @@ mod tests {
             (b"Proxy", FieldId::Proxy),
             (b"Proxy-Authorization", FieldId::Proxy),
             (b"Proxying", FieldId::Other),
-            (b"Content_Length", FieldId::Other),
+            (b"Content_Length", FieldId::FramingInCgi),
             (b"hosT1", FieldId::Other),
             (b"", FieldId::Other),
         ];

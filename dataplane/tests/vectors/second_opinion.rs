@@ -33,10 +33,13 @@ const NOT_PASSED_ON: &[&str] = &[
     "x-request-id",
 ];
 
+/// Of those, the ones that the node also knows where they are spelled with `_`.
+const KNOWN_IN_CGI: &[&str] = &["content-length", "transfer-encoding", "x-real-ip", "x-request-id"];
+
 fn is_passed_on(name: &str, connection_options: &[String]) -> bool {
     let as_cgi = name.replace('_', "-");
     !NOT_PASSED_ON.contains(&name)
-        && as_cgi != "x-real-ip"
+        && !KNOWN_IN_CGI.contains(&as_cgi.as_str())
         && !as_cgi.starts_with("x-forwarded-")
         && !as_cgi.starts_with("x-client-certificate-")
         && !name.starts_with("proxy-")

@@ -60,7 +60,7 @@ fn a_minimal_config_has_the_defaults() {
         body_timeout: 30 * SECOND,
         body_rate_min_bytes: Some(1024),
         body_rate_grace: 10 * SECOND,
-        send_timeout: 30 * SECOND,
+        send_timeout: 60 * SECOND,
         tunnel_timeout: 600 * SECOND,
     };
     assert_eq!(config.http.limits, limits);
@@ -163,11 +163,11 @@ addresses = ["127.0.0.1:2"]
         (limits.request_body_bytes, limits.body_timeout, limits.body_rate_min_bytes, limits.send_timeout)
     };
     let http = &config.http.limits;
-    assert_eq!(limits(http), (Some(1 << 20), 7 * SECOND, Some(1024), 30 * SECOND));
-    assert_eq!(limits(&server.limits.over(http)), (Some(1 << 20), 8 * SECOND, None, 30 * SECOND));
+    assert_eq!(limits(http), (Some(1 << 20), 7 * SECOND, Some(1024), 60 * SECOND));
+    assert_eq!(limits(&server.limits.over(http)), (Some(1 << 20), 8 * SECOND, None, 60 * SECOND));
     let [x, y] = [0, 1].map(|number| limits(&server.locations[number].limits.over(http)));
     assert_eq!(x, (Some(1 << 20), 8 * SECOND, None, 9 * SECOND));
-    assert_eq!(y, (None, 8 * SECOND, None, 30 * SECOND));
+    assert_eq!(y, (None, 8 * SECOND, None, 60 * SECOND));
 }
 
 #[test]
@@ -391,6 +391,15 @@ fn a_digest_changes_with_every_file() {
 fn a_config_can_cross_threads() {
     fn check<T: Send + Sync + Clone + PartialEq + std::fmt::Debug>() {}
     check::<Config>();
+}
+
+#[test]
+fn sizes_that_nobody_wrote_follow_the_head_s() {
+    for (head, target, parked) in [("4KiB", 4 << 10, 256 << 10), ("512KiB", 24 << 10, 512 << 10)] {
+        let folder = Folder::new(&format!("{MINIMAL}[http.limits]\nhead_bytes = \"{head}\"\n"));
+        let limits = folder.load().unwrap().config.http.connection_limits;
+        assert_eq!((limits.target_bytes, limits.parked_bytes), (target, parked));
+    }
 }
 
 #[test]

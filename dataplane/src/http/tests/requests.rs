@@ -191,7 +191,7 @@ fn hosts() {
 
 #[test]
 fn names_with_underscores_by_policy() {
-    let bytes = get_with(b"X_A: 1\r\nX-B: 2\r\nContent_Length: 9");
+    let bytes = get_with(b"X_A: 1\r\nX-B: 2\r\nContent_Length: 9\r\nTRANSFER_ENCODING: chunked");
     let head = |underscore_names| {
         let limits = HeadLimits { underscore_names, ..HeadLimits::default() };
         parse_request(&bytes, &limits).map(|(head, _)| head).map_err(|error| (error.status, error.code))
@@ -203,7 +203,7 @@ fn names_with_underscores_by_policy() {
             .collect::<Vec<_>>()
     };
     let passed = head(UnderscoreNames::Pass).unwrap();
-    assert_eq!(forwarded(&passed), ["Host", "X_A", "X-B", "Content_Length"]);
+    assert_eq!(forwarded(&passed), ["Host", "X_A", "X-B"], "framing in any spelling is ours");
     let dropped = head(UnderscoreNames::Drop).unwrap();
     assert_eq!(forwarded(&dropped), ["Host", "X-B"]);
     assert_eq!(dropped.header(&bytes, b"x_a"), Some(&b"1"[..]), "inspection sees it");
