@@ -179,11 +179,30 @@ fn compile_database(pack: &Pack) -> Result<Database, EngineError> {
         .collect();
     Database::compile(&patterns).map_err(|error| match error {
         HyperscanError::Compile { index: Some(index), message } if index < pack.signatures.len() => {
-            let signature = &pack.signatures[index];
-            let message = format!("Hyperscan refuses the pattern: {message}");
-            EngineError::Signature(signature.source.error(&signature.id, message))
+            refused(&pack.signatures[index], &message)
         }
-        error => error.into(),
+        error => refused_alone(pack).unwrap_or_else(|| error.into()),
+    })
+}
+
+fn refused(signature: &Signature, reason: &str) -> EngineError {
+    let message = format!("Hyperscan refuses the pattern: {reason}");
+    EngineError::Signature(signature.source.error(&signature.id, message))
+}
+
+/// The first signature of the pack's own that can't be compiled even alone: the library does not tell which of many
+/// patterns was too large.
+fn refused_alone(pack: &Pack) -> Option<EngineError> {
+    pack.own_signatures().find_map(|signature| {
+        let pattern = Pattern { expression: &signature.pattern, caseless: signature.caseless };
+        match Database::compile(&[pattern]) {
+            Err(HyperscanError::Compile { message, .. }) => {
+                let reason =
+                    format!("{message} Make it simpler: fewer and smaller repetitions such as {{1,1000}}");
+                Some(refused(signature, &reason))
+            }
+            _ => None,
+        }
     })
 }
 

@@ -64,6 +64,51 @@ const SENTENCES: &[&str] = &[
     "GA1.2.1846372519.{number}",
 ];
 
+/// Commands of shells that are ordinary words or names too.
+const COMMANDS: &[&str] = &[
+    "alias", "at", "cat", "clear", "column", "copy", "cp", "cut", "date", "dir", "docker", "echo", "ed",
+    "env", "eval", "exec", "expand", "export", "file", "find", "finger", "fold", "free", "git", "go",
+    "groups", "head", "history", "host", "hostname", "id", "install", "ip", "java", "jobs", "join", "kill",
+    "last", "less", "ls", "make", "man", "more", "mount", "mv", "net", "node", "passwd", "paste", "perf",
+    "ping", "ps", "query", "reboot", "ren", "rev", "route", "service", "set", "sh", "shutdown", "sleep",
+    "sort", "source", "split", "start", "stat", "strings", "tail", "tar", "tee", "test", "time", "timeout",
+    "top", "touch", "tree", "type", "uptime", "ver", "view", "vim", "watch", "which", "who", "yes", "zip",
+];
+
+/// Names of languages and tools that a shell runs.
+const LANGUAGES: &[&str] =
+    &["Bash", "Python", "Perl", "PHP", "Ruby", "Java", "Lua", "MySQL", "PowerShell", "awk", "grep"];
+
+/// Sentences in six languages with `{command}` behind what separates commands.
+const COMMAND_SENTENCES: &[&str] = &[
+    "Deals; {command} 10",
+    "Doors open; {command} 8 pm we begin",
+    "Buy 2 & get 1; {command} 10 list",
+    "2 eggs; {command} 3 onions; stir",
+    "Name: Bob; {command} 15",
+    "Stop & {command} 5",
+    "Ready; {command} -- done!",
+    "<p>Wine, beer &amp; {command}</p>",
+    "<h2>Sale & {command}</h2><p>now</p>",
+    "Angebot für alle; {command} 20 Stück für 5 Euro",
+    "Promotion du jour; {command} 3 fois par an",
+    "Oferta & {command} 2 por 1; mañana",
+    "Offerta speciale; {command} 10 euro al giorno",
+    "Скидки; {command} 10 дней",
+    "We meet at noon; {command} \"again\" and eat",
+    "A list & {command} more of it",
+];
+
+/// Sentences with `{language}`.
+const LANGUAGE_SENTENCES: &[&str] = &[
+    "Linux & {language}",
+    "Skills: C++; HTML; {language}",
+    "C++ && {language} || Go",
+    "Meine Kenntnisse: C; {language}; SQL",
+    "<li>HTML &amp; {language}</li>",
+    "J'aime C & {language} 3",
+];
+
 /// Texts on their own, one a line; `␊` stands for a line feed.
 const TEXTS: &str = include_str!("look_alikes.txt");
 
@@ -82,6 +127,13 @@ fn texts() -> Vec<String> {
                     .replace("{number}", &(number * step + 3).to_string());
                 texts.push(text);
             }
+        }
+    }
+    for (sentences, key, words) in
+        [(COMMAND_SENTENCES, "{command}", COMMANDS), (LANGUAGE_SENTENCES, "{language}", LANGUAGES)]
+    {
+        for sentence in sentences {
+            texts.extend(words.iter().map(|word| sentence.replace(key, word)));
         }
     }
     texts

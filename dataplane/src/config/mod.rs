@@ -58,3 +58,4 @@ pub use model::{
     TlsVersion,
 };
 pub use reference::reference;
+pub(crate) use source::read_bounded;

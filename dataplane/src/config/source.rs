@@ -190,8 +190,12 @@ impl Source {
     }
 }
 
-/// Reads at most `limit_bytes`, and nothing of a file that says to be larger; pipes are fine.
-fn read_bounded(file: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+/// Reads at most `limit_bytes`, and nothing of a file that says to be larger, nor of a pipe or a device.
+///
+/// # Errors
+///
+/// The file can't be read, is no regular one or is too large.
+pub(crate) fn read_bounded(file: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let too_large =
         || io::Error::other(format!("it is larger than {}MiB, the most that is read", limit_bytes >> 20));
     let mut bytes = Vec::new();

@@ -1,11 +1,11 @@
 //! Makes a snapshot from a config: policy, signatures, identities, trust. All errors are reported, not the
 //! first alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack, PackError};
+use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack};
 use weir_policy::{CompileError, LocationIndex, Place};
 
 use super::addresses::AddressDatabases;
@@ -15,6 +15,7 @@ use super::policy_source::{
     entries_without_database, error_in_files, policy_source, rule_error_in_files, rule_warning_in_files,
     warning_in_files,
 };
+use super::signatures::{own_pack, signature_error};
 use super::{
     DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
     TlsKey,
@@ -445,7 +446,7 @@ fn build_engine(
     let pack = if config.detection.signatures.is_empty() {
         Pack::embedded()
     } else {
-        own_pack(&config.detection.signatures, errors)?
+        own_pack(&config.detection.signatures, errors, warnings)?
     };
     let options = EngineOptions {
         min_score: config.detection.min_score,
@@ -488,53 +489,6 @@ fn build_engine(
             None
         }
     }
-}
-
-/// The built-in signatures and those of the configured folders.
-fn own_pack(folders: &[PathBuf], errors: &mut Vec<ConfigError>) -> Option<Pack> {
-    let mut files: Vec<(String, String)> = Vec::new();
-    for folder in folders {
-        if let Err(error) = read_signatures(folder, &mut files) {
-            errors.push(ConfigError {
-                place: Where::File(folder.clone()),
-                key: "detection.signatures".to_owned(),
-                message: format!("can't be read: {error}"),
-                advice: "name a folder of .toml files that this user may read".to_owned(),
-            });
-            return None;
-        }
-    }
-    let borrowed: Vec<(&str, &str)> =
-        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    match Pack::embedded_with(&borrowed) {
-        Ok(pack) => Some(pack),
-        Err(found) => {
-            errors.extend(found.iter().map(signature_error));
-            None
-        }
-    }
-}
-
-fn signature_error(error: &PackError) -> ConfigError {
-    ConfigError {
-        place: Where::File(PathBuf::from(&error.file)),
-        key: "detection.signatures".to_owned(),
-        message: error.to_string(),
-        advice: String::new(),
-    }
-}
-
-fn read_signatures(folder: &Path, files: &mut Vec<(String, String)>) -> std::io::Result<()> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    for path in paths {
-        let text = std::fs::read_to_string(&path)?;
-        files.push((path.display().to_string(), text));
-    }
-    Ok(())
 }
 
 /// Writes a cache file so that no other process ever reads half of it.

@@ -8,6 +8,7 @@ mod build;
 mod limits;
 mod listeners;
 mod policy_source;
+mod signatures;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

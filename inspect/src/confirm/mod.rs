@@ -106,7 +106,9 @@ pub(crate) fn confirm(
     match kind {
         ConfirmerKind::Pattern => true,
         ConfirmerKind::LibinjectionSqli => {
-            ends_literal(value, found.start) && sqli.is_injection(value, &found)
+            ends_literal(value, found.start)
+                && apostrophe_before(value, found.start).is_none_or(|quote| sqli.goes_on(value, quote))
+                && sqli.is_injection(value, &found)
         }
         ConfirmerKind::Sql => sqli.goes_on(value, found.start),
         ConfirmerKind::LibinjectionXss => libinjectionrs::detect_xss(window(value, &found)).is_injection(),
@@ -127,6 +129,15 @@ fn ends_literal(value: &[u8], start: usize) -> bool {
         }
         _ => true,
     }
+}
+
+/// Where the quote is, at `start` or before the blanks before it, if it may be an apostrophe: `the students' union`.
+fn apostrophe_before(value: &[u8], start: usize) -> Option<usize> {
+    let quote = match value.get(start) {
+        Some(b'\'') => start,
+        _ => value[..start].trim_ascii_end().len().checked_sub(1)?,
+    };
+    sql::is_apostrophe(value, quote).then_some(quote)
 }
 
 /// The value, or if it is long the part around the match, so that work per nomination is bounded.

@@ -32,6 +32,20 @@ const BARE_WORDS: &str = "\
     arp cat date df dir env free groups history hostname id ipconfig last ls lsof mount net ps pwd reboot set shutdown ss \
     sleep top uptime ver w who";
 
+/// Those of the common words that every text may hold: `; top 10`, `& more`.
+const EVERYDAY_WORDS: &str = "\
+    at cat clear column copy cut date file find finger fold free go groups head history host install java jobs join last \
+    less make man more mount net paste perf ping query rev route service set sleep sort source split start stat strings \
+    test time timeout top touch tree type uptime view watch which who yes";
+
+/// Those of the common words that take a number and nothing else.
+const NUMBER_TAKERS: &str = "kill ping sleep timeout";
+
+/// Programs that are names of languages and tools as well, which lists of skills hold: they need something to run.
+const LANGUAGES: &str = "\
+    ansible awk bash csh curl dash fetch gcc git grep iptables java ksh kubectl lua mysql openssl perl php pip powershell psql \
+    pwsh python python2 python3 ruby rsync sed sqlite3 ssh systemctl tcsh telnet wget zsh";
+
 /// Commands that only an intruder runs: in the middle of a text they are telling too.
 const TELLING_COMMANDS: &str = "ifconfig ipconfig nc ncat netcat nslookup systeminfo tasklist whoami";
 
@@ -46,8 +60,12 @@ enum Follows {
     End,
     /// An operator, a closing bracket or a comment.
     Operator,
-    /// Something only a command line has: an option, a path, a variable, an address, a quoted word.
+    /// Something only a command line has: an option, a path, a variable, an address.
     Argument,
+    /// What a command line has and a text may have too: a quoted word, a star, two words with a slash between them.
+    Hint,
+    /// A number, a time or a day, and whether the command ends behind it.
+    Number { last: bool },
     /// Anything else, such as prose.
     Other,
 }
@@ -95,6 +113,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     if !known && !is_one_of(COMMON_WORDS, word) {
         return false;
     }
+    if is_of_text(value, start, operator, word, rest) {
+        return false;
+    }
     let substitutes = operator.contains(&b'`') || operator.ends_with(b"$(");
     if before == Before::Text && (substitutes || operator == b"|" || operator.contains(&b'\n')) {
         return has_telling_argument(rest)
@@ -115,7 +136,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
     match follows {
         _ if !separated => false,
-        Follows::Argument => true,
+        Follows::Argument | Follows::Hint | Follows::Number { .. } => true,
         // As the whole value, `|id|` is no row of a table.
         Follows::Operator if operator == b"|" && rest == b"|" && before == Before::Nothing => word.len() > 1,
         // `| type |` is the head of a table.
@@ -140,6 +161,53 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         }
         Follows::Other => false,
     }
+}
+
+/// Whether `word` between `operator` at `start` and `rest` is a word of a sentence or of a list: an everyday word or a
+/// language's name, without what only a command line has.
+fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -> bool {
+    let before = what_precedes(&value[..start]);
+    let follows = what_follows(rest);
+    let bar = operator == b"|";
+    let separates = bar || operator.iter().all(|byte| matches!(byte, b';' | b'&' | b'|'));
+    if !separates {
+        return false;
+    }
+    let touches = value.get(start + operator.len()).is_some_and(|byte| !byte.is_ascii_whitespace());
+    let begins = before == Before::Nothing;
+    if is_one_of(LANGUAGES, word) {
+        return match follows {
+            Follows::End | Follows::Operator => {
+                let name = value[..start].trim_ascii();
+                !begins && (!bar || name.iter().all(u8::is_ascii_alphabetic) && !touches)
+            }
+            Follows::Number { .. } => !begins,
+            Follows::Hint => before == Before::Text && !has_telling_argument(rest),
+            Follows::Argument | Follows::Other => false,
+        };
+    }
+    match follows {
+        Follows::Number { last } if is_one_of(NUMBER_TAKERS, word) => {
+            !begins && !touches && (before == Before::Text || !last || is_word(&value[..start]))
+        }
+        Follows::Number { .. } => {
+            is_one_of(COMMON_WORDS, word) && !touches && !value[..start].trim_ascii().is_empty()
+        }
+        Follows::Hint => {
+            let lone = skip_blanks(rest).iter().all(|byte| !byte.is_ascii_whitespace());
+            before == Before::Text
+                && is_one_of(if lone { EVERYDAY_WORDS } else { COMMON_WORDS }, word)
+                && !has_telling_argument(rest)
+        }
+        Follows::End | Follows::Operator => !begins && !touches && is_one_of(EVERYDAY_WORDS, word),
+        Follows::Argument | Follows::Other => false,
+    }
+}
+
+/// Whether a text is a word of letters, longer than what probes begin with.
+fn is_word(text: &[u8]) -> bool {
+    let word = text.trim_ascii();
+    word.len() > 3 && word.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
 }
 
 fn what_precedes(before: &[u8]) -> Before {
@@ -278,30 +346,69 @@ fn what_follows(rest: &[u8]) -> Follows {
         b';' | b'|' | b'&' | b'`' | b')' | b'}' | b'#' | b'\n' => Follows::Operator,
         // The prompt of a program: `mysql> select`.
         b'>' if rest.len() == rest_trimmed.len() && rest.get(1) == Some(&b' ') => Follows::Other,
+        b'<' if is_tag(rest_trimmed) => Follows::Other,
         b'>' | b'<' => Follows::Argument,
         // A word that goes on, such as `id=` or `cat:`, is no command.
         _ if rest.len() == rest_trimmed.len() => Follows::Other,
-        b'/' | b'~' | b'$' | b'*' | b'?' | b'%' => Follows::Argument,
-        b'-' => match rest_trimmed.get(1) {
-            Some(letter) if letter.is_ascii_alphanumeric() || *letter == b'-' => Follows::Argument,
-            _ => Follows::Other,
-        },
-        b'"' | b'\'' => Follows::Argument,
-        _ => {
-            let length = rest_trimmed.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-            let argument = rest_trimmed[..length].trim_ascii_end();
-            let end = argument
-                .iter()
-                .rposition(|byte| !matches!(byte, b')' | b'`' | b';' | b'|' | b'"' | b'\'' | b'&'));
-            let argument = &argument[..end.map_or(0, |end| end + 1)];
-            let telling = argument
-                .iter()
-                .any(|byte| matches!(byte, b'/' | b'\\' | b'$' | b'*' | b'`' | b'>'))
-                || !argument.is_empty() && argument.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-                || (argument.contains(&b'.') && argument.last() != Some(&b'.'));
-            if telling { Follows::Argument } else { Follows::Other }
-        }
+        _ => what_argument(rest_trimmed),
     }
+}
+
+/// What the first word behind a command and a blank is.
+fn what_argument(rest: &[u8]) -> Follows {
+    let second = rest.get(1).copied().unwrap_or(b' ');
+    match rest[0] {
+        b'/' | b'~' => return Follows::Argument,
+        b'$' if second.is_ascii_digit() => return Follows::Hint,
+        b'$' => return Follows::Argument,
+        b'%' if second.is_ascii_alphanumeric() => return Follows::Argument,
+        b'"' | b'\'' | b'%' => return Follows::Hint,
+        b'-' if second == b'-' => {
+            let names = rest.get(2).is_some_and(u8::is_ascii_alphanumeric);
+            return if names { Follows::Argument } else { Follows::Other };
+        }
+        b'-' if second.is_ascii_alphabetic() => return Follows::Argument,
+        b'-' if second.is_ascii_digit() => return Follows::Hint,
+        b'-' => return Follows::Other,
+        _ => {}
+    }
+    let length = rest.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+    let argument = rest[..length].trim_ascii_end();
+    let marks = |byte: &u8| matches!(byte, b')' | b'`' | b';' | b'|' | b'"' | b'\'' | b'&');
+    let end = argument.iter().rposition(|byte| !marks(byte)).map_or(0, |end| end + 1);
+    let last = end < length
+        || skip_blanks(&rest[length..]).first().is_none_or(|byte| is_operator(*byte) || *byte == b'#');
+    let argument = &argument[..end];
+    let dots = memchr::memchr_iter(b'.', argument).count();
+    let is_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'/' | b',' | b':' | b'-');
+    if argument.first().is_some_and(u8::is_ascii_digit) && argument.iter().all(is_number) {
+        return if dots >= 3 { Follows::Argument } else { Follows::Number { last } };
+    }
+    if argument.iter().any(|byte| matches!(byte, b'\\' | b'$' | b'`' | b'>')) {
+        return Follows::Argument;
+    }
+    let wild = argument.iter().any(|byte| matches!(byte, b'*' | b'?'));
+    if wild || argument.contains(&b'/') && dots == 0 {
+        let file = wild && (argument.contains(&b'/') || dots > 0);
+        return if file { Follows::Argument } else { Follows::Hint };
+    }
+    let telling = argument.contains(&b'/') || dots > 0 && argument.last() != Some(&b'.');
+    if telling { Follows::Argument } else { Follows::Other }
+}
+
+/// Whether a tag of HTML begins here, which is no redirection: `</p>`, `<br/>`, `<a href=..`.
+fn is_tag(text: &[u8]) -> bool {
+    let name = &text[1..];
+    let closes = name.first() == Some(&b'/');
+    let name = if closes { &name[1..] } else { name };
+    let length = name.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let end = name[length..].trim_ascii_start();
+    length > 0
+        && name[0].is_ascii_alphabetic()
+        && (end.starts_with(b">")
+            || !closes && end.starts_with(b"/>")
+            || !closes && end.iter().take_while(|byte| **byte != b'>').any(|byte| *byte == b'='))
+        || !closes && name.starts_with(b"!--")
 }
 
 /// A short word on the stack.
@@ -367,6 +474,16 @@ mod tests {
             ";busybox nc 10.0.0.1 80",
             ";w'h'o'am'i",
             "ping it | nc 10.0.0.1 99",
+            "127.0.0.1; id",
+            "x|sleep 5",
+            "|| sleep 10",
+            "x; sleep 5",
+            "& ping -c 10 127.0.0.1",
+            "see it; cat /etc/hosts",
+            "see it; head -n 5 x",
+            ";cat</etc/hosts",
+            ";cat *",
+            "x;python -c 'x'",
         ] {
             assert!(check(text), "{text}");
         }
@@ -396,6 +513,26 @@ mod tests {
             "the machine has a device like `perl -V` says",
             "name;type\n1;Anna",
             "a longer text about $(date +%s) in scripts",
+            "Deals; top 10",
+            "Doors open; at 8 pm we start",
+            "Buy 2 & get 1 free; top 10 list",
+            "2 eggs; cut 3 onions",
+            "Stop & go 5",
+            "Ready; set -- go!",
+            "Eat; sleep 8 hours",
+            "Stop & sleep 5",
+            "Bob; id 15",
+            "<p>Wine & more</p>",
+            "<li>Time & date</li>",
+            "Wine & more<br/>",
+            "Java & Python",
+            "Skills: C++; Bash",
+            "Linux; bash",
+            "PHP && Perl",
+            "Linux | bash",
+            "Windows; zsh -- my shells",
+            "a day off; free $5 coupon",
+            "read it; more and/or less",
         ] {
             assert!(!check(text), "{text}");
         }

@@ -185,6 +185,12 @@ impl Pack {
         self.signatures.iter().filter(move |signature| !is_embedded(&signature.source.file))
     }
 
+    /// Whether one of the signatures stands in the file with this name, as it was given.
+    #[must_use]
+    pub fn has_signatures_of(&self, file: &str) -> bool {
+        self.signatures.iter().any(|signature| &*signature.source.file == file)
+    }
+
     /// How many signatures there are.
     #[must_use]
     pub const fn signature_count(&self) -> usize {

@@ -17,13 +17,16 @@ const READ_BYTES_MAX: usize = 1024;
 /// The farthest from its start that a value's first literal ends.
 const LITERAL_BYTES_MAX: usize = 256;
 
+/// The most bytes of a literal left open behind an apostrophe: the query closes it.
+const APOSTROPHE_TEXT_BYTES_MAX: usize = 6;
+
 /// What stood before the expression.
 #[derive(Debug, Clone, Copy)]
 enum Context<'a> {
     /// The value stands in the query as it is: a number or a name.
     Bare,
-    /// A quote in the value has ended a literal; what lies before it, and the quote.
-    Quoted { before: &'a [u8], quote: u8 },
+    /// A quote in the value has ended a literal; what lies before it, the quote, and whether it may be an apostrophe.
+    Quoted { before: &'a [u8], quote: u8, apostrophe: bool },
 }
 
 /// Whether the value goes on with SQL, from its start or from its first quotes on.
@@ -49,8 +52,23 @@ const QUOTES: [u8; 3] = [b'\'', b'"', b'`'];
 /// Whether the value goes on with SQL if the quote at `start` ends a literal.
 fn ends_literal(value: &[u8], start: usize) -> bool {
     let from = start.saturating_sub(LITERAL_BYTES_MAX);
-    let context = Context::Quoted { before: &value[from..start], quote: value[start] };
+    let apostrophe = is_apostrophe(value, start);
+    let context = Context::Quoted { before: &value[from..start], quote: value[start], apostrophe };
     parse(context, head(&value[start + 1..])).is_some_and(|seen| seen.injects(context))
+}
+
+/// Whether the quote at `start` is one that texts have too: behind a plural or a name that ends in `s`, or as the prime of
+/// a variable, with a blank behind it.
+pub(super) fn is_apostrophe(value: &[u8], start: usize) -> bool {
+    let (before, rest) = value.split_at(start);
+    let last_word = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).take(3).count();
+    rest.starts_with(b"'")
+        && rest.get(1).is_some_and(u8::is_ascii_whitespace)
+        && match last_word {
+            0 => false,
+            1 => true,
+            _ => matches!(before.last(), Some(b's' | b'S')),
+        }
 }
 
 fn head(text: &[u8]) -> &[u8] {
@@ -100,7 +118,15 @@ impl Seen {
     fn injects(&self, context: Context<'_>) -> bool {
         let reads = self.telling_call || self.select_counts() || self.case || self.union;
         match context {
-            Context::Quoted { before, quote } => {
+            Context::Quoted { apostrophe: true, .. }
+                if !self.comment_end
+                    && self.open_text.is_none_or(|length| length > APOSTROPHE_TEXT_BYTES_MAX)
+                    && !self.stacked
+                    && (self.names > 0 || !self.last_is_number || self.clause) =>
+            {
+                self.telling_call
+            }
+            Context::Quoted { before, quote, .. } => {
                 let ends = self.comment_end || self.open_text.is_some_and(|length| length <= 3);
                 let short = before.len() <= 16 && !before.contains(&b' ');
                 reads
