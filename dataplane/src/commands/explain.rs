@@ -175,12 +175,21 @@ fn explain_lines(
     }
 }
 
-/// The answer to one line; an `id` in the line is repeated in it.
+/// Members of a line that its answer repeats: they say nothing of the request.
+const REPEATED: [&str; 3] = ["id", "label", "category"];
+
+/// The answer to one line, a request or a line of a corpus (`raw` is the request's bytes in base64); an `id`, a `label` and
+/// a `category` in the line are repeated in it.
 fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
-    let mut id = None;
+    let mut repeated = Vec::new();
     let described =
         serde_json::from_slice::<Value>(line).map_err(|error| error.to_string()).and_then(|mut value| {
-            id = value.as_object_mut().and_then(|parts| parts.remove("id"));
+            if let Some(parts) = value.as_object_mut() {
+                repeated.extend(REPEATED.into_iter().filter_map(|key| Some((key, parts.remove(key)?))));
+                if let Some(raw) = parts.remove("raw") {
+                    parts.insert("raw_base64".to_owned(), raw);
+                }
+            }
             Described::from_json(&value).map_err(|error| error.to_string())
         });
     let mut answer = match described {
@@ -193,8 +202,8 @@ fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
             answer
         }
     };
-    if let Some(id) = id {
-        answer["id"] = id;
+    for (key, value) in repeated {
+        answer[key] = value;
     }
     answer
 }

@@ -309,6 +309,20 @@ fn a_batch_gets_one_answer_a_line_whatever_the_lines_hold() {
 }
 
 #[test]
+fn a_line_of_a_corpus_is_a_request_and_its_labels_are_repeated() {
+    let setup = explained();
+    let raw = STANDARD.encode("GET /?a=1'+or+'1'='1 HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    let line = json!({"id": "i0", "label": "attack", "category": "sqli", "raw": raw}).to_string();
+    let done =
+        run_with_input("explain", &setup.write_config(), &["--batch", "-"], format!("{line}\n").as_bytes());
+    let answer = &done.json_lines()[0];
+    assert_eq!(answer.get("error"), None, "{answer}");
+    assert_eq!((&answer["id"], &answer["label"]), (&json!("i0"), &json!("attack")));
+    assert_eq!(answer["category"], "sqli");
+    assert_eq!(answer["findings"][0]["class"], "sqli", "{answer}");
+}
+
+#[test]
 fn an_empty_line_of_a_batch_is_a_line() {
     let setup = explained();
     let done = run_with_input(
