@@ -6,6 +6,9 @@ const READ_BYTES_MAX: usize = 512;
 /// The longest command word, after quotes are removed.
 const WORD_BYTES_MAX: usize = 32;
 
+/// How far behind a tag's name its first attribute is looked for.
+const TAG_BYTES_MAX: usize = 64;
+
 /// Commands whose names are no words of a natural language.
 const COMMANDS: &str = "\
     adduser apt-get ansible awk base32 base64 bash bitsadmin blkid busybox certutil chgrp chmod chown chroot cmd \
@@ -372,7 +375,8 @@ fn what_argument(rest: &[u8]) -> Follows {
         b'-' => return Follows::Other,
         _ => {}
     }
-    let length = rest.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+    let ends = |at: &usize| rest[*at].is_ascii_whitespace() || rest[*at] == b'<' && is_tag(&rest[*at..]);
+    let length = (0..rest.len()).find(ends).unwrap_or(rest.len());
     let argument = rest[..length].trim_ascii_end();
     let marks = |byte: &u8| matches!(byte, b')' | b'`' | b';' | b'|' | b'"' | b'\'' | b'&');
     let end = argument.iter().rposition(|byte| !marks(byte)).map_or(0, |end| end + 1);
@@ -407,7 +411,8 @@ fn is_tag(text: &[u8]) -> bool {
         && name[0].is_ascii_alphabetic()
         && (end.starts_with(b">")
             || !closes && end.starts_with(b"/>")
-            || !closes && end.iter().take_while(|byte| **byte != b'>').any(|byte| *byte == b'='))
+            || !closes
+                && end.iter().take(TAG_BYTES_MAX).take_while(|byte| **byte != b'>').any(|byte| *byte == b'='))
         || !closes && name.starts_with(b"!--")
 }
 
@@ -525,6 +530,7 @@ mod tests {
             "<p>Wine & more</p>",
             "<li>Time & date</li>",
             "Wine & more<br/>",
+            "<p>Beer & find out</p>",
             "Java & Python",
             "Skills: C++; Bash",
             "Linux; bash",

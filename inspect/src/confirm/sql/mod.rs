@@ -273,6 +273,8 @@ impl<'a> Parser<'a> {
             }
             Token::Semicolon => {
                 self.seen.stacked = statement::follows(self.lexer);
+                let cut_off = matches!(self.lexer.next(), Some(Token::CommentToEnd));
+                self.seen.comment_end |= cut_off && self.seen.compares && !self.wants_operand;
                 return Some(Step::End);
             }
             Token::CommentToEnd => {

@@ -9,6 +9,7 @@ fn wrong<'a>(texts: &[&'a str], expected: bool) -> Vec<&'a str> {
 fn values_that_go_on_with_sql() {
     let texts = [
         "' or 1=1--",
+        "x' AND email IS NULL; --",
         "' or '1'='1",
         "1 or 1=1",
         "1) or (1=1",
