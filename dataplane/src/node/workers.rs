@@ -29,7 +29,7 @@ impl WorkerIo {
     /// # Errors
     /// Why there is no io_uring, if it and nothing else was asked for.
     pub(super) fn choose(wanted: IoBackend) -> Result<Self, String> {
-        Self::choose_by(wanted, uring::probe)
+        Self::choose_by(wanted, probe)
     }
 
     fn choose_by(wanted: IoBackend, probe: impl FnOnce() -> std::io::Result<()>) -> Result<Self, String> {
@@ -47,6 +47,13 @@ impl WorkerIo {
             )),
         }
     }
+}
+
+/// Tries io_uring on a thread of its own: what is left to do when a ring is closed is done by the thread that made it, whose
+/// system calls it interrupts.
+fn probe() -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("weir-probe".to_owned()).spawn(uring::probe)?;
+    thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the probe of io_uring ended early")))
 }
 
 /// What a worker's thread starts with.

@@ -31,7 +31,8 @@ const CLIENTS: &str = "import socket, ssl, sys\n\
     print('open', flush=True)\n\
     sys.stdin.read()\n";
 
-/// Opens `count` connections, and says how many private bytes the node has while they idle.
+/// Opens `count` connections, and says how many bytes the node has written to and has for itself while they idle. Pages of the
+/// binary don't count: the kernel takes them back whenever it needs room.
 fn private_bytes_with(node: &Node, count: u64) -> u64 {
     let mut clients = Command::new("python3")
         .args(["-c", CLIENTS, &node.address.port().to_string(), &count.to_string()])
@@ -45,7 +46,7 @@ fn private_bytes_with(node: &Node, count: u64) -> u64 {
     assert_eq!(line, "open\n");
     node.await_metric("weir_connections", &[], count);
     let pages = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", node.id())).unwrap();
-    let private = pages.lines().filter(|line| line.starts_with("Private_"));
+    let private = pages.lines().filter(|line| line.starts_with("Private_Dirty:"));
     let kibibytes: u64 =
         private.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum();
     drop(clients.stdin.take());

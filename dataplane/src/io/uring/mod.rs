@@ -432,7 +432,8 @@ impl Drop for UringIo {
     }
 }
 
-/// Whether workers can use io_uring here: makes a small ring with everything that a worker's has, and drops it.
+/// Whether workers can use io_uring here: makes a small ring with everything that a worker's has, and drops it. The calling
+/// thread may meet interrupted system calls (EINTR) for a while after.
 ///
 /// # Errors
 /// What is missing or refuses, and what to do about it.
