@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod decision;
 pub mod explain;
+mod files;
 pub mod http;
 pub mod io;
 pub mod listen;

@@ -9,12 +9,16 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::listen;
 
 /// How long a successor may take until it serves: compiling signatures and rules included.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long it may take to end once it has closed its pipe, and how often that is looked at.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+const EXIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The name under which the admin endpoint's socket is handed over; no listener can be called that.
 pub const ADMIN_NAME: &str = "[admin]";
@@ -37,11 +41,38 @@ pub fn start_successor(sockets: &[(String, OwnedFd)]) -> Result<u32, String> {
     match await_ready(File::from(ours)) {
         Ok(()) => Ok(child.id()),
         Err(reason) => {
-            // It may be ending by itself; either way it must not serve beside this process.
-            let _ = child.kill();
-            let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(format!("{reason} ({status}); its log says why, and this process goes on"))
+            let status = end(&mut child, reason.is_ending);
+            Err(format!("{} ({status}); its log says why, and this process goes on", reason.message))
         }
+    }
+}
+
+/// Sees to it that the successor is gone: it must not serve beside this process. Gives how it ended.
+fn end(child: &mut Child, is_ending: bool) -> String {
+    let deadline = Instant::now() + EXIT_TIMEOUT;
+    // Its pipe closes a moment before it can be waited for; killed in that moment, it would have ended by the signal.
+    while is_ending && Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(EXIT_PAUSE),
+            Ok(Some(status)) => return status.to_string(),
+            Err(error) => return error.to_string(),
+        }
+    }
+    let _ = child.kill();
+    let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    format!("killed by this process: {status}")
+}
+
+/// Why a successor doesn't serve.
+struct NotReady {
+    message: String,
+    /// It closed its pipe: it is about to end by itself.
+    is_ending: bool,
+}
+
+impl NotReady {
+    fn killed(message: String) -> Self {
+        Self { message, is_ending: false }
     }
 }
 
@@ -67,7 +98,7 @@ fn spawn(sockets: &[(String, OwnedFd)], ready: &OwnedFd) -> std::io::Result<Chil
 }
 
 /// Waits for the successor's word. The end of the pipe without it is the end of the successor.
-fn await_ready(mut pipe: File) -> Result<(), String> {
+fn await_ready(mut pipe: File) -> Result<(), NotReady> {
     let (sender, outcome) = channel();
     std::thread::Builder::new()
         .name("weir-upgrade".to_owned())
@@ -76,14 +107,15 @@ fn await_ready(mut pipe: File) -> Result<(), String> {
             // Nobody listens any more if it took too long.
             let _ = sender.send(pipe.read_exact(&mut word));
         })
-        .map_err(|error| format!("no thread to wait for the successor: {error}"))?;
+        .map_err(|error| NotReady::killed(format!("no thread to wait for the successor: {error}")))?;
     match outcome.recv_timeout(READY_TIMEOUT) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
-            Err("the successor ended before it served".to_owned())
+            Err(NotReady { message: "the successor ended before it served".to_owned(), is_ending: true })
         }
         Err(RecvTimeoutError::Timeout) => {
-            Err(format!("the successor doesn't serve after {} s", READY_TIMEOUT.as_secs()))
+            let message = format!("the successor doesn't serve after {} s", READY_TIMEOUT.as_secs());
+            Err(NotReady::killed(message))
         }
     }
 }

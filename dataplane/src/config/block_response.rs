@@ -7,6 +7,7 @@ use super::model::BlockResponses;
 use super::read::TableReader;
 use super::schema::{Default, Key, Kind, Section, range};
 use super::source::Source;
+use crate::files;
 use crate::http::{BlockPage, Page, PageKind, PageValues, page_variables};
 
 /// The most bytes that the file of a page may have.
@@ -175,17 +176,7 @@ fn read_redirect(table: &TableReader<'_>, url: &str) -> Option<Page> {
 
 fn read_file(table: &TableReader<'_>, key: &str, kind: PageKind, path: &Path) -> Option<Page> {
     let shown = path.display();
-    let problem = match std::fs::metadata(path) {
-        Err(error) => Some(error.to_string()),
-        Ok(found) if !found.is_file() => Some("it is no file".to_owned()),
-        Ok(found) if found.len() > PAGE_BYTES_MAX => Some(format!("it has {} bytes", found.len())),
-        Ok(_) => None,
-    };
-    let text = match problem {
-        Some(problem) => Err(problem),
-        None => std::fs::read_to_string(path).map_err(|error| error.to_string()),
-    };
-    let text = match text {
+    let text = match files::read_text_bounded(path, PAGE_BYTES_MAX) {
         Ok(text) => text,
         Err(problem) => {
             let message = format!("can't use {shown}: {problem}");

@@ -58,4 +58,3 @@ pub use model::{
     TlsVersion,
 };
 pub use reference::reference;
-pub(crate) use source::read_bounded;

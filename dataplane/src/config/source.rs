@@ -1,8 +1,6 @@
 //! One config file as text: read with a bound, parsed, and offsets turned into lines and columns.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +11,7 @@ use super::error::{ConfigError, Where};
 use super::model::Place;
 use super::problems::Problems;
 use super::read::shorten;
+use crate::files::read_bounded;
 
 /// A config or rules file above this is refused unread.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -188,27 +187,6 @@ impl Source {
             (table, _) => shorten(table.unwrap_or("")),
         }
     }
-}
-
-/// Reads at most `limit_bytes`, and nothing of a file that says to be larger, nor of a pipe or a device.
-///
-/// # Errors
-///
-/// The file can't be read, is no regular one or is too large.
-pub(crate) fn read_bounded(file: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
-    let too_large =
-        || io::Error::other(format!("it is larger than {}MiB, the most that is read", limit_bytes >> 20));
-    let mut bytes = Vec::new();
-    // Asked before it is opened: opening a named pipe waits until somebody writes to it.
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let file = File::open(file)?;
-    if file.metadata()?.len() > limit_bytes {
-        return Err(too_large());
-    }
-    file.take(limit_bytes + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit_bytes { Err(too_large()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

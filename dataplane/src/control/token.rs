@@ -1,8 +1,9 @@
 //! The bearer token of the admin endpoints.
 
 use sha2::{Digest as _, Sha256};
-use std::io::Read as _;
 use std::path::Path;
+
+use crate::files::read_bounded;
 
 /// A token that is shorter can be guessed.
 const LENGTH_MIN_BYTES: usize = 16;
@@ -27,9 +28,8 @@ impl Token {
     /// The file can't be read or doesn't hold a token; the message names the file and never the contents.
     pub fn read(path: &Path) -> Result<Self, String> {
         let fail = |reason: String| format!("token file {}: {reason}", path.display());
-        let mut text = Vec::new();
-        let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
-        file.take(LENGTH_MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| fail(error.to_string()))?;
+        // White space around it is allowed.
+        let text = read_bounded(path, 2 * LENGTH_MAX_BYTES).map_err(|error| fail(error.to_string()))?;
         Self::from_bytes(text.trim_ascii()).map_err(|reason| fail(reason.to_owned()))
     }
 

@@ -331,7 +331,10 @@ fn tell(origin: &str, state: &AddressState, reason: Option<&str>) {
     match reason {
         None => tracing::info!(origin, %address, "an address of an origin is healthy"),
         Some(reason) => {
-            tracing::warn!(origin, %address, reason, "an address of an origin is unhealthy: it gets no requests");
+            tracing::warn!(
+                origin, %address, reason,
+                "an address of an origin is unhealthy: it gets no requests while enough others are usable"
+            );
         }
     }
 }

@@ -45,15 +45,17 @@ impl Prober {
     /// Why there was none, or that the status isn't one that passes.
     pub(crate) async fn check(&mut self, target: Target<'_>) -> Result<u16, String> {
         let timeout = target.check.timeout;
-        match tokio::time::timeout(timeout, self.ask(target)).await {
+        let mut answered = Vec::new();
+        match tokio::time::timeout(timeout, self.ask(target, &mut answered)).await {
             Ok(Ok(status)) if passes(target.check, status) => Ok(status),
             Ok(Ok(status)) => Err(format!("it answered {status}")),
             Ok(Err(reason)) => Err(reason),
-            Err(_) => Err(format!("no answer within {}", shown(timeout))),
+            Err(_) if answered.is_empty() => Err(format!("no answer within {}", shown(timeout))),
+            Err(_) => Err(format!("no whole answer within {}, only {}", shown(timeout), start_of(&answered))),
         }
     }
 
-    async fn ask(&mut self, target: Target<'_>) -> Result<u16, String> {
+    async fn ask(&mut self, target: Target<'_>, answered: &mut Vec<u8>) -> Result<u16, String> {
         let mut stream = TcpStream::connect(target.address).await.map_err(|error| error.to_string())?;
         // The request is one small write.
         let _ = stream.set_nodelay(true);
@@ -80,7 +82,7 @@ impl Prober {
             }
         };
         connection.send(request(&target).as_bytes()).await?;
-        answer(&mut connection, target.check.is_head).await
+        answer(&mut connection, target.check.is_head, answered).await
     }
 
     fn settings(&mut self, tls: &OriginTlsSettings) -> &mut WorkerTls {
@@ -108,18 +110,35 @@ fn request(target: &Target<'_>) -> String {
     )
 }
 
-/// The status of the final answer.
-async fn answer(connection: &mut Connection, request_was_head: bool) -> Result<u16, String> {
+/// How bytes that are no answer begin, as text for the log.
+fn start_of(bytes: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 24;
+    format!("\"{}\"", bytes[..bytes.len().min(SHOWN_BYTES)].escape_ascii())
+}
+
+/// The status of the final answer. `bytes` holds what came in of it.
+async fn answer(
+    connection: &mut Connection,
+    request_was_head: bool,
+    bytes: &mut Vec<u8>,
+) -> Result<u16, String> {
+    const VERSION: &[u8] = b"HTTP/1.";
     let limits = HeadLimits::default();
     let mut head = ResponseHead::default();
-    let mut bytes = Vec::new();
     let mut interim = 0;
     loop {
-        if connection.receive(&mut bytes).await? == 0 {
-            return Err("it closed the connection without an answer".to_owned());
+        if connection.receive(bytes).await? == 0 {
+            return Err(match bytes.is_empty() {
+                true => "it closed the connection without an answer".to_owned(),
+                false => format!("it closed the connection within its answer, after {}", start_of(bytes)),
+            });
         }
-        while let Progress::Complete { consumed } =
-            head.parse(&bytes, request_was_head, &limits).map_err(|error| error.detail.to_string())?
+        if !bytes.iter().zip(VERSION).all(|(found, expected)| found == expected) {
+            return Err(format!("its answer is no HTTP/1.1: it begins with {}", start_of(bytes)));
+        }
+        while let Progress::Complete { consumed } = head
+            .parse(bytes, request_was_head, &limits)
+            .map_err(|error| format!("its answer is no sound HTTP/1.1: {}", error.detail))?
         {
             if !head.is_interim() {
                 return Ok(head.status());

@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 use weir_policy::{Attribute, Attributes, Client, Policy};
 
 use crate::config::{AddressDatabasesConfig, ConfigError, Where};
+use crate::files;
 
 /// A larger file is refused unread.
 const DATABASE_BYTES_MAX: u64 = 512 << 20;
@@ -110,14 +111,8 @@ impl AddressDatabases {
 }
 
 fn open_database(path: &Path) -> Result<Database, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    if metadata.len() > DATABASE_BYTES_MAX {
-        return Err(format!("it is larger than {} MiB, the most that is read", DATABASE_BYTES_MAX >> 20));
-    }
-    let database = Reader::open_readfile(path).map_err(|error| error.to_string())?;
+    let bytes = files::read_bounded(path, DATABASE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let database = Reader::from_source(bytes).map_err(|error| error.to_string())?;
     check(&database)?;
     Ok(database)
 }

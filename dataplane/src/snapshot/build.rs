@@ -24,8 +24,12 @@ use crate::config::{
     ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig,
     LocationConfig, OriginConfig, OriginTrust, ServerConfig, Where, point_at_keys,
 };
+use crate::files;
 use crate::rules::{self, RuleSet};
-use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
+use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification, read_pem_file};
+
+/// A larger file of compiled signatures is not used.
+const CACHE_BYTES_MAX: u64 = 256 << 20;
 
 /// A snapshot and what is odd about its config.
 pub struct Built {
@@ -293,7 +297,7 @@ fn verification_digest(verification: &Verification) -> [u8; 32] {
     let mut hash = Sha256::new();
     if let Some(path) = &verification.revocation_lists {
         hash.update(b"revocation");
-        hash.update(std::fs::read(path).unwrap_or_default());
+        hash.update(read_pem_file(path).unwrap_or_default());
     }
     for key in &verification.pinned_keys {
         hash.update(b"pin");
@@ -305,7 +309,7 @@ fn verification_digest(verification: &Verification) -> [u8; 32] {
         Trust::Bundle(path) => {
             hash.update(b"bundle");
             // It was read a moment ago; if it's gone now, a digest of its own is the safe answer.
-            hash.update(std::fs::read(path).unwrap_or_default());
+            hash.update(read_pem_file(path).unwrap_or_default());
         }
     }
     hash.finalize().into()
@@ -457,7 +461,7 @@ fn build_engine(
         let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
         folder.join(format!("signatures-{digest}.hsdb"))
     });
-    let cached = cache_file.as_ref().and_then(|path| std::fs::read(path).ok());
+    let cached = cache_file.as_ref().and_then(|path| files::read_bounded(path, CACHE_BYTES_MAX).ok());
     let compiled = Engine::compile_with_cache(pack.clone(), options, cached.as_deref())
         .and_then(|(engine, fresh)| Ok((engine.check_own_examples(&pack)?, engine, fresh)));
     match compiled {

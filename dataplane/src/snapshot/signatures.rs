@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use weir_inspect::{Pack, PackError};
 
-use crate::config::{ConfigError, ConfigWarning, Where, read_bounded};
+use crate::config::{ConfigError, ConfigWarning, Where};
+use crate::files::read_bounded;
 
 /// The most bytes of one signature file.
 const SIGNATURE_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -136,7 +137,7 @@ mod tests {
             ("b.toml", "no regular file"),
             ("c.toml", "No such file"),
             ("d.toml", "no regular file"),
-            ("e.toml", "larger than 1MiB"),
+            ("e.toml", "larger than 1 MiB"),
         ]) {
             assert!(error.contains(name) && error.contains(reason), "{error}");
         }

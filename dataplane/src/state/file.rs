@@ -2,7 +2,7 @@
 //! themselves. A file is replaced as a whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ConfigError, Where};
+use crate::files;
 
 /// The version of the files' form that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -138,24 +139,13 @@ fn judge(header: &Header, body: &str, kind: Kind) -> Result<String, String> {
 }
 
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let metadata = match std::fs::metadata(path) {
+    match files::read_bounded(path, limit) {
         // A folder that is no folder holds nothing.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
+            Ok(None)
         }
-        other => other?,
-    };
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        read => read.map(Some),
     }
-    let too_large =
-        || io::Error::other(format!("it is larger than {} MiB, the most that is read", limit >> 20));
-    if metadata.len() > limit {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(Some(bytes)) }
 }
 
 /// Replaces a file by one with this body, whose digest is `digest`; when this returns, it is on the disk.

@@ -285,11 +285,13 @@ impl fmt::Display for IdentityError {
         write!(f, "{}: ", self.file().display())?;
         match self {
             Self::Unreadable { source, .. } => write!(f, "can't be read: {source}"),
-            Self::NotPem { reason, .. } => write!(
-                f,
-                "the certificate must be X.509 in PEM: {reason}; \
-                 DER is converted by: openssl x509 -inform der -in FILE"
-            ),
+            Self::NotPem { reason, .. } => {
+                write!(f, "the certificate must be X.509 in PEM: {reason}")?;
+                if reason == pem::NO_BEGIN_LINE {
+                    f.write_str("; DER is converted by: openssl x509 -inform der -in FILE")?;
+                }
+                Ok(())
+            }
             Self::NoCertificate { .. } => {
                 write!(f, "has no CERTIFICATE section; the certificate belongs here")
             }

@@ -22,6 +22,7 @@ use x509_parser::prelude::FromDer;
 use super::client_verifier::RequestedCertificate;
 use super::failure::TlsFailure;
 use super::identity::{self, IdentityError};
+use super::pem;
 use super::provider;
 use super::trust::{self, TrustError};
 
@@ -98,7 +99,7 @@ fn judgement(files: &ListenerTlsFiles) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut add = |kind: &[u8], file: Option<&PathBuf>| {
         // It was read a moment ago; if it's gone now, the digest is another one, and sessions begin anew.
-        let content = file.map(std::fs::read).and_then(Result::ok).unwrap_or_default();
+        let content = file.map(|file| pem::read_bounded(file)).and_then(Result::ok).unwrap_or_default();
         hash.update(kind);
         hash.update(content.len().to_be_bytes());
         hash.update(content);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
@@ -9,10 +10,41 @@ use super::pool::{PoolIndex, Target};
 use super::request::Request;
 use super::{Generation, Worker};
 use crate::config::Balance;
-use crate::io::Io;
+use crate::io::{Io, Monotonic};
 
 /// Addresses tried for one request before it is answered with the failure.
 pub(super) const ATTEMPTS_MAX: usize = 3;
+
+/// Time between two log lines of one origin that say that too few of its addresses are usable.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the log says of an origin's usable addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shortage {
+    is_short: bool,
+    is_told: bool,
+    not_before: Monotonic,
+}
+
+impl Shortage {
+    /// Takes in whether too few are usable. Gives whether the log is to say so: when that begins, once in
+    /// [`SHORTAGE_PAUSE`] at most, and when one that it told of ends.
+    #[inline]
+    fn changed(&mut self, is_short: bool, now: Monotonic) -> bool {
+        if self.is_short == is_short {
+            return false;
+        }
+        self.is_short = is_short;
+        if !is_short {
+            return std::mem::take(&mut self.is_told);
+        }
+        self.is_told = self.not_before <= now;
+        if self.is_told {
+            self.not_before = now.after(SHORTAGE_PAUSE);
+        }
+        self.is_told
+    }
+}
 
 /// What the choice of an address depends on.
 pub(super) struct Choice {
@@ -59,6 +91,9 @@ impl<I: Io> Worker<I> {
         let usable_count = targets.iter().filter(|target| usable(target)).count();
         let share = settings.panic_threshold_percent as usize;
         let too_few = usable_count == 0 || usable_count * 100 < targets.len() * share;
+        if generation.shortages.borrow_mut()[*origin].changed(too_few, now) {
+            tell_shortage(&settings.name, too_few, usable_count, targets.len());
+        }
         let pick = |may: &dyn Fn(&Target) -> bool| match settings.balance {
             Balance::RoundRobin => pick_in_turn(targets, may, next_turn(generation, *origin)),
             Balance::LeastRequests => {
@@ -77,6 +112,25 @@ impl<I: Io> Worker<I> {
         let pool = self.pools.get(chosen);
         pool.outliers.chosen(now, pool.limits.connect_timeout);
         Some(chosen)
+    }
+}
+
+#[cold]
+fn tell_shortage(origin: &str, too_few: bool, usable: usize, addresses: usize) {
+    if too_few {
+        tracing::warn!(
+            origin,
+            usable,
+            addresses,
+            "too few addresses of an origin are usable: all of them get requests"
+        );
+    } else {
+        tracing::info!(
+            origin,
+            usable,
+            addresses,
+            "enough addresses of an origin are usable again: the others get no requests"
+        );
     }
 }
 
@@ -140,6 +194,17 @@ mod tests {
 
     fn client(number: u32) -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::from(0xc000_0200 + number)))
+    }
+
+    #[test]
+    fn a_shortage_is_told_once_a_minute_and_its_end_if_its_begin_was() {
+        let at = |seconds: u64| Monotonic(seconds * 1_000_000_000);
+        let mut shortage = Shortage::default();
+        assert!(!shortage.changed(false, at(1)));
+        assert!(shortage.changed(true, at(2)) && !shortage.changed(true, at(3)));
+        assert!(shortage.changed(false, at(4)) && !shortage.changed(false, at(5)));
+        assert!(!shortage.changed(true, at(61)) && !shortage.changed(false, at(61)));
+        assert!(shortage.changed(true, at(62)) && shortage.changed(false, at(62)));
     }
 
     #[test]

@@ -129,6 +129,8 @@ struct Generation {
     targets: RefCell<Vec<Vec<Target>>>,
     /// Whose turn it is among each origin's addresses.
     rotation: RefCell<Vec<usize>>,
+    /// Whether too few of each origin's addresses are usable, as far as the log knows.
+    shortages: RefCell<Vec<balance::Shortage>>,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -515,8 +517,9 @@ impl Generation {
         let targets = pools.adopt(&snapshot, addresses, &metrics);
         // Workers start at different addresses, so that the first one doesn't get all first requests.
         let rotation = RefCell::new(vec![worker; targets.len()]);
+        let shortages = RefCell::new(vec![balance::Shortage::default(); targets.len()]);
         let targets = RefCell::new(targets);
-        Ok(Self { snapshot, inspector: RefCell::new(inspector), targets, rotation, metrics })
+        Ok(Self { snapshot, inspector: RefCell::new(inspector), targets, rotation, shortages, metrics })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Pools of connections to origins: per worker, last in first out, with caps and a waiting queue.
 //!
-//! A pool is one address under one identity. Its key says everything that must be equal for two requests to
-//! share a connection; keys are compared whole, never by hash alone. Pools outlive a snapshot generation, so
+//! A pool is one address of one origin under one identity. Its key says everything that must be equal for two requests to
+//! share a connection; keys are compared whole, never by hash alone. Origins that have an address in common have a pool
+//! there each: time-outs, caps, outliers and counts are those of the origin that a request goes to. Pools outlive a snapshot generation, so
 //! a reload keeps the connections whose key did not change.
 
 use std::collections::VecDeque;
@@ -31,6 +32,8 @@ pub(crate) struct PoolIndex(pub(crate) u32);
 /// What makes connections interchangeable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct PoolKey {
+    /// The name of the origin.
+    pub(crate) origin: Arc<str>,
     pub(crate) address: SocketAddr,
     /// Absent for plain TCP.
     pub(crate) tls: Option<TlsKey>,
@@ -155,6 +158,7 @@ impl Pools {
             let limits = origin.limits.shared_by(known.addresses.len());
             let targets = known.addresses.iter().map(|state| {
                 let key = PoolKey {
+                    origin: Arc::clone(&origin.name),
                     address: state.address,
                     tls: origin.tls.as_ref().map(|tls| tls.key.clone()),
                     proxy_protocol: origin.proxy_protocol,
@@ -231,6 +235,7 @@ impl Pools {
             _ if upstream.certificate_asked => return Ok(()),
             Some(identity) if !required && !pool.told_unasked => {
                 tracing::warn!(
+                    origin = &*pool.key.origin,
                     address = %pool.key.address,
                     client_certificate = identity,
                     "the origin asks for no client certificate, so it is shown none and anyone may connect to it; \

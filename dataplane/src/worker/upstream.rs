@@ -558,7 +558,8 @@ impl<I: Io> Worker<I> {
         let time = pool.outliers.eject(reason, &settings, now);
         pool.metrics.ejection(pool.origin, reason);
         tracing::warn!(
-            address = %self.pools.get(index).key.address,
+            origin = &*pool.key.origin,
+            address = %pool.key.address,
             reason = failure.code,
             detail = failure.detail.as_str(),
             seconds = time.as_secs_f64(),
@@ -585,8 +586,9 @@ impl<I: Io> Worker<I> {
     }
 
     /// An address has shown that it works again.
-    fn address_is_back(&mut self, index: PoolIndex) {
-        tracing::info!(address = %self.pools.get(index).key.address, "an address of an origin works again");
+    fn address_is_back(&self, index: PoolIndex) {
+        let key = &self.pools.peek(index).key;
+        tracing::info!(origin = &*key.origin, address = %key.address, "an address of an origin works again");
     }
 
     /// An answer's head came from an address: it may count as a failure, too.

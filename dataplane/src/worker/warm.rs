@@ -105,6 +105,7 @@ impl<I: Io> Worker<I> {
         let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         pool.warming.not_before = now.after(pause + Duration::from_nanos(now.0 % (nanos / 4)));
         tracing::warn!(
+            origin = &*pool.key.origin,
             address = %pool.key.address,
             reason = failure.code,
             detail = failure.detail.as_str(),

@@ -125,5 +125,5 @@ fn pages_that_can_not_be_used_are_errors_of_the_config() {
         let found = errors(response, page);
         assert!(found.contains(expected), "{response}: {found}");
     }
-    assert!(errors("{ html = \"page\" }", &"x".repeat((1 << 20) + 1)).contains("1048577 bytes"));
+    assert!(errors("{ html = \"page\" }", &"x".repeat((1 << 20) + 1)).contains("larger than 1 MiB"));
 }

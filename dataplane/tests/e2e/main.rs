@@ -16,6 +16,7 @@ mod certificates;
 mod commands;
 mod costs;
 mod encoded_bodies;
+mod endless_files;
 mod explain;
 mod idle_connections;
 mod lifecycle;

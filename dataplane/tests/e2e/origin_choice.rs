@@ -118,7 +118,7 @@ fn an_address_whose_requests_fail_is_left_out_and_comes_back() {
     assert_eq!(bad, 2);
     assert_eq!(metric(&node, "weir_origin_ejections_total", ("reason", "status")), 1);
     node.await_log("that it is left out", |entry| {
-        entry["address"] == ill.address.to_string() && entry["detail"] == "503"
+        entry["origin"] == "app" && entry["address"] == ill.address.to_string() && entry["detail"] == "503"
     });
 
     let node = before(&[&ill, &sound], &settings("100ms")).start();
@@ -130,7 +130,8 @@ fn an_address_whose_requests_fail_is_left_out_and_comes_back() {
     works.open();
     eventually("it to serve again", || (client.get("/").text() == "ill").then_some(()));
     node.await_log("that it works again", |entry| {
-        entry["address"] == ill.address.to_string()
+        entry["origin"] == "app"
+            && entry["address"] == ill.address.to_string()
             && entry["message"] == "an address of an origin works again"
     });
 }
@@ -150,6 +151,10 @@ fn when_too_few_addresses_are_usable_all_are_used() {
     assert_eq!(metric(&node, "weir_origin_ejections_total", ("reason", "status")), 2);
     assert!(node.metric("weir_origin_panics_total", &[("origin", "app")]) > 0);
     assert!(origins.iter().all(|origin| origin.targets().len() > 5), "all are used");
+    node.await_log("that all are used", |entry| {
+        entry["origin"] == "app"
+            && entry["message"] == "too few addresses of an origin are usable: all of them get requests"
+    });
 }
 
 #[test]
@@ -160,6 +165,59 @@ fn an_origin_without_any_working_address_is_tried_all_the_same() {
     }
     let refused = metric(&node, "weir_upstream_errors_total", ("reason", "connect_refused"));
     assert_eq!(refused, 10, "each request tries both");
+}
+
+#[test]
+fn origins_with_a_common_address_keep_their_own_settings_and_counts() {
+    let gates = [Gate::closed(), Gate::closed()];
+    let waits = gates.clone();
+    let origin = Origin::scripted(move |peer| {
+        while let Some(request) = peer.request() {
+            match request.target() {
+                "/narrow/held/1" => waits[0].pass(),
+                "/narrow/held/2" => waits[1].pass(),
+                _ => {}
+            }
+            if request.target().ends_with("/slow") {
+                // Until the node gives up.
+                peer.request();
+                return;
+            }
+            peer.send(ok(b"page"));
+        }
+    });
+    let entry = |name: &str, settings: &str| {
+        format!("[[origin]]\nname = \"{name}\"\naddresses = [\"{}\"]\n{settings}\n", origin.address)
+    };
+    let hasty = entry("hasty", "first_byte_timeout = \"50ms\"");
+    let narrow = entry("narrow", "connections = 1\nqueue = 0");
+    let config = |first: &str, second: &str| {
+        Setup::new(origin.address)
+            .server("[[server.location]]\npath = \"/hasty\"\norigin = \"hasty\"\n[[server.location]]\npath = \"/narrow\"\norigin = \"narrow\"")
+            .more(&format!("{first}{second}"))
+    };
+    let node = config(&hasty, &narrow).start();
+    let count = |name: &str, origin: &str| node.metric(name, &[("origin", origin)]);
+    let opened = |origin| count("weir_upstream_connections_opened_total", origin);
+    for round in 1..=2 {
+        assert_eq!(node.get("/hasty/slow").status(), 504);
+        let seen = origin.targets().len();
+        let mut held = node.connect();
+        held.send(get(&format!("/narrow/held/{round}")));
+        eventually("the request at the origin", || (origin.targets().len() > seen).then_some(()));
+        assert_eq!(node.get("/narrow/").status(), 503, "its only connection is taken");
+        assert_eq!(node.get("/hasty/").status(), 200, "which is no other origin's concern");
+        assert_eq!(node.get("/").status(), 200);
+        gates[round - 1].open();
+        assert_eq!(held.answer().status(), 200);
+        let timeouts = [("origin", "hasty"), ("reason", "first_byte_timeout")];
+        assert_eq!(node.metric("weir_upstream_errors_total", &timeouts), round as u64);
+        assert!(opened("hasty") > 0 && opened("narrow") > 0 && opened("app") > 0);
+        if round == 1 {
+            std::fs::write(node.setup.config_path(), config(&narrow, &hasty).text()).unwrap();
+            assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+        }
+    }
 }
 
 /// Clients that ask without a pause, until each has had so many answers after the kill.

@@ -154,7 +154,8 @@ fn a_successor_that_cannot_serve_changes_nothing() {
     std::fs::write(&config, sound.replace("[http]", "[http]\nmoode = \"block\"")).unwrap();
     node.signal("USR2");
     let line = node.await_log("the failure", |entry| entry["message"] == "the upgrade failed");
-    assert!(line["error"].as_str().unwrap().contains("the successor ended before it served"), "{line}");
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("the successor ended before it served (exit status: 2)"), "{line}");
     node.await_log("the successor's reason", |entry| entry.to_string().contains("moode"));
     assert_eq!(node.get("/page").text(), "/page");
     std::fs::write(&config, sound).unwrap();

@@ -250,7 +250,7 @@ fn a_file_that_is_absent_too_large_or_no_text_is_refused() {
     let large = std::fs::File::create(folder.path("weir.toml")).unwrap();
     large.set_len((64 << 20) + 1).unwrap();
     let errors = folder.load().unwrap_err();
-    assert!(errors[0].message.contains("larger than 64MiB"), "{}", errors[0]);
+    assert!(errors[0].message.contains("larger than 64 MiB"), "{}", errors[0]);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_large_file_that_is_no_toml_gives_its_first_line_alone() {
 
 #[test]
 fn files_beyond_their_limits_are_refused_unread() {
-    for (named_by, limit) in [("rules", "64MiB"), ("ip_lists", "256MiB")] {
+    for (named_by, limit) in [("rules", "64 MiB"), ("ip_lists", "256 MiB")] {
         let folder = Folder::new(&format!("{named_by}.file = \"large.toml\"\n{MINIMAL}"));
         // It has no blocks on the disk, and so much could not be read into memory.
         std::fs::File::create(folder.path("large.toml")).unwrap().set_len(1 << 40).unwrap();
