@@ -9,8 +9,12 @@ use super::model::{
     ClientAuth, ConnectionLimits, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion,
 };
 use super::read::TableReader;
-use super::schema::{Default, Key, Kind, Section};
+use super::schema::{Default, Key, Kind, SECOND, Section, range_or_zero};
 use crate::listen::ListenAddress;
+use crate::tls::tickets::TicketKeys;
+
+/// The longest time between two changes of ticket keys, in microseconds.
+const MAX_TICKET_ROTATION: u64 = TicketKeys::MAX_ROTATION.as_secs() * SECOND;
 
 /// `[[listener]]`.
 pub(super) static LISTENER: Section = Section {
@@ -96,6 +100,13 @@ pub(super) static LISTENER_TLS: Section = Section {
             default: Default::Absent("none: revocation is not checked", "\"certs/clients.crl.pem\""),
             meaning: "Revocation lists of those authorities. Every certificate of a chain must then be covered by one.",
         },
+        Key {
+            name: "ticket_rotation",
+            kind: Kind::Time(range_or_zero("no session tickets", SECOND, MAX_TICKET_ROTATION)),
+            default: Default::Value("\"6h\""),
+            meaning: "How often the key that seals session tickets changes. A ticket is good for that long at least and twice \
+                      as long at most. Without tickets every connection begins with a full handshake.",
+        },
     ]],
 };
 
@@ -178,5 +189,6 @@ fn read_tls(table: &TableReader<'_>) -> ListenerTlsConfig {
         client_auth,
         client_ca,
         client_crl: table.path("client_crl"),
+        ticket_rotation: Some(table.time_or_zero("ticket_rotation")).filter(|time| !time.is_zero()),
     }
 }

@@ -301,6 +301,8 @@ pub struct ListenerTlsConfig {
     pub client_ca: Option<PathBuf>,
     /// Revocation lists of those authorities.
     pub client_crl: Option<PathBuf>,
+    /// How often the keys of session tickets change; none where there are no tickets.
+    pub ticket_rotation: Option<Duration>,
 }
 
 /// `[[listener.tls.certificates]]`.

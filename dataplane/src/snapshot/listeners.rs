@@ -8,8 +8,9 @@ use crate::config::{
     ClientAuth, Config, ConfigError, ConfigWarning, ListenerConfig, ListenerTlsConfig, TlsVersion, Where,
 };
 use crate::tls::listener::{
-    CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion, TicketKeys,
+    CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion,
 };
+use crate::tls::tickets::TicketKeys;
 
 /// Days before its expiry at which a listener's certificate is warned about.
 const EXPIRY_WARNING_DAYS: i64 = 30;
@@ -47,8 +48,8 @@ fn load(
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<ListenerTls> {
     let key = format!("listener `{}`: tls", listener.name);
-    let loaded = match TicketKeys::of_this_process() {
-        Ok(tickets) => ListenerTls::load(&files(tls), &tickets),
+    let loaded = match tls.ticket_rotation.map(TicketKeys::of_this_process).transpose() {
+        Ok(tickets) => ListenerTls::load(&files(tls), tickets.as_ref()),
         Err(reason) => {
             errors.push(ConfigError::at(&tls.place, &key, reason, String::new()));
             return None;

@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -22,96 +19,12 @@ use x509_parser::prelude::FromDer;
 use super::client_verifier::RequestedCertificate;
 use super::failure::TlsFailure;
 use super::identity::{self, IdentityError};
-use super::pem;
 use super::provider;
+use super::tickets::{BoundTickets, TicketKeys};
 use super::trust::{self, TrustError};
 
 /// Tickets that a client gets after a full TLS 1.3 handshake: one to use, and one for a connection at the same time.
 const TICKETS: usize = 2;
-
-/// Keys of session tickets, shared by all workers and kept over reloads. They rotate by themselves every six hours; a
-/// ticket is good for twelve at most.
-#[derive(Clone)]
-pub struct TicketKeys(Arc<dyn ProducesTickets>);
-
-impl fmt::Debug for TicketKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TicketKeys")
-    }
-}
-
-impl TicketKeys {
-    /// The keys of this process, so that tickets stay good over reloads.
-    ///
-    /// # Errors
-    /// If the system has no randomness to give.
-    pub fn of_this_process() -> Result<Self, String> {
-        static KEYS: OnceLock<Result<TicketKeys, String>> = OnceLock::new();
-        KEYS.get_or_init(Self::new).clone()
-    }
-
-    /// Fresh keys.
-    ///
-    /// # Errors
-    /// If the system has no randomness to give.
-    pub fn new() -> Result<Self, String> {
-        Ticketer::new().map(Self).map_err(|error| format!("keys for session tickets can't be made: {error}"))
-    }
-}
-
-/// Tickets that are good under one way to judge clients alone.
-///
-/// rustls resumes a session without asking for a certificate again. So one that began where nobody is asked, or before a
-/// certificate was revoked, must not be a way around the demand for one.
-struct BoundTickets {
-    keys: Arc<dyn ProducesTickets>,
-    /// What clients are judged by.
-    judgement: [u8; 32],
-}
-
-impl fmt::Debug for BoundTickets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BoundTickets")
-    }
-}
-
-impl ProducesTickets for BoundTickets {
-    fn enabled(&self) -> bool {
-        self.keys.enabled()
-    }
-
-    fn lifetime(&self) -> u32 {
-        self.keys.lifetime()
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.keys.encrypt(&[&self.judgement, plain].concat())
-    }
-
-    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.keys.decrypt(cipher)?;
-        plain.strip_prefix(&self.judgement).map(<[u8]>::to_vec)
-    }
-}
-
-/// Tells apart how clients are judged: whether they are asked, by which authorities, and by which revocation lists.
-fn judgement(files: &ListenerTlsFiles) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut add = |kind: &[u8], file: Option<&PathBuf>| {
-        // It was read a moment ago; if it's gone now, the digest is another one, and sessions begin anew.
-        let content = file.map(|file| pem::read_bounded(file)).and_then(Result::ok).unwrap_or_default();
-        hash.update(kind);
-        hash.update(content.len().to_be_bytes());
-        hash.update(content);
-    };
-    match &files.client_authentication {
-        ClientAuthentication::None => add(b"none", None),
-        ClientAuthentication::Request(bundle) => add(b"request", Some(bundle)),
-        ClientAuthentication::Require(bundle) => add(b"require", Some(bundle)),
-    }
-    files.client_crls.iter().for_each(|file| add(b"crl", Some(file)));
-    hash.finalize().into()
-}
 
 /// A certificate of a listener: absolute paths of its PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,13 +146,16 @@ impl fmt::Debug for ListenerTls {
 }
 
 impl ListenerTls {
-    /// Loads and checks the files.
+    /// Loads and checks the files. Without `tickets` no session resumes.
     ///
     /// A certificate that has expired is no error: refusing to start would take the rest down with it. The caller warns.
     ///
     /// # Errors
     /// Every problem that was found, at least one.
-    pub fn load(files: &ListenerTlsFiles, tickets: &TicketKeys) -> Result<Self, Vec<ListenerTlsError>> {
+    pub fn load(
+        files: &ListenerTlsFiles,
+        tickets: Option<&TicketKeys>,
+    ) -> Result<Self, Vec<ListenerTlsError>> {
         let mut problems = Vec::new();
         let mut chosen = CertificateChoice::default();
         let mut certificates = Vec::new();
@@ -329,7 +245,7 @@ fn server_config(
     files: &ListenerTlsFiles,
     certificates: Arc<CertificateChoice>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    tickets: &TicketKeys,
+    tickets: Option<&TicketKeys>,
 ) -> Result<ServerConfig, ListenerTlsError> {
     let versions: &[&SupportedProtocolVersion] = match files.minimum_version {
         MinimumVersion::Tls12 => &[&TLS13, &TLS12],
@@ -347,8 +263,11 @@ fn server_config(
     };
     let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    config.ticketer = Arc::new(BoundTickets { keys: Arc::clone(&tickets.0), judgement: judgement(files) });
-    config.send_tls13_tickets = TICKETS;
+    config.send_tls13_tickets = 0;
+    if let Some(keys) = tickets {
+        config.ticketer = Arc::new(BoundTickets::new(keys, files));
+        config.send_tls13_tickets = TICKETS;
+    }
     // Tickets hold all that is needed, so that sessions resume on every worker and cost no memory here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)

@@ -4,6 +4,7 @@
 //! - [`trust`]: whose certificates the node accepts from origins.
 //! - [`client_config`]: origin name, trust and identity together as one rustls configuration.
 //! - [`listener`]: the certificates of a listener, the choice among them, and what clients must present.
+//! - [`tickets`]: the keys by which clients resume their sessions.
 //! - [`engine`]: ciphertext in, plaintext out and back, without I/O and without a buffer while idle.
 //! - [`failure`]: why TLS failed, with codes that stay stable for metrics and events.
 //! - [`forge`]: an authority that makes certificates on the spot, for the demo and for tests.
@@ -14,6 +15,7 @@ pub mod failure;
 pub mod forge;
 pub mod identity;
 pub mod listener;
+pub mod tickets;
 pub mod trust;
 
 mod client_verifier;

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use weir::tls::forge::{DemoAuthority, LeafRequest, Usage};
 
+use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::origin::{Origin, ok};
 use crate::support::pattern;
@@ -138,6 +139,54 @@ fn sessions_resume_whichever_worker_takes_them() {
         }
     }
     assert_eq!((handshakes(&node, "full"), handshakes(&node, "resumed")), (2, 12));
+    // A reload keeps the keys.
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let path = node.setup.folder.path().join(format!("session{version}")).display().to_string();
+        for _ in 0..4 {
+            let shown = s_client(node.address, version, &["-sess_in", &path]);
+            assert!(shown.contains("Reused, TLSv1."), "{version}: {shown}");
+        }
+    }
+    assert_eq!((handshakes(&node, "full"), handshakes(&node, "resumed")), (2, 20));
+}
+
+#[test]
+fn sessions_end_with_the_key_after_next_and_resume_nowhere_without_tickets() {
+    let authority = DemoAuthority::new("Sites' root").unwrap();
+    let origin = Origin::echoing_targets();
+    let never = Setup::SECURE_LISTENER.replace("secure", "never") + "\nticket_rotation = \"0\"";
+    let node = secure(Setup::new(origin.address).workers(2), &authority, "ticket_rotation = \"1s\"")
+        .more(&never)
+        .start();
+    // In TLS 1.3 the client wouldn't offer a ticket that is older than it was told that it lasts.
+    let version = "-tls1_2";
+    let path = node.setup.folder.path().join("short").display().to_string();
+    eventually("a session that is resumed before its key is gone", || {
+        s_client(node.address, version, &["-sess_out", &path]);
+        s_client(node.address, version, &["-sess_in", &path]).contains("Reused, TLSv1.").then_some(())
+    });
+    eventually("the end of the session", || {
+        let shown = s_client(node.address, version, &["-sess_in", &path]);
+        assert!(shown.contains("HTTP/1.1 200"), "{shown}");
+        shown.contains("New, TLSv1.").then_some(())
+    });
+    for _ in 0..4 {
+        let shown = s_client(node.address, version, &["-sess_in", &path]);
+        assert!(shown.contains("New, TLSv1."), "it came back: {shown}");
+    }
+    let never = node.address_of("never");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let shown = s_client(never, version, &[]);
+        assert!(shown.contains("HTTP/1.1 200"), "{version}: {shown}");
+        let has_ticket =
+            shown.contains("TLS session ticket:") || shown.contains("New Session Ticket arrived");
+        assert!(!has_ticket, "{version}: {shown}");
+        let shown = s_client(node.address, version, &[]);
+        let has_ticket =
+            shown.contains("TLS session ticket:") || shown.contains("New Session Ticket arrived");
+        assert!(has_ticket, "{version}: {shown}");
+    }
 }
 
 #[test]
