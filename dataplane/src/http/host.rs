@@ -25,6 +25,18 @@ pub fn host_without_port(host: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether two valid hosts are the same one: names in any case, and the port that a scheme has by default (RFC 9110
+/// sections 4.2.1 and 4.2.2) may be left out of either.
+pub(super) fn are_same_host(one: &[u8], other: &[u8], is_https: bool) -> bool {
+    let default_port: &[u8] = if is_https { b"443" } else { b"80" };
+    let parts = |host| {
+        let name = host_without_port(host);
+        (name, host.get(name.len() + 1..).unwrap_or(default_port))
+    };
+    let ((name, port), (other_name, other_port)) = (parts(one), parts(other));
+    name.eq_ignore_ascii_case(other_name) && port == other_port
+}
+
 /// Bytes that stand for themselves in a name; `%` must be followed by two hex digits and is looked at apart.
 const NAME_BYTES: [bool; 256] = {
     let mut table = [false; 256];
@@ -146,6 +158,24 @@ mod tests {
             [("a.example:80", "a.example"), ("a", "a"), ("[::1]:8443", "[::1]"), ("[::1]", "[::1]"), ("", "")]
         {
             assert_eq!(host_without_port(host.as_bytes()), name.as_bytes());
+        }
+    }
+    #[test]
+    fn the_default_port_may_be_left_out() {
+        for (one, other, is_https, same) in [
+            ("a.example", "A.Example", false, true),
+            ("a", "a:80", false, true),
+            ("a:443", "a", true, true),
+            ("[::1]", "[::1]:80", false, true),
+            ("a", "a:80", true, false),
+            ("a", "a:443", false, false),
+            ("a:80", "a:81", false, false),
+            ("a", "b", false, false),
+            ("[::1]", "[::2]", false, false),
+            ("a80", "a:80", false, false),
+        ] {
+            assert_eq!(are_same_host(one.as_bytes(), other.as_bytes(), is_https), same, "{one} {other}");
+            assert_eq!(are_same_host(other.as_bytes(), one.as_bytes(), is_https), same, "{other} {one}");
         }
     }
 }

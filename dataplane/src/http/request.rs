@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use super::fields::{self, FieldId, HeaderField, Span};
 use super::framing::{BodyFraming, Direction, FramingFacts, is_token_byte};
 use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
-use super::host::is_valid_host;
+use super::host::{are_same_host, is_valid_host};
 use super::strict::{self, Extent, HeadKind, StrictPass};
 use super::target::{self, Implied, Target};
 
@@ -20,6 +20,8 @@ pub struct RequestHead {
     finished: bool,
     method: Span,
     target: Target,
+    /// The whole target where its bytes don't lie side by side ([`Implied::RootBeforeQuery`]); else empty.
+    joined_target: Vec<u8>,
     host: Span,
     version: Version,
     framing: BodyFraming,
@@ -82,7 +84,9 @@ impl RequestHead {
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
-        *self = Self { fields, ..Self::default() };
+        let mut joined_target = std::mem::take(&mut self.joined_target);
+        joined_target.clear();
+        *self = Self { fields, joined_target, ..Self::default() };
     }
 
     /// Parses a head at the start of `bytes`.
@@ -192,6 +196,10 @@ impl RequestHead {
         }
         self.is_head = method == b"HEAD";
         self.target = Target::parse(head, target, method)?;
+        if self.target.implied == Implied::RootBeforeQuery {
+            self.joined_target.push(b'/');
+            self.joined_target.extend_from_slice(self.target.origin_form.of(head));
+        }
         Ok(())
     }
 
@@ -252,7 +260,9 @@ impl RequestHead {
             return Err(BAD_HOST);
         }
         match (self.target.authority, field) {
-            (Some(authority), Some(host)) if !authority.of(head).eq_ignore_ascii_case(host.of(head)) => {
+            (Some(authority), Some(host))
+                if !are_same_host(authority.of(head), host.of(head), self.target.is_https) =>
+            {
                 Err(HOST_MISMATCH)
             }
             (Some(authority), _) => Ok(authority),
@@ -276,8 +286,11 @@ impl RequestHead {
     }
 
     /// Path and query as received; of an absolute target without scheme and authority. `*` for `OPTIONS *`.
-    pub fn target<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        self.with_implied(self.target.origin_form, bytes)
+    pub fn target<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        match self.target.implied {
+            Implied::RootBeforeQuery => &self.joined_target,
+            _ => self.with_implied(self.target.origin_form, bytes),
+        }
     }
 
     /// The target up to the `?`, as received.
@@ -334,7 +347,7 @@ impl RequestHead {
     fn with_implied<'a>(&self, span: Span, bytes: &'a [u8]) -> &'a [u8] {
         match self.target.implied {
             Implied::Nothing => span.of(bytes),
-            Implied::Root => b"/",
+            Implied::Root | Implied::RootBeforeQuery => b"/",
             Implied::Asterisk => b"*",
         }
     }

@@ -14,12 +14,14 @@ pub(super) enum Implied {
     Root,
     /// `OPTIONS http://a` means `OPTIONS *` there.
     Asterisk,
+    /// `http://a?b` means `/?b` there (RFC 9112 section 3.2.1).
+    RootBeforeQuery,
 }
 
 /// A target, taken apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Target {
-    /// Path and query; without scheme and authority where those were given.
+    /// Path and query; without scheme and authority where those were given, and without what is implied.
     pub(super) origin_form: Span,
     /// The path alone.
     pub(super) path: Span,
@@ -27,6 +29,8 @@ pub(super) struct Target {
     pub(super) query: Option<Span>,
     /// The authority of an absolute target.
     pub(super) authority: Option<Span>,
+    /// An absolute target begins with `https:`, so that its port is 443 where none is given, not 80.
+    pub(super) is_https: bool,
     pub(super) implied: Implied,
 }
 
@@ -73,6 +77,7 @@ impl Target {
             .into_iter()
             .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
             .ok_or(BAD_FORM)?;
+        let is_https = scheme == b"https://";
         let after_scheme = &target[scheme.len()..];
         let authority_bytes = memchr::memchr2(b'/', b'?', after_scheme).unwrap_or(after_scheme.len());
         let (authority, rest) = after_scheme.split_at(authority_bytes);
@@ -83,15 +88,14 @@ impl Target {
         let end = start + authority_bytes as u32;
         let rest_span = Span { start: end, end: span.end };
         let authority = Some(Span { start, end });
-        match rest {
-            [b'/', ..] => Ok(Self { authority, ..Self::origin_form(rest, rest_span) }),
-            [] => {
-                let implied = if method == b"OPTIONS" { Implied::Asterisk } else { Implied::Root };
-                Ok(Self { origin_form: rest_span, path: rest_span, query: None, authority, implied })
-            }
-            // `http://a?b`: what would be forwarded has no bytes of its own, and nobody sends it.
-            _ => Err(BAD_FORM),
-        }
+        let found = Self::origin_form(rest, rest_span);
+        let implied = match rest {
+            [b'/', ..] => Implied::Nothing,
+            [] if method == b"OPTIONS" => Implied::Asterisk,
+            [] => Implied::Root,
+            _ => Implied::RootBeforeQuery,
+        };
+        Ok(Self { authority, is_https, implied, ..found })
     }
 }
 

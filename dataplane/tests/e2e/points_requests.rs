@@ -107,6 +107,9 @@ fn point_05_target_forms() {
             ("200", target("/a?b")),
             ("200", target("http://site.example/c")),
             ("200", target("HTTP://SITE.example/d")),
+            ("200", target("http://site.example?e=/f")),
+            ("200", target("http://site.example:80/g")),
+            ("400 host_mismatch", target("https://site.example:80/")),
             ("400 host_mismatch", target("http://other.example/")),
             ("200", options("*")),
             ("400 bad_target_form", target("*")),
@@ -115,12 +118,12 @@ fn point_05_target_forms() {
             ("405 method_not_allowed", text("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n")),
         ],
     );
-    assert_eq!(origin.targets(), ["/a?b", "/c", "/d", "*"]);
+    assert_eq!(origin.targets(), ["/a?b", "/c", "/d", "/?e=/f", "/g", "*"]);
     let hosts: Vec<_> =
         origin.requests().iter().map(|request| request.field("host").unwrap().to_owned()).collect();
     assert_eq!(
         hosts,
-        ["site.example", "site.example", "SITE.example", "site.example"],
+        ["site.example", "site.example", "SITE.example", "site.example", "site.example:80", "site.example"],
         "the target's host counts"
     );
 }

@@ -81,11 +81,12 @@ fn essence_of_sent(sent: &StrictRequest) -> Essence {
     let scheme = target.find("://").filter(|_| !target.starts_with('/'));
     if let Some(scheme) = scheme {
         let behind = &target[scheme + 3..];
-        let (authority, path) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+        let (authority, path) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
         host = authority.to_owned();
         target = match (path, method.as_str()) {
             ("", "OPTIONS") => "*".to_owned(),
             ("", _) => "/".to_owned(),
+            (path, _) if path.starts_with('?') => format!("/{path}"),
             (path, _) => path.to_owned(),
         };
     }

@@ -23,6 +23,7 @@ const DICTIONARY: &[&[u8]] = &[
     b"Expect: 100-continue\r\n",
     b"X-Forwarded-For: 1.2.3.4\r\n",
     b"http://a:80/b",
+    b"http://a?b",
     b"[::1]:80",
     b"%2f..%5c",
     b": ",

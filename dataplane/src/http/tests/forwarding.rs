@@ -57,6 +57,7 @@ fn targets_are_forwarded_in_origin_form() {
     for (line, written) in [
         ("GET http://a.example/x?y", "GET /x?y"),
         ("GET http://a.example", "GET /"),
+        ("GET http://a.example?x=/y", "GET /?x=/y"),
         ("OPTIONS http://a.example", "OPTIONS *"),
         ("OPTIONS *", "OPTIONS *"),
         ("GET /%2e%2e//x", "GET /%2e%2e//x"),

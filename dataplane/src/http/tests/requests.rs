@@ -88,7 +88,7 @@ fn request_lines_and_versions() {
 fn target_forms() {
     // Request line, target, path, query, host.
     type Row = (&'static str, &'static str, &'static str, Option<&'static str>, &'static str);
-    let table: [Row; 12] = [
+    let table: [Row; 15] = [
         ("GET /", "/", "/", None, "a"),
         ("GET /a/b?c=d?e", "/a/b?c=d?e", "/a/b", Some("c=d?e"), "a"),
         ("GET /?", "/?", "/", Some(""), "a"),
@@ -101,6 +101,9 @@ fn target_forms() {
         ("GET http://a", "/", "/", None, "a"),
         ("OPTIONS http://a", "*", "*", None, "a"),
         ("GET http://a/?http://b", "/?http://b", "/", Some("http://b"), "a"),
+        ("GET http://a?b=/c?d", "/?b=/c?d", "/", Some("b=/c?d"), "a"),
+        ("OPTIONS http://a?", "/?", "/", Some(""), "a"),
+        ("GET http://a:80/p", "/p", "/p", None, "a:80"),
     ];
     for (line, target, path, query, host) in table {
         let bytes = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
@@ -116,11 +119,12 @@ fn target_forms() {
         ("5 authority-form", b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target_form"),
         ("5 no slash", b"GET index.html HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target_form"),
         ("5 other scheme", b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target_form"),
-        ("5 query at once", b"GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_target_form"),
         ("5 userinfo", b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_authority"),
         ("5 no authority", b"GET http:///p HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_authority"),
         ("5 mismatch", b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
         ("5 port mismatch", b"GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
+        ("5 other scheme's port", b"GET https://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
+        ("5 port and query", b"GET http://a:?b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_authority"),
         ("5 no Host beside it", b"GET http://a/ HTTP/1.1\r\n\r\n", 400, "missing_host"),
         ("6 fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "fragment_in_target"),
         ("6 fragment in a query", b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", 400, "fragment_in_target"),
@@ -132,6 +136,14 @@ fn target_forms() {
     ]);
     let bytes = b"GET http://A.example:80/p HTTP/1.0\r\n\r\n";
     assert_eq!(accepted(bytes).host(bytes), b"A.example:80");
+    // The same head again: nothing of the last target is left.
+    let limits = HeadLimits::default();
+    let mut head = RequestHead::default();
+    let joined = b"GET http://a?b HTTP/1.1\r\nHost: a:80\r\n\r\n";
+    for _ in 0..2 {
+        head.parse(joined, &limits).unwrap();
+        assert_eq!((head.target(joined), head.host(joined)), (&b"/?b"[..], &b"a"[..]));
+    }
 }
 
 #[test]
