@@ -4,7 +4,7 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help deps toolchain build demo test lint bench bench-peers bench-peers-pingora soak deb
+.PHONY: help deps toolchain build demo test lint bench bench-peers bench-peers-pingora bench-slow soak deb
 
 CARGO ?= cargo
 # Where rustup puts cargo; a shell that was not opened anew since doesn't know it.
@@ -71,6 +71,9 @@ bench-peers: build ## Compare with nginx, HAProxy, Caddy and ModSecurity on this
 bench-peers-pingora: deps ## Build a small proxy on Pingora (crates.io), for bench-peers to take along
 	@sh -c "$$INSTALL_MISSING" bench-peers-pingora cmake libssl-dev pkg-config
 	$(CARGO) build --release --locked --manifest-path benches/peers/pingora/Cargo.toml --target-dir target/pingora
+
+bench-slow: build ## Measure what a thousand slow clients cost others; fails if it is over twice the p99
+	benches/slow_clients.py
 
 deb: build ## Make the Debian package target/weir_VERSION_ARCHITECTURE.deb
 	packaging/build-deb target/release target

@@ -174,7 +174,11 @@ fn slow(url: &str, kind: slow::Kind) -> slow::Options {
         request: Options { limit, ..options(url) },
         kind,
         pace: Duration::from_millis(100),
+        seed: 1,
         probe_rate: None,
+        probe_url: None,
+        cycles: 0,
+        max_factor: None,
         cut_within: None,
     }
 }
@@ -198,6 +202,36 @@ fn slow_clients_hold_connections_that_the_target_does_not_cut() {
     }
     // None of the slow requests ever came to its end.
     assert!(origin.lines().iter().all(|line| line["method"] != "POST" || line["complete"] == false));
+}
+
+#[test]
+fn what_slow_clients_cost_others_is_compared_in_turns() {
+    let origin = spawn(OriginOptions::default()).unwrap();
+    let url = format!("http://{}/", origin.address());
+    let mut options = slow(&format!("{url}?size=1000000"), slow::Kind::Reader);
+    (options.probe_rate, options.probe_url) = (Some(2000.0), Some(url));
+    options.request.limit = Limit::Duration(Duration::from_millis(1200));
+    for (max_factor, cycles, is_told) in [(1e6, 2, false), (1e-6, 1, true)] {
+        (options.max_factor, options.cycles) = (Some(max_factor), cycles);
+        let report = slow::run(&options, &AtomicBool::new(false)).unwrap();
+        let effect = report.effect.as_ref().unwrap();
+        assert_eq!(effect.cycles.len(), cycles, "{report}");
+        for cycle in &effect.cycles {
+            let [with, without] = [cycle.with.count, cycle.without.count];
+            assert!(with > 100 && without > 100 && (1..=4).contains(&cycle.open), "{report}");
+        }
+        let [with, without] = [&effect.p99_with_microseconds, &effect.p99_without_microseconds];
+        let [with, without] = [with, without].map(|spread| spread.as_ref().unwrap().median);
+        assert!((effect.factor.unwrap() - with / without).abs() < 1e-9, "{report}");
+        let told = report.reasons.iter().any(|reason| reason.contains("times as high"));
+        assert_eq!((told, report.valid && is_told), (is_told, false), "{report}");
+        // Those that were there at the end of slices, and none of the slices without.
+        let open: usize = effect.cycles.iter().map(|cycle| cycle.open).sum();
+        assert!((open..=4 * cycles).contains(&(report.ends["still open"].count as usize)), "{report}");
+    }
+    (options.probe_rate, options.cycles) = (Some(100.0), 2);
+    let error = slow::run(&options, &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(error.contains("4 slices of 0.300 s would have 30 ordinary requests"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::{
     future::Future,
     io,
     rc::Rc,
-    time::Duration,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use monoio::io::{CancelHandle, Canceller};
@@ -31,7 +32,12 @@ struct Slot {
     /// The tick at which the present wait is given up; `u64::MAX` for none.
     expires_at: Cell<u64>,
     expired: Cell<bool>,
+    /// Who waits for nothing but the stop.
+    waiter: RefCell<Option<Waker>>,
 }
+
+/// Ends what one connection waits for at a moment of the caller's choice, where a [`TICK`] is too coarse.
+pub(crate) struct Alarm(Rc<Slot>);
 
 /// One connection's entry in its thread's [`Watcher`]; dropped with the connection.
 pub(crate) struct Watch {
@@ -50,6 +56,7 @@ impl Watcher {
             canceller: RefCell::new(Canceller::new()),
             expires_at: Cell::new(u64::MAX),
             expired: Cell::new(false),
+            waiter: RefCell::new(None),
         });
         let key = self.next_key.get();
         self.next_key.set(key + 1);
@@ -104,6 +111,17 @@ impl Slot {
     fn cancel(&self) {
         let cancelled = self.canceller.take().cancel();
         self.canceller.replace(cancelled);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+}
+
+impl Alarm {
+    /// What is waited for now ends as if its time were over.
+    pub(crate) fn ring(&self) {
+        self.0.expired.set(true);
+        self.0.cancel();
     }
 }
 
@@ -119,8 +137,27 @@ impl Watch {
         self.slot.expired.set(false);
     }
 
+    pub(crate) fn alarm(&self) -> Alarm {
+        Alarm(Rc::clone(&self.slot))
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.watcher.is_stopping()
+    }
+
+    /// Waits until `moment`, or until it stops.
+    pub(crate) async fn pause_until(&self, moment: Instant) {
+        let stopped = std::future::poll_fn(|context| {
+            if self.is_stopping() {
+                return Poll::Ready(());
+            }
+            self.slot.waiter.replace(Some(context.waker().clone()));
+            Poll::Pending
+        });
+        monoio::select! {
+            () = monoio::time::sleep_until(moment.into()) => {}
+            () = stopped => {}
+        }
     }
 
     /// Runs one operation that the deadline or a stop can end.

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kind, Options, report::Ends};
+use super::{Kind, Options, pace::Steps, report::Ends};
 use crate::{
     http::{self, BodyDecoder},
     net::{self, ReceiveBuffer, Transport, Watcher},
@@ -28,7 +29,7 @@ const READER_BUFFER_BYTES: usize = 4096;
 
 /// What all slow connections know.
 pub(super) struct Shared {
-    target: Target,
+    target: Arc<Target>,
     kind: Kind,
     pace: Duration,
     set_up_timeout: Duration,
@@ -42,7 +43,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(options: &Options, target: Target) -> Self {
+    pub(super) fn new(options: &Options, target: Arc<Target>) -> Self {
         let request = target.first_request();
         let head_end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or(request.len());
         let head = String::from_utf8_lossy(&request[..head_end]);
@@ -71,16 +72,23 @@ pub(super) struct SlowClient {
     shared: Arc<Shared>,
     watcher: Rc<Watcher>,
     ends: Rc<RefCell<Ends>>,
+    steps: Steps,
 }
 
 impl SlowClient {
-    pub(super) const fn new(shared: Arc<Shared>, watcher: Rc<Watcher>, ends: Rc<RefCell<Ends>>) -> Self {
-        Self { shared, watcher, ends }
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        watcher: Rc<Watcher>,
+        ends: Rc<RefCell<Ends>>,
+        steps: Steps,
+    ) -> Self {
+        Self { shared, watcher, ends, steps }
     }
 
     /// One connection after the other until it is over.
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.shared);
+        monoio::time::sleep_until(self.steps.connect_at().into()).await;
         while !shared.over.load(Ordering::Relaxed) {
             match self.connect().await {
                 Ok(transport) => {
@@ -90,7 +98,7 @@ impl SlowClient {
                     shared.open.fetch_sub(1, Ordering::Relaxed);
                     self.ends.borrow_mut().note(&end, began.elapsed());
                     // A target that refuses at once isn't asked in a tight loop.
-                    monoio::time::sleep(shared.pace.saturating_sub(began.elapsed())).await;
+                    monoio::time::sleep_until(self.steps.after(Instant::now()).into()).await;
                 }
                 Err(error) => {
                     self.ends.borrow_mut().note_failure(&error.to_string());
@@ -131,11 +139,12 @@ impl SlowClient {
                 // A target may have said why before it closed.
                 return self.last_words(&mut transport, &mut answer).await.unwrap_or_else(|| end_of(&error));
             }
+            let mut next = self.steps.after(Instant::now());
             if shared.kind == Kind::Reader {
-                monoio::time::sleep(shared.pace).await;
+                transport.watch().pause_until(next).await;
+                next = self.steps.after(Instant::now());
             }
-            transport.watch().set_limit(Some(shared.pace));
-            match transport.receive_once(&mut answer.input).await {
+            match receive_until(&mut transport, &mut answer.input, next).await {
                 Ok(0) => return answer.end().unwrap_or_else(|| "closed".to_owned()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
@@ -167,6 +176,23 @@ impl SlowClient {
         answer.is_complete();
         answer.end()
     }
+}
+
+/// One receive that is given up at this moment (`TimedOut`).
+async fn receive_until(
+    transport: &mut Transport,
+    input: &mut ReceiveBuffer,
+    moment: Instant,
+) -> io::Result<usize> {
+    transport.watch().set_limit(None);
+    let alarm = transport.watch().alarm();
+    let mut receiving = pin!(transport.receive_once(input));
+    monoio::select! {
+        received = &mut receiving => return received,
+        () = monoio::time::sleep_until(moment.into()) => {}
+    }
+    alarm.ring();
+    receiving.await
 }
 
 fn end_of(error: &io::Error) -> String {

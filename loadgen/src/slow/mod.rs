@@ -2,12 +2,13 @@
 //! that they hardly read. What matters is how long the target lets them, and what ordinary requests see meanwhile.
 
 mod connection;
+mod crowd;
+mod effect;
+mod pace;
 mod report;
 
 use std::{
-    cell::RefCell,
     io,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,24 +16,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::report::{Moment, Report};
-use self::{
-    connection::{Shared, SlowClient},
-    report::Ends,
+use self::crowd::Crowd;
+pub use self::{
+    effect::{Cycle, Effect},
+    report::{Moment, Report},
 };
-use crate::{
-    net::{self, Watcher},
-    run::{self, Limit, Load, RunError, Target, share},
-};
+use crate::run::{self, Limit, Load, RunError, Target};
 
-/// Deadlines are looked at so often, so a shorter pace would not be kept.
+/// A shorter pace isn't slow.
 const SHORTEST_PACE: Duration = Duration::from_millis(100);
 /// How often it is noted how many connections are open.
 const SAMPLE: Duration = Duration::from_millis(250);
-/// How often threads look whether it is over.
+/// How often it is looked whether it is over.
 const POLL: Duration = Duration::from_millis(20);
-/// How long connections get to go away at the end.
-const STOP_GRACE: Duration = Duration::from_secs(1);
 /// The most moments of a report; with more, every other one is dropped.
 const MOST_MOMENTS: usize = 2_000;
 
@@ -69,8 +65,18 @@ pub struct Options {
     pub kind: Kind,
     /// The time between two steps, at least 100 ms, to 100 ms.
     pub pace: Duration,
+    /// Where within the pace each client takes its steps follows from this.
+    pub seed: u64,
     /// Ordinary requests a second to the same target meanwhile, over connections of their own; none without.
     pub probe_rate: Option<f64>,
+    /// What they `GET`; the same as the slow clients' request without.
+    pub probe_url: Option<String>,
+    /// Over 0, the duration is cut into twice as many slices, in turn with and without slow clients, and the ordinary
+    /// requests of both are compared.
+    pub cycles: usize,
+    /// With cycles: a target does well if the p99 of ordinary requests is not higher than this many times what it is
+    /// without slow clients. Over 0.
+    pub max_factor: Option<f64>,
     /// A target does well if no slow connection lives longer.
     pub cut_within: Option<Duration>,
 }
@@ -82,41 +88,57 @@ pub struct Options {
 /// The options make no sense, the target can't be reached, or a thread can't be started.
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Report, RunError> {
     let length = check(options)?;
-    let target = Target::reach(&options.request)?;
-    let shared = Arc::new(Shared::new(options, target));
+    let slice = (options.cycles > 0).then(|| effect::slice(options, length)).transpose()?;
+    let target = Arc::new(Target::reach(&options.request)?);
+    if options.probe_rate.is_some() {
+        Target::reach(&probe_options(options, length))?;
+    }
     let began = Instant::now();
+    let mut moments = Vec::new();
+    let mut tick = |open: usize| note_moment(&mut moments, began.elapsed(), open);
+    let mut report = Report::new(options);
+    if let Some(slice) = slice {
+        let turns = effect::take_turns(options, &target, slice, interrupted, &mut tick)?;
+        report.reasons = turns.reasons;
+        report.effect = Some(turns.effect);
+        report.note_ends(&turns.ends);
+    } else {
+        let (ends, probe) = be_slow(options, &target, length, interrupted, &mut tick)?;
+        report.probe = probe;
+        report.note_ends(&ends);
+    }
+    report.lifetimes = moments;
+    report.finish(began.elapsed(), interrupted.load(Ordering::Relaxed));
+    Ok(report)
+}
+
+/// Without turns: slow clients all the time.
+fn be_slow(
+    options: &Options,
+    target: &Arc<Target>,
+    length: Duration,
+    interrupted: &AtomicBool,
+    tick: &mut dyn FnMut(usize),
+) -> Result<(report::Ends, Option<run::Report>), RunError> {
+    let began = Instant::now();
+    let crowd = Crowd::gather(options, target)?;
     std::thread::scope(|scope| {
-        let threads = options.request.threads.clamp(1, options.request.connections);
-        let mut workers = Vec::new();
-        for index in 0..threads {
-            let connections = share(options.request.connections, index, threads);
-            let shared = Arc::clone(&shared);
-            let work = move || net::run_on_ring(|| drive(shared, connections));
-            let thread = std::thread::Builder::new().name(format!("slow-{index}"));
-            workers.push(thread.spawn_scoped(scope, work).map_err(RunError::Thread)?);
-        }
-        let probe = options.probe_rate.map(|rate| {
-            let request = probe_options(options, rate, length);
+        let probe = options.probe_rate.map(|_| {
+            let request = probe_options(options, length);
             scope.spawn(move || run::run(&request, interrupted))
         });
-        let mut moments = Vec::new();
         while began.elapsed() < length && !interrupted.load(Ordering::Relaxed) {
             std::thread::sleep(POLL);
-            note_moment(&mut moments, began.elapsed(), shared.open.load(Ordering::Relaxed));
+            tick(crowd.open());
         }
-        let elapsed = began.elapsed();
-        shared.over.store(true, Ordering::Relaxed);
-        let mut ends = Ends::default();
-        for worker in workers {
-            let own = worker.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
-            ends.add(&own.map_err(RunError::Thread)?);
-        }
-        let probe = probe.map(|probe| {
-            probe.join().map_err(|_| RunError::Thread(io::Error::other("the probe's thread panicked")))?
-        });
-        let probe = probe.transpose()?;
-        Ok(Report::new(options, elapsed, interrupted.load(Ordering::Relaxed), &ends, moments, probe))
+        let ends = crowd.dismiss()?;
+        let probe = probe.map(|probe| joined(probe.join())).transpose()?;
+        Ok((ends, probe))
     })
+}
+
+fn joined(probe: std::thread::Result<Result<run::Report, RunError>>) -> Result<run::Report, RunError> {
+    probe.map_err(|_| RunError::Thread(io::Error::other("the probe's thread panicked")))?
 }
 
 fn check(options: &Options) -> Result<Duration, RunError> {
@@ -128,19 +150,28 @@ fn check(options: &Options) -> Result<Duration, RunError> {
     if options.pace < SHORTEST_PACE {
         return wrong("the pace must be at least 100 ms");
     }
+    if options.max_factor.is_some_and(|factor| factor.is_nan() || factor <= 0.0) {
+        return wrong("the highest factor that is allowed must be over 0");
+    }
     match options.request.limit {
         Limit::Duration(length) => Ok(length),
         Limit::Requests(_) => wrong("slow clients need a duration"),
     }
 }
 
-fn probe_options(options: &Options, rate: f64, length: Duration) -> run::Options {
-    run::Options {
-        load: Load::Rate(rate),
+fn probe_options(options: &Options, length: Duration) -> run::Options {
+    let ordinary = run::Options {
+        load: options.probe_rate.map_or(Load::Closed, Load::Rate),
         limit: Limit::Duration(length),
         connections: 16,
         threads: 1,
         ..options.request.clone()
+    };
+    match &options.probe_url {
+        None => ordinary,
+        Some(url) => {
+            run::Options { url: url.clone(), method: "GET".to_owned(), body: Vec::new(), ..ordinary }
+        }
     }
 }
 
@@ -157,21 +188,4 @@ fn note_moment(moments: &mut Vec<Moment>, at: Duration, open: usize) {
         });
     }
     moments.push(Moment { seconds, open });
-}
-
-/// One thread's slow connections.
-async fn drive(shared: Arc<Shared>, connections: usize) -> Ends {
-    let watcher = Watcher::new();
-    monoio::spawn(Rc::clone(&watcher).run());
-    let ends = Rc::new(RefCell::new(Ends::default()));
-    for _ in 0..connections {
-        let client = SlowClient::new(Arc::clone(&shared), Rc::clone(&watcher), Rc::clone(&ends));
-        monoio::spawn(client.run());
-    }
-    while !shared.over.load(Ordering::Relaxed) {
-        monoio::time::sleep(POLL).await;
-    }
-    // What is still being connected by then ends with the thread.
-    watcher.stop(STOP_GRACE).await;
-    ends.take()
 }

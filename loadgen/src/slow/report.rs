@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use super::Options;
+use super::{Effect, Options};
 use crate::{
     compare::Host,
     run::{self, Histo, Times, histogram, record},
@@ -57,6 +57,9 @@ pub struct Report {
     /// What ordinary requests saw meanwhile; absent if there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe: Option<run::Report>,
+    /// What ordinary requests saw with and without slow clients; absent if that wasn't compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
 }
 
 /// How many connections were open at a moment.
@@ -101,18 +104,11 @@ impl Ends {
 }
 
 impl Report {
-    pub(super) fn new(
-        options: &Options,
-        elapsed: Duration,
-        interrupted: bool,
-        ends: &Ends,
-        lifetimes: Vec<Moment>,
-        probe: Option<run::Report>,
-    ) -> Self {
-        let mut report = Self {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
             report: "slow",
             version: env!("CARGO_PKG_VERSION"),
-            time: jiff::Timestamp::now().to_string(),
+            time: String::new(),
             host: Host::this(),
             url: options.request.url.clone(),
             kind: options.kind.name(),
@@ -121,17 +117,31 @@ impl Report {
             cut_within_seconds: options.cut_within.map(|time| time.as_secs_f64()),
             valid: false,
             reasons: Vec::new(),
-            interrupted,
-            elapsed_seconds: elapsed.as_secs_f64(),
-            ends: ends.lifetimes.iter().map(|(end, times)| (end.clone(), Times::of(times))).collect(),
-            failed_connects: ends.failed_connects,
-            connect_error: ends.connect_error.clone(),
-            lifetimes,
-            probe,
-        };
-        report.reasons = report.find_reasons();
-        report.valid = report.reasons.is_empty();
-        report
+            interrupted: false,
+            elapsed_seconds: 0.0,
+            ends: BTreeMap::new(),
+            failed_connects: 0,
+            connect_error: None,
+            lifetimes: Vec::new(),
+            probe: None,
+            effect: None,
+        }
+    }
+
+    pub(super) fn note_ends(&mut self, ends: &Ends) {
+        self.ends = ends.lifetimes.iter().map(|(end, times)| (end.clone(), Times::of(times))).collect();
+        self.failed_connects = ends.failed_connects;
+        self.connect_error.clone_from(&ends.connect_error);
+    }
+
+    /// Judges what was measured.
+    pub(super) fn finish(&mut self, elapsed: Duration, interrupted: bool) {
+        self.time = jiff::Timestamp::now().to_string();
+        self.elapsed_seconds = elapsed.as_secs_f64();
+        self.interrupted = interrupted;
+        let reasons = self.find_reasons();
+        self.reasons.extend(reasons);
+        self.valid = self.reasons.is_empty();
     }
 
     fn find_reasons(&self) -> Vec<String> {
@@ -183,6 +193,9 @@ impl fmt::Display for Report {
         if let Some(probe) = &self.probe {
             writeln!(formatter, "ordinary requests meanwhile:")?;
             write!(formatter, "{probe}")?;
+        }
+        if let Some(effect) = &self.effect {
+            write!(formatter, "{effect}")?;
         }
         if self.interrupted {
             writeln!(formatter, "  interrupted: this is what was measured until then")?;

@@ -195,9 +195,35 @@ pub(super) fn slow(name: &str, report: &Value) -> String {
         series: vec![Series { name: "open".to_owned(), points: points("open"), is_dashed: false }],
     };
     html += &format!("<div class=\"plots\">{}</div>", plot.draw());
+    if let Some(effect) = report.get("effect").filter(|effect| effect.is_object()) {
+        html += &slow_effect(effect);
+    }
     if let Some(probe) = report.get("probe").filter(|probe| probe.is_object()) {
         html += "<h2>Ordinary requests meanwhile</h2>";
         html += &super::run::section("", probe);
     }
     html + "</section>"
+}
+
+/// What ordinary requests saw with and without slow clients.
+fn slow_effect(effect: &Value) -> String {
+    let mut rows: Vec<_> = entries(effect, "cycles")
+        .iter()
+        .enumerate()
+        .map(|(index, cycle)| {
+            let p99 = |side: &str| time_text(number(cycle, &format!("{side}.p99")));
+            vec![format!("cycle {}", index + 1), p99("without"), p99("with")]
+        })
+        .collect();
+    let median = |side: &str| {
+        let microseconds = number(effect, &format!("p99_{side}_microseconds.median"));
+        time_text(microseconds.map(|microseconds| microseconds * 1e3))
+    };
+    rows.push(vec!["median".to_owned(), median("without"), median("with")]);
+    let mut html = "<h2>Ordinary requests beside slow clients: p99</h2>".to_owned();
+    html += &table(&["", "without", "with"], &rows);
+    if let Some(factor) = number(effect, "factor") {
+        html += &format!("<p>With slow clients {factor:.2} times as high.</p>");
+    }
+    html
 }
