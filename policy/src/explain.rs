@@ -83,6 +83,9 @@ pub struct HeaderMatch {
 pub struct RuleMatch {
     /// Its id.
     pub id: u64,
+    /// Index in the source.
+    #[serde(skip)]
+    pub index: usize,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,

@@ -8,6 +8,8 @@ mod effects;
 mod facts;
 mod regexes;
 mod remarks;
+mod rivals;
+mod shadows;
 mod tree;
 mod walk;
 
@@ -23,7 +25,7 @@ use crate::policy::{EffectIndex, ModeSource};
 use crate::regex::{Refusal, Size};
 use crate::source::{PolicySource, RuleSource};
 pub(crate) use check::is_header_name;
-use check::{Check, Difference, Kind, PointKey, difference};
+use check::{Check, Kind, PointKey, difference};
 pub(crate) use effects::Effects;
 pub(crate) use facts::Facts;
 use tree::{Entry, Tree};
@@ -151,8 +153,8 @@ impl Rules {
             })
         };
         if remarks.errors.is_empty() {
-            remarks::warn_of_shadowed(&rules, &applications, remarks);
-            remarks::warn_of_ties(&rules, remarks);
+            rivals::warn_of_modes(&rules, &applications, remarks);
+            rivals::warn_of_others(&effects.rivals(&source.rules), &applications, remarks);
         }
         for (to_blame, refusal) in refused {
             report_refused(source, to_blame, refusal, remarks);
@@ -231,7 +233,10 @@ impl Rules {
             let wins = place == 0;
             let why = if wins { why_it_wins(rule, policy, local) } else { why_it_loses(rule, matching[0]) };
             match rule.id {
-                Some(id) => told.push(RuleMatch { id, kind: "mode", mode: Some(rule.mode), wins, why }),
+                Some(id) => {
+                    let (index, mode) = (rule.index, Some(rule.mode));
+                    told.push(RuleMatch { id, index, kind: "mode", mode, wins, why });
+                }
                 None => general = GeneralMode { mode: rule.mode, wins, why },
             }
         }
@@ -336,12 +341,8 @@ fn why_it_loses(rule: &Rule, winner: &Rule) -> String {
 
 /// Why a rule with these checks goes behind `winner`, unless both are equally specific.
 fn why_less_specific(winner: &str, winning: &[Check], losing: &[Check]) -> Option<String> {
-    Some(match difference(winning, losing).1? {
-        difference @ Difference::Point(_) => {
-            format!("{winner} is more specific: {difference}, which this one leaves open")
-        }
-        difference @ Difference::Rank(..) => format!("{winner} is more specific: {difference}"),
-    })
+    let difference = difference(winning, losing).1?;
+    Some(format!("{winner} is more specific: {difference}"))
 }
 
 #[cfg(test)]

@@ -102,6 +102,16 @@ fn of_limits_the_most_specific_one_counts() {
 }
 
 #[test]
+fn a_further_condition_on_a_point_is_told_as_such() {
+    let further = when(over_time(1, ""), Point::Path(0), Test::Equal, "a");
+    let rules = vec![when(further, Point::Path(0), Test::Regex, "a"), over_time(2, "/a/**")];
+    let explained =
+        policy(&source(Mode::Block, rules)).explain(&get("a", "/a/b"), ORDINARY.parse().unwrap(), NOW);
+    let why = "rule 1 is more specific: it has one more condition on path 0, regex";
+    assert_eq!(explained.rules[1].why, why);
+}
+
+#[test]
 fn a_parser_is_switched_by_the_most_specific_rule_for_its_point() {
     let state = |id, enabled, at, uri| {
         effect(id, RuleKind::ParserState { parser: Parser::Base64, enabled, point: point(at) }, uri)

@@ -175,3 +175,187 @@ fn a_network_with_bits_behind_its_prefix_is_refused() {
     assert_eq!((error.place.to_string(), &*error.key), ("list entry 1".to_owned(), "address"));
     assert_eq!(error.expected, "`10.0.0.0/8` for the network, or `10.0.0.1` for the address alone");
 }
+
+/// Other types of rules by a short name: what they do, as warnings compare it.
+fn kind(name: &str) -> RuleKind {
+    let point = |text: &str| PointSelector::parse_text(text).unwrap();
+    let (name, value) = name.split_once(' ').unwrap_or((name, ""));
+    let number = || value.split(' ').next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(5);
+    let at = || value.split(' ').nth(1).map(point);
+    let per = std::time::Duration::from_secs(1);
+    let header = |action| {
+        let values = if action == HeaderAction::Delete { vec![] } else { vec![value.to_owned()] };
+        RuleKind::ResponseHeader { action, name: "X-A".into(), values }
+    };
+    match name {
+        "mode" => RuleKind::Mode(value.parse().unwrap()),
+        "time" => RuleKind::OverTimeLimit { time_limit: per * number(), action: OverTimeAction::Pass },
+        "upload" => RuleKind::UploadSize { limit: number().into(), action: UploadAction::Block, point: at() },
+        "parser" => RuleKind::ParserState {
+            parser: Parser::Base64,
+            enabled: number() > 1,
+            point: at().unwrap_or_else(|| point("query")),
+        },
+        "rate" => RuleKind::RateLimit { rate: number(), per, burst: 0, delay: 0, status: 503, point: at() },
+        "set" => header(HeaderAction::Set),
+        "append" => header(HeaderAction::Append),
+        "delete" => header(HeaderAction::Delete),
+        "mask" => RuleKind::Mask { point: point(value) },
+        "binary" => RuleKind::BinaryData { point: point(value) },
+        "sqli_off" => RuleKind::DisableAttackType { attack_type: AttackType::Sqli, point: point(value) },
+        "signature_off" => RuleKind::DisableSignature { signature: "s".into(), point: point(value) },
+        "patch" => RuleKind::VirtualPatch { attack_type: AttackType::Sqli, point: point(value) },
+        "detector" => RuleKind::Regex {
+            regex: "a".into(),
+            attack_type: AttackType::Scanner,
+            point: point(value),
+            experimental: false,
+        },
+        "ignore" => RuleKind::IgnoreRegex { rule: 1, point: point("query") },
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
+    // rules as (what, uri), numbered from 1, and what is told
+    type Rules<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Rules<'_>, &[&str]); 33] = [
+        (&[("time 1", "/a"), ("time 2", "/a")], &["rule 2: it never counts: rule 1 goes before it"]),
+        (&[("time 1", "/a"), ("time 2", "/b")], &[]),
+        (&[("time 1", "/a"), ("time 2", "/**")], &[]),
+        (&[("upload 1", "/a"), ("upload 2", "/a")], &["rule 2: it never counts: rule 1"]),
+        (&[("upload 1 body.x", "/a"), ("upload 2 body.y", "/a"), ("upload 3", "/a")], &[]),
+        (&[("parser 0 query", "/a"), ("parser 9 query", "/a")], &["rule 2: it never counts: rule 1"]),
+        (&[("parser 0 query", "/a"), ("parser 9 query.x", "/a")], &[]),
+        (&[("rate 9", "/a"), ("rate 2", "/**")], &["rule 1: it never counts: rule 2 has no higher rate"]),
+        (&[("rate 9", "/a"), ("rate 2 remote_addr", "/a")], &["rule 1: it never counts: rule 2"]),
+        (&[("rate 9", "/**"), ("rate 2", "/a")], &[]),
+        (&[("rate 9 query.k", "/a"), ("rate 2", "/a")], &[]),
+        (&[("rate 9 query.k", "/a"), ("rate 2 query", "/a")], &[]),
+        (
+            &[("set a", "/a"), ("set b", "/a")],
+            &["rule 2: it has no effect: rule 1 has the last word on `X-A`"],
+        ),
+        (&[("append a", "/a"), ("set b", "/a")], &[]),
+        (&[("set a", "/a"), ("append b", "/a")], &["rule 2: it has no effect: rule 1"]),
+        (&[("append a", "/a"), ("append b", "/a")], &[]),
+        (&[("delete", "/a"), ("set b", "/a")], &["rule 2: it has no effect: rule 1"]),
+        (&[("set a", "/a"), ("set b", "/**")], &[]),
+        (&[("mask query.a", "/a"), ("mask query.a", "/a")], &["rule 2: it adds nothing: rule 1"]),
+        (&[("mask query.a", "/a"), ("mask query.a", "/**")], &["rule 1: it adds nothing: rule 2"]),
+        (&[("mask body.json.a", "/a"), ("mask body", "/a")], &["rule 1: it adds nothing: rule 2"]),
+        (&[("mask query.a", "/a"), ("mask query.*", "/a")], &["rule 1: it adds nothing: rule 2"]),
+        (&[("mask query.a", "/**"), ("mask query.b", "/a"), ("mask query", "/b")], &[]),
+        (&[("sqli_off query", "/a"), ("sqli_off query.x", "/a")], &["rule 2: it adds nothing: rule 1"]),
+        (
+            &[("signature_off query", "/a"), ("signature_off query", "/a")],
+            &["rule 2: it adds nothing: rule 1"],
+        ),
+        (&[("signature_off query", "/a"), ("sqli_off query", "/a"), ("binary query", "/a")], &[]),
+        (&[("binary query", "/a"), ("binary query", "/a")], &["rule 2: it adds nothing: rule 1"]),
+        (&[("patch query", "/a"), ("patch query.x", "/a")], &["rule 2: it adds nothing: rule 1"]),
+        (&[("detector query", "/a"), ("detector query", "/a")], &["rule 2: it adds nothing: rule 1"]),
+        (&[("detector query", "/a"), ("detector query", "/a"), ("ignore", "/b")], &[]),
+        (
+            &[("time 1", "/{{^x}}/**"), ("time 2", "/{{y$}}/**")],
+            &["rule 2: it ties with rule 1: where both match, that one counts"],
+        ),
+        (
+            &[("set 1", "/{{^x}}/**"), ("set 2", "/{{y$}}/**")],
+            &["rule 2: it ties with rule 1: where both match, that one has the last"],
+        ),
+        (&[("append 1", "/{{^x}}/**"), ("time 2", "/{{y$}}/**"), ("append 3", "/{{y$}}/**")], &[]),
+    ];
+    for (rules, expected) in table {
+        let numbered = rules.iter().zip(1..).map(|((what, uri), id)| RuleSource {
+            id,
+            kind: kind(what),
+            uri: Some((*uri).to_owned()),
+            when: vec![],
+        });
+        let told = warnings(&source(numbered.collect(), vec![]));
+        assert_eq!(told.len(), expected.len(), "{rules:?}: {told:#?}");
+        assert!(
+            told.iter().zip(expected).all(|(told, start)| told.starts_with(start)),
+            "{rules:?}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_regex_for_one_value_is_hidden_by_that_value() {
+    let with = |id, mode: &str, is, value: &str| {
+        let rule = RuleSource { id, kind: kind(&format!("mode {mode}")), uri: None, when: vec![] };
+        when(rule, Point::Path(0), is, value)
+    };
+    for (is, value, regex, hidden) in [
+        (Test::Iequal, "Q", "^q$", true),
+        (Test::Equal, "q", "^q$", true),
+        (Test::Equal, "a.b", "^a[.]b$", true),
+        (Test::Equal, "Q", "^q$", false),
+        (Test::Iequal, "q", "^q", false),
+        (Test::Iequal, "ab", "^a.$", false),
+    ] {
+        let rules = vec![with(1, "block", is, value), with(2, "off", Test::Regex, regex)];
+        let told = warnings(&source(rules, vec![]));
+        let expected = "rule 2: it never wins: rule 1 goes before it, and matches all that it matches";
+        assert_eq!(told, if hidden { vec![expected] } else { vec![] }, "{value} {regex}");
+    }
+}
+
+/// A number below a bound that looks random, and the next state (splitmix64).
+fn below(state: &mut u64, bound: usize) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+}
+
+#[test]
+fn what_is_told_to_never_count_never_counts() {
+    const TARGETS: [&str; 12] = [
+        "/", "/a", "/A", "/b", "/a/a", "/a/b", "/b/a", "/a/x.php", "/a/?a=1", "/a?a=2", "/b/b/b", "/a/b?a=1",
+    ];
+    let values = ["a", "b", "A", "^a$", "^b", "^(a|b)$", "x", "^x$"];
+    let (mut state, mut told_of) = (7, 0);
+    for _ in 0..400 {
+        let rules: Vec<RuleSource> = (1..=12)
+            .map(|id| {
+                let what =
+                    ["mode block", "mode off", "mode default", "time 1", "time 2", "upload 1", "parser 0"];
+                let uri = [None, Some("/a/**"), Some("/a"), Some("/**/a"), Some("/*")][below(&mut state, 5)];
+                let kind = kind(what[below(&mut state, what.len())]);
+                let mut rule = RuleSource { id, kind, uri: uri.map(Into::into), when: vec![] };
+                for _ in 0..below(&mut state, 3) {
+                    let points = [Point::Path(0), Point::Path(1), Point::ActionName, query("a")];
+                    let point = points[below(&mut state, points.len())].clone();
+                    let value = values[below(&mut state, values.len())];
+                    let is = match value.strip_prefix('^') {
+                        Some(_) => Test::Regex,
+                        None => [Test::Equal, Test::Iequal][below(&mut state, 2)],
+                    };
+                    rule = when(rule, point, is, value);
+                }
+                rule
+            })
+            .collect();
+        let source = source(rules, vec![]);
+        let compiled = compile(&source).unwrap();
+        let hidden: Vec<u64> = compiled
+            .warnings
+            .iter()
+            .filter(|warning| warning.message.starts_with("it never"))
+            .filter_map(|warning| if let Place::Rule { id, .. } = warning.place { Some(id) } else { None })
+            .collect();
+        told_of += hidden.len();
+        for target in TARGETS {
+            let explained = compiled.policy.explain(&get("s", target), ORDINARY.parse().unwrap(), NOW);
+            for rule in explained.rules.iter().filter(|rule| rule.wins) {
+                assert!(!hidden.contains(&rule.id), "{target}: rule {} of {source:#?}", rule.id);
+            }
+        }
+    }
+    assert!(told_of > 200, "{told_of}");
+}

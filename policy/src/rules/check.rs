@@ -261,18 +261,25 @@ pub(crate) fn normalise(checks: &mut Vec<Check>) {
 /// Where two rules' checks (normalised) first differ in what counts for the order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Difference<'a> {
-    /// One constrains a point more than the other does.
+    /// One constrains a point that the other leaves open.
     Point(&'a Check),
+    /// Both constrain the point alike, and one has a further condition on it.
+    Further(&'a Check),
     /// Both constrain the point, in different ways.
     Rank(&'a Check, &'a Check),
 }
 
 /// The first difference, and which side it favours: `Less` is the first one.
 pub(crate) fn difference<'a>(a: &'a [Check], b: &'a [Check]) -> (Ordering, Option<Difference<'a>>) {
-    for (x, y) in a.iter().zip(b) {
+    // up to there both constrain the same points, so that a point which stands before is one that both constrain
+    let more = |checks: &'a [Check], at: usize| {
+        let is_further = at > 0 && checks[at - 1].point == checks[at].point;
+        Some(if is_further { Difference::Further(&checks[at]) } else { Difference::Point(&checks[at]) })
+    };
+    for (at, (x, y)) in a.iter().zip(b).enumerate() {
         match x.point.cmp(&y.point) {
-            Ordering::Less => return (Ordering::Less, Some(Difference::Point(x))),
-            Ordering::Greater => return (Ordering::Greater, Some(Difference::Point(y))),
+            Ordering::Less => return (Ordering::Less, more(a, at)),
+            Ordering::Greater => return (Ordering::Greater, more(b, at)),
             Ordering::Equal => {}
         }
         let order = x.kind.rank().cmp(&y.kind.rank());
@@ -281,8 +288,8 @@ pub(crate) fn difference<'a>(a: &'a [Check], b: &'a [Check]) -> (Ordering, Optio
         }
     }
     match a.len().cmp(&b.len()) {
-        Ordering::Greater => (Ordering::Less, Some(Difference::Point(&a[b.len()]))),
-        Ordering::Less => (Ordering::Greater, Some(Difference::Point(&b[a.len()]))),
+        Ordering::Greater => (Ordering::Less, more(a, b.len())),
+        Ordering::Less => (Ordering::Greater, more(b, a.len())),
         Ordering::Equal => (Ordering::Equal, None),
     }
 }
@@ -290,7 +297,10 @@ pub(crate) fn difference<'a>(a: &'a [Check], b: &'a [Check]) -> (Ordering, Optio
 impl fmt::Display for Difference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Point(check) => write!(f, "it constrains {}", check.point),
+            Self::Point(check) => write!(f, "it constrains {}, which this one leaves open", check.point),
+            Self::Further(Check { point, kind, .. }) => {
+                write!(f, "it has one more condition on {point}, {}", kind.as_str())
+            }
             Self::Rank(better, worse) => {
                 let (better, worse, by_rank) = if better.kind.rank() < worse.kind.rank() {
                     (better, worse.kind, "beats")

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::check::{Check, difference, is_header_name, shortened};
 use super::facts::Facts;
+use super::rivals::Other;
 use super::tree::Entry;
 use super::walk::RegexAnswers;
 use crate::compile::Remarks;
@@ -107,6 +108,17 @@ impl Effects {
         self.scopes.iter().map(entry).collect()
     }
 
+    /// All of them in order, as they are compared with each other.
+    pub(super) fn rivals<'a>(&'a self, source: &'a [RuleSource]) -> Vec<Other<'a>> {
+        let other = |effect: &'a Effect| Other {
+            rule: &source[effect.source],
+            index: effect.source,
+            checks: &effect.checks,
+            contest: effect.contest,
+        };
+        self.effects.iter().map(other).collect()
+    }
+
     /// The indexes in the source, in order.
     pub(crate) fn sources(&self) -> impl ExactSizeIterator<Item = usize> {
         self.effects.iter().map(|effect| effect.source)
@@ -143,7 +155,8 @@ impl Effects {
                 None if winner.id == effect.id => (true, why_it_holds(effect.rule_type).to_owned()),
                 None => (false, why_it_loses(effect, winner)),
             };
-            RuleMatch { id: effect.id, kind: effect.rule_type.as_str(), mode: None, wins, why }
+            let (id, index, kind) = (effect.id, effect.source, effect.rule_type.as_str());
+            RuleMatch { id, index, kind, mode: None, wins, why }
         });
         told.collect::<Vec<_>>().into_iter()
     }
