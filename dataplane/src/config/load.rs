@@ -219,7 +219,9 @@ fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) 
         file: table.path("file"),
         digest: String::new(),
         general_mode: RuleMode::Default,
+        general_mode_place: None,
         rules: Vec::new(),
+        api_file: None,
     };
     if let Some((source, digest)) =
         read_other_file(&table, rules.file.as_deref(), MAX_FILE_BYTES, problems, digest)

@@ -616,8 +616,19 @@ pub struct RulesConfig {
     pub digest: String,
     /// The general mode.
     pub general_mode: RuleMode,
+    /// Where that is written, if it is.
+    pub general_mode_place: Option<Place>,
     /// Rules in file order.
     pub rules: Vec<Arc<RuleConfig>>,
+    /// The file in `state_dir` that what comes over the admin API is written in.
+    pub api_file: Option<Arc<Path>>,
+}
+
+impl RulesConfig {
+    /// Whether what is written at a place came over the admin API.
+    pub(crate) fn is_of_api(&self, place: &Place) -> bool {
+        self.api_file.as_ref().is_some_and(|file| *file == place.file)
+    }
 }
 
 /// `[[rule]]`.

@@ -156,6 +156,7 @@ pub(super) static API_GENERAL_MODE: Section = Section {
 /// Reads the rules file into `rules`.
 pub(super) fn read_rules_file(table: &TableReader<'_>, rules: &mut RulesConfig) {
     rules.general_mode = table.choice("general_mode", &RULE_MODES).unwrap_or(RuleMode::Default);
+    rules.general_mode_place = table.has("general_mode").then(|| table.place_of("general_mode"));
     rules.rules = read_rules(table, "rule").into_iter().map(Arc::new).collect();
 }
 

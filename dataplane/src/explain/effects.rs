@@ -94,12 +94,27 @@ impl RuleEffect {
     }
 }
 
-/// What rules did beside those of rates.
+/// The changes of headers that a later one takes the place of: the rule, the rule with the last word, and the header.
+pub(super) fn overruled_headers(snapshot: &Snapshot, active: &Active) -> Vec<(u64, u64, String)> {
+    let rules = &snapshot.rules;
+    let edits: Vec<_> =
+        active.rules(rules).filter_map(|rule| Some((rule.id, rule.header_edit(rules)?))).collect();
+    let overruled = edits.iter().enumerate().filter_map(|(at, (id, edit))| {
+        let (last, _) = edits[at + 1..].iter().rev().find(|(_, later)| {
+            later.action != EditAction::Append && later.name.eq_ignore_ascii_case(&edit.name)
+        })?;
+        Some((*id, *last, edit.name.clone()))
+    });
+    overruled.collect()
+}
+
+/// What rules did beside those of rates; changes of headers by `overruled` rules left out.
 pub(super) fn effects(
     snapshot: &Snapshot,
     active: &Active,
     hits: &[RuleHit],
     body: BodySeen,
+    overruled: &[(u64, u64, String)],
 ) -> Vec<RuleEffect> {
     let rules = &snapshot.rules;
     let mut found: Vec<RuleEffect> = hits.iter().filter_map(|hit| of_hit(snapshot, hit)).collect();
@@ -124,6 +139,9 @@ pub(super) fn effects(
             return Some(RuleEffect { detail: Some(detail), ..effect("bounds_inspection") });
         }
         let edit = rule.header_edit(rules)?;
+        if overruled.iter().any(|(id, ..)| *id == rule.id) {
+            return None;
+        }
         let what = match edit.action {
             EditAction::Set => "sets_header",
             EditAction::Append => "appends_header",

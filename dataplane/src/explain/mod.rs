@@ -11,19 +11,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use weir_inspect::Inspector;
 use weir_policy::{
-    CoveringEntry, Finding, ListMatch, ModeSource, RequestFacts, RuleMode, Scratch, Stage, Verdict,
+    CoveringEntry, Finding, GeneralMode, ListMatch, ModeSource, RequestFacts, RuleMode, Scratch, Stage,
+    Verdict,
 };
 
 pub use described::{Described, DescriptionError, Parts};
 pub use effects::RuleEffect;
-use effects::{COUNTS, effects, rate_effects};
+use effects::{COUNTS, effects, overruled_headers, rate_effects};
 
 use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
 use crate::io::ListenerId;
 use crate::placement;
 use crate::rules::{Active, RateKeyParts};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{API, Snapshot};
 
 /// Explains requests by a snapshot. Reused from request to request, as a worker would.
 pub struct Explainer<'s> {
@@ -73,6 +74,8 @@ pub struct Decided {
     pub inspected: bool,
     /// The end of it.
     pub verdict: Verdict,
+    /// Where the rules that match are written, in the order of the policy's part; then the general mode's place.
+    written: Vec<Option<(&'static str, String)>>,
 }
 
 impl<'s> Explainer<'s> {
@@ -144,6 +147,10 @@ impl<'s> Explainer<'s> {
             return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
         }
         let path = self.shown_path(policy.normalised_path.as_bytes());
+        let places = &snapshot.rule_places;
+        let of_rules = policy.rules.iter().map(|rule| places.rule(rule.index));
+        let written = of_rules.chain([places.general_mode()]);
+        let written = written.map(|one| one.map(|one| (one.source, one.place.to_string()))).collect();
         let mut decided = Decided {
             policy,
             read_as,
@@ -155,6 +162,7 @@ impl<'s> Explainer<'s> {
             shortened: None,
             inspected: matches!(resolution.stage, Stage::Inspect { .. }),
             verdict: snapshot.policy.verdict(&resolution, Finding::None),
+            written,
         };
         if decided.inspected {
             let limit = snapshot.detection.body_limit_bytes;
@@ -174,7 +182,9 @@ impl<'s> Explainer<'s> {
             decided.settle_rates();
             let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
             let judged = decision::judge(snapshot, &resolution, &self.active, Some(&report), seen);
-            decided.effects.extend(effects(snapshot, &self.active, report.hits, seen));
+            let overruled = overruled_headers(snapshot, &self.active);
+            decided.effects.extend(effects(snapshot, &self.active, report.hits, seen, &overruled));
+            decided.settle_headers(&overruled);
             decided.findings = report.findings.to_vec();
             (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
         }
@@ -249,25 +259,34 @@ impl Decided {
         }
     }
 
+    /// Of several changes of a header the last one that sets or deletes it counts, and what is appended behind that.
+    fn settle_headers(&mut self, overruled: &[(u64, u64, String)]) {
+        for (id, by, name) in overruled {
+            if let Some(rule) = self.policy.rules.iter_mut().find(|rule| rule.id == *id) {
+                rule.wins = false;
+                rule.why =
+                    format!("it matches, but rule {by} comes behind it and has the last word on `{name}`");
+            }
+        }
+    }
+
     fn to_json(&self) -> Value {
         let policy = &self.policy;
-        // It is no rule, but ranks as one; `default` says nothing that could be explained.
-        let general = &policy.general_mode;
-        let general = (general.mode != RuleMode::Default).then(|| {
+        let shown = |id, kind, mode, wins, why: &str, written: Option<&(&str, String)>| {
             json!({
-                "id": null, "type": "mode", "mode": general.mode, "wins": general.wins, "why": general.why,
+                "id": id, "type": kind, "mode": mode, "wins": wins, "why": why,
+                "source": written.map_or("default", |(source, _)| source),
+                "place": written.map(|(_, place)| place),
             })
+        };
+        let of_rules = policy.rules.iter().enumerate().map(|(at, rule)| {
+            shown(Some(rule.id), rule.kind, rule.mode, rule.wins, &rule.why, self.written_at(at))
         });
-        let rules: Vec<Value> = policy
-            .rules
-            .iter()
-            .map(|rule| {
-                json!({
-                    "id": rule.id, "type": rule.kind, "mode": rule.mode, "wins": rule.wins, "why": rule.why,
-                })
-            })
-            .chain(general)
-            .collect();
+        // It is no rule, but ranks as one.
+        let general = self.told_general_mode().map(|(general, written)| {
+            shown(None, "mode", Some(general.mode), general.wins, &general.why, written)
+        });
+        let rules: Vec<Value> = of_rules.chain(general).collect();
         let entries: Vec<Value> = policy.list_entries.iter().map(covering_entry_json).collect();
         json!({
             "server": policy.server,
@@ -307,6 +326,19 @@ impl Decided {
 }
 
 impl Decided {
+    /// Where the rule at this place of the policy's part is written, and by whom.
+    fn written_at(&self, at: usize) -> Option<&(&'static str, String)> {
+        self.written.get(at)?.as_ref()
+    }
+
+    /// What becomes of the general mode and where it is written. One that is `default` says nothing, unless it takes the
+    /// place of what the file says.
+    fn told_general_mode(&self) -> Option<(&GeneralMode, Option<&(&'static str, String)>)> {
+        let (general, written) = (&self.policy.general_mode, self.written_at(self.policy.rules.len()));
+        let is_of_api = written.is_some_and(|(source, _)| *source == API);
+        (general.mode != RuleMode::Default || is_of_api).then_some((general, written))
+    }
+
     /// What signatures found, then what detectors of rules found.
     fn findings_json(&self) -> Vec<Value> {
         let of_rules = self.effects.iter().filter_map(RuleEffect::finding_json);

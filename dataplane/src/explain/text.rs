@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use weir_policy::{ContextSettings, RuleMode, ServerBy};
+use weir_policy::{ContextSettings, ServerBy};
+
+use crate::snapshot::API;
 
 use super::{Decided, Explanation, mode_from, rfc3339};
 
@@ -46,15 +48,15 @@ impl Display for Decided {
         for context in &policy.contexts {
             writeln!(f, "context    {}", context_line(context))?;
         }
-        for rule in &policy.rules {
+        for (at, rule) in policy.rules.iter().enumerate() {
             let mark = if rule.wins { "wins" } else { "loses" };
             let mode = rule.mode.map_or_else(String::new, |mode| format!(" {mode}"));
-            writeln!(f, "rule {:<5} {}{mode}: {mark}, {}", rule.id, rule.kind, rule.why)?;
+            let (id, kind, why) = (rule.id, rule.kind, &rule.why);
+            writeln!(f, "rule {id:<5} {kind}{mode}: {mark}, {why}{}", from(self.written_at(at)))?;
         }
-        let general = &policy.general_mode;
-        if general.mode != RuleMode::Default {
+        if let Some((general, written)) = self.told_general_mode() {
             let mark = if general.wins { "wins" } else { "loses" };
-            writeln!(f, "general    mode {}: {mark}, {}", general.mode, general.why)?;
+            writeln!(f, "general    mode {}: {mark}, {}{}", general.mode, general.why, from(written))?;
         }
         writeln!(f, "mode       {}, from {}", policy.mode.as_str(), mode_from(policy.mode_from))?;
         self.fmt_list(f)?;
@@ -65,6 +67,15 @@ impl Display for Decided {
         let verdict = if self.verdict.block { "block" } else { "pass" };
         let recorded = if self.verdict.record { "an event is written" } else { "no event" };
         writeln!(f, "verdict    {verdict}, reason {}, {recorded}", self.verdict.reason.as_str())
+    }
+}
+
+/// Where a rule is written, behind what is said of it.
+fn from(written: Option<&(&'static str, String)>) -> String {
+    match written {
+        Some((API, place)) => format!(" (from the admin API, {place})"),
+        Some((_, place)) => format!(" (from {place})"),
+        None => String::new(),
     }
 }
 

@@ -9,11 +9,9 @@ use super::changes::{Current, chooses};
 use super::unix_seconds;
 use crate::config::{ListEntryConfig, ListKind, RuleConfig};
 use crate::control::{Answer, EntryChoice, Page};
+use crate::snapshot::{API, FILE};
 use crate::state::lists::ListsLayer;
 use crate::state::rules::RulesLayer;
-
-const FILE: &str = "file";
-const API: &str = "api";
 
 /// A rule with where it comes from.
 pub(super) fn rule(rule: &RuleConfig, layer: &RulesLayer) -> String {

@@ -17,8 +17,8 @@ use super::policy_source::{
 };
 use super::signatures::{own_pack, signature_error};
 use super::{
-    DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, Snapshot,
-    TlsKey,
+    DetectionSettings, HttpSettings, LocationSettings, Origin, OriginLimits, OriginTlsSettings, RulePlaces,
+    Snapshot, TlsKey,
 };
 use crate::config::{
     ClientCertificateConfig, Config, ConfigError, ConfigWarning, GraphqlConfig, HandlingConfig,
@@ -85,6 +85,7 @@ pub fn build(
         digest: digest.to_owned(),
         policy,
         rules,
+        rule_places: RulePlaces::new(&config.rules),
         engine: Arc::new(engine),
         http: http_settings(config, workers),
         listeners,
@@ -140,6 +141,7 @@ pub fn rebuild(
         listeners: with_request_limits(previous.listeners.clone(), config, &policy),
         policy,
         rules,
+        rule_places: RulePlaces::new(&config.rules),
         engine,
         http: previous.http.clone(),
         origins: Arc::clone(&previous.origins),

@@ -8,6 +8,7 @@ mod build;
 mod limits;
 mod listeners;
 mod policy_source;
+mod rule_places;
 mod signatures;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,9 @@ use crate::tls::OriginTls;
 use crate::tls::listener::ListenerTls;
 
 use addresses::AddressDatabases;
+pub(crate) use rule_places::{API, FILE};
+pub use rule_places::{RulePlaces, Written};
+
 pub use build::{Built, build, certificate_errors, rebuild, rule_errors};
 
 /// A compiled generation.
@@ -41,6 +45,8 @@ pub struct Snapshot {
     pub policy: weir_policy::Policy,
     /// What rules beside those of modes do.
     pub rules: RuleSet,
+    /// Where the rules are written.
+    pub rule_places: RulePlaces,
     /// Compiled signatures. Generations that differ in rules or lists alone share them.
     pub engine: Arc<weir_inspect::Engine>,
     /// Settings that hold before a server is known.

@@ -257,11 +257,16 @@ impl RulesLayer {
         }
         let own = self.changes.iter().filter(|(id, _)| !in_file.contains(id));
         rules.extend(own.filter_map(|(_, change)| change.rule.clone()));
-        RulesConfig {
-            general_mode: self.general_mode.map_or(file.general_mode, |set| set.mode),
-            rules,
-            ..file.clone()
-        }
+        let api_file: Arc<Path> = Arc::from(self.path.as_path());
+        let (general_mode, general_mode_place) = match self.general_mode {
+            None => (file.general_mode, file.general_mode_place.clone()),
+            Some(set) => {
+                let place = Place { file: Arc::clone(&api_file), line: GENERAL_MODE_LINE, column: 1 };
+                (set.mode, Some(place))
+            }
+        };
+        let (name, digest) = (file.file.clone(), file.digest.clone());
+        RulesConfig { file: name, digest, general_mode, general_mode_place, rules, api_file: Some(api_file) }
     }
 
     /// Puts a rule in force under its id.
@@ -350,7 +355,7 @@ impl RulesLayer {
     /// Gives every rule the place that it has in the stored file.
     fn place_rules(&mut self) {
         let file: Arc<Path> = Arc::from(self.path.as_path());
-        let first_line = 2 + u32::from(self.general_mode.is_some());
+        let first_line = GENERAL_MODE_LINE + u32::from(self.general_mode.is_some());
         for (line, change) in (first_line..).zip(self.changes.values_mut()) {
             let Some(rule) = &mut change.rule else { continue };
             let place = Place { file: Arc::clone(&file), line, column: PLACE_COLUMN };
@@ -362,7 +367,7 @@ impl RulesLayer {
 
     /// The id of the rule whose place is in a line of the stored file.
     pub(crate) fn id_at_line(&self, line: u32) -> Option<u64> {
-        let first_line = 2 + u32::from(self.general_mode.is_some());
+        let first_line = GENERAL_MODE_LINE + u32::from(self.general_mode.is_some());
         let index = usize::try_from(line.checked_sub(first_line)?).ok()?;
         self.changes.keys().nth(index).copied()
     }
@@ -370,3 +375,6 @@ impl RulesLayer {
 
 /// Where a stored rule begins in its line, behind `{"rule":`.
 const PLACE_COLUMN: u32 = 9;
+
+/// The line of the stored file behind its head: that of the general mode, if there is one, or else of the first rule.
+const GENERAL_MODE_LINE: u32 = 2;

@@ -280,3 +280,29 @@ fn the_outside_of_requests_is_judged_too() {
     let answer: Value = serde_json::from_slice(&too_large.stdout).unwrap();
     assert_eq!(answer["code"], "body_too_large", "{answer}");
 }
+
+/// The elements of `rules` that an explanation has for a path below the node's host: id, `source`, `place` from the file's name on.
+fn told(node: &Node, path: &str) -> Vec<(Value, Value, String)> {
+    let (status, explained) = node.api("POST", "/v1/explain", &json!({ "url": path }).to_string());
+    assert_eq!(status, 200, "{explained}");
+    let rules = explained["rules"].as_array().unwrap().iter();
+    let place = |rule: &Value| rule["place"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    rules.map(|rule| (rule["id"].clone(), rule["source"].clone(), place(rule))).collect()
+}
+
+#[test]
+fn explain_tells_where_each_rule_and_the_general_mode_come_from() {
+    let (_origin, node) = node(1);
+    let (file, api) = (json!("file"), json!("api"));
+    let general = |source: &Value, place: &str| (Value::Null, source.clone(), place.to_owned());
+    let of_file = (json!(1), file.clone(), "rules.toml:3:1".to_owned());
+    assert_eq!(told(&node, "/file/x"), [of_file.clone(), general(&file, "rules.toml:2:16")]);
+    assert_eq!(node.api("POST", "/v1/rules", &blocking("/file/x")).0, 201);
+    let of_api = |line| (json!(8), api.clone(), format!("rules.json:{line}:9"));
+    assert_eq!(told(&node, "/file/x"), [of_api(2), of_file.clone(), general(&file, "rules.toml:2:16")]);
+    for mode in ["block", "default"] {
+        assert_eq!(node.api("PATCH", "/v1/rules", &json!({ "general_mode": mode }).to_string()).0, 200);
+        let expected = [of_api(3), of_file.clone(), general(&api, "rules.json:2:1")];
+        assert_eq!(told(&node, "/file/x"), expected);
+    }
+}

@@ -112,7 +112,14 @@ fn a_minimal_config_has_the_defaults() {
     );
     assert_eq!(
         config.rules,
-        RulesConfig { file: None, digest: String::new(), general_mode: RuleMode::Default, rules: Vec::new() }
+        RulesConfig {
+            file: None,
+            digest: String::new(),
+            general_mode: RuleMode::Default,
+            general_mode_place: None,
+            rules: Vec::new(),
+            api_file: None,
+        }
     );
     assert_eq!(
         config.ip_lists,

@@ -192,3 +192,38 @@ fn the_live_node_explains_the_same() {
     assert!(effects(&explained).contains(&(5, "masks".to_owned())));
     assert_eq!(origin.connections(), 0);
 }
+
+#[test]
+fn explain_tells_which_change_of_a_header_has_the_last_word() {
+    let header = |id, action: &str, name: &str, scope: &str| {
+        let values = if action == "delete" { "" } else { "values = [\"v\"]\n" };
+        rule(
+            id,
+            &format!("type = \"response_header\"\naction = \"{action}\"\nname = \"{name}\"\n{values}{scope}"),
+        )
+    };
+    let rules = [
+        header(1, "set", "X-A", ""),
+        header(2, "set", "x-a", ""),
+        header(3, "append", "X-A", "uri = \"/a\""),
+        header(4, "delete", "X-B", ""),
+        header(5, "set", "X-C", "uri = \"/b\""),
+    ]
+    .concat();
+    let setup = Setup::new(somewhere()).rules(&rules);
+    let done = run("explain", &setup.write_config(), &["--json", "http://a.example/a"]);
+    let explained: Value = serde_json::from_str(&done.stdout).unwrap();
+    let told: Vec<(u64, bool)> = explained["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["id"].as_u64().unwrap(), rule["wins"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(told, [(4, true), (2, false), (1, true), (3, true)], "{explained:#}");
+    let why = explained["rules"][1]["why"].as_str().unwrap();
+    assert!(why.contains("rule 1 comes behind it and has the last word on `x-a`"), "{why}");
+    let expected = [(1, "sets_header"), (3, "appends_header"), (4, "deletes_header")];
+    assert_eq!(effects(&explained), expected.map(|(rule, effect)| (rule, effect.to_owned())));
+    let warning = run("check", &setup.write_config(), &[]).stderr;
+    assert!(warning.contains("it has no effect: rule 1 has the last word on `x-a`"), "{warning}");
+}
