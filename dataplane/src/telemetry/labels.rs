@@ -114,6 +114,9 @@ label! {
         CertificateRefused = "certificate_refused",
         /// The origin asked for no certificate although `require_mtls` is set.
         CertificateNotRequested = "certificate_not_requested",
+        /// The origin asked for our certificate and closed the connection at its first request, without an answer. It may
+        /// have refused the certificate; the handshake counts as `full` or `resumed` as well.
+        ClosedAfterCertificate = "closed_after_certificate",
         /// The origin's certificate leads to no trusted root.
         UntrustedCertificate = "untrusted_certificate",
         /// The origin's certificate is for another name.

@@ -2,9 +2,10 @@
 
 use super::balance::Choice;
 use super::decide::frame_body;
+use super::failures::OriginFailure;
 use super::pool::PoolIndex;
-use super::request::{Request, Sink, Wait, forget};
-use super::upstream::{Download, OriginFailure, Stage};
+use super::request::{Repeated, Request, Sink, Wait, forget};
+use super::upstream::{Download, Stage};
 use super::{ClientId, UpstreamId, Worker};
 use crate::decision;
 use crate::http::{self, ForwardFacts};
@@ -81,7 +82,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
         let (Some(generation), Some(index)) = (request.generation.clone(), request.pool) else { return };
-        let fresh_only = request.retried;
+        let fresh_only = request.repeated != Repeated::Never;
         if request.is_uploading() && self.pools.peek(index).uploads_are_full() {
             self.metrics.limit(Limit::OriginUploads);
             self.wait_for_connection(id, index, Wait::Upload);

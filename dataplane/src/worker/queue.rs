@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use super::failures::OriginFailure;
 use super::pool::PoolIndex;
-use super::request::{Request, Wait};
-use super::upstream::OriginFailure;
+use super::request::{Repeated, Request, Wait};
 use super::{ClientId, UpstreamId, Worker};
 use crate::io::{Io, Monotonic};
 use crate::telemetry::{Limit, UpstreamError};
@@ -102,7 +102,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn hand_on(&mut self, upstream: UpstreamId, index: PoolIndex) -> bool {
         let Some(client) = self.next_waiting(index) else { return false };
         let request = self.clients.get(client).and_then(|client| client.request.as_ref());
-        if request.is_some_and(|request| request.retried) {
+        if request.is_some_and(|request| request.repeated != Repeated::Never) {
             // It failed on a connection that had served before: it gets this one's place for a fresh one.
             self.upstream_remove(upstream, false);
             self.acquire(client);

@@ -1,7 +1,8 @@
-//! Origins that refuse our certificate in HTTP instead of TLS, as nginx does: the handshake succeeds whatever is shown, and
-//! the first answer is a 400 that names the reason. The client gets it as it is; the operator is told what it means.
+//! Origins that refuse our certificate behind the handshake, as nginx does: that succeeds whatever is shown, and then the first
+//! answer is a 400 that names the reason, or the connection is closed without a word (`return 444`). The client gets what
+//! came; the operator is told what it means, or may mean.
 
-use super::upstream::OriginFailure;
+use super::failures::OriginFailure;
 use super::{ClientId, UpstreamId, Worker};
 use crate::io::Io;
 use crate::telemetry::{HandshakeResult, UpstreamError};
@@ -50,5 +51,29 @@ impl<I: Io> Worker<I> {
         let code = HandshakeResult::CertificateRefused.as_str();
         let failure = OriginFailure { status: 400, error: UpstreamError::Tls, code, detail };
         self.record_origin_failure(client_id, &failure);
+    }
+
+    /// Says of a connection that was closed before an answer began what the origin may have meant by that.
+    pub(super) fn explain_early_close(&self, id: UpstreamId, failure: OriginFailure) -> OriginFailure {
+        let Some(upstream) = self.upstreams.get(id) else { return failure };
+        let identity = self.pools.peek(upstream.pool).tls.as_ref().and_then(|tls| tls.identity.as_deref());
+        // One that nobody had asked for may have been closed for having idled.
+        let first = upstream.served == 0 && upstream.client.is_some() && !upstream.warmed;
+        let shown = match identity {
+            _ if !first => return failure,
+            Some(name) if upstream.certificate_asked => format!("was shown `{name}`"),
+            // It knows the certificate from the session's beginning.
+            Some(name) if upstream.resumed => format!("resumed a session of `{name}`"),
+            None if upstream.certificate_asked => "got none".to_owned(),
+            _ => return failure,
+        };
+        upstream.metrics.handshake(upstream.origin, HandshakeResult::ClosedAfterCertificate);
+        let code = HandshakeResult::ClosedAfterCertificate.as_str();
+        let detail = format!(
+            "{}, right after the first request of a connection on which it asked for a client certificate and {shown}: it may \
+             have refused that (nginx: return 444), or may have ended; its log says which",
+            failure.detail
+        );
+        OriginFailure { code, detail, ..failure }
     }
 }

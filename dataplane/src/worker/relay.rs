@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::failures::OriginFailure;
 use super::request::Answer;
-use super::upstream::{Download, OriginFailure, Stage};
+use super::upstream::{Download, Stage};
 use super::{ClientId, HANDED_OVER_MAX, Life, UpstreamId, Worker};
 use crate::http::{self, HeaderEdits, Progress, ResponseFacts, ResponseFraming, Version};
 use crate::io::{Io, ReceiveBuffer};

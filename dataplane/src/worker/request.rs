@@ -85,6 +85,18 @@ pub(crate) enum Sink {
     Discard,
 }
 
+/// How often a request was sent again because its connection died before an answer began. A fresh connection is taken for it
+/// each time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Repeated {
+    #[default]
+    Never,
+    /// To the same address, as the connection had been idle and may just have been stale.
+    There,
+    /// To another address: that was the last time.
+    Elsewhere,
+}
+
 /// What a request waits for in a queue of its pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
@@ -189,8 +201,8 @@ pub(crate) struct Request {
     pub(crate) pool: Option<PoolIndex>,
     /// The addresses that it was given to, that one included.
     pub(crate) tried: ArrayVec<PoolIndex, ATTEMPTS_MAX>,
-    /// The one retry on a fresh connection after one died was used.
-    pub(crate) retried: bool,
+    /// Whether a connection died under it, and what became of it then.
+    pub(crate) repeated: Repeated,
 
     pub(crate) answer: Answer,
     pub(crate) response: ResponseHead,
@@ -246,7 +258,7 @@ impl Request {
             queued,
             pool,
             tried,
-            retried,
+            repeated,
             answer,
             response,
             response_bytes,
@@ -269,6 +281,7 @@ impl Request {
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         *pool = None;
         tried.clear();
+        *repeated = Repeated::Never;
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
         *framing_to_origin = BodyFraming::None;
         *block_page = None;
@@ -284,7 +297,6 @@ impl Request {
             forwarded,
             websocket,
             streamed,
-            retried,
             chunk_to_client,
             keep_alive,
         ] {

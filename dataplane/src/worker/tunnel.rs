@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::client::Phase;
+use super::failures::OriginFailure;
 use super::relay::Incoming;
 use super::request::Answer;
-use super::upstream::{Download, OriginFailure};
+use super::upstream::Download;
 use super::{ClientId, HANDED_OVER_MAX, UpstreamId, Worker};
 use crate::http;
 use crate::io::{Io, ReceiveBuffer};

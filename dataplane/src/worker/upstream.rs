@@ -1,20 +1,19 @@
-//! Connections to origins: connect, handshake, requests out, bytes in, and what their end means.
+//! Connections to origins once they are open: bytes in, requests out, time-outs, their end, and what becomes of them after a
+//! request. `connect.rs` opens them, `failures.rs` is about those that fail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::outliers;
+use super::failures::OriginFailure;
 use super::output::Output;
 use super::pool::PoolIndex;
-use super::request::Answer;
 use super::timers::Deadline;
-use super::{ClientId, Life, Owner, TimerKey, UpstreamId, Worker, until};
-use crate::config::OutlierConfig;
+use super::{ClientId, Life, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
-use crate::proxy_protocol::{self, Endpoints};
-use crate::telemetry::{ConnectionState, EjectionReason, HandshakeResult, UpstreamError, WorkerMetrics};
-use crate::tls::{ClientEngine, TlsFailure};
+use crate::proxy_protocol::Endpoints;
+use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError, WorkerMetrics};
+use crate::tls::ClientEngine;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,142 +66,12 @@ pub(crate) struct Upstream<B> {
     pub(crate) warmed: bool,
     /// The origin asked for our certificate.
     pub(crate) certificate_asked: bool,
+    /// Its TLS session began with an earlier connection.
+    pub(crate) resumed: bool,
     pub(crate) paused: bool,
 }
 
-/// Why an origin could not serve a request.
-#[derive(Clone, Debug)]
-pub(crate) struct OriginFailure {
-    pub(crate) status: u16,
-    /// Its kind, for the metric.
-    pub(crate) error: UpstreamError,
-    /// Stable and short, for the event and the answer: the kind, or what TLS says about it.
-    pub(crate) code: &'static str,
-    /// For the log.
-    pub(crate) detail: String,
-}
-
-impl OriginFailure {
-    pub(crate) fn new(status: u16, error: UpstreamError, detail: impl Into<String>) -> Self {
-        Self { status, error, code: error.as_str(), detail: detail.into() }
-    }
-
-    /// A connection that could not be made.
-    fn connect(error: Errno) -> Self {
-        let kind = match error.0 {
-            libc::ECONNREFUSED => UpstreamError::ConnectRefused,
-            _ => UpstreamError::ConnectFailed,
-        };
-        Self::new(502, kind, error.to_string())
-    }
-}
-
-impl From<TlsFailure> for OriginFailure {
-    fn from(failure: TlsFailure) -> Self {
-        Self { status: 502, error: UpstreamError::Tls, code: failure.code, detail: failure.detail }
-    }
-}
-
 impl<I: Io> Worker<I> {
-    /// Opens a connection for a client's request, or for those to come.
-    pub(super) fn upstream_open(
-        &mut self,
-        pool_index: PoolIndex,
-        client: Option<ClientId>,
-    ) -> Result<(), OriginFailure> {
-        let carries = client.and_then(|client| {
-            let source = self.carried_client(pool_index, client)?;
-            self.carried_endpoints(source, client)
-        });
-        let pool = self.pools.get(pool_index);
-        let address = pool.key.address;
-        let timeout = pool.limits.connect_timeout;
-        let socket = self.io.connect(address).map_err(OriginFailure::connect)?;
-        let pool = self.pools.get(pool_index);
-        pool.open += 1;
-        let (metrics, origin) = (Arc::clone(&pool.metrics), pool.origin);
-        self.pools.open_total += 1;
-        metrics.upstream_connection_opened(origin);
-        let id = self.upstreams.insert(Upstream {
-            socket,
-            pool: pool_index,
-            metrics,
-            origin,
-            engine: None,
-            stage: Stage::Connecting,
-            client,
-            uploads: false,
-            carries: carries.map(Box::new),
-            output: Output::default(),
-            deadline: Deadline::default(),
-            download: Download::Head,
-            answering: false,
-            served: 0,
-            ready_at: Monotonic::default(),
-            warmed: client.is_none(),
-            certificate_asked: false,
-            paused: false,
-        });
-        self.own(socket, Owner::Upstream(id));
-        self.upstream_set_deadline(id, timeout);
-        let Some(client) = client else {
-            self.pools.get(pool_index).warming.under_way += 1;
-            return Ok(());
-        };
-        if let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) {
-            request.upstream = Some(id);
-        }
-        self.upload_begins(id);
-        Ok(())
-    }
-
-    pub(super) fn upstream_connected(&mut self, id: UpstreamId, result: Result<(), Errno>) {
-        if let Err(error) = result {
-            self.upstream_failed(id, OriginFailure::connect(error));
-            return;
-        }
-        let Some(upstream) = self.upstreams.get_mut(id) else { return };
-        self.io.receive(upstream.socket);
-        let pool = self.pools.peek(upstream.pool);
-        let mut out = self.buffers.take();
-        if let (Some(version), Some(endpoints)) = (pool.key.proxy_protocol, &upstream.carries) {
-            proxy_protocol::write(version, endpoints, &mut out);
-        }
-        let Some(tls) = &pool.tls else {
-            upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
-            self.upstream_ready(id);
-            return;
-        };
-        let started =
-            ClientEngine::new(&tls.worker.config, tls.server_name.clone()).and_then(|mut engine| {
-                engine.start(&mut out)?;
-                Ok(engine)
-            });
-        match started {
-            Ok(engine) => {
-                upstream.engine = Some(Box::new(engine));
-                upstream.stage = Stage::Handshaking;
-                upstream.output.push(&mut self.io, &mut self.buffers, upstream.socket, out, None);
-            }
-            Err(failure) => self.upstream_failed(id, failure.into()),
-        }
-    }
-
-    fn upstream_ready(&mut self, id: UpstreamId) {
-        let Some(upstream) = self.upstreams.get_mut(id) else { return };
-        upstream.stage = Stage::Ready;
-        upstream.ready_at = self.io.now();
-        upstream.metrics.upstream_connection_ready(upstream.origin);
-        let (pool, client) = (upstream.pool, upstream.client);
-        if self.pools.get(pool).outliers.connected() {
-            self.address_is_back(pool);
-        }
-        match client {
-            Some(client) => self.origin_flush(client),
-            None => self.warmed(id),
-        }
-    }
-
     pub(super) fn upstream_received(&mut self, id: UpstreamId, mut buffer: I::Buffer) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         let Some(engine) = &mut upstream.engine else {
@@ -230,6 +99,7 @@ impl<I: Io> Worker<I> {
                     let kind =
                         if ingested.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
                     upstream.metrics.handshake(upstream.origin, kind);
+                    upstream.resumed = ingested.resumed;
                     self.upstream_ready(id);
                 }
                 if !plaintext.is_empty() {
@@ -471,139 +341,5 @@ impl<I: Io> Worker<I> {
             upstream.metrics.upstream_connection_idle(upstream.origin);
         }
         self.upstream_set_deadline(id, timeout);
-    }
-
-    /// A connection failed: its request is tried elsewhere where that is safe, or answered with the reason.
-    pub(super) fn upstream_failed(&mut self, id: UpstreamId, failure: OriginFailure) {
-        let Some(upstream) = self.upstreams.get(id) else { return };
-        if let (Download::Tunnel, Some(client)) = (&upstream.download, upstream.client) {
-            upstream.metrics.upstream_error(upstream.origin, failure.error);
-            self.client_close(client, true);
-            return;
-        }
-        let (pool, stage, answering) = (upstream.pool, upstream.stage, upstream.answering);
-        let (metrics, origin) = (Arc::clone(&upstream.metrics), upstream.origin);
-        let (served, idled) = (upstream.served, upstream.served > 0 || upstream.warmed);
-        // A time-out says that the origin has the request and is slow; only a closed connection says that it
-        // may never have looked at it.
-        let closed_early = failure.error == UpstreamError::Reset && !answering;
-        let client = self.upstream_remove(id, false);
-        metrics.upstream_error(origin, failure.error);
-        if client.is_none() && served == 0 {
-            if stage != Stage::Ready {
-                self.address_failed(pool, EjectionReason::Connect, &failure);
-            }
-            self.warming_failed(pool, &failure);
-        }
-        if let Some(client) = client
-            && let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut())
-        {
-            request.upstream = None;
-            let may_repeat = closed_early && !request.retried && request.is_repeatable();
-            if request.answer == Answer::Relaying {
-                self.record_origin_failure(client, &failure);
-                self.relay_truncated(client);
-            } else if stage != Stage::Ready {
-                self.address_failed(pool, EjectionReason::Connect, &failure);
-                self.try_next_address(client, failure);
-            } else {
-                // The origin may have closed a connection that it took for idle while the request was on its way: that
-                // says nothing about the address.
-                let stale = may_repeat && idled;
-                if let Some(reason) = EjectionReason::of(failure.error).filter(|_| !stale) {
-                    self.address_failed(pool, reason, &failure);
-                }
-                self.repeat_or_fail(client, may_repeat, stale, failure);
-            }
-        }
-        self.serve_waiting(pool);
-    }
-
-    /// A connection broke that had a request: once, and on a fresh connection only, the request is sent again where that
-    /// is safe. Another address is the better choice, as this one may be about to go; but a client that belongs to this
-    /// one stays, if the connection may just have been stale. To an address alone a request is sent again for that only.
-    fn repeat_or_fail(&mut self, client: ClientId, may_repeat: bool, stale: bool, failure: OriginFailure) {
-        let choice = self.choice_for(client).filter(|_| may_repeat);
-        let elsewhere = choice.filter(|choice| choice.has_more() && !(stale && choice.is_sticky()));
-        let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut()) else {
-            return;
-        };
-        request.retried |= stale || elsewhere.is_some();
-        let pool = request.pool;
-        match (elsewhere, pool) {
-            (Some(choice), _) => self.move_to_other_address(client, &choice),
-            (None, Some(pool)) if stale => self.count_retry(pool),
-            _ => return self.origin_failed(client, failure),
-        }
-        self.forward(client);
-    }
-
-    /// Something failed at an address: after too much of that it is left out for a while.
-    pub(super) fn address_failed(
-        &mut self,
-        index: PoolIndex,
-        reason: EjectionReason,
-        failure: &OriginFailure,
-    ) {
-        let pool = self.pools.get(index);
-        let settings = Arc::clone(&pool.outlier_settings);
-        if !pool.outliers.failed(reason, &settings) {
-            return;
-        }
-        if reason != EjectionReason::Connect && !self.may_eject(index, &settings) {
-            return;
-        }
-        let now = self.io.now();
-        let pool = self.pools.get(index);
-        let time = pool.outliers.eject(reason, &settings, now);
-        pool.metrics.ejection(pool.origin, reason);
-        tracing::warn!(
-            origin = &*pool.key.origin,
-            address = %pool.key.address,
-            reason = failure.code,
-            detail = failure.detail.as_str(),
-            seconds = time.as_secs_f64(),
-            "an address of an origin failed; its others are preferred for a while"
-        );
-    }
-
-    /// Whether one more address of a pool's origin may be left out for failed requests.
-    fn may_eject(&self, index: PoolIndex, settings: &OutlierConfig) -> bool {
-        let targets = self.current.targets.borrow();
-        let Some(targets) = targets.get(self.pools.peek(index).origin as usize) else { return false };
-        if !targets.iter().any(|target| target.pool == index) {
-            return false; // no origin has it any more
-        }
-        let others = targets.iter().filter(|target| target.pool != index);
-        let ejected = others.filter(|target| self.pools.peek(target.pool).outliers.is_ejected()).count();
-        outliers::has_room(settings, ejected, targets.len())
-    }
-
-    /// A request is tried again at an address.
-    pub(super) fn count_retry(&self, index: PoolIndex) {
-        let pool = self.pools.peek(index);
-        pool.metrics.retry(pool.origin);
-    }
-
-    /// An address has shown that it works again.
-    fn address_is_back(&self, index: PoolIndex) {
-        let key = &self.pools.peek(index).key;
-        tracing::info!(origin = &*key.origin, address = %key.address, "an address of an origin works again");
-    }
-
-    /// An answer's head came from an address: it may count as a failure, too.
-    pub(super) fn address_answered(&mut self, index: PoolIndex, status: u16) {
-        let pool = self.pools.get(index);
-        if outliers::is_failure(&pool.outlier_settings, status) {
-            let failure = OriginFailure {
-                status,
-                error: UpstreamError::BadResponse,
-                code: "status",
-                detail: status.to_string(),
-            };
-            self.address_failed(index, EjectionReason::Status, &failure);
-        } else if pool.outliers.answered() {
-            self.address_is_back(index);
-        }
     }
 }

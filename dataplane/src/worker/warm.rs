@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use super::failures::OriginFailure;
 use super::pool::PoolIndex;
 use super::timers::Deadline;
-use super::upstream::OriginFailure;
 use super::{Life, TimerKey, UpstreamId, Worker};
 use crate::io::{Io, Monotonic};
 use crate::telemetry::UpstreamError;
@@ -104,14 +104,8 @@ impl<I: Io> Worker<I> {
         // Workers whose connections failed at one time don't try again at one time.
         let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         pool.warming.not_before = now.after(pause + Duration::from_nanos(now.0 % (nanos / 4)));
-        tracing::warn!(
-            origin = &*pool.key.origin,
-            address = %pool.key.address,
-            reason = failure.code,
-            detail = failure.detail.as_str(),
-            seconds = pause.as_secs(),
-            "a connection that was to be kept ready failed; the next is tried after a while"
-        );
+        let what_follows = "a connection that was to be kept ready failed; the next is tried after a while";
+        failure.tell(&pool.key, pause, what_follows);
         self.pools.note_cold(index);
     }
 }

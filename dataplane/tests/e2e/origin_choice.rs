@@ -1,9 +1,10 @@
 //! Which address of an origin a request goes to, and what the failure of one costs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::client::{Client, ORDINARY, get, post};
+use crate::support::client::{Client, get, post};
 use crate::support::nginx::{Nginx, free_address};
 use crate::support::node::Node;
 use crate::support::origin::{Gate, Origin, ok};
@@ -72,6 +73,39 @@ fn a_client_stays_with_its_address() {
         addresses.extend(answers);
     }
     assert!(addresses.len() > 1, "clients are spread");
+}
+
+#[test]
+fn a_client_of_an_address_that_dies_is_served_by_the_next() {
+    // It answers on its first connection, and from then on takes requests and closes: so does one that is about to go.
+    let dying = Origin::scripted(|peer| {
+        if let Some(request) = peer.request()
+            && peer.number == 0
+        {
+            peer.send(ok(request.target().as_bytes()));
+            drop(peer.request());
+        }
+    });
+    let next = Origin::echoing_targets();
+    let node = before(&[&dying, &next], "balance = \"client_ip\"").start();
+    let mut client = (20..250)
+        .find_map(|last| {
+            let mut client = node.connect_from(last);
+            client.get("/first");
+            (dying.targets().len() == 1).then_some(client)
+        })
+        .expect("a client that belongs to the address");
+    let others = next.targets().len();
+    // Once more there, as the connection may have been stale, and then elsewhere.
+    assert_eq!(client.get("/second").text(), "/second");
+    assert_eq!(dying.targets(), ["/first", "/second", "/second"]);
+    assert_eq!(next.targets()[others..], ["/second"]);
+    // A connection that was never idle isn't stale.
+    assert_eq!(client.get("/third").text(), "/third");
+    assert_eq!(dying.targets()[3..], ["/third"]);
+    assert_eq!(client.ask(post("/pay", b"a=b")).status(), 502);
+    assert_eq!(dying.targets()[4..], ["/pay"]);
+    assert_eq!(next.targets()[others..], ["/second", "/third"]);
 }
 
 #[test]
@@ -224,15 +258,17 @@ fn origins_with_a_common_address_keep_their_own_settings_and_counts() {
 const CLIENTS: usize = 64;
 const REQUESTS: usize = 20;
 
-/// Kills one of two nginx while many clients are at it. Gives the statuses of all answers.
+/// Kills one of two nginx while many clients are at it, each from an address of its own. Gives the statuses of all answers.
 fn kill_one_of_two(node: &Node, victim: &Nginx, request: &[u8]) -> Vec<u16> {
     let served = AtomicUsize::new(0);
     let killed = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut client = Client::connect(node.address, ORDINARY);
+        let (served, killed) = (&served, &killed);
+        let clients: Vec<_> = (0..CLIENTS as u8)
+            .map(|number| {
+                scope.spawn(move || {
+                    let from = Ipv4Addr::new(127, 0, 0, 20 + number);
+                    let mut client = Client::connect(node.address, from);
                     let mut statuses = Vec::new();
                     let mut left = REQUESTS;
                     while left > 0 {
@@ -241,7 +277,7 @@ fn kill_one_of_two(node: &Node, victim: &Nginx, request: &[u8]) -> Vec<u16> {
                         statuses.push(answer.status());
                         served.fetch_add(1, Ordering::Relaxed);
                         if answer.field("connection") == Some("close") {
-                            client = Client::connect(node.address, ORDINARY);
+                            client = Client::connect(node.address, from);
                         }
                     }
                     statuses
@@ -259,14 +295,22 @@ fn kill_one_of_two(node: &Node, victim: &Nginx, request: &[u8]) -> Vec<u16> {
 fn a_killed_origin_costs_no_request_that_can_be_repeated() {
     assert!(PATIENCE.as_secs() > 3, "no time-out of the node is in the way");
     let pages = || Nginx::plain("keepalive_requests 100000; location / { return 200 \"page\"; }");
-    for (request, repeatable) in [(get("/").into_bytes(), true), (post("/", b"amount=1"), false)] {
+    let get = || (get("/").into_bytes(), true);
+    let cases = [
+        ("round_robin", get()),
+        ("least_requests", get()),
+        ("client_ip", get()),
+        ("round_robin", (post("/", b"amount=1"), false)),
+    ];
+    for (balance, (request, repeatable)) in cases {
         let nginx = [pages(), pages()];
-        let node = Setup::new(nginx[0].address).address(nginx[1].address).workers(2).start();
+        let setup = Setup::new(nginx[0].address).address(nginx[1].address);
+        let node = setup.origin(&format!("balance = \"{balance}\"")).workers(2).start();
         let statuses = kill_one_of_two(&node, &nginx[1], &request);
         assert!(statuses.len() > CLIENTS * REQUESTS);
         let failed = statuses.iter().filter(|status| **status != 200).count();
         if repeatable {
-            assert_eq!(failed, 0);
+            assert_eq!(failed, 0, "{balance}");
         } else {
             // Only what was sent to it and not answered yet: each such connection broke.
             let broken = metric(&node, "weir_upstream_errors_total", ("reason", "reset"));
