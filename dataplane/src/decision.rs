@@ -167,12 +167,15 @@ pub fn inspect<'i>(
     let time_limit = active.settings(&snapshot.detection).time_limit;
     let mut time_is_up = || started.elapsed() >= time_limit;
     let unseen = body.bytes.saturating_sub(view.body.len() as u64);
-    match active.applied(&snapshot.rules, unseen) {
+    // A trace is told even where no rule holds.
+    let applied = if trace {
+        Some(Applied { trace, ..active.all_applied(&snapshot.rules, unseen) })
+    } else {
+        active.applied(&snapshot.rules, unseen)
+    };
+    match applied {
         None => inspector.inspect_within(&snapshot.engine, view, &mut time_is_up),
-        Some(applied) => {
-            let applied = Applied { trace, ..applied };
-            inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up)
-        }
+        Some(applied) => inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::limits::OverLimit;
 use crate::points;
 use crate::report::{Finding, Report};
 use crate::request::RequestView;
+use crate::trace::{Outcome, Trace};
 use weir_hyperscan::Scratch;
 
 /// The most findings of one signature in one request: more of the same say nothing new.
@@ -48,6 +49,7 @@ pub struct Inspector {
     detectors: Detectors,
     masks: Masks,
     hits: Vec<RuleHit>,
+    trace: Trace,
     work: Work,
 }
 
@@ -94,6 +96,7 @@ impl Inspector {
             detectors: Detectors::default(),
             masks: Masks::default(),
             hits: Vec::new(),
+            trace: Trace::default(),
             work: Work::default(),
         };
         inspector.fit(engine);
@@ -140,6 +143,7 @@ impl Inspector {
         self.nominations.clear();
         self.findings.clear();
         self.hits.clear();
+        self.trace.reset();
         self.masks.reset();
         self.work = Work::default();
         self.take_apart(engine, scope);
@@ -164,6 +168,7 @@ impl Inspector {
             findings: &self.findings,
             attack: attack || detected,
             hits: &self.hits,
+            nominations: self.trace.nominations(),
             over_limit: self.arena.over_limit(),
         }
     }
@@ -269,63 +274,11 @@ impl Inspector {
         }
         let mut sqli = SqliVerdict::default();
         for nomination in &nominations {
-            let often = self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX;
-            if often && !self.is_patched(engine, scope, *nomination) {
-                continue;
-            }
-            let rule = &engine.rules[nomination.rule as usize];
-            let value = self.arena.values()[nomination.value as usize];
-            let dropped_by = scope.drops(nomination.rule, rule, &value, &self.arena);
-            if dropped_by.is_some() && !scope.traces() {
-                continue;
-            }
-            self.work.confirmations += 1;
-            self.work.confirmed_bytes += value.span.len();
-            if self.work.confirmed_bytes > engine.options.limits.confirmed_bytes {
-                self.arena.hit_limit(OverLimit::Confirmations);
+            if let ControlFlow::Break(limit) =
+                self.confirm_one(engine, scope, *nomination, &mut sqli, &mut scores, time_is_up)
+            {
+                self.arena.hit_limit(limit);
                 break;
-            }
-            if time_is_up() {
-                self.arena.hit_limit(OverLimit::Time);
-                break;
-            }
-            let state = &mut self.rules[nomination.rule as usize];
-            let bytes = self.arena.slice(value.span);
-            sqli.turn_to(nomination.value);
-            let counts = |start, end| {
-                scope.drops_in_path(nomination.rule, rule, &value, start..end, &self.arena).is_none()
-            };
-            let Some(found) = look_closer(rule, state, bytes, &mut sqli, &counts) else { continue };
-            let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
-            if let Some(dropped_by) = dropped_by {
-                directives::report_dropped(&mut look, &self.arena, dropped_by, rule, &value);
-                continue;
-            }
-            if scope.has_patches() {
-                directives::report_patched(&mut look, &self.arena, rule, &value, found);
-            }
-            if often {
-                continue;
-            }
-            state.confirmed += 1;
-            if state.confirmed == 1 {
-                let score = &mut scores[rule.class as usize];
-                *score = score.saturating_add(rule.score);
-            }
-            if self.findings.len() < engine.options.limits.findings {
-                let point = self.arena.label(value.node, scope.request().headers);
-                let evidence = look.masks.evidence(scope, &self.arena, &value, found);
-                if scope.traces() {
-                    look.note_mask(evidence.masked_by, point.clone());
-                }
-                self.findings.push(Finding {
-                    class: rule.class,
-                    point,
-                    payload: evidence.payload,
-                    signature: Arc::clone(&rule.id),
-                    score: rule.score,
-                    confirmed_by: rule.confirmer.as_str(),
-                });
             }
         }
         for nomination in &nominations {
@@ -335,6 +288,86 @@ impl Inspector {
         }
         self.nominations = nominations;
         scores.iter().any(|score| *score >= engine.options.min_score.max(1))
+    }
+
+    /// Looks closely at one nomination. Breaks where a limit keeps it and all further ones from that.
+    fn confirm_one(
+        &mut self,
+        engine: &Engine,
+        scope: &Scope<'_>,
+        nomination: Nomination,
+        sqli: &mut SqliVerdict,
+        scores: &mut [u32],
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> ControlFlow<OverLimit> {
+        let often = self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX;
+        if often && !self.is_patched(engine, scope, nomination) {
+            return ControlFlow::Continue(());
+        }
+        let rule = &engine.rules[nomination.rule as usize];
+        let value = self.arena.values()[nomination.value as usize];
+        let dropped_by = scope.drops(nomination.rule, rule, &value, &self.arena);
+        if dropped_by.is_some() && !scope.traces() {
+            return ControlFlow::Continue(());
+        }
+        self.work.confirmations += 1;
+        self.work.confirmed_bytes += value.span.len();
+        if self.work.confirmed_bytes > engine.options.limits.confirmed_bytes {
+            return ControlFlow::Break(OverLimit::Confirmations);
+        }
+        if time_is_up() {
+            return ControlFlow::Break(OverLimit::Time);
+        }
+        let state = &mut self.rules[nomination.rule as usize];
+        let bytes = self.arena.slice(value.span);
+        sqli.turn_to(nomination.value);
+        let counts = |start, end| {
+            scope.drops_in_path(nomination.rule, rule, &value, start..end, &self.arena).is_none()
+        };
+        let found = look_closer(rule, state, bytes, sqli, &counts);
+        if scope.traces() {
+            let nominated = found.or_else(|| first_match(rule, state, bytes));
+            let outcome = match (found, dropped_by) {
+                (None, _) => Outcome::NotConfirmed,
+                (Some(_), Some(_)) => Outcome::Dropped,
+                (Some(_), None) => Outcome::Confirmed,
+            };
+            let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
+            self.trace.note(&mut look, &self.arena, rule, &value, nominated, outcome);
+        }
+        let Some(found) = found else { return ControlFlow::Continue(()) };
+        let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
+        if let Some(dropped_by) = dropped_by {
+            directives::report_dropped(&mut look, &self.arena, dropped_by, rule, &value);
+            return ControlFlow::Continue(());
+        }
+        if scope.has_patches() {
+            directives::report_patched(&mut look, &self.arena, rule, &value, found);
+        }
+        if often {
+            return ControlFlow::Continue(());
+        }
+        state.confirmed += 1;
+        if state.confirmed == 1 {
+            let score = &mut scores[rule.class as usize];
+            *score = score.saturating_add(rule.score);
+        }
+        if self.findings.len() < engine.options.limits.findings {
+            let point = self.arena.label(value.node, scope.request().headers);
+            let evidence = look.masks.evidence(scope, &self.arena, &value, found);
+            if scope.traces() {
+                look.note_mask(evidence.masked_by, point.clone());
+            }
+            self.findings.push(Finding {
+                class: rule.class,
+                point,
+                payload: evidence.payload,
+                signature: Arc::clone(&rule.id),
+                score: rule.score,
+                confirmed_by: rule.confirmer.as_str(),
+            });
+        }
+        ControlFlow::Continue(())
     }
 
     /// Adds a finding for a value that grows out of proportion, and returns whether it makes the request an attack.
@@ -357,6 +390,13 @@ impl Inspector {
         let value = self.arena.values()[nomination.value as usize];
         scope.has_patches() && scope.patches(class, &value, &self.arena).next().is_some()
     }
+}
+
+/// Where the pattern matches first inside the value, for explanations.
+fn first_match(rule: &Rule, state: &mut RuleState, value: &[u8]) -> Option<(usize, usize)> {
+    let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
+    let found = rule.pattern.search_with(cache, &Input::new(value))?;
+    Some((found.start(), found.end()))
 }
 
 /// Finds the pattern's matches inside the one value and has the confirmer look at each, up to a few: the scan may have

@@ -43,6 +43,7 @@ mod report;
 mod request;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use class::AttackClass;
 pub use directives::{
@@ -56,3 +57,4 @@ pub use limits::{Limits, OverLimit};
 pub use pack::{Pack, PackError};
 pub use report::{Finding, Report};
 pub use request::RequestView;
+pub use trace::{Nominated, Outcome};

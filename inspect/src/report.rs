@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::class::AttackClass;
 use crate::directives::RuleHit;
 use crate::limits::OverLimit;
+use crate::trace::Nominated;
 
 /// The outcome of one inspection, borrowed from its [`Inspector`](crate::Inspector).
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,9 @@ pub struct Report<'s> {
     pub attack: bool,
     /// What the request's directives did, at most 64; empty for a request without any.
     pub hits: &'s [RuleHit],
+    /// All that patterns nominated and what closer looks said, at most 256; empty unless a trace was asked for, see
+    /// [`Applied::trace`](crate::Applied::trace).
+    pub nominations: &'s [Nominated],
     /// Which limit cut the inspection short, if one did.
     pub over_limit: Option<OverLimit>,
 }

@@ -3,13 +3,14 @@
 
 mod described;
 mod effects;
+mod nominations;
 mod text;
 
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use weir_inspect::Inspector;
+use weir_inspect::{Inspector, Nominated};
 use weir_policy::{
     CoveringEntry, Finding, GeneralMode, ListMatch, ModeSource, RequestFacts, RuleMode, Scratch, Stage,
     Verdict,
@@ -64,6 +65,10 @@ pub struct Decided {
     pub origin: String,
     /// What inspection found; empty where nothing was inspected.
     pub findings: Vec<weir_inspect::Finding>,
+    /// What patterns nominated, confirmed or not; at most 256.
+    pub nominations: Vec<Nominated>,
+    /// The score from which on a class is an attack.
+    pub min_score: u32,
     /// What rules beside that of the mode found and did.
     pub effects: Vec<RuleEffect>,
     /// The path as conditions see it, without what masks hide.
@@ -157,6 +162,8 @@ impl<'s> Explainer<'s> {
             client,
             origin,
             findings: Vec::new(),
+            nominations: Vec::new(),
+            min_score: snapshot.engine.options().min_score,
             effects: Vec::new(),
             path,
             shortened: None,
@@ -186,6 +193,7 @@ impl<'s> Explainer<'s> {
             decided.effects.extend(effects(snapshot, &self.active, report.hits, seen, &overruled));
             decided.settle_headers(&overruled);
             decided.findings = report.findings.to_vec();
+            decided.nominations = report.nominations.to_vec();
             (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
         }
         Explanation::Decided(Box::new(decided))
@@ -234,7 +242,7 @@ impl Explanation {
             Self::Refused { status, code, detail } => json!({
                 "server": null, "server_by": null, "location": null, "application": null, "origin": null,
                 "local_mode": null, "mode_allow_override": null, "rules": [],
-                "mode": null, "mode_from": null, "list": null, "findings": [],
+                "mode": null, "mode_from": null, "list": null, "findings": [], "nominations": [], "scores": {},
                 "verdict": "block", "reason": "protocol", "recorded": true,
                 "status": status, "code": code, "detail": detail,
             }),
@@ -316,6 +324,9 @@ impl Decided {
             "read_as": self.read_as,
             "inspected": self.inspected,
             "findings": self.findings_json(),
+            "nominations": nominations::to_json(&self.nominations),
+            "scores": nominations::scores(&self.findings),
+            "min_score": self.min_score,
             "effects": self.effects,
             "over_limit": self.shortened.map(|shortened| shortened.limit),
             "verdict": if self.verdict.block { "block" } else { "pass" },

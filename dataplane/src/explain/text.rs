@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use weir_inspect::Outcome;
 use weir_policy::{ContextSettings, ServerBy};
 
 use crate::snapshot::API;
 
-use super::{Decided, Explanation, mode_from, rfc3339};
+use super::{Decided, Explanation, mode_from, nominations, rfc3339};
 
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -126,8 +127,12 @@ impl Decided {
         if let Some(shortened) = self.shortened {
             writeln!(f, "findings   not all was inspected: {}", shortened.limit)?;
         }
-        if self.findings.is_empty() {
+        if self.findings.is_empty() && self.nominations.is_empty() {
             return writeln!(f, "findings   no signature matches");
+        }
+        self.fmt_nominations(f)?;
+        if self.findings.is_empty() {
+            return writeln!(f, "findings   none that counts");
         }
         for finding in &self.findings {
             write!(
@@ -140,6 +145,32 @@ impl Decided {
                 finding.confirmed_by,
             )?;
             write_bytes(f, &finding.payload)?;
+            writeln!(f)?;
+        }
+        for (class, score) in nominations::scores(&self.findings) {
+            let means = if score >= self.min_score { "an attack" } else { "no attack" };
+            writeln!(f, "score      {class} {score}: {means}, min_score is {}", self.min_score)?;
+        }
+        Ok(())
+    }
+
+    /// What a pattern matched and no closer look confirmed. What was confirmed follows as a finding.
+    fn fmt_nominations(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for nominated in &self.nominations {
+            let outcome = match nominated.outcome {
+                Outcome::Confirmed => continue,
+                Outcome::NotConfirmed => "not confirmed by",
+                Outcome::Dropped => "dropped by a rule, confirmed by",
+            };
+            write!(
+                f,
+                "nominated  {} at {}: signature {}, {outcome} {}: ",
+                nominated.class.as_str(),
+                nominated.point,
+                nominated.signature,
+                nominated.confirmer,
+            )?;
+            write_bytes(f, &nominated.payload)?;
             writeln!(f)?;
         }
         Ok(())

@@ -131,12 +131,12 @@ impl Active {
 
     /// What inspection is told; nothing where no rule concerns it.
     pub fn applied<'a>(&'a self, rules: &'a RuleSet, unseen_body_bytes: u64) -> Option<Applied<'a>> {
-        (!self.directives.is_empty()).then_some(Applied {
-            directives: &rules.directives,
-            active: &self.directives,
-            unseen_body_bytes,
-            trace: false,
-        })
+        (!self.directives.is_empty()).then(|| self.all_applied(rules, unseen_body_bytes))
+    }
+
+    /// As [`Active::applied`], also where that is nothing.
+    pub fn all_applied<'a>(&'a self, rules: &'a RuleSet, unseen_body_bytes: u64) -> Applied<'a> {
+        Applied { directives: &rules.directives, active: &self.directives, unseen_body_bytes, trace: false }
     }
 
     /// The rules that hold, in the policy's order.

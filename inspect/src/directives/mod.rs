@@ -246,7 +246,7 @@ pub struct Applied<'a> {
     pub active: &'a [u32],
     /// Bytes of the body that follow what is inspected, as far as that is known.
     pub unseen_body_bytes: u64,
-    /// Also reports what was dropped and masked, for explanations. Costs more.
+    /// Also reports what was nominated, dropped and masked, for explanations. Costs more.
     pub trace: bool,
 }
 

@@ -378,3 +378,28 @@ fn bad_directives_are_named() {
     indexes.sort_unstable();
     assert_eq!(indexes, [1, 2, 3]);
 }
+
+#[test]
+fn nominations_are_reported_where_a_trace_is_asked_for() {
+    let request = query("a=the+students%27+union+select+a+plan&b=1%27+union+select+password+from+users--");
+    let directives = Directives::default();
+    let mut inspector = engine().inspector().unwrap();
+    let mut nominated = |trace| {
+        let applied = Applied { directives: &directives, active: &[], unseen_body_bytes: 0, trace };
+        let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);
+        let nominations: Vec<_> = report.nominations.to_vec();
+        (nominations, report.findings.to_vec())
+    };
+    assert!(nominated(false).0.is_empty());
+    let (nominations, findings) = nominated(true);
+    let with = |outcome| nominations.iter().filter(move |nominated| nominated.outcome == outcome);
+    let signs: Vec<_> =
+        with(crate::Outcome::Confirmed).map(|nominated| (&nominated.signature, &nominated.point)).collect();
+    let expected: Vec<_> = findings.iter().map(|finding| (&finding.signature, &finding.point)).collect();
+    assert_eq!(signs, expected);
+    assert!(
+        with(crate::Outcome::NotConfirmed).any(|nominated| nominated.point == "query.a"),
+        "{nominations:?}"
+    );
+    assert!(nominated(false).0.is_empty(), "nothing of a trace stays");
+}
