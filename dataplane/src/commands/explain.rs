@@ -1,21 +1,20 @@
 //! `weir explain`: what would happen to a request, without a network.
 
+mod batch;
+mod score;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::{Outcome, prepare, print_errors};
 use crate::config::Environment;
-use crate::explain::{Described, Explainer, Explanation, Parts};
-
-/// Longest line of a batch.
-const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+use crate::explain::{Described, Explainer, Parts};
 
 /// Arguments of `weir explain`.
 #[derive(Args)]
@@ -39,9 +38,13 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     /// Read one request a line (JSON) from this file, or from standard input if it is `-`, and print one
-    /// object a line.
+    /// object a line. The lines of a corpus are fine as they are, and so is a file that is compressed with gzip.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers", "body", "client"])]
     batch: Option<PathBuf>,
+    /// Print how well the batch was told apart in place of its answers: recall, false positives, misses. Each line needs a
+    /// `label`, `attack` or `benign`.
+    #[arg(long, requires = "batch")]
+    score: bool,
     /// The URL, or a path alone.
     #[arg(required_unless_present = "batch")]
     url: Option<String>,
@@ -69,7 +72,8 @@ pub(super) fn run(arguments: &Arguments, environment: &Environment) -> Outcome {
         }
     };
     match &arguments.batch {
-        Some(path) => batch(&mut explainer, path),
+        Some(path) if arguments.score => score::run(&mut explainer, path, arguments.json),
+        Some(path) => batch::run(&mut explainer, path),
         None => single(&mut explainer, arguments),
     }
 }
@@ -125,85 +129,4 @@ fn read_body(file: &str) -> Result<Vec<u8>, String> {
     })?;
     body.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
     Ok(body)
-}
-
-fn batch(explainer: &mut Explainer<'_>, path: &Path) -> Outcome {
-    let input: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        match File::open(path) {
-            Ok(file) => Box::new(file),
-            Err(error) => {
-                eprintln!("error: {}: {error}", path.display());
-                return Outcome::Refused;
-            }
-        }
-    };
-    match explain_lines(explainer, BufReader::new(input), &mut BufWriter::new(std::io::stdout().lock())) {
-        Ok(()) => Outcome::Fine,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Outcome::Fine,
-        Err(error) => {
-            eprintln!("error: {}: {error}", path.display());
-            Outcome::Failed
-        }
-    }
-}
-
-/// One answer a line, whatever the line holds.
-fn explain_lines(
-    explainer: &mut Explainer<'_>,
-    mut input: BufReader<impl Read>,
-    output: &mut impl Write,
-) -> std::io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut limited = (&mut input).take(LINE_BYTES_MAX as u64);
-        if limited.read_until(b'\n', &mut line)? == 0 {
-            return output.flush();
-        }
-        if line.len() == LINE_BYTES_MAX {
-            return Err(std::io::Error::other(format!("a line is longer than {LINE_BYTES_MAX} bytes")));
-        }
-        let answer = explain_line(explainer, &line);
-        serde_json::to_writer(&mut *output, &answer)?;
-        output.write_all(b"\n")?;
-        // Whoever writes a line and waits for its answer gets it; in bulk, answers leave together.
-        if !input.buffer().contains(&b'\n') {
-            output.flush()?;
-        }
-    }
-}
-
-/// Members of a line that its answer repeats: they say nothing of the request.
-const REPEATED: [&str; 3] = ["id", "label", "category"];
-
-/// The answer to one line, a request or a line of a corpus (`raw` is the request's bytes in base64); an `id`, a `label` and
-/// a `category` in the line are repeated in it.
-fn explain_line(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
-    let mut repeated = Vec::new();
-    let described =
-        serde_json::from_slice::<Value>(line).map_err(|error| error.to_string()).and_then(|mut value| {
-            if let Some(parts) = value.as_object_mut() {
-                repeated.extend(REPEATED.into_iter().filter_map(|key| Some((key, parts.remove(key)?))));
-                if let Some(raw) = parts.remove("raw") {
-                    parts.insert("raw_base64".to_owned(), raw);
-                }
-            }
-            Described::from_json(&value).map_err(|error| error.to_string())
-        });
-    let mut answer = match described {
-        Ok(described) => explainer.explain(&described).to_json(),
-        Err(detail) => {
-            let error = json!(format!("this line describes no request: {detail}"));
-            let refused = Explanation::Refused { status: 400, code: "bad_description".to_owned(), detail };
-            let mut answer = refused.to_json();
-            answer["error"] = error;
-            answer
-        }
-    };
-    for (key, value) in repeated {
-        answer[key] = value;
-    }
-    answer
 }

@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod proxy_protocol_out;
 mod proxying;
 mod rules;
+mod scores;
 mod slow_clients;
 mod slow_uploads;
 mod tls_matrix;
