@@ -124,9 +124,7 @@ pub(crate) fn confirm(
 /// number. Anything but a quote may stand there.
 fn ends_literal(value: &[u8], start: usize) -> bool {
     match value.get(start) {
-        Some(&quote @ (b'\'' | b'"' | b'`')) => {
-            memchr::memchr_iter(quote, &value[..start]).count().is_multiple_of(2)
-        }
+        Some(b'\'' | b'"' | b'`') => sql::are_in_pairs(value, start),
         _ => true,
     }
 }

@@ -1,18 +1,15 @@
 //! The path grammar: does a relative path leave the folder that it starts in?
 
+/// The words that a text has around a path, and the most steps up that it speaks of.
+const WORDS_OF_TEXT_MIN: usize = 4;
+const STEPS_OF_TEXT_MAX: usize = 3;
+
 /// What stands before a path in source code and in pages that name their neighbours by it.
-const REFERENCES: [&[u8]; 10] = [
-    b"from",
-    b"import",
-    b"@import",
-    b"require(",
-    b"import(",
-    b"url(",
-    b"href=",
-    b"src=",
-    b"include::",
-    b"](",
-];
+const REFERENCES: [&[u8]; 8] =
+    [b"from", b"import", b"require(", b"import(", b"url(", b"href=", b"src=", b"include::"];
+
+/// What stands before a path in markup only.
+const MARKUP_REFERENCES: [&[u8]; 4] = [b"](", b"@use", b"@forward", b"@import"];
 
 /// Parts of paths that nobody refers to so: what an attack looks for behind the climb.
 const TARGETS: [&[u8]; 12] = [
@@ -37,8 +34,22 @@ pub(super) fn leads_out(value: &[u8]) -> bool {
     value.split(|byte| !is_path_byte(*byte)).any(|path| {
         let before = &value[..start];
         start += path.len() + 1;
-        climbs(path) && !is_reference(before, path)
+        climbs(path) && !is_reference(before, path) && !is_spoken_of(value, before, path)
     })
+}
+
+/// Whether a text of several words speaks of the path: one with few plain steps up, behind a blank, to no file that an
+/// attack looks for.
+fn is_spoken_of(value: &[u8], before: &[u8], path: &[u8]) -> bool {
+    let is_word = |word: &&[u8]| {
+        word.len() > 1 && word.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+    };
+    before.last().is_some_and(u8::is_ascii_whitespace)
+        && path.starts_with(b"../")
+        && path.windows(2).filter(|part| part == b"..").count() <= STEPS_OF_TEXT_MAX
+        && !path.iter().any(|byte| matches!(byte, b'\\' | b'%' | b';' | 0 | 0x80..))
+        && !TARGETS.iter().any(|target| holds(path, target))
+        && value.split(u8::is_ascii_whitespace).filter(is_word).nth(WORDS_OF_TEXT_MIN - 1).is_some()
 }
 
 fn is_reference(before: &[u8], path: &[u8]) -> bool {
@@ -50,10 +61,9 @@ fn is_reference(before: &[u8], path: &[u8]) -> bool {
     let ends_with = |word: &&[u8]| {
         before.len().checked_sub(word.len()).is_some_and(|at| before[at..].eq_ignore_ascii_case(word))
     };
-    // A value that begins with the word is one that an attacker wrote.
-    before.len() > 12
-        && path.starts_with(b"../")
-        && REFERENCES.iter().any(ends_with)
+    // A value that begins with the word is one that an attacker wrote, unless it is a link or a rule of a style sheet.
+    path.starts_with(b"../")
+        && (before.len() > 12 && REFERENCES.iter().any(ends_with) || MARKUP_REFERENCES.iter().any(ends_with))
         && !TARGETS.iter().any(|target| holds(path, target))
 }
 
@@ -106,6 +116,8 @@ mod tests {
             "src=../../b",
             "include('../../../../etc/passwd')",
             "<a href=\"../../../etc/passwd\">",
+            "please show me the file ../../../etc/x",
+            "please show me the file ../../../../a",
         ] {
             assert!(leads_out(path.as_bytes()), "{path}");
         }
@@ -123,6 +135,8 @@ mod tests {
             "import Button from '../../components/Button';",
             "const x = require(\"../../config\")",
             "<p>see <a href=\"../../page.html\">the page</a>",
+            "My app imports ../../../lib/x from there",
+            "@use '../../styles/vars' as v;",
         ] {
             assert!(!leads_out(path.as_bytes()), "{path}");
         }

@@ -52,9 +52,29 @@ const LANGUAGES: &str = "\
 /// Commands that only an intruder runs: in the middle of a text they are telling too.
 const TELLING_COMMANDS: &str = "ifconfig ipconfig nc ncat netcat nslookup systeminfo tasklist whoami";
 
+/// Programs that build, install and watch software, and that texts for developers chain: an intruder has others.
+const WORKING_TOOLS: &str = "\
+    ansible apk apt apt-get docker dpkg git go htop java journalctl kubectl lsof make npm npx pip pip3 rpm service systemctl \
+    vmstat yum";
+
+/// Programs that take the name of a host, which looks like that of a file.
+const NETWORK_TOOLS: &str = "\
+    arp curl dig fetch finger ftp host lynx nc ncat netcat nmap nslookup pathping ping rsync scp ssh telnet tftp traceroute \
+    tracert wget whois";
+
 /// What the arguments of an intruder's command hold, and those of an example in a text rarely do.
-const TELLING_ARGUMENTS: [&[u8]; 8] =
-    [b"/etc/", b"/dev/tcp", b"passwd", b"http://", b"https://", b"/bin/", b"/tmp/", b"${IFS"];
+const TELLING_ARGUMENTS: [&[u8]; 10] = [
+    b"/etc/",
+    b"/dev/tcp",
+    b"passwd",
+    b"http://",
+    b"https://",
+    b"/bin/",
+    b"/tmp/",
+    b"${IFS",
+    b".php",
+    b".env",
+];
 
 /// What follows a command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +136,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     if !known && !is_one_of(COMMON_WORDS, word) {
         return false;
     }
-    if is_of_text(value, start, operator, word, rest) {
+    if is_of_text(value, start, operator, word, rest)
+        || before == Before::Text && is_one_of(WORKING_TOOLS, word) && !has_telling_argument(rest)
+    {
         return false;
     }
     let substitutes = operator.contains(&b'`') || operator.ends_with(b"$(");
@@ -178,6 +200,15 @@ fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[
     }
     let touches = value.get(start + operator.len()).is_some_and(|byte| !byte.is_ascii_whitespace());
     let begins = before == Before::Nothing;
+    if before == Before::Text && follows == Follows::Argument && !has_telling_argument(rest) {
+        let line = command_line(rest);
+        let plain = !line
+            .iter()
+            .any(|byte| matches!(byte, b'>' | b'<' | b'`') || byte == &b'$' && line.contains(&b'('));
+        return plain
+            && (word == b"echo" && !rest.contains(&b'|')
+                || takes_plain_file(rest) && !is_one_of(NETWORK_TOOLS, word));
+    }
     if is_one_of(LANGUAGES, word) {
         return match follows {
             Follows::End | Follows::Operator => {
@@ -250,8 +281,22 @@ fn has_path_argument(rest: &[u8]) -> bool {
     rest.split(u8::is_ascii_whitespace).any(|word| matches!(word.first(), Some(b'/' | b'~' | b'$' | b'>')))
 }
 
+/// What is left of a command line, up to the next command.
+fn command_line(rest: &[u8]) -> &[u8] {
+    rest.split(|byte| matches!(byte, b'\n' | b';' | b'|')).next().unwrap_or_default()
+}
+
+/// Whether the first argument is the name of a file in the same folder: `notes.txt`.
+fn takes_plain_file(rest: &[u8]) -> bool {
+    let argument = skip_blanks(rest).split(|byte| byte.is_ascii_whitespace() || is_operator(*byte)).next();
+    argument.is_some_and(|name| {
+        name.contains(&b'.')
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    })
+}
+
 fn has_telling_argument(rest: &[u8]) -> bool {
-    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = command_line(rest);
     TELLING_ARGUMENTS.iter().any(|argument| memchr::memmem::find(line, argument).is_some())
 }
 
@@ -378,6 +423,11 @@ fn what_argument(rest: &[u8]) -> Follows {
     let ends = |at: &usize| rest[*at].is_ascii_whitespace() || rest[*at] == b'<' && is_tag(&rest[*at..]);
     let length = (0..rest.len()).find(ends).unwrap_or(rest.len());
     let argument = rest[..length].trim_ascii_end();
+    // `date night?` asks a question.
+    let argument = match argument.strip_suffix(b"?") {
+        Some(word) if word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic) => word,
+        _ => argument,
+    };
     let marks = |byte: &u8| matches!(byte, b')' | b'`' | b';' | b'|' | b'"' | b'\'' | b'&');
     let end = argument.iter().rposition(|byte| !marks(byte)).map_or(0, |end| end + 1);
     let last = end < length
@@ -489,6 +539,9 @@ mod tests {
             ";cat</etc/hosts",
             ";cat *",
             "x;python -c 'x'",
+            "see it; cat config.php",
+            "see it; curl x.example",
+            "see it; echo $x > a.txt",
         ] {
             assert!(check(text), "{text}");
         }
@@ -539,6 +592,13 @@ mod tests {
             "Windows; zsh -- my shells",
             "a day off; free $5 coupon",
             "read it; more and/or less",
+            "I agree; date night?",
+            "rm -rf build && make -j4",
+            "echo \"hello\" > out.txt; cat out.txt",
+            "export FOO=bar; echo $FOO prints it",
+            "pip install -r requirements.txt && python manage.py migrate",
+            "a script that lists files: ls -la | grep foo; then delete /tmp/x",
+            "to try it, git pull && docker build .",
         ] {
             assert!(!check(text), "{text}");
         }

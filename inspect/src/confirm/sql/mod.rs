@@ -43,8 +43,22 @@ pub(super) fn is_injection(value: &[u8]) -> bool {
 /// quote ends a literal only where those of its kind before it are in pairs.
 pub(super) fn is_injection_behind(value: &[u8], start: usize) -> bool {
     let Some(quote) = value.get(start).filter(|byte| QUOTES.contains(byte)) else { return false };
-    let before = memchr::memchr_iter(*quote, &value[..start]).count();
-    before > 0 && before.is_multiple_of(2) && ends_literal(value, start)
+    let first = memchr::memchr(*quote, value) == Some(start);
+    !first && are_in_pairs(value, start) && ends_literal(value, start)
+}
+
+/// Whether the quotes before the one at `start`, of its kind, are in pairs. Those inside of words are none: `It's 'so'`.
+pub(super) fn are_in_pairs(value: &[u8], start: usize) -> bool {
+    let Some(quote) = value.get(start) else { return true };
+    let before = memchr::memchr_iter(*quote, &value[..start]);
+    before.filter(|position| !is_inside_word(value, *position)).count().is_multiple_of(2)
+}
+
+/// Whether the quote at `position` is an apostrophe between two letters.
+fn is_inside_word(value: &[u8], position: usize) -> bool {
+    let is_letter =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+    value[position] == b'\'' && is_letter(value[..position].last()) && is_letter(value.get(position + 1))
 }
 
 const QUOTES: [u8; 3] = [b'\'', b'"', b'`'];
@@ -58,17 +72,26 @@ fn ends_literal(value: &[u8], start: usize) -> bool {
 }
 
 /// Whether the quote at `start` is one that texts have too: behind a plural or a name that ends in `s`, or as the prime of
-/// a variable, with a blank behind it.
+/// a variable, with a blank behind it; or one that opens a citation.
 pub(super) fn is_apostrophe(value: &[u8], start: usize) -> bool {
     let (before, rest) = value.split_at(start);
     let last_word = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).take(3).count();
-    rest.starts_with(b"'")
-        && rest.get(1).is_some_and(u8::is_ascii_whitespace)
-        && match last_word {
-            0 => false,
-            1 => true,
-            _ => matches!(before.last(), Some(b's' | b'S')),
-        }
+    opens_citation(before, rest)
+        || rest.starts_with(b"'")
+            && rest.get(1).is_some_and(u8::is_ascii_whitespace)
+            && match last_word {
+                0 => false,
+                1 => true,
+                _ => matches!(before.last(), Some(b's' | b'S')),
+            }
+}
+
+/// Whether the quote at the start of `rest` opens what a text cites: behind a word and a blank, right before a word.
+fn opens_citation(before: &[u8], rest: &[u8]) -> bool {
+    let word = before.trim_ascii_end();
+    word.len() < before.len()
+        && word.last().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b',' | b';' | b':'))
+        && rest.get(1).is_some_and(u8::is_ascii_alphabetic)
 }
 
 fn head(text: &[u8]) -> &[u8] {
@@ -160,11 +183,17 @@ impl Seen {
                     || self.select_counts() && (value_first || self.telling_call || self.system_variable)
                     || self.telling_call && self.operands > 0 && (self.names == 0 || value_first || self.cast)
                     || self.union && (value_first || self.operands > 0)
-                    || self.case && (self.compares || value_first)
+                    || self.case && (self.compares && self.computes() || value_first)
+                    || self.cast && self.compares && value_first
                     || self.stacked && value_first
                     || self.clause && self.comment_end && value_first && self.last_is_number
             }
         }
+    }
+
+    /// Constants, calls or queries: texts compare things by their names.
+    fn computes(&self) -> bool {
+        self.names == 0 || self.common_call || self.telling_call || self.select || self.system_variable
     }
 
     /// A query inside the value that is more than the word.

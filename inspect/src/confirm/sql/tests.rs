@@ -124,6 +124,8 @@ fn texts_that_break_its_grammar_or_hold_nothing_of_a_query() {
         "it is true or false",
         "' or so",
         "'90 or 91 was it",
+        "\"Meh\", he says; \"like it or not\", I do = we keep it.",
+        "CASE WHEN x > 5 THEN 'big' ELSE 'small' END AS size -- how?",
     ];
     assert_eq!(wrong(&texts, false), [""; 0]);
 }
