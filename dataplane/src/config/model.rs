@@ -505,6 +505,8 @@ pub struct OriginLimits {
     pub min_idle_connections: u32,
     /// Requests on one connection, then it is closed; `None` = no limit.
     pub requests_per_connection: Option<u32>,
+    /// The age at which a connection is closed once it serves nobody, less up to a tenth; `None` = no limit.
+    pub connection_age_max: Option<Duration>,
     /// Requests that may wait for a connection; one more is 503. 0 = none waits.
     pub queue: u32,
     /// How long a request may wait for a connection; 503 after that.

@@ -2,6 +2,7 @@
 
 use crate::listen::ListenAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
@@ -200,6 +201,9 @@ pub(super) fn read_events(table: &TableReader<'_>, serve: bool) -> EventsConfig 
 fn judge_appendable(file: &Path) -> Result<(), String> {
     if file.is_dir() {
         return Err("it is a folder".to_owned());
+    }
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        return Err("it is a socket".to_owned());
     }
     if file.exists() {
         return access(file, Access::READ_OK | Access::WRITE_OK).map_err(|error| error.to_string());

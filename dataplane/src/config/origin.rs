@@ -12,7 +12,7 @@ use super::model::{
 use super::names::Names;
 use super::origin_health::{HEALTH_CHECK, OUTLIER_DETECTION, read_health_check, read_outlier_detection};
 use super::read::{Item, Refusal, TableReader, show};
-use super::schema::{DAY, Default, HOUR, Key, Kind, MILLISECOND, Section, range, range_or_zero};
+use super::schema::{DAY, Default, HOUR, Key, Kind, MILLISECOND, SECOND, Section, range, range_or_zero};
 use crate::proxy_protocol::Version;
 
 const BALANCES: [(&str, Balance); 3] = [
@@ -113,6 +113,13 @@ pub(super) static ORIGIN: Section = Section {
             kind: Kind::Integer(range_or_zero("no limit", 1, 4_294_967_295)),
             default: Default::Value("0"),
             meaning: "Requests on one connection; then it is closed.",
+        },
+        Key {
+            name: "connection_age_max",
+            kind: Kind::Time(range_or_zero("no limit", SECOND, 365 * DAY)),
+            default: Default::Value("\"1h\""),
+            meaning: "Age from which a connection is closed with the answer in progress, or at once if it is unused; for each \
+                      up to a tenth less, at random, so that they don't all end together. WebSockets stay.",
         },
         Key {
             name: "queue",
@@ -300,6 +307,7 @@ fn read_limits(table: &TableReader<'_>) -> OriginLimits {
         idle_connections: table.integer_u32("idle_connections"),
         min_idle_connections: table.integer_u32("min_idle_connections"),
         requests_per_connection: table.limit_u32("requests_per_connection"),
+        connection_age_max: Some(table.time_or_zero("connection_age_max")).filter(|age| !age.is_zero()),
         queue: table.integer_u32("queue"),
         queue_timeout: table.time_or_zero("queue_timeout"),
     };

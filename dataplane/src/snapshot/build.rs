@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack};
@@ -335,6 +336,7 @@ fn origin_limits(config: &OriginConfig) -> OriginLimits {
         queue: limits.queue,
         queue_timeout: limits.queue_timeout,
         requests_per_connection: limits.requests_per_connection.unwrap_or(u32::MAX),
+        connection_age_max: limits.connection_age_max.unwrap_or(Duration::MAX),
     }
 }
 

@@ -219,6 +219,8 @@ pub struct OriginLimits {
     pub queue_timeout: Duration,
     /// Requests per connection before it is closed.
     pub requests_per_connection: u32,
+    /// The age at which a connection is closed once it serves nobody, less up to a tenth.
+    pub connection_age_max: Duration,
 }
 
 impl OriginLimits {

@@ -27,6 +27,9 @@ const TURN_EVENTS: usize = 1_024;
 const ROUNDS: usize = 64;
 /// How long to leave a file alone that could not be written.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long to leave a pipe alone that was full, and after which time without a reader that is a failure.
+const PIPE_RETRY_AFTER: Duration = Duration::from_millis(10);
+const PIPE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a failing file is logged.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Memory that the line buffer keeps while nothing waits.
@@ -99,6 +102,8 @@ pub struct EventWriter {
     /// Drops of queues that are gone, and lines given up.
     dropped_before: u64,
     retry_at: Option<Instant>,
+    /// The pipe (where the file is one) has taken nothing since.
+    stuck_since: Option<Instant>,
     error_log: RateLimit,
     failures: FailureLog,
 }
@@ -118,6 +123,7 @@ impl EventWriter {
             counters: Arc::default(),
             dropped_before: 0,
             retry_at: None,
+            stuck_since: None,
             error_log: RateLimit::new(ERROR_LOG_INTERVAL),
             failures: FailureLog::default(),
         })
@@ -170,7 +176,7 @@ impl EventWriter {
         self.path = path.map(Path::to_path_buf);
         // The new file has not seen the start of a line that was cut.
         self.pending.taken = 0;
-        self.retry_at = None;
+        (self.retry_at, self.stuck_since) = (None, None);
         Ok(())
     }
 
@@ -277,14 +283,29 @@ impl EventWriter {
         while self.pending.taken < self.pending.bytes.len() {
             match file.write(&self.pending.bytes[self.pending.taken..]) {
                 Ok(0) => return self.write_failed(&io::ErrorKind::WriteZero.into(), now),
-                Ok(length) => self.pending.taken += length,
+                Ok(length) => {
+                    self.pending.taken += length;
+                    self.stuck_since = None;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.is_stuck(now) => {
+                    let written = self.pending.forget_whole_lines();
+                    self.counters.written.fetch_add(written, Ordering::Relaxed);
+                    self.retry_at = Some(now + PIPE_RETRY_AFTER);
+                    return;
+                }
                 Err(error) => return self.write_failed(&error, now),
             }
         }
         self.retry_at = None;
         let written = self.pending.clear();
         self.counters.written.fetch_add(written, Ordering::Relaxed);
+    }
+
+    /// Whether a pipe that takes nothing now has done so for too long.
+    fn is_stuck(&mut self, now: Instant) -> bool {
+        let since = *self.stuck_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= PIPE_PATIENCE
     }
 
     /// The file was taken away by a reload while lines waited: they are counted, as all later ones are.
@@ -305,7 +326,7 @@ impl EventWriter {
                 events_waiting = self.pending.events,
                 failures_before,
                 "can't write events; they wait in memory, and are dropped once the queues are full: \
-                 make room on the disk, or correct [events].file and reload"
+                 make room on the disk, read the pipe, or correct [events].file and reload"
             );
         }
     }
@@ -317,15 +338,17 @@ impl EventWriter {
 }
 
 /// Opens an event file. A last line without an end, as a crash leaves it, is ended first, so that it spoils no
-/// other.
+/// other. It may be a pipe or a terminal (`/dev/stdout`); what nobody reads there must not hold up the writer, so nothing
+/// waits for it.
 fn open(path: &Path) -> io::Result<File> {
     let named = |error: io::Error| {
         let message = format!("can't open the event file {}: {error}", path.display());
         io::Error::new(error.kind(), message)
     };
     // Events hold parts of requests: the file is nobody else's business.
-    let options = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path);
-    let mut file = options.map_err(named)?;
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK);
+    let mut file = options.open(path).map_err(named)?;
     let metadata = file.metadata().map_err(named)?;
     if metadata.is_file() && metadata.len() > 0 {
         let mut last = [0];

@@ -269,6 +269,8 @@ label! {
         LingeringBytes = "lingering_bytes",
         /// Discarding input after an error answer ended at its time limit.
         LingeringTimeout = "lingering_timeout",
+        /// Connections to origins closed because of their age.
+        OriginConnectionAge = "origin_connection_age",
         /// Requests that had to wait because an origin's connections were all in use.
         OriginConnections = "origin_connections",
         /// Requests that had to wait because the worker's connections to origins were all in use.

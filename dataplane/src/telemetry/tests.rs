@@ -335,6 +335,39 @@ fn without_a_file_events_are_counted() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_holds_up_nothing_and_gets_whole_lines_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("events");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut writer = EventWriter::new(Some(&pipe)).unwrap();
+    let (mut sender, receiver) = event_queue(2048);
+    writer.add_queue(receiver);
+    let mut now = Instant::now();
+    const EVENTS: u64 = 1000;
+    (0..EVENTS).for_each(|_| assert!(sender.send(event(b"/a-path-that-makes-these-lines-outgrow-the-pipe"))));
+    writer.drain(now);
+    let written = writer.counters().written();
+    assert!(written < EVENTS, "a pipe holds 64 KiB");
+    assert_eq!(writer.counters().write_errors(), 0, "its reader may be a little slow");
+    // In the meantime it says that nobody reads.
+    writer.drain(now + Duration::from_secs(11));
+    assert_eq!(writer.counters().write_errors(), 1);
+    now += Duration::from_secs(20);
+    let mut reader = std::io::BufReader::new(std::fs::File::open(&pipe).unwrap());
+    for _ in 0..EVENTS {
+        now += Duration::from_secs(1);
+        writer.drain(now);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
+    }
+    assert_eq!((writer.counters().written(), writer.counters().dropped()), (EVENTS, 0));
+    // And a stop doesn't wait for a reader either.
+    (0..EVENTS).for_each(|_| assert!(sender.send(event(b"/a-path-that-makes-these-lines-outgrow-the-pipe"))));
+    assert!(writer.finish(now) > 0);
+}
+
+#[test]
 fn a_full_disk_loses_nothing_until_it_has_room_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");

@@ -16,6 +16,10 @@ use super::pem::{self, Certificates};
 use super::pinned::PinnedKeys;
 use super::provider;
 
+/// Variables of the environment that name the system's authorities: a file, and folders. OpenSSL has them too.
+const ROOTS_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+const ROOTS_FOLDERS_VARIABLE: &str = "SSL_CERT_DIR";
+
 /// Whose certificates are accepted from an origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Trust {
@@ -157,15 +161,44 @@ pub(super) fn verifier(verification: &Verification) -> Result<Arc<dyn ServerCert
 }
 
 fn system_roots() -> Result<RootCertStore, TrustError> {
-    let loaded = rustls_native_certs::load_native_certs();
+    let file = std::env::var_os(ROOTS_FILE_VARIABLE).filter(|file| !file.is_empty());
+    let (certificates, problem) = match file {
+        Some(file) => named_roots(Path::new(&file)),
+        None => {
+            let loaded = rustls_native_certs::load_native_certs();
+            (loaded.certs, loaded.errors.first().map(ToString::to_string))
+        }
+    };
     let mut roots = RootCertStore::empty();
     // One odd authority among the system's hundred must not cost the other ninety-nine.
-    roots.add_parsable_certificates(loaded.certs);
+    roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
-        let reason = loaded.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
+        let reason = problem.unwrap_or_else(|| "none found".to_owned());
         return Err(TrustError::NoSystemRoots { reason });
     }
     Ok(roots)
+}
+
+/// The authorities in the file that the environment names, and in the folders that it names beside it; and what is wrong
+/// with the file. It is anybody's choice, and must not be waited for.
+fn named_roots(file: &Path) -> (Vec<CertificateDer<'static>>, Option<String>) {
+    let folders = std::env::var_os(ROOTS_FOLDERS_VARIABLE).unwrap_or_default();
+    let mut found = Vec::new();
+    for folder in std::env::split_paths(&folders).filter(|folder| !folder.as_os_str().is_empty()) {
+        found.extend(rustls_native_certs::load_certs_from_paths(None, Some(&folder)).certs);
+    }
+    let of_file = match pem::read_bounded(file).map(|content| pem::certificates(&content)) {
+        Ok(Certificates::Found(certificates)) => Ok(certificates),
+        Ok(Certificates::NotPem { reason }) => Err(format!("it is not PEM: {reason}")),
+        Err(error) => Err(error.to_string()),
+    };
+    match of_file {
+        Ok(certificates) => {
+            found.extend(certificates.into_iter().map(CertificateDer::from));
+            (found, None)
+        }
+        Err(reason) => (found, Some(format!("{ROOTS_FILE_VARIABLE} names {}: {reason}", file.display()))),
+    }
 }
 
 pub(super) fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
@@ -194,8 +227,12 @@ pub(super) fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
 /// Reads the revocation lists in a PEM file, at least one.
 pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let content = pem::read_bounded(file).map_err(|error| format!("can't be read: {error}"))?;
-    let sections =
-        pem::sections(&content).map_err(|reason| format!("the revocation list must be PEM: {reason}"))?;
+    let sections = pem::sections(&content).map_err(|reason| match reason.as_str() {
+        pem::NO_BEGIN_LINE => format!(
+            "the revocation list must be PEM: {reason}; DER is converted by: openssl crl -inform der -in FILE"
+        ),
+        _ => format!("the revocation list must be PEM: {reason}"),
+    })?;
     let lists: Vec<_> = sections
         .into_iter()
         .filter(|(kind, _)| *kind == SectionKind::Crl)
@@ -203,7 +240,9 @@ pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationL
         .collect();
     if lists.is_empty() {
         return Err(
-            "has no X509 CRL section; DER is converted by: openssl crl -inform der -in FILE".to_owned()
+            "has no X509 CRL section, only other ones: the list that the authority publishes belongs here, \
+                    and not its certificate"
+                .to_owned(),
         );
     }
     Ok(lists)

@@ -124,9 +124,7 @@ impl<I: Io> Worker<I> {
         self.open_by_listener[listener.0 as usize] = open;
         self.metrics.connection_opened();
         self.io.receive(socket);
-        // The first request's head is due from here on, so that an idle connection isn't kept for longer than a
-        // slow one.
-        self.client_set_deadline(id, self.current.snapshot.connection(listener).head_timeout);
+        self.client_awaits_first_head(id);
     }
 
     /// The limit that stands against one more connection.

@@ -1,7 +1,9 @@
 //! Connections to origins are opened: connect, PROXY header, handshake.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::balance::number_of;
 use super::failures::OriginFailure;
 use super::output::Output;
 use super::pool::PoolIndex;
@@ -48,6 +50,7 @@ impl<I: Io> Worker<I> {
             answering: false,
             served: 0,
             ready_at: Monotonic::default(),
+            retires_at: Monotonic::default(),
             warmed: client.is_none(),
             certificate_asked: false,
             resumed: false,
@@ -101,7 +104,10 @@ impl<I: Io> Worker<I> {
     pub(super) fn upstream_ready(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         upstream.stage = Stage::Ready;
-        upstream.ready_at = self.io.now();
+        let now = self.io.now();
+        upstream.ready_at = now;
+        upstream.retires_at =
+            retirement(now, self.pools.peek(upstream.pool).limits.connection_age_max, number_of((id, now.0)));
         upstream.metrics.upstream_connection_ready(upstream.origin);
         let (pool, client) = (upstream.pool, upstream.client);
         if self.pools.get(pool).outliers.connected() {
@@ -111,5 +117,28 @@ impl<I: Io> Worker<I> {
             Some(client) => self.origin_flush(client),
             None => self.warmed(id),
         }
+    }
+}
+
+/// When the age of a connection that is ready now ends it: up to a tenth before `age_max`, as `random` says, so that those that
+/// were opened together aren't all made anew together.
+fn retirement(now: Monotonic, age_max: Duration, random: u64) -> Monotonic {
+    let sooner = age_max / 10_240 * (random % 1024) as u32;
+    now.after(age_max.saturating_sub(sooner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_retire_at_their_age_or_up_to_a_tenth_before() {
+        let (now, age) = (Monotonic(1_000_000_000), Duration::from_secs(3600));
+        let ages: Vec<Duration> =
+            (0..2048).map(|random| retirement(now, age, number_of(random)).since(now)).collect();
+        assert!(ages.iter().all(|one| (age * 9 / 10..=age).contains(one)), "{ages:?}");
+        let early = ages.iter().filter(|one| **one < age * 95 / 100).count();
+        assert!((700..1350).contains(&early), "{early} of 2048");
+        assert_eq!(retirement(now, Duration::MAX, 77), Monotonic(u64::MAX), "no age is never");
     }
 }

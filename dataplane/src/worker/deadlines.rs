@@ -1,14 +1,19 @@
 //! What clients may take their time for, and what happens when the time is over.
 
+use std::time::Duration;
+
 use super::answers::HEAD_TIMEOUT;
 use super::client::Phase;
 use super::request::{Answer, Sink, Wait};
-use super::{ClientId, TimerKey, Worker, until};
+use super::{ClientId, Life, TimerKey, Worker, until};
 use crate::io::Io;
 use crate::telemetry::Limit;
 
+/// How long a stop waits for the first request of a connection.
+const FIRST_HEAD_TIMEOUT_AT_STOP: Duration = Duration::from_secs(1);
+
 impl<I: Io> Worker<I> {
-    pub(super) fn client_set_deadline(&mut self, id: ClientId, span: std::time::Duration) {
+    pub(super) fn client_set_deadline(&mut self, id: ClientId, span: Duration) {
         let at = until(self.io.now(), span);
         if let Some(client) = self.clients.get_mut(id) {
             self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
@@ -65,6 +70,18 @@ impl<I: Io> Worker<I> {
         } else {
             self.client_set_deadline(id, span);
         }
+    }
+
+    /// The first request's head is due from here on, so that an idle connection isn't kept for longer than a slow one. Once
+    /// the worker stops, it has to come at once.
+    pub(super) fn client_awaits_first_head(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let head_timeout = self.current.snapshot.connection(client.listener).head_timeout;
+        let span = match self.life {
+            Life::Draining => head_timeout.min(FIRST_HEAD_TIMEOUT_AT_STOP),
+            _ => head_timeout,
+        };
+        self.client_set_deadline(id, span);
     }
 
     /// Between two requests. A client that hasn't taken its answer yet isn't idle, but may not be slow for ever.

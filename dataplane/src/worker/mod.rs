@@ -457,10 +457,11 @@ impl<I: Io> Worker<I> {
         }
         self.life = Life::Draining;
         self.io.stop_accepting();
-        let idle: Vec<ClientId> =
-            self.clients.iter().filter(|(_, client)| client.is_idle()).map(|(id, _)| id).collect();
-        for id in idle {
-            self.client_close(id, false);
+        let idle = self.clients.iter().filter(|(_, client)| client.is_idle());
+        let idle: Vec<(ClientId, bool)> = idle.map(|(id, client)| (id, client.served == 0)).collect();
+        for (id, is_new) in idle {
+            // The first request of a new connection is probably on its way.
+            if is_new { self.client_awaits_first_head(id) } else { self.client_close(id, false) }
         }
         for id in self.pools.all_idle() {
             self.upstream_discard(id);

@@ -369,7 +369,11 @@ impl<I: Io> Worker<I> {
             && request.response.keep_alive()
             && upstream.output.is_empty()
             && upstream.served < requests_max;
-        if reusable {
+        let retires = reusable && upstream.retires_at <= self.io.now();
+        if retires {
+            self.metrics.limit(Limit::OriginConnectionAge);
+        }
+        if reusable && !retires {
             self.upstream_release(id);
         } else {
             self.upstream_discard(id);

@@ -12,7 +12,7 @@ use super::{ClientId, Life, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::proxy_protocol::Endpoints;
-use crate::telemetry::{ConnectionState, HandshakeResult, UpstreamError, WorkerMetrics};
+use crate::telemetry::{ConnectionState, HandshakeResult, Limit, UpstreamError, WorkerMetrics};
 use crate::tls::ClientEngine;
 
 /// How far a connection has come.
@@ -62,6 +62,8 @@ pub(crate) struct Upstream<B> {
     /// Requests that it has served to their end.
     pub(crate) served: u32,
     pub(crate) ready_at: Monotonic,
+    /// Its age ends it then, or with the answer that is under way.
+    pub(crate) retires_at: Monotonic,
     /// Nobody had asked when it was opened.
     pub(crate) warmed: bool,
     /// The origin asked for our certificate.
@@ -210,6 +212,9 @@ impl<I: Io> Worker<I> {
     pub(super) fn upstream_timed_out(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get(id) else { return };
         if upstream.client.is_none() && upstream.stage == Stage::Ready {
+            if upstream.retires_at <= self.io.now() {
+                self.metrics.limit(Limit::OriginConnectionAge);
+            }
             self.upstream_discard(id);
             return;
         }
@@ -336,10 +341,11 @@ impl<I: Io> Worker<I> {
         }
         let pool = self.pools.get(pool_index);
         pool.idle.push(id, carries);
-        let timeout = pool.limits.keep_alive_timeout;
-        if let Some(upstream) = self.upstreams.get(id) {
+        let end = until(self.io.now(), pool.limits.keep_alive_timeout);
+        if let Some(upstream) = self.upstreams.get_mut(id) {
             upstream.metrics.upstream_connection_idle(upstream.origin);
+            let at = end.min(upstream.retires_at);
+            self.timers.set(&mut upstream.deadline, TimerKey::Upstream(id), at);
         }
-        self.upstream_set_deadline(id, timeout);
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::command::run;
+use crate::support::node::weir;
 use crate::support::setup::{Setup, somewhere};
 
 #[test]
@@ -47,6 +48,17 @@ fn no_file_of_a_config_is_waited_for() {
             assert_eq!(done.code, 1, "{what}: {done:?}");
             assert!(done.stderr.contains("it is no regular file"), "{what}: {done:?}");
         }
+        let config = setup.write("weir.toml", setup.text() + &origin("server_name = \"a.example\""));
+        let done = weir()
+            .args(["check", "--config"])
+            .arg(config)
+            .env("SSL_CERT_FILE", path)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&done.stderr);
+        let expected = format!("SSL_CERT_FILE names {path}: it is no regular file");
+        assert!(done.status.code() == Some(1) && errors.contains(&expected), "{done:?}");
         let whole = setup.text();
         for (what, from, to) in [
             ("page", "[http]", format!("[http]\nblock_response = {{ html = \"{path}\" }}")),

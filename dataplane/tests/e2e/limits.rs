@@ -404,6 +404,23 @@ fn connections_to_the_origin_serve_requests_per_connection() {
 }
 
 #[test]
+fn connections_to_the_origin_end_at_their_age_however_busy_they_are() {
+    let origin = Origin::echoing_targets();
+    let node =
+        Setup::new(origin.address).origin("connection_age_max = \"1s\"\nkeep_alive_timeout = \"1d\"").start();
+    let mut client = node.connect();
+    eventually("a second connection", || {
+        assert_eq!(client.get("/").status(), 200);
+        (origin.connections() > 1).then_some(())
+    });
+    // And unused ones too.
+    let last = origin.connections() - 1;
+    assert_eq!(origin.await_end(last), End::Closed);
+    assert!(node.metric("weir_limit_hits_total", &[("limit", "origin_connection_age")]) > 1);
+    assert_eq!(node.events().len(), 0);
+}
+
+#[test]
 fn every_limit_that_is_reached_is_counted() {
     let origin = Origin::echoing_targets();
     let node = Setup::new(origin.address)

@@ -154,6 +154,16 @@ fn an_address_whose_requests_fail_is_left_out_and_comes_back() {
     node.await_log("that it is left out", |entry| {
         entry["origin"] == "app" && entry["address"] == ill.address.to_string() && entry["detail"] == "503"
     });
+    // A reload doesn't bring it back.
+    works.open();
+    let text = node.setup.text();
+    node.setup.write("weir.toml", text + "\n[ip_lists]\n");
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "sound");
+        assert_eq!(node.get("/").text(), "sound");
+    }
+    works.close();
 
     let node = before(&[&ill, &sound], &settings("100ms")).start();
     let mut client = node.connect();

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::support::eventually;
+use crate::support::haproxy::Haproxy;
 use crate::support::nginx::{Nginx, free_address};
 use crate::support::node::Node;
-use crate::support::origin::Origin;
-use crate::support::pki::Pki;
+use crate::support::origin::{Origin, ok};
+use crate::support::pki::{ORIGIN_NAME, Pki};
 use crate::support::setup::Setup;
 
 /// Quick checks; the last line is for more keys.
@@ -120,6 +121,13 @@ fn the_first_check_of_an_address_decides_alone() {
     let checked = eventually("the check", || origin.requests().into_iter().next());
     assert_eq!((checked.target(), checked.field("host")), ("/", Some("check.test")));
     assert!(checked.field("user-agent").is_some_and(|agent| agent.starts_with("weir-health-check/")));
+    // What the check has found outlives a reload: the next one is an hour away.
+    node.setup.write(
+        "weir.toml",
+        node.setup.text().replace("unhealthy_threshold = 100", "unhealthy_threshold = 99"),
+    );
+    assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
+    assert_eq!(node.metric("weir_origin_address_healthy", &labels), 0);
     // A reload that takes the checks away lets all addresses be used again.
     let text = node.setup.text();
     node.setup.write(
@@ -131,4 +139,104 @@ fn the_first_check_of_an_address_decides_alone() {
     let status: Value = serde_json::from_str(&node.admin_get("/status").text()).unwrap();
     let addresses = status["origins"][0]["addresses"].as_array().unwrap();
     assert!(addresses.len() == 2 && addresses.iter().all(|one| one["healthy"] == true), "{status}");
+}
+
+/// Answers checks with this, so many times over, and then keeps the connection. Other requests are served.
+fn checked_by(answer: &'static [u8], times: usize) -> Origin {
+    Origin::scripted(move |peer| {
+        while let Some(request) = peer.request() {
+            if request.target() != "/healthz" {
+                peer.send(ok(b"served"));
+                continue;
+            }
+            (0..times).for_each(|_| peer.send(answer));
+            return peer.read_to_end();
+        }
+    })
+}
+
+#[test]
+fn whatever_a_check_is_answered_is_told_and_harms_nobody() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n";
+    static BODY: [u8; 1 << 16] = [b'x'; 1 << 16];
+    let closes = || Origin::scripted(|peer| drop(peer.request()));
+    let sound = checked_by(b"HTTP/1.1 204 No Content\r\n\r\n", 1);
+    // A body that never ends is no part of a check.
+    let huge = Origin::scripted(|peer| {
+        if peer.request().is_some_and(|request| request.target() == "/healthz") {
+            peer.send(HEAD);
+            (0..1000).for_each(|_| peer.send(BODY));
+        } else {
+            peer.send(ok(b"served"));
+        }
+    });
+    let ill = [
+        (checked_by(b"SSH-2.0-OpenSSH_9.2p1\r\n", 1), "its answer is no HTTP/1.1: it begins with \"SSH-2.0-"),
+        (checked_by(b"\x15\x03\x01\x00\x02\x02\x50", 1), "its answer is no HTTP/1.1: it begins with"),
+        (checked_by(b"HTTP/1.1 100 Continue\r\n\r\n", 100_000), "too many interim answers"),
+        (checked_by(b"HTTP/1.1 200 OK\r\nX: y\r\n y\r\n\r\n", 1), "its answer is no sound HTTP/1.1"),
+        (closes(), "it closed the connection without an answer"),
+        (checked_by(b"", 1), "no answer within"),
+        (checked_by(b"HTTP/1.1 2", 1), "no whole answer within"),
+    ];
+    // A head that never ends.
+    let endless = Origin::scripted(|peer| {
+        if peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\n");
+            (0..100_000).for_each(|number| peer.send(format!("X-{number}: y\r\n")));
+        }
+    });
+    let check = "panic_threshold_percent = 0\n[origin.health_check]\npath = \"/healthz\"\ntimeout = \"3s\"";
+    let setup = Setup::new(sound.address).address(huge.address).address(endless.address);
+    let node =
+        ill.iter().fold(setup, |setup, (origin, _)| setup.address(origin.address)).origin(check).start();
+    let endless = (endless, "its answer is no sound HTTP/1.1");
+    for (origin, reason) in ill.iter().chain([&endless]) {
+        let address = origin.address.to_string();
+        node.await_log(reason, |entry| {
+            entry["address"] == address
+                && entry["reason"].as_str().is_some_and(|found| found.starts_with(reason))
+        });
+    }
+    // Of those that are told nothing they are healthy, and they alone serve.
+    let status: Value = eventually("all first checks", || {
+        let status: Value = serde_json::from_str(&node.admin_get("/status").text()).unwrap();
+        let addresses = status["origins"][0]["addresses"].as_array().unwrap();
+        addresses.iter().all(|one| !one["last_check"].is_null()).then_some(status)
+    });
+    let healthy = |origin: &Origin| {
+        let address = origin.address.to_string();
+        let addresses = status["origins"][0]["addresses"].as_array().unwrap();
+        addresses.iter().find(|one| one["address"] == address).unwrap()["healthy"] == true
+    };
+    assert!(healthy(&sound) && healthy(&huge), "{status}");
+    assert_eq!(answers(&node), ["served"]);
+}
+
+#[test]
+fn checks_begin_with_the_proxy_header_of_their_origin() {
+    let pki = Pki::new();
+    let nginx = Nginx::told("location / { return 204; }");
+    let haproxy = Haproxy::told_under_tls(&pki);
+    for version in ["v1", "v2", "off"] {
+        let proxy = format!("proxy_protocol = \"{version}\"\n");
+        let (plain, secure) = (format!("{proxy}{CHECK}"), format!("{proxy}{CHECK}").replace("app", "secure"));
+        let setup = Setup::new(nginx.address).origin(&plain).more(&format!(
+            "[[origin]]\nname = \"secure\"\naddresses = [\"{}\"]\n{secure}\n[origin.tls]\n\
+             server_name = \"{ORIGIN_NAME}\"\nca = \"origin-ca.pem\"",
+            haproxy.address
+        ));
+        setup.write("origin-ca.pem", pki.origins.certificate_pem());
+        let node = setup.start();
+        for (origin, address) in [("app", nginx.address), ("secure", haproxy.address)] {
+            let result = if version == "off" { "failed" } else { "passed" };
+            let labels = [("origin", origin), ("result", result)];
+            eventually("checks", || {
+                (node.metric("weir_origin_health_checks_total", &labels) > 0).then_some(())
+            });
+            let address = address.to_string();
+            let labels = [("origin", origin), ("address", address.as_str())];
+            node.await_metric("weir_origin_address_healthy", &labels, u64::from(version != "off"));
+        }
+    }
 }

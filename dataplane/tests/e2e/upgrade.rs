@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use weir::tls::forge::DemoAuthority;
 
@@ -226,4 +227,58 @@ fn sockets_come_from_systemd_by_name_or_by_address() {
     assert_eq!(client.get("/page").text(), "/page");
     signal(process.id(), "TERM");
     assert_eq!(eventually("the end", || process.try_wait().unwrap()).code(), Some(0));
+}
+
+/// Does what systemd does for a socket unit and its service: it listens, starts the service with the socket as descriptor 3,
+/// and starts it again when it has ended. USR1 restarts the service.
+const SUPERVISOR: &str = "import os, signal, socket, sys\n\
+    s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(1024)\n\
+    os.dup2(s.fileno(), 3); os.set_inheritable(3, True)\n\
+    service = 0\n\
+    def restart(*_): os.kill(service, signal.SIGTERM)\n\
+    signal.signal(signal.SIGUSR1, restart)\n\
+    while True:\n\
+    \x20 service = os.fork()\n\
+    \x20 if service == 0:\n\
+    \x20   os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='public')\n\
+    \x20   os.execvp('setpriv', ['setpriv', '--pdeathsig', 'KILL'] + sys.argv[1:])\n\
+    \x20 assert os.waitpid(service, 0)[1] == 0\n";
+
+#[test]
+fn restarts_behind_a_socket_of_systemd_cost_no_request() {
+    const CLIENTS: usize = 16;
+    const RESTARTS: usize = 5;
+    let origin = Origin::echoing_targets();
+    let setup = Setup::new(origin.address).workers(2).launched_by(&["python3", "-c", SUPERVISOR]);
+    let node = setup.start();
+    let serving = || node.log().iter().filter(|entry| entry["message"] == "accepting").count();
+    let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // Each request on a connection of its own, as the socket is what is handed on.
+                    let answer = node.connect().get("/page");
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/page"));
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let more = || {
+            let before = answers.load(Ordering::Relaxed);
+            eventually("answers", || (answers.load(Ordering::Relaxed) > before + 10 * CLIENTS).then_some(()));
+        };
+        // Whatever fails here must end the clients too.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            more();
+            for number in 1..=RESTARTS {
+                node.signal("USR1");
+                eventually("the service to serve again", || (serving() > number).then_some(()));
+                more();
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        assert!(done.is_ok(), "see above");
+    });
+    assert!(!node.log().iter().any(|entry| entry["level"] == "ERROR"), "{:#?}", node.log());
 }

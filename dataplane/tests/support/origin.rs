@@ -285,6 +285,10 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    pub(crate) fn close(&self) {
+        *self.0.0.lock().unwrap() = false;
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         *self.0.0.lock().unwrap()
     }

@@ -93,6 +93,7 @@ fn a_minimal_config_has_the_defaults() {
             idle_connections: 256,
             min_idle_connections: 0,
             requests_per_connection: None,
+            connection_age_max: Some(3600 * SECOND),
             queue: 1024,
             queue_timeout: 3 * SECOND,
         }
