@@ -192,16 +192,16 @@ fn hits_of<'r>(report: Option<&Report<'r>>) -> &'r [RuleHit] {
     report.map_or(&[], |report| report.hits)
 }
 
-/// What a report means for a request (spec S1.8). Without a report inspection failed.
+/// What a report means for a request to a place with the settings `location` (spec S1.8). Without a report inspection failed.
 pub fn judge(
     snapshot: &Snapshot,
     resolution: &Resolution,
+    location: &LocationSettings,
     active: &Active,
     report: Option<&Report<'_>>,
     body: BodySeen,
 ) -> Judged {
     let settings = active.settings(&snapshot.detection);
-    let location = &snapshot.locations[resolution.location.0 as usize];
     let shortened = shortened(report, body.cut, &settings, location);
     let hits = hits_of(report);
     let upload = active.upload_action(&snapshot.rules, hits, body);
@@ -245,6 +245,8 @@ pub struct EventContext<'a> {
     pub snapshot: &'a Snapshot,
     /// What the policy said.
     pub resolution: &'a Resolution,
+    /// What the strictest reading of its path alone comes to, where readings lead to several locations.
+    pub strictest: Option<&'a Resolution>,
     /// The rules beside that of the mode that hold.
     pub active: &'a Active,
     /// The request.
@@ -259,7 +261,8 @@ impl EventContext<'_> {
         self.resolution.list?;
         let client = self.snapshot.client(self.client_ip);
         let now = self.unix_nanos / 1_000_000_000;
-        Some(self.snapshot.policy.list_match(&client, self.resolution, now)?.source)
+        let resolution = self.strictest.unwrap_or(self.resolution);
+        Some(self.snapshot.policy.list_match(&client, resolution, now)?.source)
     }
 
     /// Whether the client is on its list by address or network, and not for what is known of its address.

@@ -1,13 +1,15 @@
 //! Where a request belongs, whichever way its path is read.
 //!
 //! A path that servers may read differently is resolved by each of its readings. The request goes where the literal path
-//! says, because something has to; but it is looked at as strictly as the strictest of the places asks that its origin may
-//! take it to. Otherwise `/off/..%2fshop` would reach the shop uninspected behind an origin that decodes slashes.
+//! says, because something has to; but it is looked at as strictly as any of the places asks that its origin may take it to.
+//! Otherwise `/off/..%2fshop` would reach the shop uninspected behind an origin that decodes slashes.
 
-use weir_policy::{Client, Policy, RequestFacts, Resolution, RuleType, Scratch, Stage};
+use weir_policy::{Client, Policy, RequestFacts, Resolution, Scratch};
 
-use crate::config::AmbiguousPath;
+use crate::config::{AmbiguousPath, OverLimit, RequestLimits};
 use crate::http::PathReadings;
+use crate::io::ListenerId;
+use crate::snapshot::{LocationSettings, Snapshot};
 
 /// What policy says about a request.
 #[derive(Clone, Debug)]
@@ -18,25 +20,64 @@ pub struct Placement {
     pub read_as: Option<usize>,
     /// The readings lead to different places, and the config says to refuse that.
     pub refused: bool,
+    /// Servers may divide the path into segments in different ways.
+    pub divides_differently: bool,
+    /// The readings lead to different locations: these, and what the strictest reading alone comes to.
+    several: Option<Box<weir_policy::Placed>>,
 }
 
-/// How strictly a request is looked at: what comes next, the mode, and how many rules watch it that can stop it.
-type Strictness = (u8, u8, usize);
-
-fn strictness(policy: &Policy, scratch: &Scratch, resolution: &Resolution) -> Strictness {
-    let stage = match resolution.stage {
-        Stage::PassUninspected => 0,
-        Stage::Inspect { hold: false } => 1,
-        Stage::Inspect { hold: true } => 2,
-        Stage::BlockNow(_) => 3,
-    };
-    let effects = policy.effects(scratch);
-    let can_stop = [RuleType::VirtualPatch, RuleType::Regex, RuleType::RateLimit, RuleType::UploadSize];
-    let watching = can_stop.into_iter().map(|rule_type| effects.of(rule_type).len()).sum();
-    (stage, resolution.mode as u8, watching)
+impl Placement {
+    /// The settings of the place, where several locations have a part in them.
+    pub fn shared_place(&self, snapshot: &Snapshot, listener: ListenerId) -> Option<Box<SharedPlace>> {
+        let placed = self.several.as_ref()?;
+        let mut locations = placed.locations.iter();
+        let literal = *locations.next()?;
+        let mut settings = snapshot.locations.get(literal.0 as usize)?.clone();
+        let mut limits = snapshot.request_limits(listener, literal)?.clone();
+        for location in locations {
+            settings = stricter(settings, snapshot.locations.get(location.0 as usize)?);
+            limits = tighter(&limits, snapshot.request_limits(listener, *location)?);
+        }
+        let decided = snapshot.locations.get(placed.strictest.location.0 as usize)?;
+        settings.block_responses = decided.block_responses.clone();
+        Some(Box::new(SharedPlace { settings, limits, strictest: placed.strictest }))
+    }
 }
 
-/// Resolves a request. Afterwards `scratch` holds what the policy's rules say about the reading that decided.
+/// Settings that come of several locations.
+#[derive(Clone, Debug)]
+pub struct SharedPlace {
+    /// The origin of the literal path, the answers of the strictest reading, and else what is strictest of each.
+    pub settings: LocationSettings,
+    /// The tightest of each.
+    pub limits: RequestLimits,
+    /// What the strictest reading alone comes to.
+    pub strictest: Resolution,
+}
+
+fn stricter(settings: LocationSettings, other: &LocationSettings) -> LocationSettings {
+    let block = |one, other| if other == OverLimit::Block { other } else { one };
+    LocationSettings {
+        websocket: settings.websocket && other.websocket,
+        inspection_failure: block(settings.inspection_failure, other.inspection_failure),
+        overload: block(settings.overload, other.overload),
+        ..settings
+    }
+}
+
+fn tighter(one: &RequestLimits, other: &RequestLimits) -> RequestLimits {
+    let smaller = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+    RequestLimits {
+        request_body_bytes: smaller(one.request_body_bytes, other.request_body_bytes),
+        body_timeout: one.body_timeout.min(other.body_timeout),
+        body_rate_min_bytes: one.body_rate_min_bytes.max(other.body_rate_min_bytes),
+        body_rate_grace: one.body_rate_grace.min(other.body_rate_grace),
+        send_timeout: one.send_timeout.min(other.send_timeout),
+        tunnel_timeout: one.tunnel_timeout.min(other.tunnel_timeout),
+    }
+}
+
+/// Resolves a request. Afterwards `scratch` holds the policy's rules that hold for it.
 pub fn place(
     policy: &Policy,
     ambiguous_path: AmbiguousPath,
@@ -46,32 +87,28 @@ pub fn place(
     client: &Client,
     now_unix_seconds: u64,
 ) -> Placement {
-    let literal = policy.resolve_client(scratch, facts, client, now_unix_seconds);
-    let mut placement = Placement { resolution: literal, read_as: None, refused: false };
     let readings = match ambiguous_path {
-        AmbiguousPath::Literal => return placement,
+        AmbiguousPath::Literal => &[],
         AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
     };
     if readings.is_empty() {
-        return placement;
+        let resolution = policy.resolve_client(scratch, facts, client, now_unix_seconds);
+        return Placement {
+            resolution,
+            read_as: None,
+            refused: false,
+            divides_differently: false,
+            several: None,
+        };
     }
-    let mut strictest = (strictness(policy, scratch, &literal), literal, facts.path);
-    for (number, reading) in readings.iter().enumerate() {
-        let facts = RequestFacts { path: reading, ..*facts };
-        let resolution = policy.resolve_client(scratch, &facts, client, now_unix_seconds);
-        let strictness = strictness(policy, scratch, &resolution);
-        let elsewhere = resolution.location != literal.location || strictness != strictest.0;
-        placement.refused |= ambiguous_path == AmbiguousPath::Reject && elsewhere;
-        if strictness > strictest.0 {
-            placement.read_as = Some(number);
-            strictest = (strictness, resolution, reading);
-        }
+    let placed = policy.resolve_readings(scratch, facts, readings, client, now_unix_seconds);
+    Placement {
+        resolution: placed.resolution,
+        read_as: placed.read_as,
+        refused: ambiguous_path == AmbiguousPath::Reject && placed.differ,
+        divides_differently: PathReadings::divide_differently(readings),
+        several: (placed.locations.len() > 1).then(|| Box::new(placed)),
     }
-    let (_, decided, path) = strictest;
-    policy.resolve_client(scratch, &RequestFacts { path, ..*facts }, client, now_unix_seconds);
-    let Resolution { mode, mode_source, list, stage, .. } = decided;
-    placement.resolution = Resolution { mode, mode_source, list, stage, ..literal };
-    placement
 }
 
 #[cfg(test)]

@@ -164,6 +164,18 @@ impl Arena {
         (node.parent, node.step)
     }
 
+    /// Whether a point is the path or in it.
+    pub(crate) fn is_in_path(&self, mut node: NodeId) -> bool {
+        while node != ROOT {
+            let (parent, step) = self.parent_and_step(node);
+            if parent == ROOT {
+                return step == Step::Part("path");
+            }
+            node = parent;
+        }
+        false
+    }
+
     /// Whether a decoder made what is at this point.
     pub(crate) fn is_decoded(&self, node: NodeId) -> bool {
         matches!(self.nodes[node.0 as usize].step, Step::Decoder(_))

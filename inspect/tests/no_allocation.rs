@@ -130,7 +130,13 @@ fn directives_that_find_nothing_do_not_allocate() {
     };
     let directives = Directives::compile(&actions.map(source), &engine).unwrap();
     let active = [0, 1, 2, 3, 4, 5, 6];
-    let applied = Applied { directives: &directives, active: &active, unseen_body_bytes: 0, trace: false };
+    let applied = Applied {
+        directives: &directives,
+        active: &active,
+        unseen_body_bytes: 0,
+        unsure_segments: false,
+        trace: false,
+    };
     let mut inspector = engine.inspector().unwrap();
     let mut inspect = |request| {
         let report = inspector.inspect_applying(&engine, request, applied, &mut || false);

@@ -141,6 +141,28 @@ impl RuleKind {
         self.rule_type().as_str()
     }
 
+    /// Whether the rule takes something away from what is looked at or done, so that a request which may belong to another
+    /// place as well is better off without it.
+    pub const fn loosens(&self) -> bool {
+        match self {
+            Self::IgnoreRegex { .. }
+            | Self::DisableAttackType { .. }
+            | Self::DisableSignature { .. }
+            | Self::BinaryData { .. }
+            | Self::ParserState { enabled: false, .. }
+            | Self::UploadSize { action: UploadAction::Off, .. } => true,
+            Self::Mode(_)
+            | Self::VirtualPatch { .. }
+            | Self::Regex { .. }
+            | Self::ParserState { enabled: true, .. }
+            | Self::Mask { .. }
+            | Self::ResponseHeader { .. }
+            | Self::OverTimeLimit { .. }
+            | Self::RateLimit { .. }
+            | Self::UploadSize { .. } => false,
+        }
+    }
+
     /// The point that the rule is about, if it is about one.
     pub const fn point(&self) -> Option<&PointSelector> {
         match self {

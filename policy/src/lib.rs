@@ -23,6 +23,7 @@ mod names;
 mod path;
 mod point;
 mod policy;
+mod readings;
 mod regex;
 mod rules;
 mod selector;
@@ -45,6 +46,7 @@ pub use policy::{
     EffectIndex, Effects, LocationIndex, ModeSource, Policy, RequestFacts, Resolution, Scratch, ServerIndex,
     Stage,
 };
+pub use readings::{Placed, READINGS_MAX};
 pub use regex::{Refusal as RegexRefusal, Scope as RegexScope, TranslatedRegex, translate_regex};
 pub use selector::{POINT_SELECTOR_FORMS, Part, PointSelector, Step, WrittenPoint};
 pub use source::{

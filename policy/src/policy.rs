@@ -11,6 +11,7 @@ use crate::lists::{Begun, Lists};
 use crate::locations::Locations;
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch};
+use crate::readings::Merge;
 use crate::regex::Scanner;
 use crate::rules::{self, Facts, Known, MatchScratch, Rules};
 use crate::source::{Attribute, List, ModeByHeader, PolicySource, RuleSource};
@@ -52,7 +53,11 @@ pub struct Scratch {
     path: PathScratch,
     matching: MatchScratch,
     /// What counts beside the mode for the request resolved last.
-    effects: Vec<EffectIndex>,
+    pub(crate) effects: Vec<EffectIndex>,
+    /// What its readings have in common, where it was resolved by several.
+    pub(crate) merge: Merge,
+    /// What counts for each reading, one after the other.
+    pub(crate) gathered: Vec<EffectIndex>,
 }
 
 /// A rule of a type other than `mode`, numbered in the order of [`Policy::effect_rules`].
@@ -64,12 +69,25 @@ pub struct EffectIndex(pub u32);
 pub struct Effects<'a> {
     rules: &'a rules::Effects,
     all: &'a [EffectIndex],
+    merge: Merge,
 }
 
 impl<'a> Effects<'a> {
     /// All of them, by type, in the order of [`RuleType`]; then as in [`Effects::of`].
     pub const fn all(&self) -> &'a [EffectIndex] {
         self.all
+    }
+
+    /// Rate limits hold for some readings of the path and not for others, so that all of them count the request, and not the
+    /// lowest alone (see [`Policy::resolve_readings`]).
+    pub const fn every_rate_counts(&self) -> bool {
+        self.merge.every_rate_counts
+    }
+
+    /// Of several `over_time_limit` rules, one for a reading of the path, none is the only one; and for some reading there is
+    /// none, so that the general limit of time holds beside them (see [`Policy::resolve_readings`]).
+    pub const fn general_time_limit_counts(&self) -> bool {
+        self.merge.general_time_limit_counts
     }
 
     /// Those of one type. Most specific first, but `rate_limit` (the lowest rate first) and `response_header` (least
@@ -289,7 +307,21 @@ impl Policy {
         client: &Client,
         now_unix_seconds: u64,
     ) -> Resolution {
-        let Scratch { host, path, matching, effects } = scratch;
+        self.resolve_one(scratch, facts, client, now_unix_seconds, false)
+    }
+
+    /// The same; with `even_idle` the masks that hold are gathered even where no rule runs.
+    #[inline(always)]
+    pub(crate) fn resolve_one(
+        &self,
+        scratch: &mut Scratch,
+        facts: &RequestFacts<'_>,
+        client: &Client,
+        now_unix_seconds: u64,
+        even_idle: bool,
+    ) -> Resolution {
+        let Scratch { host, path, matching, effects, merge, gathered: _ } = scratch;
+        *merge = Merge::default();
         let begun = self.lists.begin(client.address);
         let host = Host::read(facts.host, host);
         let server = self.hosts.find(host.name);
@@ -310,9 +342,9 @@ impl Policy {
         let list = self.list(location, mode, client, begun, now_unix_seconds);
         let stage = self.stage(mode, list);
         effects.clear();
-        if stage != Stage::PassUninspected {
+        if even_idle || stage != Stage::PassUninspected {
             self.rules.collect_effects(matching, &facts, effects);
-            if matches!(stage, Stage::BlockNow(_)) {
+            if !matches!(stage, Stage::Inspect { .. }) {
                 let masks = self.rules.effects().range(RuleType::Mask);
                 effects.retain(|effect| masks.contains(&effect.0));
             }
@@ -331,7 +363,7 @@ impl Policy {
     /// Which rules beside those of modes hold for the request that was resolved last with this scratch, by this policy.
     /// None do where the mode is off or the client allowlisted; for one that is blocked without inspection masks alone.
     pub fn effects<'a>(&'a self, scratch: &'a Scratch) -> Effects<'a> {
-        Effects { rules: self.rules.effects(), all: &scratch.effects }
+        Effects { rules: self.rules.effects(), all: &scratch.effects, merge: scratch.merge }
     }
 
     /// The rules that [`EffectIndex`] numbers.

@@ -156,8 +156,26 @@ fn kind() -> impl Strategy<Value = RuleKind> {
     let point = |text: &str| PointSelector::parse_text(text).unwrap();
     let time = Duration::from_secs;
     let values = || vec!["v".to_owned()];
+    let (sqli, point_a) = (AttackType::Sqli, || point("query.a"));
+    let regex = "a".to_owned();
+    let others = vec![
+        RuleKind::VirtualPatch { attack_type: AttackType::Any, point: point_a() },
+        RuleKind::Regex { regex, attack_type: sqli, point: point_a(), experimental: false },
+        RuleKind::IgnoreRegex { rule: 0, point: point_a() },
+        RuleKind::DisableAttackType { attack_type: sqli, point: point_a() },
+        RuleKind::DisableSignature { signature: "s".into(), point: point_a() },
+        RuleKind::BinaryData { point: point_a() },
+        RuleKind::ParserState { parser: Parser::Jwt, enabled: true, point: point_a() },
+        RuleKind::ParserState { parser: Parser::Jwt, enabled: false, point: point_a() },
+        RuleKind::ParserState { parser: Parser::Jwt, enabled: false, point: point("query.b") },
+        RuleKind::ParserState { parser: Parser::Xml, enabled: false, point: point_a() },
+        RuleKind::OverTimeLimit { time_limit: time(2), action: OverTimeAction::Block },
+        RuleKind::UploadSize { limit: 1, action: UploadAction::Off, point: None },
+        RuleKind::ResponseHeader { action: HeaderAction::Delete, name: "A".into(), values: vec![] },
+    ];
     prop_oneof![
         6 => rule_mode().prop_map(RuleKind::Mode),
+        2 => prop::sample::select(others),
         1 => prop::sample::select(vec![
             RuleKind::Mask { point: point("query.a") },
             RuleKind::OverTimeLimit { time_limit: time(1), action: OverTimeAction::Pass },
@@ -173,8 +191,19 @@ fn kind() -> impl Strategy<Value = RuleKind> {
 fn rules() -> impl Strategy<Value = Vec<RuleSource>> {
     let rule = (kind(), prop::option::of(constructor()), prop::collection::vec(condition(), 0..4));
     prop::collection::vec(rule, 0..12).prop_map(|rules| {
+        let detector = rules.iter().position(|(kind, ..)| matches!(kind, RuleKind::Regex { .. }));
         let numbered = (1..).zip(rules);
-        numbered.map(|(id, (kind, uri, when))| RuleSource { id, kind, uri, when }).collect()
+        let rules = numbered.filter_map(|(id, (kind, uri, when))| {
+            let kind = match (kind, detector) {
+                (RuleKind::IgnoreRegex { point, .. }, Some(detector)) => {
+                    RuleKind::IgnoreRegex { rule: detector as u64 + 1, point }
+                }
+                (RuleKind::IgnoreRegex { .. }, None) => return None,
+                (kind, _) => kind,
+            };
+            Some(RuleSource { id, kind, uri, when })
+        });
+        rules.collect()
     })
 }
 
@@ -277,6 +306,8 @@ struct Request {
     proto: &'static str,
     host: &'static str,
     path: String,
+    /// What the path may also mean.
+    readings: Vec<String>,
     query: Option<String>,
     headers: Vec<(&'static str, &'static str)>,
     client: IpAddr,
@@ -318,7 +349,8 @@ fn request() -> impl Strategy<Value = Request> {
         "%2561",
     ]);
     let path = prop::collection::vec(segment, 1..5)
-        .prop_map(|segments| segments.into_iter().map(|segment| format!("/{segment}")).collect());
+        .prop_map(|segments| segments.into_iter().map(|segment| format!("/{segment}")).collect::<String>());
+    let readings = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(path.clone(), 1..4)];
     let parameter = select(&["a=a", "a=b", "b=", "a", "b=b", "a=%61", "a=a+b", "", "c=a", "a=A"]);
     let query = prop::collection::vec(parameter, 0..4).prop_map(|parameters| parameters.join("&"));
     let header = (select(&["x-one", "X-Two", "x-three"]), select(&["a", "b", "ab", "", "A"]));
@@ -330,22 +362,14 @@ fn request() -> impl Strategy<Value = Request> {
             "a", "A:80", "a:81", "a.:80", "b.a", "B.A.", "B.a:81", "c.b.a", "d.c.b.a", "e.a", "x", "y.x",
             "z", "", "a:80", "ba",
         ]),
-        path,
+        (path, readings),
         prop::option::of(query),
         prop::collection::vec(header, 0..4),
         address(),
         prop::collection::vec(attribute(), 0..3),
     )
-        .prop_map(|(method, scheme, proto, host, path, query, headers, client, is)| Request {
-            method,
-            scheme,
-            proto,
-            host,
-            path,
-            query,
-            headers,
-            client,
-            is,
+        .prop_map(|(method, scheme, proto, host, (path, readings), query, headers, client, is)| {
+            Request { method, scheme, proto, host, path, readings, query, headers, client, is }
         })
 }
 
@@ -389,16 +413,11 @@ fn compare(
         let blocks = literal::blocks(expected.mode, expected.list, template.acl_access_phase, attack);
         same("verdict", &policy.verdict(&found, finding).block, &blocks);
     }
-    let ids: Vec<u64> = policy.effect_rules().map(|rule| rule.id).collect();
     let effects = policy.effects(scratch);
     for (rule_type, rules) in &expected.effects {
-        let mut of_type: Vec<u64> =
-            effects.of(*rule_type).iter().map(|effect| ids[effect.0 as usize]).collect();
-        if *rule_type == RuleType::UploadSize {
-            of_type.sort_unstable();
-        }
-        same(rule_type.as_str(), &of_type, rules);
+        same(rule_type.as_str(), &ids_of(policy, effects, *rule_type), rules);
     }
+    let holding_count = effects.all().len();
     let explained = policy.explain_client(&facts, &client, 100);
     let entries = explained.list_entries.iter().map(|covering| (&covering.entry, covering.wins));
     let mut entries: Vec<(String, bool)> = entries.map(|(entry, wins)| (entry.to_string(), wins)).collect();
@@ -417,14 +436,69 @@ fn compare(
     });
     same("rules that were said to match nothing", &of_never, &Vec::<u64>::new());
     let holding = explained.rules.iter().filter(|rule| rule.wins && rule.kind != "mode").count();
-    same("explained effects", &holding, &effects.all().len());
+    same("explained effects", &holding, &holding_count);
     same("explained path", &explained.normalised_path, &literal::normalise(&request.path));
+    compare_readings(template, regexes, policy, request, &facts, expected, scratch, &mut same);
     if differences.is_empty() {
         return Ok(());
     }
     let mut config = as_toml(&written_out(template, regexes), &facts, &request.client.to_string());
     config.push_str(&format!("# the client is {:?}\n", request.is()));
+    config.push_str(&format!("# the path may also mean {:?}\n", request.readings));
     Err(format!("{}\n\n{config}", differences.join("\n")))
+}
+
+/// The rules of a type that hold.
+fn ids_of(policy: &Policy, effects: Effects<'_>, rule_type: RuleType) -> Vec<u64> {
+    let ids: Vec<u64> = policy.effect_rules().map(|rule| rule.id).collect();
+    let mut of_type: Vec<u64> = effects.of(rule_type).iter().map(|effect| ids[effect.0 as usize]).collect();
+    if matches!(rule_type, RuleType::UploadSize | RuleType::ParserState) {
+        of_type.sort_unstable();
+    }
+    of_type
+}
+
+/// The same where the path may mean something else too.
+#[expect(clippy::too_many_arguments, reason = "what `compare` has at hand")]
+fn compare_readings<'a>(
+    template: &'a PolicySource,
+    regexes: &[Naive],
+    policy: &Policy,
+    request: &Request,
+    facts: &RequestFacts<'_>,
+    literal: literal::Answer<'a>,
+    scratch: &mut Scratch,
+    same: &mut dyn FnMut(&str, &dyn std::fmt::Debug, &dyn std::fmt::Debug),
+) {
+    let (client, is) = (request.client(policy), request.is());
+    let mut readings = vec![literal];
+    for path in &request.readings {
+        let facts = RequestFacts { path: path.as_bytes(), ..*facts };
+        readings.push(literal::resolve(template, regexes, &facts, (request.client, &is), 100));
+    }
+    let found = policy.resolve_readings(scratch, facts, &request.readings, &client, 100);
+    let expected = literal::merge(template, &readings);
+    same("merged mode", &(found.resolution.mode, found.resolution.list), &(expected.mode, expected.list));
+    let locations: Vec<_> =
+        found.locations.iter().filter_map(|location| policy.location_position(*location)).collect();
+    same("merged locations", &locations, &expected.locations);
+    let effects = policy.effects(scratch);
+    for (rule_type, rules) in &expected.effects {
+        same(&format!("merged {}", rule_type.as_str()), &ids_of(policy, effects, *rule_type), rules);
+    }
+    same("every rate", &effects.every_rate_counts(), &expected.every_rate_counts);
+    same("general time", &effects.general_time_limit_counts(), &expected.general_time_limit_counts);
+    let phase = template.acl_access_phase;
+    for (finding, attack) in [(Finding::None, false), (Finding::Attack, true)] {
+        let mut blocked = readings.iter().map(|at| literal::blocks(at.mode, at.list, phase, attack));
+        let blocks = policy.verdict(&found.resolution, finding).block;
+        same("merged verdict", &blocks, &blocked.any(|blocks| blocks));
+    }
+    let holding = effects.all().len();
+    let explained = policy.explain_readings(facts, &request.readings, &client, 100);
+    same("merged resolution", &explained.resolution, &found.resolution);
+    let told = explained.rules.iter().filter(|rule| rule.wins && rule.kind != "mode").count();
+    same("merged explained effects", &told, &holding);
 }
 
 #[test]

@@ -198,8 +198,10 @@ pub(super) fn rate_effects(
             });
             let (effect, detail) = match (counted_by, is_there) {
                 (_, false) => ("does_not_count", "its point is not there".to_owned()),
-                (Some(lower), true) => ("does_not_count", format!("rule {lower} has a lower rate")),
-                (None, true) => {
+                (Some(lower), true) if !active.every_rate_counts() => {
+                    ("does_not_count", format!("rule {lower} has a lower rate"))
+                }
+                (_, true) => {
                     counted_by = Some(rule);
                     (COUNTS, format!("answers {} above its rate", limit.status))
                 }

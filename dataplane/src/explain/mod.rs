@@ -20,6 +20,7 @@ pub use described::{Described, DescriptionError, Parts};
 pub use effects::RuleEffect;
 use effects::{COUNTS, effects, overruled_headers, rate_effects};
 
+use crate::config::AmbiguousPath;
 use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
 use crate::io::ListenerId;
@@ -125,28 +126,27 @@ impl<'s> Explainer<'s> {
         let placement =
             placement::place(&snapshot.policy, setting, scratch, &mut readings, &facts, &known, now);
         self.active.fill(&snapshot.rules, &snapshot.policy.effects(&self.scratch));
+        self.active.divides_differently(placement.divides_differently);
         if placement.refused {
             let detail = "servers may take the path to different places, and ambiguous_path refuses that";
             return refused(400, "ambiguous_path", detail);
         }
-        let mut policy = snapshot.policy.explain_client(&facts, &known, now);
+        let others = match setting {
+            AmbiguousPath::Literal => &[],
+            AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
+        };
+        let policy = snapshot.policy.explain_readings(&facts, others, &known, now);
         let read_as = placement.read_as.map(|number| readings.get(number));
-        if let Some(path) = read_as {
-            let strictest = snapshot.policy.explain_client(&RequestFacts { path, ..facts }, &known, now);
-            policy = weir_policy::Explanation {
-                location: policy.location,
-                application: policy.application,
-                normalised_path: policy.normalised_path,
-                resolution: placement.resolution,
-                ..strictest
-            };
-        }
         let read_as = read_as.map(|path| self.shown_path(path));
         let resolution = policy.resolution;
-        let settings = &snapshot.locations[resolution.location.0 as usize];
-        let origin = snapshot.origins[settings.origin as usize].name.to_string();
         // As for a request that came in by the first listener.
-        let limits = snapshot.request_limits(ListenerId::default(), resolution.location);
+        let listener = ListenerId::default();
+        let shared = placement.shared_place(snapshot, listener);
+        let own = &snapshot.locations[resolution.location.0 as usize];
+        let settings = shared.as_ref().map_or(own, |shared| &shared.settings);
+        let origin = snapshot.origins[settings.origin as usize].name.to_string();
+        let own_limits = snapshot.request_limits(listener, resolution.location);
+        let limits = shared.as_ref().map(|shared| &shared.limits).or(own_limits);
         let body_limit = limits.and_then(|limits| limits.request_body_bytes);
         if body_limit.is_some_and(|limit| body.len() as u64 > limit) {
             return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
@@ -188,7 +188,7 @@ impl<'s> Explainer<'s> {
             decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
             decided.settle_rates();
             let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
-            let judged = decision::judge(snapshot, &resolution, &self.active, Some(&report), seen);
+            let judged = decision::judge(snapshot, &resolution, settings, &self.active, Some(&report), seen);
             let overruled = overruled_headers(snapshot, &self.active);
             decided.effects.extend(effects(snapshot, &self.active, report.hits, seen, &overruled));
             decided.settle_headers(&overruled);

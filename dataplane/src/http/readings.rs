@@ -40,6 +40,12 @@ impl PathReadings {
         &self.readings[..1]
     }
 
+    /// Whether these, which are all readings of a path beside the literal one, may divide it into segments in different
+    /// ways.
+    pub const fn divide_differently(readings: &[Vec<u8>]) -> bool {
+        readings.len() == READINGS
+    }
+
     /// A reading of the path asked for last.
     pub fn get(&self, number: usize) -> &[u8] {
         self.readings.get(number).map_or(&[], Vec::as_slice)

@@ -21,7 +21,21 @@ pub struct Active {
     /// The header edits among them.
     header_edits: Vec<u32>,
     needs: Needs,
+    /// Longest time of those that rules set, and the strictest of what follows.
     over_time: Option<(Duration, OverLimit)>,
+    /// Rules hold for some readings of the path and not for others.
+    of_some_readings: OfSomeReadings,
+}
+
+/// What follows where rules hold for some readings of a path and not for others.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfSomeReadings {
+    /// The general limit of time holds beside those of rules.
+    general_time_limit: bool,
+    /// Every rate limit counts the request, and not the lowest alone.
+    every_rate: bool,
+    /// Segments of the path can't be told apart by their numbers.
+    segments: bool,
 }
 
 /// What rules ask of a request's way.
@@ -56,17 +70,20 @@ pub struct RateKeyParts<'a> {
 impl Active {
     /// Forgets the last request's rules.
     pub fn clear(&mut self) {
-        let Self { numbers, directives, header_edits, needs, over_time } = self;
+        let Self { numbers, directives, header_edits, needs, over_time, of_some_readings } = self;
         for list in [numbers, directives, header_edits] {
             list.clear();
         }
         *needs = Needs::default();
         *over_time = None;
+        *of_some_readings = OfSomeReadings::default();
     }
 
     /// Takes the rules that hold for a request.
     pub fn fill(&mut self, rules: &RuleSet, effects: &Effects<'_>) {
         self.clear();
+        self.of_some_readings.general_time_limit = effects.general_time_limit_counts();
+        self.of_some_readings.every_rate = effects.every_rate_counts();
         for effect in effects.all() {
             let Some(rule) = rules.rule(effect.0) else { continue };
             self.numbers.push(effect.0);
@@ -78,7 +95,9 @@ impl Active {
                 Enforcement::Patch { in_body: false } => needs.head_first = true,
                 Enforcement::Mask => needs.masks = true,
                 Enforcement::Header(edit) => self.header_edits.push(*edit),
-                Enforcement::OverTime(limit, then) => self.over_time = Some((*limit, *then)),
+                Enforcement::OverTime(limit, then) => {
+                    self.over_time = Some(slower(self.over_time.unwrap_or((*limit, *then)), (*limit, *then)));
+                }
                 Enforcement::Rate(rate) => {
                     needs.rates = true;
                     needs.hold |= rate.key.looks_at_body();
@@ -89,6 +108,21 @@ impl Active {
                 }
             }
         }
+    }
+
+    /// Says whether servers may divide the path of the request into segments in different ways.
+    pub fn divides_differently(&mut self, differently: bool) {
+        self.of_some_readings.segments = differently;
+    }
+
+    /// Whether every rate limit that holds counts the request, and not the lowest alone.
+    pub fn every_rate_counts(&self) -> bool {
+        self.of_some_readings.every_rate
+    }
+
+    /// Whether segments of the path can't be told apart by their numbers.
+    pub(super) fn has_unsure_segments(&self) -> bool {
+        self.of_some_readings.segments
     }
 
     /// Whether no rule holds.
@@ -116,12 +150,12 @@ impl Active {
 
     /// What bounds the inspection of the request.
     pub fn settings(&self, general: &DetectionSettings) -> DetectionSettings {
-        match self.over_time {
-            None => *general,
-            Some((time_limit, over_time_limit)) => {
-                DetectionSettings { time_limit, over_time_limit, ..*general }
-            }
+        let Some(mut of_rules) = self.over_time else { return *general };
+        if self.of_some_readings.general_time_limit {
+            of_rules = slower(of_rules, (general.time_limit, general.over_time_limit));
         }
+        let (time_limit, over_time_limit) = of_rules;
+        DetectionSettings { time_limit, over_time_limit, ..*general }
     }
 
     /// What is done to the headers of the response.
@@ -136,7 +170,13 @@ impl Active {
 
     /// As [`Active::applied`], also where that is nothing.
     pub fn all_applied<'a>(&'a self, rules: &'a RuleSet, unseen_body_bytes: u64) -> Applied<'a> {
-        Applied { directives: &rules.directives, active: &self.directives, unseen_body_bytes, trace: false }
+        Applied {
+            directives: &rules.directives,
+            active: &self.directives,
+            unseen_body_bytes,
+            unsure_segments: self.of_some_readings.segments,
+            trace: false,
+        }
     }
 
     /// The rules that hold, in the policy's order.
@@ -172,6 +212,12 @@ impl Active {
             }
         })
     }
+}
+
+/// The limits of time that are at least as strict as both: the longer time, since it shows more, and a block if one says so.
+fn slower(one: (Duration, OverLimit), other: (Duration, OverLimit)) -> (Duration, OverLimit) {
+    let then = if other.1 == OverLimit::Block { other.1 } else { one.1 };
+    (one.0.max(other.0), then)
 }
 
 impl Rule {

@@ -17,7 +17,11 @@ impl Active {
         let start = usize::from(path.starts_with(b"/"));
         let segments = || path[start..].split(|byte| *byte == b'/');
         let count = u32::try_from(segments().count()).unwrap_or(u32::MAX);
-        let is_hidden = |number| self.masks(rules).any(|mask| mask.selects_segment(number, count));
+        let unsure = self.has_unsure_segments();
+        let is_hidden = |number| {
+            self.masks(rules)
+                .any(|mask| mask.selects_segment(number, count) || (unsure && mask.counts_segments()))
+        };
         if !(0..count).any(is_hidden) {
             return Cow::Borrowed(path);
         }

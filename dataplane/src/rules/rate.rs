@@ -45,8 +45,8 @@ impl Rate {
     }
 }
 
-/// What a rate limit says to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a rate limit says to a request, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admission {
     /// It goes on.
     Pass,

@@ -78,11 +78,12 @@ impl<I: Io> Worker<I> {
         request.client_ip = Some(client_ip);
         request.resolution = Some(resolution);
 
-        let limits = snapshot.request_limits(request.listener, resolution.location);
-        let body_limit = limits.and_then(|limits| limits.request_body_bytes);
+        request.active.divides_differently(placement.divides_differently);
+        request.shared_place = placement.shared_place(snapshot, request.listener);
+        request.generation = Some(generation);
+        let body_limit = request.limits().and_then(|limits| limits.request_body_bytes);
         let too_long =
             matches!((&request.upload, body_limit), (Upload::Length(bytes), Some(limit)) if *bytes > limit);
-        request.generation = Some(generation);
         if placement.refused {
             self.client_put_request(id, request);
             self.client_bad_request(id, "ambiguous_path");
@@ -285,8 +286,14 @@ impl<I: Io> Worker<I> {
         let seen = request.body_seen();
         let report = inspect_guarded(&mut inspector, snapshot, &request.active, &view, seen);
         self.metrics.inspection_nanos(nanos(started.elapsed()));
-        let mut judged =
-            decision::judge(snapshot, context.resolution, &request.active, report.as_ref(), seen);
+        let mut judged = decision::judge(
+            snapshot,
+            context.resolution,
+            request.settings()?,
+            &request.active,
+            report.as_ref(),
+            seen,
+        );
         if let Some(shortened) = judged.shortened {
             self.metrics.limit(shortened.counted_as());
         }

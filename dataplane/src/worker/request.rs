@@ -17,6 +17,7 @@ use crate::config::RequestLimits;
 use crate::decision::{BodyCut, BodySeen, EventContext};
 use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, HeaderEdits, RequestHead, ResponseHead};
 use crate::io::{ListenerId, Monotonic};
+use crate::placement::SharedPlace;
 use crate::rules::Active;
 use crate::snapshot::LocationSettings;
 use crate::telemetry::Event;
@@ -151,6 +152,8 @@ pub(crate) struct Request {
     pub(crate) started: Monotonic,
     pub(crate) client_ip: Option<IpAddr>,
     pub(crate) resolution: Option<Resolution>,
+    /// What holds instead of the settings of its location, where its path may lead to several.
+    pub(crate) shared_place: Option<Box<SharedPlace>>,
     /// The rules beside that of the mode that hold.
     pub(crate) active: Active,
     /// It waits for its turn under a rate limit.
@@ -233,6 +236,7 @@ impl Request {
             started: _,
             client_ip,
             resolution,
+            shared_place,
             active,
             paced,
             turn,
@@ -279,7 +283,7 @@ impl Request {
         *turn = Deadline::default();
         (*paced, *refused, *queued) = (None, None, None);
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
-        *pool = None;
+        (*pool, *shared_place) = (None, None);
         tried.clear();
         *repeated = Repeated::Never;
         (*upload, *sink, *answer) = (Upload::Done, Sink::Discard, Answer::None);
@@ -328,12 +332,18 @@ impl Request {
 
     /// The settings of its location, once the head was read.
     pub(crate) fn settings(&self) -> Option<&LocationSettings> {
+        if let Some(shared) = &self.shared_place {
+            return Some(&shared.settings);
+        }
         let location = self.resolution.as_ref()?.location.0 as usize;
         self.generation.as_ref()?.snapshot.locations.get(location)
     }
 
     /// The limits that hold for it, once the head was read.
     pub(crate) fn limits(&self) -> Option<&RequestLimits> {
+        if let Some(shared) = &self.shared_place {
+            return Some(&shared.limits);
+        }
         let location = self.resolution.as_ref()?.location;
         self.generation.as_ref()?.snapshot.request_limits(self.listener, location)
     }
@@ -346,6 +356,7 @@ impl Request {
             client_ip: self.client_ip(),
             snapshot: &self.generation.as_ref()?.snapshot,
             resolution: self.resolution.as_ref()?,
+            strictest: self.shared_place.as_ref().map(|shared| &shared.strictest),
             active: &self.active,
             head: &self.head,
             bytes: &self.head_bytes,

@@ -110,31 +110,31 @@ impl<I: Io> Worker<I> {
         self.admit(id, request)
     }
 
-    /// Asks the lowest of the rate limits whose point is there. A refusal is noted in the request.
+    /// Asks the lowest of the rate limits whose point is there; all of them where readings of the path differ over the
+    /// limits, and then the strictest answer counts. A refusal is noted in the request.
     fn admit(&mut self, id: ClientId, request: &mut Request) -> Admission {
         let Some(generation) = request.generation.clone() else { return Admission::Pass };
         let Some(table) = &generation.snapshot.rules.rates else { return Admission::Pass };
         let mut key = self.buffers.take();
-        let mut counted = None;
+        let mut admission = Admission::Pass;
+        let mut refused = None;
         for (rule, limit) in request.active.rates(&generation.snapshot.rules) {
-            if self.rate_key(id, request, limit, &mut key) {
-                counted = Some((rule, limit));
+            if !self.rate_key(id, request, limit, &mut key) {
+                continue;
+            }
+            let (answer, evicted) = table.admit(rule, &key, limit.rate, self.io.now());
+            if evicted {
+                self.metrics.limit(Limit::RateLimitMemory);
+            }
+            admission = admission.max(answer);
+            if answer == Admission::Refuse {
+                refused = Some(RateRefusal { rule, status: limit.status });
+            }
+            if answer == Admission::Refuse || !request.active.every_rate_counts() {
                 break;
             }
         }
-        let admission = match counted {
-            None => Admission::Pass,
-            Some((rule, limit)) => {
-                let (admission, evicted) = table.admit(rule, &key, limit.rate, self.io.now());
-                if evicted {
-                    self.metrics.limit(Limit::RateLimitMemory);
-                }
-                if admission == Admission::Refuse {
-                    request.refused = Some(RateRefusal { rule, status: limit.status });
-                }
-                admission
-            }
-        };
+        request.refused = refused.or(request.refused);
         self.buffers.put(key);
         admission
     }

@@ -1,5 +1,6 @@
 //! Paths that an origin reads differently from policy: a place that isn't looked at must not open the others.
 
+use crate::support::client;
 use crate::support::nginx::Nginx;
 use crate::support::node::Node;
 use crate::support::setup::Setup;
@@ -108,4 +109,94 @@ fn explain_names_the_reading_that_decides() {
         (&explained["path"], &explained["read_as"]),
         (&"/off/..%2Fshop".into(), &"/off/../shop".into())
     );
+}
+
+/// Rules and settings of places whose names have characters that can be encoded; what they do at `/r%3Aq/x` is what they do
+/// at `/r:q/x`.
+#[test]
+fn what_adds_to_what_is_looked_at_holds_at_every_spelling() {
+    let nginx = Nginx::plain("location / { return 200 elsewhere; }");
+    let places = "mode = \"monitoring\"\n\
+        [[server.location]]\npath = \"/l:q\"\nmode = \"block\"\nblock_response = { status = 418 }\n\
+        limits = { request_body_bytes = \"10B\" }\n";
+    let rules = [
+        ("r:q", "type = \"response_header\"\naction = \"set\"\nname = \"X-Rule\"\nvalues = [\"here\"]"),
+        ("r:q", "type = \"mask\"\npoint = [\"query\", \"q\"]"),
+        ("p:q", "type = \"virtual_patch\"\nattack_type = \"sqli\"\npoint = [\"query\", \"q\"]"),
+        ("d:q", "type = \"regex\"\nregex = \"evil\"\nattack_type = \"vpatch\"\npoint = [\"query\", \"q\"]"),
+        ("t:q", "type = \"rate_limit\"\nrate = 1\nper = \"minute\""),
+        ("u:q", "type = \"upload_size\"\nlimit = \"10B\"\naction = \"block\""),
+        ("n/1", "type = \"virtual_patch\"\nattack_type = \"any\"\npoint = [\"path\", 2]"),
+    ];
+    let rules: String = (1..)
+        .zip(rules)
+        .map(|(id, (place, rule))| format!("[[rule]]\nid = {id}\nuri = \"/{place}/**\"\n{rule}\n"))
+        .collect();
+    let node = Setup::new(nginx.address).server(places).rules(&rules).start();
+    let post = |target: &str| node.connect().ask(client::post(target, b"12345678901"));
+    for [r, p, d, u, l] in [
+        ["/r:q/x", "/p:q/x", "/d:q/x", "/u:q/x", "/l:q/x"],
+        ["/r%3Aq/x", "/p%3Aq/x", "/d%3aq/x", "/u%3Aq/x", "/l%3aq/x"],
+        ["/r:q;v=1/x", "/p:q;v=1/x", "/d:q%2fx", "/u%253Aq/x", "/z/..%2fl:q/x"],
+    ] {
+        let answer = node.get(&format!("{r}?{ATTACK}"));
+        assert_eq!((answer.status(), answer.field("x-rule")), (200, Some("here")), "{r}");
+        let event = node.await_event_of(&answer);
+        assert_eq!(event["payload"], "*", "{r}: {event}");
+        assert_eq!(node.get(&format!("{p}?{ATTACK}")).status(), 403, "{p}");
+        assert_eq!(node.get(&format!("{d}?q=evil")).status(), 403, "{d}");
+        assert_eq!(post(u).status(), 403, "{u}");
+        assert_eq!(node.get(&format!("{l}?{ATTACK}")).status(), 418, "{l}");
+        assert_eq!(post(l).status(), 413, "{l}");
+    }
+    assert_eq!(node.get("/t:q/x").status(), 200);
+    for spelling in ["/t:q/x", "/t%3Aq/x", "/./t:q/y", "/t%3aq;/x"] {
+        assert_eq!(node.get(spelling).status(), 503, "{spelling}: one bucket for all spellings");
+    }
+    for numbered in ["/n/1/z", "/./n/1/z", "/n%2f1/z", "/x/../n/1/z"] {
+        assert_eq!(node.get(numbered).status(), 403, "{numbered}");
+    }
+    assert_eq!(node.get("/n/1x/z").status(), 200);
+}
+
+/// What takes something away holds only where every reading says so.
+#[test]
+fn what_takes_something_away_holds_for_no_detour() {
+    let nginx = nginx();
+    let places = "mode = \"block\"\n[[server.location]]\npath = \"/open\"\ndisable_acl = true\n";
+    let rules = [
+        "type = \"disable_attack_type\"\nattack_type = \"any\"\npoint = [\"query\", \"q\"]\nuri = \"/a/**\"",
+        "type = \"binary_data\"\npoint = [\"query\", \"q\"]\nuri = \"/c/**\"",
+        "type = \"parser_state\"\nparser = \"base64\"\nenabled = false\npoint = [\"query\", \"q\"]\nuri = \"/d/**\"",
+        "type = \"regex\"\nregex = \"evil\"\nattack_type = \"scanner\"\npoint = [\"query\", \"q\"]",
+        "type = \"ignore_regex\"\nrule = 4\npoint = [\"query\", \"q\"]\nuri = \"/e/**\"",
+    ];
+    let rules: String = (1..).zip(rules).map(|(id, rule)| format!("[[rule]]\nid = {id}\n{rule}\n")).collect();
+    let lists = "[[entry]]\nlist = \"deny\"\naddress = \"127.0.0.12\"\n";
+    let node = Setup::new(nginx.address).server(places).rules(&rules).lists(lists).start();
+    let encoded = "q=JyB1bmlvbiBzZWxlY3QgcGFzc3dvcmQgZnJvbSB1c2Vycy0t";
+    for (place, query) in [("a", ATTACK), ("c", ATTACK), ("d", encoded), ("e", "q=evil")] {
+        assert_eq!(node.get(&format!("/{place}/x?{query}")).status(), 200, "{place}");
+        assert_eq!(node.get(&format!("/{place}/x%3Ay?{query}")).status(), 200, "{place}: read alike");
+        for detour in ["..%2fshop", "..;/shop", "..%5cshop", "x/..%252f..%252fshop"] {
+            assert_eq!(node.get(&format!("/{place}/{detour}?{query}")).status(), 403, "{place}/{detour}");
+        }
+    }
+    let denied = |target: &str| node.connect_from(12).get(target).status();
+    assert_eq!((denied("/open/x"), denied("/shop")), (200, 403));
+    assert_eq!(denied("/open/..%2fshop"), 403);
+}
+
+#[test]
+fn explain_names_the_rules_of_every_reading() {
+    let nginx = nginx();
+    let rules = "[[rule]]\nid = 1\ntype = \"mask\"\npoint = \"query.q\"\nuri = \"/shop\"\n\
+                 [[rule]]\nid = 2\ntype = \"binary_data\"\npoint = \"query.q\"\nuri = \"/off/**\"\n";
+    let node = Setup::new(nginx.address).server("mode = \"block\"\n").rules(rules).start();
+    let answer =
+        node.admin_request("POST", "/v1/explain", r#"{"url": "http://site.example/off/..%2fshop?q=1"}"#);
+    let explained: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let rules: Vec<_> =
+        explained["rules"].as_array().unwrap().iter().map(|rule| (&rule["id"], &rule["wins"])).collect();
+    assert_eq!(rules, [(&2.into(), &false.into()), (&1.into(), &true.into())], "{explained}");
 }

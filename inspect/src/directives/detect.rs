@@ -181,8 +181,9 @@ impl Detectors {
         let selects = |directive: &Directive| match &candidate {
             Candidate::Value(value) => {
                 // These are read from the last segment, which would say more than they do.
-                !matches!(directive.selector.part(), Part::ActionName | Part::ActionExt)
-                    && scope.relation(directive, value, arena) == Relation::Inside
+                (scope.has_unsure_segments()
+                    || !matches!(directive.selector.part(), Part::ActionName | Part::ActionExt))
+                    && scope.relation_of_value(directive, value, arena) == Relation::Inside
             }
             Candidate::Part(part, _) => {
                 directive.selector.part() == *part && directive.selector.is_whole_part()
@@ -357,9 +358,9 @@ fn present(
     arena: &Arena,
 ) -> Option<Result<NodeId, Part>> {
     let selector = &directive.selector;
-    if !matches!(selector.part(), Part::ActionName | Part::ActionExt) {
+    if scope.has_unsure_segments() || !matches!(selector.part(), Part::ActionName | Part::ActionExt) {
         let mut nodes = arena.nodes();
-        let node = nodes.find(|node| selector.relation(*node, arena, scope) == Relation::Inside);
+        let node = nodes.find(|node| scope.relation(directive, *node, arena) == Relation::Inside);
         if let Some(node) = node {
             return Some(Ok(node));
         }
@@ -381,7 +382,7 @@ fn measures(look: &mut Look<'_>, arena: &Arena) {
             .filter(|value| {
                 value.place != Place::Name
                     && !arena.is_decoded(value.node)
-                    && directive.selector.relation(value.node, arena, look.scope) == Relation::Inside
+                    && look.scope.relation(directive, value.node, arena) == Relation::Inside
             })
             .map(|value| (size(look.scope, arena, value), value))
             .max_by_key(|(size, _)| *size);

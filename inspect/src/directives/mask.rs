@@ -105,7 +105,7 @@ impl Masks {
 /// The mask that hides all of a value.
 fn hiding(scope: &Scope<'_>, arena: &Arena, value: &Value) -> Option<u32> {
     let mut masks = scope.active().filter(|(_, directive)| directive.effect == Effect::Mask);
-    let found = masks.find(|(_, directive)| match directive.selector.relation(value.node, arena, scope) {
+    let found = masks.find(|(_, directive)| match scope.relation(directive, value.node, arena) {
         Relation::Inside => true,
         // What is read as a whole holds what is read out of it; a name doesn't.
         Relation::Above => value.place != Place::Name,
@@ -121,7 +121,7 @@ fn secrets(scope: &Scope<'_>, arena: &Arena) -> Vec<Span> {
             && value.place != Place::Name
             && scope.active().any(|(_, directive)| {
                 directive.effect == Effect::Mask
-                    && directive.selector.relation(value.node, arena, scope) == Relation::Inside
+                    && scope.relation(directive, value.node, arena) == Relation::Inside
             })
     };
     arena.values().iter().filter(is_secret).map(|value| value.span).take(SECRETS_MAX + 1).collect()

@@ -129,6 +129,17 @@ pub(crate) enum Effect {
     Measure(u64),
 }
 
+impl Effect {
+    /// Whether it takes something away from what is looked at.
+    pub(crate) const fn loosens(self) -> bool {
+        match self {
+            Self::IgnoreDetector(_) | Self::DropClass(_) | Self::DropSignature(_) | Self::Binary => true,
+            Self::Parser { enabled, .. } => !enabled,
+            Self::Patch(_) | Self::Detector { .. } | Self::Mask | Self::Measure(_) => false,
+        }
+    }
+}
+
 /// The number of a signature that no engine has.
 const NO_SIGNATURE: u32 = u32::MAX;
 
@@ -246,6 +257,9 @@ pub struct Applied<'a> {
     pub active: &'a [u32],
     /// Bytes of the body that follow what is inspected, as far as that is known.
     pub unseen_body_bytes: u64,
+    /// Servers may divide the path into segments in different ways, so that these can't be told apart by their numbers: what
+    /// is looked for in one is looked for in all of the path, and what doesn't count in one counts.
+    pub unsure_segments: bool,
     /// Also reports what was nominated, dropped and masked, for explanations. Costs more.
     pub trace: bool,
 }

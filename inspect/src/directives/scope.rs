@@ -108,12 +108,25 @@ impl<'a> Scope<'a> {
         u32::try_from(segments(self.request.path).count()).unwrap_or(u32::MAX)
     }
 
+    /// Whether segments of the path can't be told apart by their numbers.
+    pub(crate) fn has_unsure_segments(&self) -> bool {
+        self.applied.is_some_and(|applied| applied.unsure_segments)
+    }
+
+    /// How a point stands to a directive.
+    pub(crate) fn relation(&self, directive: &Directive, node: NodeId, arena: &Arena) -> Relation {
+        if self.has_unsure_segments() && directive.selector.counts_segments() && arena.is_in_path(node) {
+            return if directive.effect.loosens() { Relation::Apart } else { Relation::Inside };
+        }
+        directive.selector.relation(node, arena, self)
+    }
+
     /// How a value stands to a directive. A name counts as one of the values around it.
-    pub(crate) fn relation(&self, directive: &Directive, value: &Value, arena: &Arena) -> Relation {
+    pub(crate) fn relation_of_value(&self, directive: &Directive, value: &Value, arena: &Arena) -> Relation {
         let node = if value.place == Place::Name { arena.parent_and_step(value.node).0 } else { value.node };
         match node {
             ROOT => Relation::Above,
-            node => directive.selector.relation(node, arena, self),
+            node => self.relation(directive, node, arena),
         }
     }
 
@@ -128,7 +141,7 @@ impl<'a> Scope<'a> {
             let Effect::Parser { parser, enabled } = directive.effect else { continue };
             let weight = 1 + directive.selector.weight();
             let known = &mut heaviest[parser as usize];
-            if weight <= *known || directive.selector.relation(node, arena, self) != Relation::Inside {
+            if weight <= *known || self.relation(directive, node, arena) != Relation::Inside {
                 continue;
             }
             *known = weight;
@@ -145,8 +158,7 @@ impl<'a> Scope<'a> {
         let dropping = |directive: &Directive| drops_sign(directive, number, rule);
         self.active()
             .find(|(_, directive)| {
-                dropping(directive)
-                    && directive.selector.relation(value.node, arena, self) == Relation::Inside
+                dropping(directive) && self.relation(directive, value.node, arena) == Relation::Inside
             })
             .map(|(index, _)| index)
     }
@@ -169,6 +181,9 @@ impl<'a> Scope<'a> {
                     && drops_sign(directive, number, rule)
             })
         };
+        if self.has_unsure_segments() {
+            return None;
+        }
         dropping().next()?;
         let segment = segment_at(self.request.path, found)?;
         let count = self.segment_count();
@@ -185,7 +200,7 @@ impl<'a> Scope<'a> {
     ) -> impl Iterator<Item = (u32, &'a Directive)> {
         self.active().filter(move |(_, directive)| {
             directive.effect == Effect::Patch(Some(class))
-                && directive.selector.relation(value.node, arena, self) == Relation::Inside
+                && self.relation(directive, value.node, arena) == Relation::Inside
         })
     }
 
@@ -193,7 +208,7 @@ impl<'a> Scope<'a> {
     pub(crate) fn ignores(&self, detector: u32, node: Option<NodeId>, arena: &Arena) -> Option<u32> {
         let ignoring = self.active().find(|(_, directive)| {
             directive.effect == Effect::IgnoreDetector(detector)
-                && node.is_some_and(|node| directive.selector.relation(node, arena, self) == Relation::Inside)
+                && node.is_some_and(|node| self.relation(directive, node, arena) == Relation::Inside)
         });
         ignoring.map(|(index, _)| index)
     }

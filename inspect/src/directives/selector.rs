@@ -112,6 +112,16 @@ impl Selector {
         matches!(self.part, Part::Body)
     }
 
+    /// Whether it tells segments of the path apart by their numbers.
+    #[must_use]
+    pub fn counts_segments(&self) -> bool {
+        match self.part {
+            Part::Path => matches!(&*self.picks, [Pick::Name { .. }, ..]),
+            Part::ActionName | Part::ActionExt => true,
+            _ => false,
+        }
+    }
+
     /// Whether it selects the header with this name.
     #[must_use]
     pub fn selects_header(&self, name: &[u8]) -> bool {

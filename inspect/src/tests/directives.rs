@@ -61,7 +61,13 @@ impl Outcome {
 fn inspect_traced(list: Vec<(&str, DirectiveAction)>, request: &RequestView<'_>, trace: bool) -> Outcome {
     let directives = compiled(list);
     let active: Vec<u32> = (0..u32::try_from(directives.count()).unwrap()).collect();
-    let applied = Applied { directives: &directives, active: &active, unseen_body_bytes: 100, trace };
+    let applied = Applied {
+        directives: &directives,
+        active: &active,
+        unseen_body_bytes: 100,
+        unsure_segments: false,
+        trace,
+    };
     let mut inspector = engine().inspector().unwrap();
     Outcome::of(&inspector.inspect_applying(engine(), request, applied, &mut || false))
 }
@@ -385,7 +391,13 @@ fn nominations_are_reported_where_a_trace_is_asked_for() {
     let directives = Directives::default();
     let mut inspector = engine().inspector().unwrap();
     let mut nominated = |trace| {
-        let applied = Applied { directives: &directives, active: &[], unseen_body_bytes: 0, trace };
+        let applied = Applied {
+            directives: &directives,
+            active: &[],
+            unseen_body_bytes: 0,
+            unsure_segments: false,
+            trace,
+        };
         let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);
         let nominations: Vec<_> = report.nominations.to_vec();
         (nominations, report.findings.to_vec())

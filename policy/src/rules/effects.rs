@@ -26,6 +26,8 @@ struct Effect {
     /// Index in the source.
     source: usize,
     rule_type: RuleType,
+    /// It takes something away from what is looked at or done.
+    loosens: bool,
     /// Of the effects with the same number only the first that matches counts. They stand side by side.
     contest: u32,
 }
@@ -53,6 +55,7 @@ impl Effects {
                 checks,
                 source: index,
                 rule_type: source[index].kind.rule_type(),
+                loosens: source[index].kind.loosens(),
                 contest: 0,
             })
             .collect();
@@ -122,6 +125,12 @@ impl Effects {
     /// The indexes in the source, in order.
     pub(crate) fn sources(&self) -> impl ExactSizeIterator<Item = usize> {
         self.effects.iter().map(|effect| effect.source)
+    }
+
+    /// Type of an effect, and whether it loosens.
+    pub(crate) fn nature(&self, effect: EffectIndex) -> (RuleType, bool) {
+        let effect = &self.effects[effect.0 as usize];
+        (effect.rule_type, effect.loosens)
     }
 
     /// Whether there are any.

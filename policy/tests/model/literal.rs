@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) struct Answer {
+pub(super) struct Answer<'a> {
     pub(super) server: usize,
     pub(super) location: Option<usize>,
     pub(super) application: i64,
@@ -13,6 +13,12 @@ pub(super) struct Answer {
     pub(super) rules: Vec<u64>,
     /// The rules of other types that hold, by type.
     pub(super) effects: Vec<(RuleType, Vec<u64>)>,
+    /// Rules run.
+    runs: bool,
+    /// Every rule of another type that matches.
+    matching: Vec<Other<'a>>,
+    /// Those that hold.
+    holding: Vec<Other<'a>>,
 }
 
 /// The regex that `#2` stands for.
@@ -376,46 +382,151 @@ fn order_of_kinds(a: &RuleKind, b: &RuleKind) -> Ordering {
     }
 }
 
-/// Spec S3.4 point 8.
-fn effects(mut matching: Vec<(Conditions, &RuleSource)>) -> Vec<(RuleType, Vec<u64>)> {
-    matching.sort_by(|(a, rule_a), (b, rule_b)| {
-        order_of_kinds(&rule_a.kind, &rule_b.kind).then(compare(a, b)).then(rule_a.id.cmp(&rule_b.id))
-    });
-    let mut by_type = Vec::new();
-    for (_, rule_type) in RuleType::NAMES.iter().filter(|(_, rule_type)| *rule_type != RuleType::Mode) {
-        let of_type = matching.iter().filter(|(_, rule)| rule.kind.rule_type() == *rule_type);
-        let of_type: Vec<&RuleSource> = of_type.map(|(_, rule)| *rule).collect();
-        let ids = |rules: &[&RuleSource]| rules.iter().map(|rule| rule.id).collect::<Vec<_>>();
-        let mut holding = match rule_type {
-            RuleType::OverTimeLimit => ids(&of_type[..of_type.len().min(1)]),
-            RuleType::UploadSize => {
-                let mut first: Vec<&RuleSource> = Vec::new();
-                for rule in &of_type {
-                    if !first.iter().any(|other| other.kind.point() == rule.kind.point()) {
-                        first.push(rule);
-                    }
-                }
-                let mut ids = ids(&first);
-                ids.sort_unstable(); // no order between points
-                ids
-            }
-            _ => ids(&of_type),
-        };
-        if *rule_type == RuleType::ResponseHeader {
-            holding.reverse();
-        }
-        by_type.push((*rule_type, holding));
+/// A rule that isn't about the mode, with its conditions.
+type Other<'a> = (Conditions, &'a RuleSource);
+
+/// What of several rules only one counts of, if so (spec S3.4 point 8).
+fn contest(kind: &RuleKind) -> Option<String> {
+    match kind {
+        RuleKind::OverTimeLimit { .. } => Some(String::new()),
+        RuleKind::UploadSize { point, .. } => Some(format!("{point:?}")),
+        RuleKind::ParserState { parser, point, .. } => Some(format!("{parser} {point:?}")),
+        _ => None,
     }
-    by_type
 }
 
-pub(super) fn resolve(
-    source: &PolicySource,
+/// Most specific first; rate limits by their rates before that.
+fn sort(rules: &mut [Other<'_>]) {
+    rules.sort_by(|(a, rule_a), (b, rule_b)| {
+        order_of_kinds(&rule_a.kind, &rule_b.kind).then(compare(a, b)).then(rule_a.id.cmp(&rule_b.id))
+    });
+}
+
+/// Those that count of the rules that match.
+fn counting(mut matching: Vec<Other<'_>>) -> Vec<Other<'_>> {
+    sort(&mut matching);
+    let mut taken = Vec::new();
+    matching.retain(|(_, rule)| {
+        let Some(contest) = contest(&rule.kind) else { return true };
+        let key = (rule.kind.rule_type(), contest);
+        let is_first = !taken.contains(&key);
+        taken.push(key);
+        is_first
+    });
+    matching
+}
+
+/// Their ids by type, in order.
+fn by_type(mut rules: Vec<Other<'_>>) -> Vec<(RuleType, Vec<u64>)> {
+    sort(&mut rules);
+    let types = RuleType::NAMES.iter().filter(|(_, rule_type)| *rule_type != RuleType::Mode);
+    let ids = types.map(|(_, rule_type)| {
+        let of_type = rules.iter().filter(|(_, rule)| rule.kind.rule_type() == *rule_type);
+        let mut ids: Vec<u64> = of_type.map(|(_, rule)| rule.id).collect();
+        match rule_type {
+            RuleType::ResponseHeader => ids.reverse(),
+            // no order between points
+            RuleType::UploadSize | RuleType::ParserState => ids.sort_unstable(),
+            _ => {}
+        }
+        (*rule_type, ids)
+    });
+    ids.collect()
+}
+
+/// What all readings of a path come to.
+pub(super) struct Merged {
+    /// The strictest one.
+    pub(super) mode: Mode,
+    pub(super) list: Option<List>,
+    pub(super) locations: Vec<(usize, Option<usize>)>,
+    pub(super) effects: Vec<(RuleType, Vec<u64>)>,
+    pub(super) every_rate_counts: bool,
+    pub(super) general_time_limit_counts: bool,
+}
+
+/// What takes something away from what is looked at or done.
+fn loosens(kind: &RuleKind) -> bool {
+    match kind {
+        RuleKind::ParserState { enabled, .. } => !enabled,
+        RuleKind::UploadSize { action, .. } => *action == UploadAction::Off,
+        kind => matches!(
+            kind.type_name(),
+            "ignore_regex" | "disable_attack_type" | "disable_signature" | "binary_data"
+        ),
+    }
+}
+
+/// How strict a reading is: blocked whatever is found; blocked now; held; inspected; its mode.
+fn strictness_of(source: &PolicySource, answer: &Answer<'_>) -> (bool, bool, bool, bool, Mode) {
+    let phase = source.acl_access_phase;
+    let denied = answer.list == Some(List::Deny) && phase && answer.mode != Mode::Off;
+    (
+        blocks(answer.mode, answer.list, phase, false),
+        denied,
+        blocks(answer.mode, answer.list, phase, true),
+        answer.runs,
+        answer.mode,
+    )
+}
+
+pub(super) fn merge(source: &PolicySource, readings: &[Answer<'_>]) -> Merged {
+    let mut strictest = &readings[0];
+    for reading in readings {
+        if strictness_of(source, reading) > strictness_of(source, strictest) {
+            strictest = reading;
+        }
+    }
+    let denied = strictest.list == Some(List::Deny) && source.acl_access_phase;
+    let inspected: Vec<&Answer<'_>> = readings
+        .iter()
+        .filter(|reading| reading.runs && !(reading.list == Some(List::Deny) && source.acl_access_phase))
+        .collect();
+    let is_in = |reading: &Answer<'_>, id: u64| reading.holding.iter().any(|(_, rule)| rule.id == id);
+    let in_all = |id| inspected.iter().all(|reading| is_in(reading, id));
+    let mut holding: Vec<Other<'_>> = Vec::new();
+    for reading in readings {
+        let is_mask = |rule: &RuleSource| rule.kind.rule_type() == RuleType::Mask;
+        let masks = reading.matching.iter().filter(|(_, rule)| is_mask(rule));
+        let others = reading.holding.iter().filter(|(_, rule)| !denied && !is_mask(rule));
+        for (conditions, rule) in masks.chain(others) {
+            let is_known = holding.iter().any(|(_, known)| known.id == rule.id);
+            if strictest.runs && !is_known && (!loosens(&rule.kind) || in_all(rule.id)) {
+                holding.push((conditions.clone(), rule));
+            }
+        }
+    }
+    let of_type = |rule_type| holding.iter().filter(move |(_, rule)| rule.kind.rule_type() == rule_type);
+    let has_time_limit = |reading: &&Answer<'_>| {
+        reading.holding.iter().any(|(_, rule)| rule.kind.rule_type() == RuleType::OverTimeLimit)
+    };
+    let with_time_limit = inspected.iter().copied().filter(has_time_limit).count();
+    let mut locations: Vec<(usize, Option<usize>)> = Vec::new();
+    for reading in readings {
+        if !locations.contains(&(reading.server, reading.location)) {
+            locations.push((reading.server, reading.location));
+        }
+    }
+    Merged {
+        mode: strictest.mode,
+        list: strictest.list,
+        locations,
+        every_rate_counts: !denied && of_type(RuleType::RateLimit).any(|(_, rule)| !in_all(rule.id)),
+        general_time_limit_counts: !denied
+            && strictest.runs
+            && with_time_limit > 0
+            && with_time_limit < inspected.len(),
+        effects: by_type(holding.clone()),
+    }
+}
+
+pub(super) fn resolve<'a>(
+    source: &'a PolicySource,
     regexes: &[Naive],
     facts: &RequestFacts<'_>,
     client: (IpAddr, &[(Attribute, &str)]),
     now: u64,
-) -> Answer {
+) -> Answer<'a> {
     let server_index = server(source, &text(facts.host));
     let server = &source.servers[server_index];
     let path = normalise(&text(facts.path));
@@ -452,12 +563,16 @@ pub(super) fn resolve(
     let disable_acl = contexts.iter().find_map(|context| context.disable_acl).unwrap_or(false);
     let list = if disable_acl { None } else { list(source, client, application, mode, now) };
     let runs = mode != Mode::Off && list != Some(List::Allow);
+    let mut holding = if runs { counting(others.clone()) } else { Vec::new() };
     // what is blocked without a look at it may still be written down
     if list == Some(List::Deny) && source.acl_access_phase {
-        others.retain(|(_, rule)| rule.kind.rule_type() == RuleType::Mask);
+        holding.retain(|(_, rule)| rule.kind.rule_type() == RuleType::Mask);
     }
     Answer {
-        effects: effects(if runs { others } else { Vec::new() }),
+        effects: by_type(holding.clone()),
+        runs,
+        matching: others,
+        holding,
         server: server_index,
         location,
         application,
