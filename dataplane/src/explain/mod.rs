@@ -254,11 +254,15 @@ impl Explanation {
 impl Decided {
     /// Of the rate limits that match one counts at most, which the policy alone can't tell.
     fn settle_rates(&mut self) {
+        let counting = self.effects.iter().filter(|effect| effect.effect == COUNTS).count();
         for effect in &self.effects {
             let of_effect = self.policy.rules.iter_mut().find(|rule| rule.id == effect.rule);
             if let (Some(rule), Some(detail)) = (of_effect, &effect.detail) {
                 rule.wins = effect.effect == COUNTS;
-                rule.why = if rule.wins {
+                rule.why = if rule.wins && counting > 1 {
+                    "readings of the path differ over rate limits, so that each of them counts the request"
+                        .to_owned()
+                } else if rule.wins {
                     "of the rate limits that match and whose point is there it has the lowest rate".to_owned()
                 } else {
                     format!("it matches, but {detail}")
