@@ -538,7 +538,15 @@ fn read_quantity(
         let refusal = wrong(value, key);
         let advice = match error {
             UnitError::Form => format!("write one whole number and one unit, {}", refusal.advice),
-            UnitError::NoUnit => format!("add a unit, {}", refusal.advice),
+            // The number as bytes or seconds, which is what is mostly meant; a zero would only say how to have no limit.
+            UnitError::NoUnit => {
+                let unit = if matches!(key.kind, Kind::Size(_)) { "B" } else { "s" };
+                let with_unit = format!("{text}{unit}");
+                match parse(&with_unit).is_ok_and(|number| in_range(number, value, key).is_ok()) {
+                    true => format!("add a unit, for example \"{with_unit}\""),
+                    false => format!("add a unit, {}", refusal.advice),
+                }
+            }
             UnitError::UnknownUnit(Some(meant)) => {
                 let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
                 format!("did you mean \"{digits}{meant}\"?")

@@ -431,11 +431,11 @@ fn inspect_guarded<'a>(
 }
 
 /// Looks at a request, and outlives a panic. `None` after one: what it worked with is not to be used again then.
-#[cfg_attr(not(test), expect(unused_variables))]
+#[cfg_attr(not(any(test, debug_assertions)), expect(unused_variables))]
 pub(super) fn guarded<T>(view: &RequestView<'_>, look: impl FnOnce() -> T) -> Option<T> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        #[cfg(test)]
-        super::tests::panic_if_asked(view);
+        #[cfg(any(test, debug_assertions))]
+        super::defect::panic_if_asked(view);
         look()
     }));
     if outcome.is_err() {

@@ -21,6 +21,8 @@ mod client;
 mod connect;
 mod deadlines;
 mod decide;
+#[cfg(any(test, debug_assertions))]
+mod defect;
 mod dispatch;
 mod failures;
 mod idle;

@@ -111,3 +111,34 @@ fn places_fail_open_or_closed_where_there_is_no_room_for_a_body() {
     first.send(&request[request.len() - 1..]);
     assert_eq!(first.answer().text(), "900000");
 }
+
+/// What no request from outside can bring about: a build for development has a defect where a test says so.
+#[cfg(debug_assertions)]
+#[test]
+fn places_fail_open_or_closed_where_the_inspection_fails() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address)
+        .mode("block")
+        .server(
+            "[[server.location]]\npath = \"/closed\"\ninspection_failure = \"block\"\n\
+             [[server.location]]\npath = \"/watched\"\nmode = \"monitoring\"\ninspection_failure = \"block\"",
+        )
+        .variable("WEIR_TEST_DEFECT", "defect")
+        .start();
+    for (place, status, action) in
+        [("/open", 200, "monitored"), ("/closed", 503, "blocked"), ("/watched", 200, "monitored")]
+    {
+        assert_eq!(node.get(place).status(), 200, "{place}: this one is inspected");
+        let answer = node.connect().get(&format!("{place}?defect"));
+        assert_eq!(answer.status(), status, "{place}");
+        let event = node.await_event_of(&answer);
+        assert_eq!(
+            (&event["attack_class"], &event["point"], &event["action"]),
+            (&"overlimit_res".into(), &"inspection_failure".into(), &action.into()),
+            "{event}"
+        );
+    }
+    assert_eq!(node.metric("weir_limit_hits_total", &[("limit", "inspection_failure")]), 3);
+    assert_eq!(node.get("/?id=1'%20UNION%20SELECT%20a%20FROM%20b--").status(), 403, "the worker inspects on");
+    assert!(!origin.targets().contains(&"/closed?defect".to_owned()));
+}

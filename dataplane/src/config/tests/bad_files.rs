@@ -114,7 +114,7 @@ fn mistakes_in_settings_of_types_are_named() {
         ),
         (
             "type = \"upload_size\"\nlimit = 5",
-            "6:9: rule[0].limit: found 5, allowed is a size from \"1B\" to \"1TiB\"; add a unit",
+            "6:9: rule[0].limit: found 5, allowed is a size from \"1B\" to \"1TiB\"; add a unit, for example \"5B\"",
         ),
         (
             "type = \"response_header\"\naction = \"set\"\nname = \"A B\"\nvalues = [1]",

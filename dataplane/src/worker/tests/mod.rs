@@ -25,8 +25,3 @@ mod uploads;
 mod verdicts;
 mod warm;
 mod world;
-
-/// Stands for a defect of the inspection: a request with such a query makes it panic.
-pub(super) fn panic_if_asked(view: &weir_inspect::RequestView<'_>) {
-    assert!(view.query != Some(b"panic"), "as the test asked");
-}
