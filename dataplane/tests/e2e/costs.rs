@@ -128,3 +128,34 @@ fn busy_connections_share_their_ring_enters() {
     println!("{fewest} enters for {BUSY_CONNECTIONS} requests");
     assert!(fewest * 2 < BUSY_CONNECTIONS, "{fewest} enters for {BUSY_CONNECTIONS} requests");
 }
+
+/// Requests of all connections together, unless `WEIR_BUSY_REQUESTS` says more.
+const BUSY_REQUESTS: u64 = 20_000;
+
+/// The same with connections that nobody times: each sends its next request when it has its answer. The node is a
+/// development build, so that it is the slowest of the three; what waits for it meanwhile is what one enter finds.
+#[test]
+fn busy_connections_share_their_ring_enters_when_nobody_times_them() {
+    let requests = std::env::var("WEIR_BUSY_REQUESTS").map_or(BUSY_REQUESTS, |count| count.parse().unwrap());
+    let each = requests.div_ceil(BUSY_CONNECTIONS);
+    let origin = Origin::answering(|_| ok(b"small"));
+    let node = Setup::new(origin.address).limits("keep_alive_requests = 0").start();
+    let mut clients: Vec<Client> = (0..BUSY_CONNECTIONS).map(|_| node.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    let before = node.metric("weir_ring_enters_total", &[]);
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(move || {
+                for _ in 0..each {
+                    assert_eq!(client.get("/").status(), 200);
+                }
+            });
+        }
+    });
+    let enters = node.metric("weir_ring_enters_total", &[]) - before;
+    let requests = each * BUSY_CONNECTIONS;
+    println!("{enters} enters for {requests} requests: {:.2} each", enters as f64 / requests as f64);
+    assert!(enters * 2 < requests, "{enters} enters for {requests} requests");
+}
