@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str, any_case: bool) -> Result<Tree, Refusal> {
     for character in text.chars() {
         let byte = u8::try_from(u32::from(character)).map_err(|_| {
             let problem = format!("`{character}` is none of the 256 characters of ISO 8859-1");
-            Refusal::new(problem, "characters up to `\u{ff}`, each of which stands for one byte of the value")
+            Refusal::new(problem, bytes_of(character))
         })?;
         characters.push(byte);
     }
@@ -32,6 +32,18 @@ pub(super) fn parse(text: &str, any_case: bool) -> Result<Tree, Refusal> {
             Err(Refusal::new("there is a `)` without its `(`", "`[)]` for the character, or one `)` less"))
         }
     }
+}
+
+/// How the bytes of a character in UTF-8 are written, of which each is a character here.
+fn bytes_of(character: char) -> String {
+    let mut buffer = [0; 4];
+    let bytes = character.encode_utf8(&mut buffer).bytes();
+    let (mut escaped, mut encoded) = (String::new(), String::new());
+    for byte in bytes {
+        escaped.push_str(&format!("\\u{byte:04X}"));
+        encoded.push_str(&format!("%{byte:02X}"));
+    }
+    format!("`{escaped}` in double quotes for its bytes in UTF-8, or `{encoded}` where a path is meant")
 }
 
 struct Parser<'a> {
@@ -110,7 +122,11 @@ impl Parser<'_> {
                 "there is a lazy repeat",
                 "the repeat without its `?`: whether a value matches is the same",
             )),
-            Some(b'*' | b'+' | b'{') => {
+            Some(b'+') => Err(Refusal::new(
+                "there is a possessive repeat",
+                "the repeat without its second `+`: nothing is tried twice here, so that it saves no time",
+            )),
+            Some(b'*' | b'{') => {
                 Err(Refusal::new("there are two repeats in a row", "parentheses, as in `(a+)*`"))
             }
             _ => Ok(Tree::repeat(tree, min, max)),
@@ -187,9 +203,12 @@ impl Parser<'_> {
 
     fn group(&mut self) -> Result<Tree, Refusal> {
         if self.peek() == Some(b'?') {
+            return Err(refuse_special_group(&self.text[self.at + 1..]));
+        }
+        if self.peek() == Some(b'*') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_uppercase) {
             return Err(Refusal::new(
-                "there is a `(?`",
-                "plain parentheses: they capture nothing, and there are no options and no looking around here",
+                "there is a `(*`, as before the verbs of other dialects",
+                "the expression without it",
             ));
         }
         self.depth += 1;
@@ -225,7 +244,18 @@ impl Parser<'_> {
             b'A' => "`^`".to_owned(),
             b'z' | b'Z' => "`$`".to_owned(),
             b'\\' => "`[\\\\]` for a backslash".to_owned(),
-            next if next.is_ascii_alphanumeric() => "the character itself".to_owned(),
+            b'1'..=b'9' | b'k' | b'g' => {
+                return Refusal::new(
+                    format!("there is a `\\{shown}`, and no back references here: groups keep nothing"),
+                    "what it may stand for, once more, as in `(aa|bb)` for `(a|b)\\1`",
+                );
+            }
+            b'p' | b'P' => "the characters that are meant, as in `[A-Za-z]`".to_owned(),
+            b'h' => "`[ \t]`".to_owned(),
+            b'R' => "the bytes of a line end, as in `(\r\n|\n)` with the characters themselves".to_owned(),
+            b'K' | b'G' => "the expression without it: whether it occurs is all that is asked".to_owned(),
+            b'Q' | b'E' => "brackets around what means something, as in `a[.]b`".to_owned(),
+            next if next.is_ascii_alphanumeric() => THE_CHARACTER.to_owned(),
             b']' | b'^' => format!("`[\\{shown}]`"),
             _ => format!("`[{shown}]`"),
         };
@@ -276,7 +306,12 @@ impl Parser<'_> {
                 escaped @ (b'\\' | b']' | b'[' | b'^' | b'-') => Ok(escaped),
                 other => Err(Refusal::new(
                     format!("there is a `\\{}` inside brackets", char::from(other)),
-                    "the characters themselves; a backslash there is written `\\\\`",
+                    match other {
+                        b'd' => "`0-9` there",
+                        b'w' => "`0-9A-Za-z_` there",
+                        b'n' | b'r' | b't' | b'x' | b'u' | b'f' | b'v' | b'0' | b'c' => THE_CHARACTER,
+                        _ => "the characters themselves; a backslash there is written `\\\\`",
+                    },
                 )),
             },
             b'[' if matches!(self.peek(), Some(b':' | b'.' | b'=')) && self.has_posix_class() => Err(
@@ -292,4 +327,30 @@ impl Parser<'_> {
         let name = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         name > 0 && rest.get(name) == self.text.get(self.at) && rest.get(name + 1) == Some(&b']')
     }
+}
+
+/// What to write for `\n`, `\x41` and the like.
+const THE_CHARACTER: &str = "the character itself: in TOML and JSON `\"\\n\"` and `\"\\u0041\"`, in double quotes and with one \
+                             backslash, are characters";
+
+/// What to write in place of a group that begins with `(?`, by what follows that.
+fn refuse_special_group(rest: &[u8]) -> Refusal {
+    let begins = |start: &str| rest.starts_with(start.as_bytes());
+    if begins("=") || begins("!") || begins("<=") || begins("<!") {
+        let expected = "what may stand there, as in `^a[^b]`; for a value with `a` and without `b`, `^(.*a.*&(~(.*b.*)))$`";
+        return Refusal::new("it looks around, which isn't possible here", expected);
+    }
+    if begins("P=") || begins("P>") || begins("&") || begins("R") || begins("(") {
+        let expected = "what it may stand for, once more: groups keep nothing, and none is asked again";
+        return Refusal::new("it refers to another group", expected);
+    }
+    if begins("#") {
+        return Refusal::new("there is a comment", "the expression without it");
+    }
+    if begins(":") || begins("<") || begins("P<") || begins("'") || begins(">") || begins("|") {
+        return Refusal::new("there is a `(?`", "plain parentheses: they keep nothing");
+    }
+    let expected = "`(?i)` at the very start of a detector, or both cases, as in `[aA]`; a `.` is any byte, `^` and `$` are the \
+                    ends of the value";
+    Refusal::new("there are options", expected)
 }

@@ -143,9 +143,23 @@ fn what_other_dialects_have_is_refused_with_the_words_of_this_one() {
         ("\\Aa", "`^`"),
         ("a\\z", "`$`"),
         ("a\\", "`[\\\\]`"),
-        ("[\\d]", "characters themselves"),
+        ("[\\d]", "`0-9` there"),
+        ("[\\n]", "the character itself"),
+        ("a\\nb", "the character itself"),
+        ("\\x41", "the character itself"),
+        ("(a)\\1", "once more, as in `(aa|bb)`"),
+        ("(a)\\k<x>", "once more"),
+        ("(?P<x>a)", "they keep nothing"),
+        ("a(?=b)", "without `b`, `^(.*a.*&(~(.*b.*)))$`"),
+        ("(?<!a)b", "what may stand there"),
+        ("(a)(?(1)b|c)", "what it may stand for"),
+        ("(?#x)a", "without it"),
+        ("a++b", "without its second `+`"),
+        ("(*FAIL)", "without it"),
+        ("\\p{L}", "as in `[A-Za-z]`"),
         ("[[:alpha:]]", "`[A-Za-z]`"),
-        ("(?i)a", "plain parentheses"),
+        ("(?:a)", "plain parentheses"),
+        ("a(?i)b", "both cases, as in `[aA]`"),
         ("a*?", "without its `?`"),
         ("a**", "parentheses"),
         ("*a", "`[*]`"),
@@ -158,7 +172,7 @@ fn what_other_dialects_have_is_refused_with_the_words_of_this_one() {
         ("[]", "`[\\]]`"),
         ("[z-a]", "smaller character first"),
         ("a~b", "parentheses around"),
-        ("\u{20ac}", "characters up to"),
+        ("\u{20ac}", "`\\u00E2\\u0082\\u00AC` in double quotes"),
         ("((a{100}){100}){100}", "smaller repeats"),
         ("^x(~(.*(a.{12}|b.{11}c).*))$", "several conditions"),
     ];
@@ -166,6 +180,10 @@ fn what_other_dialects_have_is_refused_with_the_words_of_this_one() {
         let refusal = Regex::new(regex, false).expect_err(regex);
         assert!(refusal.expected.contains(expected), "{regex}: {refusal:?}");
     }
+    assert!(
+        matches("^(.*a.*&(~(.*b.*)))$", "xa") && !matches("^(.*a.*&(~(.*b.*)))$", "bxa"),
+        "what is advised"
+    );
     assert!(Regex::new(&"a".repeat(4_001), false).is_err());
     assert!(Regex::new(&"(".repeat(3_000), false).is_err());
 }
