@@ -657,10 +657,12 @@ impl Backend for Handle {
         self.forget_expired();
     }
 
-    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, explain::DescriptionError> {
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, explain::DescriptionErrors> {
         let described = explain::Described::from_json(&request)?;
         let snapshot = self.snapshot();
-        let no_memory = |message| explain::DescriptionError { field: String::new(), message };
+        let no_memory = |message| {
+            explain::DescriptionErrors(vec![explain::DescriptionError { field: String::new(), message }])
+        };
         let mut explainer = explain::Explainer::new(&snapshot).map_err(no_memory)?;
         Ok(explainer.explain(&described).to_json())
     }

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::error::{ConfigError, ConfigWarning};
 use super::ip_lists::{API_ENTRY, read_api_entry};
 use super::json::{JsonError, Part};
-use super::model::{ListEntryConfig, RuleConfig, RuleMode};
+use super::model::{ListEntryConfig, Place, RuleConfig, RuleMode};
 use super::problems::Problems;
 use super::read::{FileReader, TableReader, show};
 use super::rule_types::RULE_MODES;
@@ -24,6 +24,9 @@ const READ_ONLY_KEYS: [&str; 5] = ["source", "place", "generation", "general_mod
 /// Keys beside a list of entries, as answers have them.
 const ENTRIES_KEYS: [&str; 5] = ["entries", "total", "offset", "next_offset", "generation"];
 
+/// Keys of an object that are named where there is something else: enough to tell which object is meant.
+const KEYS_NAMED: usize = 4;
+
 /// A text of JSON, and what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Document {
@@ -36,7 +39,10 @@ pub(crate) struct Document {
 pub(crate) struct RulesDocument {
     /// `default` if the text names none.
     pub(crate) general_mode: RuleMode,
+    /// Those that can be read.
     pub(crate) rules: Vec<RuleConfig>,
+    /// Where each rule begins, also one that can't be read.
+    pub(crate) places: Vec<Place>,
 }
 
 impl Document {
@@ -59,7 +65,8 @@ impl Document {
     }
 
     fn json_error(&self, key: &str, error: JsonError) {
-        self.error(error.offset, key, format!("this is no JSON: {}", error.message));
+        let prefix = if error.is_json { "" } else { "this is no JSON: " };
+        self.error(error.offset, key, format!("{prefix}{}", error.message));
     }
 
     /// The one value of the text.
@@ -91,7 +98,9 @@ impl Document {
             Some(DeValue::Table(table)) => table,
             other => {
                 let found = other.as_ref().map_or_else(|| "null".to_owned(), show);
-                self.error(offset, path, format!("found {found}, allowed is an object"));
+                let keys: Vec<&str> = section.all_keys().map(|key| key.name).take(KEYS_NAMED).collect();
+                let keys = keys.join(", ");
+                self.error(offset, path, format!("found {found}, allowed is an object with the keys {keys}"));
                 return None;
             }
         };
@@ -113,12 +122,15 @@ impl Document {
     /// The whole text as a set of rules, whose ids differ.
     pub(crate) fn rules(&self) -> Option<RulesDocument> {
         let whole = self.whole()?;
+        let members = whole.members().ok().flatten().unwrap_or_default();
+        let list = members.iter().find(|(name, _)| name == "rules").and_then(|(_, list)| list.elements());
+        let places = list.iter().flatten().map(|rule| self.source.place(rule.offset())).collect();
         self.object(&whole, "", &API_RULES, &[], |table| {
             table.report_unknown_keys();
             let general_mode = table.choice("general_mode", &RULE_MODES).unwrap_or_default();
             table.require("rules");
             let rules = read_rules(&table, "rules");
-            Some(RulesDocument { general_mode, rules })
+            Some(RulesDocument { general_mode, rules, places })
         })
     }
 
@@ -127,8 +139,7 @@ impl Document {
         let whole = self.whole()?;
         let members = whole.members().map_err(|error| self.json_error("", error)).ok()?.unwrap_or_default();
         if !members.iter().any(|(name, _)| name == "general_mode") {
-            let message =
-                "has no \"general_mode\"; allowed is {\"general_mode\": MODE}, or null for the file's";
+            let message = "it is missing; allowed is {\"general_mode\": MODE}, or null for the file's";
             self.error(whole.offset(), "general_mode", message.to_owned());
         }
         self.object(&whole, "", &API_GENERAL_MODE, &[], |table| {

@@ -1,5 +1,6 @@
 //! `[ip_lists]` and its file: the allow, deny and gray lists.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use toml::de::DeValue;
@@ -11,7 +12,7 @@ use super::http::{NETWORK_ADVICE, parse_network};
 use super::model::{EntrySubject, IpListsConfig, ListEntryConfig, ListKind};
 use super::plain_entries::read_entries;
 use super::problems::Problems;
-use super::read::{Refusal, TableReader};
+use super::read::{Refusal, TableReader, read_text, show};
 use super::schema::{DAY, Default, Key, Kind, SECOND, Section, alternatives, range};
 use super::source::Source;
 
@@ -113,7 +114,7 @@ const ENTRY_KEYS: &[Key] = &[
     },
     Key {
         name: "reason",
-        kind: Kind::Text("any text"),
+        kind: Kind::Text("one line of text"),
         default: Default::Absent("none", "\"scanner\""),
         meaning: "Shown in explanations.",
     },
@@ -187,7 +188,7 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
     let subject = table.value(name, |value, key| {
         let read = value.as_str().and_then(|text| read_subject(name, text));
         let read =
-            read.ok_or_else(|| Refusal::new(value, &key.kind.describe(), subject_advice(name).to_owned()))?;
+            read.ok_or_else(|| Refusal::new(value, &key.kind.describe(), advice_for(name, value.as_str())))?;
         match beyond_prefix(&read) {
             Some(refusal) => Err(refusal),
             None => Ok(read),
@@ -215,7 +216,20 @@ fn read_entry(table: &TableReader<'_>) -> Option<ListEntryConfig> {
     for (key, message) in oddities(list, subject.as_ref(), expires, unix_seconds()) {
         table.warning(key, message);
     }
-    let reason = table.text("reason");
+    let reason = table.value("reason", |value, key| {
+        let reason = read_text(value, key)?;
+        match reason.chars().find(|character| character.is_control() && *character != '\t') {
+            None => Ok(reason),
+            Some(control) => {
+                let what = format!("found a control character, U+{:04X}", u32::from(control));
+                let message = format!("{what}, in {}, allowed is one line of text", show(value));
+                Err(Refusal {
+                    message,
+                    advice: "leave it out: reasons are shown in logs and on terminals".to_owned(),
+                })
+            }
+        }
+    });
     Some(ListEntryConfig {
         place: table.place(),
         list: list?,
@@ -282,6 +296,26 @@ pub(crate) fn subject_advice(key: &str) -> &'static str {
         "proxy" => "for example \"tor\" or \"vpn\", or whatever the database calls it",
         _ => NETWORK_ADVICE,
     }
+}
+
+/// The same for what was found there.
+fn advice_for(key: &str, found: Option<&str>) -> String {
+    let text = if key == "address" { found.unwrap_or("") } else { "" };
+    let is_address = |text: &str| text.trim().parse::<IpAddr>().is_ok();
+    let hint = match text.split_once(['-', '/', '%']) {
+        _ if text.parse::<SocketAddr>().is_ok() => "an entry is for all ports: leave the port out",
+        _ if text.contains('*') => "write a network, as \"10.0.0.0/24\" for 10.0.0.*",
+        Some((start, _)) if text.contains('-') && is_address(start) => {
+            "write a range as the networks that make it up"
+        }
+        Some((start, _)) if text.contains('%') && is_address(start) => "leave the zone out",
+        Some((start, _)) if is_address(start) => "a prefix is a number up to 32, or up to 128 for IPv6",
+        _ if text.bytes().any(|byte| byte.is_ascii_alphabetic()) && !text.contains(':') => {
+            "names are not looked up: write their addresses"
+        }
+        _ => return subject_advice(key).to_owned(),
+    };
+    format!("{hint}; {}", subject_advice(key))
 }
 
 /// An entry that comes over the admin API at `now_unix`, with the time of its end.

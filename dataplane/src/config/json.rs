@@ -19,6 +19,8 @@ pub(crate) struct JsonError {
     pub(crate) offset: usize,
     /// What is wrong.
     pub(crate) message: String,
+    /// It is JSON, but says what can't be meant.
+    pub(crate) is_json: bool,
 }
 
 /// A key of an object and its value.
@@ -39,7 +41,11 @@ impl<'a> Part<'a> {
     pub(crate) fn of(text: &'a str) -> Result<Self, JsonError> {
         match serde_json::from_str::<&RawValue>(text) {
             Ok(raw) => Ok(Self { whole: text, written: raw.get().trim_ascii() }),
-            Err(error) => Err(JsonError { offset: offset_of(text, &error), message: reason_of(&error) }),
+            Err(error) => {
+                let message =
+                    if text.trim().is_empty() { "it is empty".to_owned() } else { reason_of(&error) };
+                Err(JsonError { offset: offset_of(text, &error), message, is_json: false })
+            }
         }
     }
 
@@ -64,7 +70,7 @@ impl<'a> Part<'a> {
     }
 
     fn error(&self, message: impl Into<String>) -> JsonError {
-        JsonError { offset: self.offset(), message: message.into() }
+        JsonError { offset: self.offset(), message: message.into(), is_json: true }
     }
 
     /// The members of an object, in the order of the text; `None` if it is none.
@@ -262,7 +268,9 @@ mod tests {
     #[test]
     fn what_is_no_json_is_refused_with_its_place() {
         for (text, offset, reason) in [
-            ("", 0, "EOF"),
+            ("", 0, "empty"),
+            (" \n", 1, "empty"),
+            ("{", 0, "EOF"),
             ("{\"a\": }", 6, "expected value"),
             ("{} x", 3, "trailing"),
             ("{\"a\": 01}", 7, "invalid number"),

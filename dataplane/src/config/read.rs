@@ -66,6 +66,10 @@ impl<'a> FileReader<'a> {
     }
 
     pub(super) fn error(&self, place: Place, key: &str, message: String, advice: String) {
+        let (message, advice) = match self.notation {
+            Notation::Toml => (message, advice),
+            Notation::Json => (message_in_json(&message), advice_in_json(&advice)),
+        };
         if self.broken_lines.binary_search(&place.line).is_err() {
             self.problems.error(ConfigError {
                 place: Where::Text(place),
@@ -75,6 +79,27 @@ impl<'a> FileReader<'a> {
             });
         }
     }
+}
+
+/// A message about a table as one about an object.
+fn message_in_json(message: &str) -> String {
+    const WORDS: [(&str, &str); 3] =
+        [("[[rule.when]]", "a condition"), ("[[rule]]", "a rule"), ("found a table", "found an object")];
+    let words = WORDS.iter().find_map(|(toml, json)| Some(format!("{json}{}", message.strip_prefix(toml)?)));
+    words.unwrap_or_else(|| message.to_owned())
+}
+
+/// An advice with each `key = value` as `"key": value`.
+fn advice_in_json(advice: &str) -> String {
+    let mut parts = advice.split(" = ");
+    let mut written = parts.next().unwrap_or("").to_owned();
+    for value in parts {
+        let is_of_key = |character: char| character.is_ascii_lowercase() || character == '_';
+        let key = written.trim_end_matches(is_of_key).len();
+        let name = written.split_off(key);
+        written.push_str(&format!("{name:?}: {value}"));
+    }
+    written
 }
 
 /// Why a value can't be used: what is wrong, and what to do.
@@ -165,9 +190,14 @@ impl<'a> TableReader<'a> {
 
     /// Reports keys that the section doesn't have.
     pub(super) fn report_unknown_keys(&self) {
+        self.report_unknown_keys_beside(|_| false);
+    }
+
+    /// The same but for keys that `is_known`.
+    pub(super) fn report_unknown_keys_beside(&self, is_known: impl Fn(&str) -> bool) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
-            if self.section.key(name).is_none() {
+            if self.section.key(name).is_none() && !is_known(name) {
                 let place = self.file.source.place(key.span().start);
                 let message = format!("unknown key {:?}", shorten(name));
                 let path = self.path_of(&as_key(name));
@@ -416,10 +446,10 @@ impl<'a> TableReader<'a> {
         let wrong = |found: &DeValue<'_>| {
             let header = section.header;
             let (allowed, advice) = match self.file.notation {
-                Notation::Toml => (format!("{header} tables"), format!("write it as {header}")),
-                Notation::Json => ("a list of objects".to_owned(), format!("write \"{name}\": [{{...}}]")),
+                Notation::Toml => (format!("are {header} tables"), format!("write it as {header}")),
+                Notation::Json => ("is a list of objects".to_owned(), format!("write \"{name}\": [{{...}}]")),
             };
-            self.error(name, format!("found {}, allowed are {allowed}", show(found)), advice);
+            self.error(name, format!("found {}, allowed {allowed}", show(found)), advice);
         };
         let DeValue::Array(array) = value.get_ref() else {
             wrong(value.get_ref());

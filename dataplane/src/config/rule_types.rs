@@ -316,6 +316,11 @@ pub(super) fn section_of(rule_type: RuleType) -> &'static Section {
     READ.get(rule_type as usize).unwrap_or(&RULE)
 }
 
+/// Whether rules of some type have a key.
+pub(super) fn is_key_of_any_type(name: &str) -> bool {
+    READ.iter().any(|section| section.key(name).is_some())
+}
+
 /// The type of a rule; a missing or unknown one is reported.
 pub(super) fn read_type(rule: &TableReader<'_>) -> Option<RuleType> {
     rule.value("type", |value, key| {

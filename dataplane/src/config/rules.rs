@@ -8,7 +8,7 @@ use super::model::{ConditionConfig, RuleConfig, RulesConfig};
 use super::names::Names;
 use super::points::read_condition_point;
 use super::read::{Refusal, TableReader};
-use super::rule_types::{RULE_MODE_CHOICE, RULE_MODES, read_kind, read_type, section_of};
+use super::rule_types::{RULE_MODE_CHOICE, RULE_MODES, is_key_of_any_type, read_kind, read_type, section_of};
 use super::schema::{Default, Key, Kind, Section, range};
 use super::{Point, Test};
 
@@ -187,8 +187,11 @@ fn read_rule_and_id(rule: TableReader<'_>) -> (u64, Option<RuleConfig>) {
     let id = rule.integer("id").unwrap_or(0);
     let uri = rule.text("uri");
     let when = rule.tables("when", &WHEN).iter().map(read_condition).collect();
-    // without a type its other keys can't be told from unknown ones
-    let Some(rule_type) = rule_type else { return (id, None) };
+    let Some(rule_type) = rule_type else {
+        // its other keys may be those of any type
+        rule.report_unknown_keys_beside(is_key_of_any_type);
+        return (id, None);
+    };
     let rule = rule.with_section(section_of(rule_type));
     rule.report_unknown_keys();
     let (place, document) = (rule.place(), rule.document());
@@ -207,7 +210,7 @@ fn read_condition(table: &TableReader<'_>) -> ConditionConfig {
             table.warning("value", "has no effect: \"absent\" compares with no value");
         }
         Some(Test::Equal | Test::Iequal | Test::Regex) if !table.has("value") && table.file.is_whole() => {
-            let message = "[[rule.when]] has no \"value\"; only is = \"absent\" goes without";
+            let message = "[[rule.when]] has no \"value\"; only \"absent\" goes without";
             table.error("value", message, "add value = \"TEXT\"");
         }
         _ => {}

@@ -1,6 +1,7 @@
 //! One config file as text: read with a bound, parsed, and offsets turned into lines and columns.
 
 use std::cell::Cell;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,8 +49,17 @@ impl Source {
                     None => (Where::File(file.to_owned()), String::new()),
                 };
                 let message = format!("can't read {}: {reason}", file.display());
-                let advice = "name a file that exists and that this user may read; relative paths start at the \
-                              folder of the file that names them";
+                let advice = match reason.kind() {
+                    io::ErrorKind::FileTooLarge => {
+                        "make it smaller: one rule or entry may stand for many (`**`, regexes, networks, countries), and more \
+                         may come over the admin API"
+                    }
+                    io::ErrorKind::Other => "name a regular file, and no folder, pipe or device",
+                    _ => {
+                        "name a file that exists and that this user may read; relative paths start at the folder of the \
+                         file that names them"
+                    }
+                };
                 problems.error(ConfigError { place, key, message, advice: advice.to_owned() });
                 return None;
             }

@@ -4,6 +4,8 @@ use super::Shared;
 use super::answers::{self, ApiError};
 use super::rules;
 use super::token::Token;
+use crate::config::json::Part;
+use crate::explain::DescriptionError;
 use crate::telemetry::prometheus;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -280,11 +282,15 @@ async fn reload(State(admin): App) -> Response {
 }
 
 async fn explain(State(admin): App, request: Request) -> Result<Response, ApiError> {
-    let bytes = read_body(request.into_body(), &admin.limits, admin.limits.body_bytes).await?;
-    let question = serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("the body is no JSON: {error}");
-        ApiError::new(StatusCode::BAD_REQUEST, "bad_json", message)
-    })?;
+    let text = rules::read_text(&admin, request, admin.limits.body_bytes).await?;
+    let bad_json = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_json", message);
+    if text.trim().is_empty() {
+        return Err(bad_json("the body is empty; send {\"url\": \"http://HOST/PATH\"}".to_owned()));
+    }
+    let question =
+        serde_json::from_str(&text).map_err(|error| bad_json(format!("the body is no JSON: {error}")))?;
+    // of a key that stands twice one would be left out in silence
+    Part::of(&text).and_then(|whole| whole.members()).map_err(|error| bad_json(error.message))?;
     let backend = Arc::clone(&admin.shared.backend);
     let answer = tokio::task::spawn_blocking(move || backend.explain(question)).await.map_err(|_| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "explaining failed; the log says more")
@@ -293,7 +299,8 @@ async fn explain(State(admin): App, request: Request) -> Result<Response, ApiErr
         Ok(explanation) => Ok(Json(explanation).into_response()),
         Err(wrong) => {
             let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", wrong.to_string());
-            let errors = vec![json!({ "field": wrong.field, "message": wrong.message })];
+            let error_of = |one: &DescriptionError| json!({ "field": one.field, "message": one.message });
+            let errors = wrong.0.iter().map(error_of).collect();
             Err(ApiError { errors, ..error })
         }
     }

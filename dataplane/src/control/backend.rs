@@ -1,7 +1,7 @@
 //! What the control thread asks the rest of the program.
 
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange};
-use crate::explain::DescriptionError;
+use crate::explain::DescriptionErrors;
 use crate::origins::{LastCheck, NameStatus};
 use crate::telemetry::MetricsSnapshot;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why `request` is no such description.
-    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, DescriptionError>;
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, DescriptionErrors>;
 
     /// The rules in force, as the body of `GET /v1/rules`.
     fn rules(&self) -> Answer;

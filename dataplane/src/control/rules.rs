@@ -203,23 +203,39 @@ async fn blocking<T: Send + 'static>(
 
 /// The body of a change as text, and the tags of `If-Match`.
 async fn read_json(admin: &Admin, request: Request) -> Result<(Sent, Option<String>), ApiError> {
-    refuse_other_types(request.headers())?;
-    let tags = tags_of(request.headers());
     let limit = admin.limits.change_bytes;
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > limit) {
-        let message = format!("the body is larger than {limit} bytes; use a file, or send it in parts");
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
-    }
+    judge_head(request.headers(), limit)?;
+    let tags = tags_of(request.headers());
     // The semaphore is never closed.
     let place = Arc::clone(&admin.changes).acquire_owned().await.ok();
+    let text = read_text(admin, request, limit).await?;
+    Ok((Sent { text, _place: place }, tags))
+}
+
+/// A body of JSON as text.
+pub(super) async fn read_text(admin: &Admin, request: Request, limit: usize) -> Result<String, ApiError> {
+    judge_head(request.headers(), limit)?;
     let bytes = read_body(request.into_body(), &admin.limits, limit).await?;
-    let text = String::from_utf8(bytes.into()).map_err(|error| {
+    String::from_utf8(bytes.into()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!("the body is no JSON: byte {at} is not UTF-8");
         ApiError::new(StatusCode::BAD_REQUEST, "bad_json", message)
-    })?;
-    Ok((Sent { text, _place: place }, tags))
+    })
+}
+
+/// Refuses a body that says of itself to be no JSON, or too large.
+fn judge_head(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
+    refuse_other_types(headers)?;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) if length > limit => {
+            let message = format!(
+                "the body has {length} bytes, {limit} are the most that is taken here; use a file, or send it in parts"
+            );
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A body, and the place among those that may be there at the same time.

@@ -1,7 +1,7 @@
 //! Tests of the control thread over real sockets and real signals.
 
 use super::*;
-use crate::explain::DescriptionError;
+use crate::explain::{DescriptionError, DescriptionErrors};
 use crate::telemetry::{
     EventWriter, HandshakeResult, Labels, MetricsRegistry, MetricsSnapshot, VerdictLabel, WorkerMetrics,
 };
@@ -88,8 +88,11 @@ impl Backend for Program {
         self.reload.lock().unwrap().clone()
     }
 
-    fn explain(&self, request: Value) -> Result<Value, DescriptionError> {
-        let missing = || DescriptionError { field: "url".to_owned(), message: "it is missing".to_owned() };
+    fn explain(&self, request: Value) -> Result<Value, DescriptionErrors> {
+        let missing = || {
+            let message = "it is missing".to_owned();
+            DescriptionErrors(vec![DescriptionError { field: "url".to_owned(), message }])
+        };
         let url = request["url"].as_str().ok_or_else(missing)?;
         assert_ne!(url, "/panic");
         Ok(json!({ "verdict": "pass", "of": url }))
@@ -286,8 +289,18 @@ fn explain_passes_json_through_and_says_what_is_wrong() {
     assert_eq!((status, body["code"].as_str()), (400, Some("bad_request")));
     assert_eq!(body["error"], "url: it is missing");
     assert_eq!(body["errors"], json!([{ "field": "url", "message": "it is missing" }]));
-    let (status, body) = running.json("POST", "/v1/explain", "{");
-    assert_eq!((status, body["code"].as_str()), (400, Some("bad_json")));
+    for (text, told) in [
+        ("{", "line 1 column 1"),
+        ("", "the body is empty"),
+        ("{\n\"url\": }", "line 2 column 8"),
+        (r#"{"url": "/", "url": "/b"}"#, "\"url\" stands twice"),
+    ] {
+        let (status, body) = running.json("POST", "/v1/explain", text);
+        assert_eq!((status, body["code"].as_str()), (400, Some("bad_json")), "{text}");
+        assert!(body["error"].as_str().unwrap().contains(told), "{text}: {body}");
+    }
+    let headers = "Content-Type: text/xml\r\n";
+    assert_eq!(running.ask("POST", "/v1/explain", headers, r#"{"url": "/a"}"#).0, 415);
     let (status, body) = running.json("POST", "/v1/explain", r#"{"url": "/panic"}"#);
     assert_eq!((status, body["code"].as_str()), (500, Some("internal")), "and the thread lives on");
     assert_eq!(running.get("/live").0, 200);

@@ -16,7 +16,23 @@ pub struct Described {
     pub client: IpAddr,
 }
 
-/// What is wrong with the description of a request.
+/// Everything that is wrong with the description of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescriptionErrors(pub Vec<DescriptionError>);
+
+impl fmt::Display for DescriptionErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DescriptionErrors {}
+
+/// One thing that is wrong with the description of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescriptionError {
     /// The field, as `headers[0]`; empty where it is none.
@@ -39,8 +55,6 @@ impl fmt::Display for DescriptionError {
         f.write_str(&self.message)
     }
 }
-
-impl std::error::Error for DescriptionError {}
 
 /// The parts of a request, as a person or a program names them.
 #[derive(Clone, Debug, Default)]
@@ -65,84 +79,116 @@ impl Described {
     /// Reads one batch line, or the body of `POST /v1/explain`.
     ///
     /// # Errors
-    /// What is wrong with the description. A description of a request that isn't sound HTTP is fine.
-    pub fn from_json(value: &Value) -> Result<Self, DescriptionError> {
-        Self::from_parts(Parts::from_json(value)?)
+    /// All that is wrong with the description. A description of a request that isn't sound HTTP is fine.
+    pub fn from_json(value: &Value) -> Result<Self, DescriptionErrors> {
+        let mut errors = Vec::new();
+        let parts = Parts::from_json(value, &mut errors);
+        Self::read(parts, errors)
     }
 
     /// Puts the parts together.
     ///
     /// # Errors
-    /// If parts contradict each other or the base64 is broken.
-    pub fn from_parts(parts: Parts) -> Result<Self, DescriptionError> {
+    /// If parts contradict each other or the base64 is broken: all of it.
+    pub fn from_parts(parts: Parts) -> Result<Self, DescriptionErrors> {
+        Self::read(parts, Vec::new())
+    }
+
+    /// The same for parts of which some were wrong already.
+    fn read(parts: Parts, mut errors: Vec<DescriptionError>) -> Result<Self, DescriptionErrors> {
         let client = parts.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_canonical();
-        let decoded = |field: &str, text: String| {
-            STANDARD.decode(text).map_err(|error| DescriptionError::new(field, error.to_string()))
-        };
-        if let Some(raw) = parts.raw_base64 {
-            if parts.url.is_some() || parts.body.is_some() || parts.body_base64.is_some() {
-                let message = "it is a whole request: url, body and body_base64 don't go with it";
-                return Err(DescriptionError::new("raw_base64", message));
+        let known: Vec<String> = errors.iter().map(|error| error.field.clone()).collect();
+        let mut wrong = |field: &str, message: String| {
+            if !known.iter().any(|known| known == field) {
+                errors.push(DescriptionError::new(field, message));
             }
-            return Ok(Self { bytes: decoded("raw_base64", raw)?, client });
+        };
+        let mut decoded = |field: &str, text: Option<String>| {
+            let decoded = STANDARD.decode(text?);
+            decoded.map_err(|error| wrong(field, format!("this is no base64: {error}"))).ok()
+        };
+        let (is_raw, has_coded) = (parts.raw_base64.is_some(), parts.body_base64.is_some());
+        let raw = decoded("raw_base64", parts.raw_base64);
+        let coded = decoded("body_base64", parts.body_base64);
+        if is_raw && (parts.url.is_some() || parts.body.is_some() || has_coded) {
+            wrong(
+                "raw_base64",
+                "it is a whole request: url, body and body_base64 don't go with it".to_owned(),
+            );
         }
-        let body = match (parts.body, parts.body_base64) {
-            (Some(_), Some(_)) => {
-                return Err(DescriptionError::new("body_base64", "give body or body_base64, not both"));
-            }
-            (Some(text), None) => Some(text.into_bytes()),
-            (None, Some(coded)) => Some(decoded("body_base64", coded)?),
-            (None, None) => None,
-        };
-        let missing = || DescriptionError::new("url", "it is missing (or raw_base64, a whole request)");
-        let url = parts.url.ok_or_else(missing)?;
-        judge_url(&url).map_err(|message| DescriptionError::new("url", message))?;
+        if parts.body.is_some() && has_coded {
+            wrong("body_base64", "give body or body_base64, not both".to_owned());
+        }
+        match &parts.url {
+            Some(url) => judge_url(url).unwrap_or_else(|message| wrong("url", message)),
+            None if is_raw => {}
+            None => wrong("url", "it is missing (or raw_base64, a whole request)".to_owned()),
+        }
         if let Some(method) = &parts.method {
-            judge_method(method).map_err(|message| DescriptionError::new("method", message))?;
+            judge_method(method).unwrap_or_else(|message| wrong("method", message));
         }
-        Ok(Self { bytes: write_request(parts.method, &url, &parts.headers, body), client })
+        if !errors.is_empty() {
+            return Err(DescriptionErrors(errors));
+        }
+        if let Some(bytes) = raw {
+            return Ok(Self { bytes, client });
+        }
+        let body = coded.or_else(|| parts.body.map(String::into_bytes));
+        Ok(Self {
+            bytes: write_request(parts.method, &parts.url.unwrap_or_default(), &parts.headers, body),
+            client,
+        })
     }
 }
 
 impl Parts {
-    fn from_json(value: &Value) -> Result<Self, DescriptionError> {
+    /// The parts that can be read; what is wrong with the others goes to `errors`.
+    fn from_json(value: &Value, errors: &mut Vec<DescriptionError>) -> Self {
+        let mut parts = Self::default();
         let Value::Object(fields) = value else {
             let message = "allowed is an object with url, method, client, headers, body, body_base64, or with \
                            raw_base64";
-            return Err(DescriptionError::new("", message));
+            errors.push(DescriptionError::new("", message));
+            return parts;
         };
-        let mut parts = Self::default();
         for (name, value) in fields {
-            let wrong =
-                |allowed: &str| DescriptionError::new(name, format!("found {value}, allowed is {allowed}"));
-            let text = || match value {
-                Value::Null => Ok(None),
-                value => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| wrong("a text")),
-            };
-            match name.as_str() {
-                "method" => parts.method = text()?,
-                "url" => parts.url = text()?,
-                "body" => parts.body = text()?,
-                "body_base64" => parts.body_base64 = text()?,
-                "raw_base64" => parts.raw_base64 = text()?,
-                "client" => {
-                    let parsed = text()?.map(|text| text.parse().map_err(|_| wrong("an IP address")));
-                    parts.client = parsed.transpose()?;
-                }
-                "headers" => parts.headers = headers(value)?,
-                _ => {
-                    let message = "unknown field; there are method, url, client, headers, body, body_base64, \
-                                   raw_base64";
-                    return Err(DescriptionError::new(name, message));
-                }
+            if let Err(mut wrong) = parts.take(name, value) {
+                errors.append(&mut wrong);
             }
         }
-        Ok(parts)
+        parts
+    }
+
+    fn take(&mut self, name: &str, value: &Value) -> Result<(), Vec<DescriptionError>> {
+        let wrong =
+            |allowed: &str| vec![DescriptionError::new(name, format!("found {value}, allowed is {allowed}"))];
+        let text = || match value {
+            Value::Null => Ok(None),
+            value => value.as_str().map(|text| Some(text.to_owned())).ok_or_else(|| wrong("a text")),
+        };
+        match name {
+            "method" => self.method = text()?,
+            "url" => self.url = text()?,
+            "body" => self.body = text()?,
+            "body_base64" => self.body_base64 = text()?,
+            "raw_base64" => self.raw_base64 = text()?,
+            "client" => {
+                let parsed = text()?.map(|text| text.parse().map_err(|_| wrong("an IP address")));
+                self.client = parsed.transpose()?;
+            }
+            "headers" => self.headers = headers(value)?,
+            _ => {
+                let message =
+                    "unknown field; there are method, url, client, headers, body, body_base64, raw_base64";
+                return Err(vec![DescriptionError::new(name, message)]);
+            }
+        }
+        Ok(())
     }
 }
 
 /// Names and values of headers, `[["n", "v"]]`.
-fn headers(value: &Value) -> Result<Vec<(String, String)>, DescriptionError> {
+fn headers(value: &Value) -> Result<Vec<(String, String)>, Vec<DescriptionError>> {
     if value.is_null() {
         return Ok(Vec::new());
     }
@@ -150,13 +196,24 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, DescriptionError> {
         DescriptionError::new(field, format!("found {value}, allowed is {allowed}"))
     };
     let Some(list) = value.as_array() else {
-        return Err(wrong("headers".to_owned(), value, "a list of pairs, as [[\"Accept\", \"text/html\"]]"));
+        return Err(vec![wrong(
+            "headers".to_owned(),
+            value,
+            "a list of pairs, as [[\"Accept\", \"text/html\"]]",
+        )]);
     };
-    let pair = |(index, pair): (usize, &Value)| match pair.as_array().map(Vec::as_slice) {
-        Some([Value::String(name), Value::String(value)]) => Ok((name.clone(), value.clone())),
-        _ => Err(wrong(format!("headers[{index}]"), pair, "a pair, as [\"Accept\", \"text/html\"]")),
-    };
-    list.iter().enumerate().map(pair).collect()
+    let (mut pairs, mut errors) = (Vec::new(), Vec::new());
+    for (index, pair) in list.iter().enumerate() {
+        match pair.as_array().map(Vec::as_slice) {
+            Some([Value::String(name), Value::String(value)]) => pairs.push((name.clone(), value.clone())),
+            _ => errors.push(wrong(
+                format!("headers[{index}]"),
+                pair,
+                "a pair, as [\"Accept\", \"text/html\"]",
+            )),
+        }
+    }
+    if errors.is_empty() { Ok(pairs) } else { Err(errors) }
 }
 
 /// Whether a client could send this URL as it is; what to write if not.
@@ -294,6 +351,15 @@ mod tests {
             (r#"{"url":"ftp://a/"}"#, "scheme \"ftp\""),
             (r#"{"url":"/","method":"foo bar"}"#, "\"foo bar\" is no method"),
             (r#"{"url":"/","method":""}"#, "is no method"),
+            (
+                r#"{"url":5,"clint":"x","client":"nobody","headers":[["a"],["b",1]],"method":"G T"}"#,
+                "client: found \"nobody\", allowed is an IP address; clint: unknown field",
+            ),
+            (r#"{"url":5,"headers":[["a"],["b",1]],"method":"G T"}"#, "headers[1]: found [\"b\",1]"),
+            (
+                r#"{"headers":[["a"]],"method":"G T"}"#,
+                "url: it is missing (or raw_base64, a whole request); method:",
+            ),
         ] {
             let error = Described::from_json(&serde_json::from_str(json).unwrap()).unwrap_err();
             assert!(error.to_string().contains(expected), "{json}: {error}");

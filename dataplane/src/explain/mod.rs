@@ -16,7 +16,7 @@ use weir_policy::{
     Verdict,
 };
 
-pub use described::{Described, DescriptionError, Parts};
+pub use described::{Described, DescriptionError, DescriptionErrors, Parts};
 pub use effects::RuleEffect;
 use effects::{COUNTS, effects, overruled_headers, rate_effects};
 

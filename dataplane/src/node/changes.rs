@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{Handle, InForce, unix_seconds};
-use crate::config::{Config, ConfigError, ConfigWarning, Document, ListEntryConfig, RuleConfig, Where};
+use crate::config::{
+    Config, ConfigError, ConfigWarning, Document, ListEntries, ListEntryConfig, Place, RuleConfig, Where,
+};
 use crate::control::{Changed, EntryChoice, ListsChange, Refused, RulesChange, Wrong};
 use crate::snapshot::{self, Snapshot};
 use crate::state::file::Kind;
@@ -98,7 +100,7 @@ impl Handle {
         let mut lists = (*draft.layer.lists).clone();
         let now = unix_now();
         lists.drop_expired(now);
-        let (count, mut warnings) = edit_lists(&mut lists, change, &draft.files, now)?;
+        let (count, mut warnings) = edit_lists(&mut lists, change, &draft, now)?;
         if lists.len() > ENTRIES_MAX {
             let reason = format!("more than {ENTRIES_MAX} entries would be changed over the API: use a file");
             return Err(Refused::TooMany(reason));
@@ -303,9 +305,52 @@ fn read<T>(text: String, read: impl FnOnce(&Document) -> Option<T>) -> Result<(T
     found.map(|found| (found, warnings)).ok_or_else(|| refused(&[]))
 }
 
-fn read_rule(text: String, id: u64) -> Result<RuleConfig, Refused> {
-    let (rule, _) = read(text, |document| document.rule(&document.whole()?, "", Some(id)))?;
-    Ok(rule)
+/// Rules that were sent. Where anything is wrong with how they are written, what a compiler says of those that can be read is
+/// told with it, so that one round shows all.
+fn read_rules<T>(
+    text: String,
+    draft: &Current,
+    read: impl FnOnce(&Document) -> Option<T>,
+    rules_of: impl FnOnce(T) -> (Vec<RuleConfig>, Vec<Place>),
+) -> Result<T, Refused> {
+    let document = Document::new(Path::new(BODY), text);
+    let found = read(&document);
+    let errors = match (document.finish(), found) {
+        (Ok(_), Some(found)) => return Ok(found),
+        (Ok(_), None) => return Err(Refused::Invalid(Vec::new())),
+        (Err(errors), None) => return Err(Refused::Invalid(errors.iter().map(wrong_as_it_is).collect())),
+        (Err(errors), Some(found)) => (errors, rules_of(found)),
+    };
+    let (errors, (rules, places)) = errors;
+    let mut config = draft.config.clone();
+    config.rules.rules = rules.into_iter().map(Arc::new).collect();
+    config.ip_lists.entries = ListEntries::default();
+    let of_compiler = snapshot::rule_errors(&config, Path::new(BODY), &errors);
+    let mut wrong: Vec<Wrong> = errors.iter().map(wrong_as_it_is).collect();
+    for one in of_compiler.iter().map(|error| wrong_in_list(error, &places)) {
+        // what is missing since it can't be read is told already
+        if !wrong.iter().any(|known| known.field.starts_with(&one.field)) {
+            wrong.push(one);
+        }
+    }
+    wrong.sort_by_key(|wrong| wrong.position);
+    Err(Refused::Invalid(wrong))
+}
+
+/// A compiler's error about a rule of a list that was sent, or about the only one.
+fn wrong_in_list(error: &ConfigError, places: &[Place]) -> Wrong {
+    let key = error.key.split_once(": ").map_or("", |(_, key)| key);
+    let index = match &error.place {
+        Where::Text(place) => places.iter().position(|of_rule| of_rule == place),
+        _ => None,
+    };
+    let field = index.map_or_else(|| key.to_owned(), |index| format!("rules[{index}].{key}"));
+    Wrong { field, ..wrong_as_it_is(error) }
+}
+
+fn read_rule(text: String, id: u64, draft: &Current) -> Result<RuleConfig, Refused> {
+    let read = |document: &Document| document.rule(&document.whole()?, "", Some(id));
+    read_rules(text, draft, read, |rule| (vec![rule], Vec::new()))
 }
 
 fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> Result<Edited, Refused> {
@@ -315,7 +360,7 @@ fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> R
         |id: u64, created: bool| Edited { sent: vec![id], rule: Some(id), created, count: 1, is_list: false };
     let edited = match change {
         RulesChange::PutAll(text) => {
-            let (sent, _) = read(text, Document::rules)?;
+            let sent = read_rules(text, draft, Document::rules, |sent| (sent.rules, sent.places))?;
             let ids: Vec<u64> = sent.rules.iter().map(|rule| rule.id).collect();
             let count = ids.len();
             rules.put_all(sent.rules, sent.general_mode, file);
@@ -327,7 +372,7 @@ fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> R
             Edited::default()
         }
         RulesChange::Add(text) => {
-            let rule = read_rule(text, rules.next_id(file)?)?;
+            let rule = read_rule(text, rules.next_id(file)?, draft)?;
             if is_in_force(rule.id) {
                 let reason = format!("there is a rule {0} already; PUT /v1/rules/{0} replaces it", rule.id);
                 return Err(Refused::Conflict(reason));
@@ -337,7 +382,7 @@ fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> R
             one(id, true)
         }
         RulesChange::Put(id, text) => {
-            let rule = read_rule(text, id)?;
+            let rule = read_rule(text, id, draft)?;
             if rule.id != id {
                 let message = format!("found {}, allowed is {id}, the id in the path", rule.id);
                 let wrong = Wrong { field: "id".to_owned(), position: None, message, advice: String::new() };
@@ -366,19 +411,21 @@ fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> R
 fn edit_lists(
     lists: &mut ListsLayer,
     change: ListsChange,
-    files: &Files,
+    draft: &Current,
     now: u64,
 ) -> Result<(usize, Vec<String>), Refused> {
-    let files = &files.lists;
+    let files = &draft.files.lists;
     match change {
         ListsChange::PutAll(text) => {
             let (entries, warnings) = read(text, |document| document.entries(now))?;
+            require_databases(&entries, draft)?;
             let count = entries.len();
             lists.put_all(entries, files);
             Ok((count, warnings))
         }
         ListsChange::Add(text) => {
             let (entries, warnings) = read(text, |document| document.entries(now))?;
+            require_databases(&entries, draft)?;
             let count = entries.len();
             lists.put(entries);
             Ok((count, warnings))
@@ -398,6 +445,20 @@ fn edit_lists(
         }
         ListsChange::GiveUp(choice) => Ok((lists.give_up(|entry| chooses(&choice, entry))?, Vec::new())),
     }
+}
+
+/// Refuses entries about something that no database tells.
+fn require_databases(entries: &[ListEntryConfig], draft: &Current) -> Result<(), Refused> {
+    let databases = &draft.config.ip_lists.databases;
+    let wrong = |(index, entry): (usize, &ListEntryConfig)| {
+        let error = snapshot::lacks_database(entry, databases)?;
+        // the only entry may have been sent as such
+        let field =
+            if entries.len() == 1 { error.key.clone() } else { format!("entries[{index}].{}", error.key) };
+        Some(Wrong { field, ..wrong_as_it_is(&error) })
+    };
+    let wrong: Vec<Wrong> = entries.iter().enumerate().filter_map(wrong).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Refused::Invalid(wrong)) }
 }
 
 /// Whether an entry is one of those that are meant; whose it is isn't looked at.

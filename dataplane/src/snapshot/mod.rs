@@ -33,6 +33,8 @@ use addresses::AddressDatabases;
 pub(crate) use rule_places::{API, FILE};
 pub use rule_places::{RulePlaces, Written};
 
+pub(crate) use policy_source::lacks_database;
+
 pub use build::{Built, build, certificate_errors, rebuild, rule_errors};
 
 /// A compiled generation.

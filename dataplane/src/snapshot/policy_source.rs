@@ -114,21 +114,27 @@ fn attribute_entry(entry: &config::ListEntryConfig) -> Option<AttributeEntry> {
 /// Errors for entries about something that no database tells.
 pub(super) fn entries_without_database(config: &Config) -> impl Iterator<Item = ConfigError> {
     let databases = &config.ip_lists.databases;
-    config.ip_lists.entries.iter().filter_map(|entry| {
-        let (attribute, name) = attribute_of(&entry.subject)?;
-        let database = match attribute {
-            Attribute::Country => &databases.country,
-            Attribute::Datacenter => &databases.datacenter,
-            Attribute::Proxy => &databases.proxy,
-        };
-        if database.is_some() {
-            return None;
-        }
-        let key = attribute.as_str();
-        let message = format!("found {name:?}, but no database tells the {key} of an address");
-        let advice = format!("set [ip_lists].{key}_database to a file of MaxMind's format");
-        Some(ConfigError::at(&entry.place, key, message, advice))
-    })
+    config.ip_lists.entries.iter().filter_map(|entry| lacks_database(entry, databases))
+}
+
+/// The error for an entry about something that no database tells.
+pub(crate) fn lacks_database(
+    entry: &config::ListEntryConfig,
+    databases: &config::AddressDatabasesConfig,
+) -> Option<ConfigError> {
+    let (attribute, name) = attribute_of(&entry.subject)?;
+    let database = match attribute {
+        Attribute::Country => &databases.country,
+        Attribute::Datacenter => &databases.datacenter,
+        Attribute::Proxy => &databases.proxy,
+    };
+    if database.is_some() {
+        return None;
+    }
+    let key = attribute.as_str();
+    let message = format!("found {name:?}, but no database tells the {key} of an address");
+    let advice = format!("set [ip_lists].{key}_database to a file of MaxMind's format");
+    Some(ConfigError::at(&entry.place, key, message, advice))
 }
 
 /// Where in the files the compiler's place is.

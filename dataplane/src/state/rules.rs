@@ -215,10 +215,8 @@ impl RulesLayer {
                 "put the rule back as it was, or take it out",
             ),
         };
-        let advice = format!(
-            "{advice}; or give up what the API says: DELETE /v1/rules/{id}?only=api (kept in {})",
-            self.path.display()
-        );
+        let call = format!("DELETE /v1/rules/{id}?only=api");
+        let advice = format!("{advice}; or {}", self.how_to_give_up(&call));
         ConfigError::at(&theirs.place, "rule", message, advice)
     }
 
@@ -233,13 +231,21 @@ impl RulesLayer {
                 set.mode.as_str()
             ),
             advice: format!(
-                "write {:?} or {:?} in the file; or give up what the API says: PATCH /v1/rules with \
-                 {{\"general_mode\": null}} (kept in {})",
+                "write {:?} or {:?} in the file; or {}",
                 set.over.as_str(),
                 set.mode.as_str(),
-                self.path.display()
+                self.how_to_give_up("PATCH /v1/rules with {\"general_mode\": null}")
             ),
         }
+    }
+
+    /// What to do for the file to hold again, with a node that runs and without one.
+    fn how_to_give_up(&self, call: &str) -> String {
+        format!(
+            "give up what the API says: {call}, or, while no node runs, move {} away, which gives up all changes of rules that came \
+             over the API",
+            self.path.display()
+        )
     }
 
     /// What is in force: the file's rules as this layer changes them.

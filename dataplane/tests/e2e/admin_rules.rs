@@ -306,3 +306,54 @@ fn explain_tells_where_each_rule_and_the_general_mode_come_from() {
         assert_eq!(told(&node, "/file/x"), expected);
     }
 }
+
+#[test]
+fn all_that_is_wrong_with_a_set_of_rules_is_told_in_one_round() {
+    let (_origin, node) = node(1);
+    let sent = json!({ "rules": [
+        { "id": 1, "type": "mode", "mode": "blok", "uri": "/a*b", "url": "/" },
+        { "id": 2, "type": "regex", "regex": "(a", "attack_type": "xss", "point": ["query", "a"] },
+        { "id": 3, "type": "mode", "mode": "off", "when": [
+            { "point": ["path", 0], "is": "equal", "value": "x" },
+            { "point": ["path", 1], "is": "regex", "value": "a(?=b)" }] },
+        5,
+        { "id": 6, "type": "rate_limit", "rate": 1, "burst": 1, "delay": 2 },
+    ] });
+    let (status, answer) = node.api("PUT", "/v1/rules", &sent.to_string());
+    assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{answer}");
+    let errors = answer["errors"].as_array().unwrap();
+    let told = |field: &str, words: &str| {
+        let found = errors.iter().find(|error| error["field"] == field);
+        let found = found.unwrap_or_else(|| panic!("{field}: {answer:#}"));
+        assert!(found.to_string().contains(words), "{field}: {found}");
+        assert!(found["line"].is_u64() && found["column"].is_u64(), "{found}");
+    };
+    told("rules[0].mode", "did you mean");
+    told("rules[0].url", "unknown key");
+    told("rules[1].regex", "`(` without its `)`");
+    told("rules[2].when[1].value", "looks around");
+    told("rules", "allowed is a list of objects");
+    told("rules[4].delay", "at most as many as burst");
+    // what is read right is judged by the compiler alone, with all else that is in force
+    let sent = json!({ "type": "ignore_regex", "rule": 99, "point": ["query"] });
+    let (status, answer) = node.api("POST", "/v1/rules", &sent.to_string());
+    assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("rule")), "{answer}");
+    for (text, told) in [("", "it is empty"), ("[]", "an object with the keys general_mode, rules")] {
+        let (status, answer) = node.api("PUT", "/v1/rules", text);
+        assert!(status == 400 && answer["error"].as_str().unwrap().contains(told), "{text}: {answer}");
+    }
+    let sent = json!({ "entries": [
+        { "list": "deny", "address": "192.0.2.1", "reason": "a\u{1b}b" },
+        { "list": "deny", "address": "192.0.2.1:80" },
+        { "list": "deny", "address": "192.0.2.1-192.0.2.9" },
+    ] });
+    let (status, answer) = node.api("POST", "/v1/ip-lists", &sent.to_string());
+    assert_eq!((status, answer["errors"].as_array().unwrap().len()), (400, 3), "{answer}");
+    let sent = json!({ "entries": [
+        { "list": "deny", "address": "192.0.2.1" },
+        { "list": "deny", "country": "NL" },
+    ] });
+    let (status, answer) = node.api("POST", "/v1/ip-lists", &sent.to_string());
+    let errors = &answer["errors"];
+    assert_eq!((status, &errors[0]["field"]), (400, &json!("entries[1].country")), "{answer}");
+}

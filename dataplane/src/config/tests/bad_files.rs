@@ -251,6 +251,7 @@ fn a_file_that_is_absent_too_large_or_no_text_is_refused() {
     large.set_len((64 << 20) + 1).unwrap();
     let errors = folder.load().unwrap_err();
     assert!(errors[0].message.contains("larger than 64 MiB"), "{}", errors[0]);
+    assert!(errors[0].advice.starts_with("make it smaller"), "{}", errors[0]);
 }
 
 #[test]

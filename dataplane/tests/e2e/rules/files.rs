@@ -227,3 +227,81 @@ fn explain_tells_which_change_of_a_header_has_the_last_word() {
     let warning = run("check", &setup.write_config(), &[]).stderr;
     assert!(warning.contains("it has no effect: rule 1 has the last word on `x-a`"), "{warning}");
 }
+
+/// Rules of one key that is wrong, and what is said of it: what was found, and what to write instead.
+const WRONG: [(&str, &str); 29] = [
+    (r"type = 'moed'", "found \"moed\", allowed is"),
+    (r"type = 'mode'", "has no \"mode\""),
+    (r"type = 'mode'|mode = 'blok'", "did you mean \"block\"?"),
+    (r"type = 'mode'|mode = 3", "found 3, allowed is \"default\""),
+    (r"type = 'mode'|mode = 'off'|url = '/a'", "did you mean \"uri\"?"),
+    (r"type = 'mode'|mode = 'off'|uri = '/a*b'", "`*` as a whole component"),
+    (r"type = 'mode'|mode = 'off'|uri = '/a#b'", "a URI without fragment"),
+    (r"type = 'mode'|mode = 'off'|uri = '/{{a'", "`{{` without its `}}`"),
+    (
+        r"type = 'mode'|mode = 'off'|when = [{ point = ['path', -1], is = 'equal', value = 'a' }]",
+        "count from 0 to 255",
+    ),
+    (
+        r"type = 'mode'|mode = 'off'|when = [{ point = 'method', is = 'equal', value = 'a' }]",
+        "write it as a list",
+    ),
+    (
+        r"type = 'mode'|mode = 'off'|when = [{ point = ['uri'], is = 'equals', value = 'a' }]",
+        "did you mean \"equal\"?",
+    ),
+    (r"type = 'mode'|mode = 'off'|when = [{ point = ['uri'], is = 'equal' }]", "add value = \"TEXT\""),
+    (
+        r"type = 'mode'|mode = 'off'|when = [{ point = ['uri'], is = 'regex', value = 'a(?=b)' }]",
+        "it looks around",
+    ),
+    (
+        r"type = 'mode'|mode = 'off'|when = [{ point = ['uri'], is = 'regex', value = '(a)\1' }]",
+        "no back references here",
+    ),
+    (r"type = 'regex'|regex = 'a\n'|attack_type = 'xss'|point = 'query'", "the character itself"),
+    (r"type = 'regex'|regex = 'a++'|attack_type = 'xss'|point = 'query'", "without its second `+`"),
+    (r"type = 'regex'|regex = '\d'|attack_type = 'xss'|point = 'query'", "`[0-9]`"),
+    (r"type = 'regex'|regex = ''|attack_type = 'xss'|point = 'query'", "for example regex ="),
+    (
+        r"type = 'regex'|regex = '日'|attack_type = 'xss'|point = 'query'",
+        "`\\u00E6\\u0097\\u00A5` in double quotes",
+    ),
+    (r"type = 'virtual_patch'|attack_type = 'sql'|point = 'query'", "did you mean \"sqli\"?"),
+    (
+        r"type = 'virtual_patch'|attack_type = 'sqli'|point = 'bod'",
+        "`bod` is no part of a request; parts are",
+    ),
+    (r"type = 'parser_state'|parser = 'xml'|enabled = 'off'|point = 'body'", "allowed is true or false"),
+    (r"type = 'response_header'|action = 'set'|name = 'X A'|values = ['a']", "make a name"),
+    (r"type = 'response_header'|action = 'set'|name = 'X-A'|value = 'a'", "did you mean \"values\"?"),
+    (r"type = 'over_time_limit'|time_limit = 5", "add a unit, for example time_limit = \"1s\""),
+    (r"type = 'rate_limit'|rate = 5|per = 'day'", "\"second\", \"minute\", \"hour\" or a time"),
+    (r"type = 'rate_limit'|rate = 5|status = 200", "a whole number from 400 to 599"),
+    (r"type = 'upload_size'|limit = '10 MB'", "one whole number and one unit"),
+    (r"type = 'ignore_regex'|rule = 3|point = 'query'", "the id of a rule of type regex"),
+];
+
+#[test]
+fn each_wrong_key_of_a_file_is_told_in_one_round_with_what_to_write() {
+    let of = |wrong: &[(&str, &str)]| -> Vec<(String, String)> {
+        let rules: Vec<String> =
+            wrong.iter().zip(1..).map(|((keys, _), id)| rule(id, &keys.replace('|', "\n"))).collect();
+        let first_line = |index: usize| rules[..index].concat().lines().count() + 1;
+        let setup = Setup::new(somewhere()).rules(&rules.concat());
+        let done = run("check", &setup.write_config(), &[]);
+        let told = done.errors();
+        let line = |error: &str| error.split_once("rules.toml:")?.1.split(':').next()?.parse::<usize>().ok();
+        let of_rule = |index: usize| {
+            let lines = first_line(index)..first_line(index + 1);
+            let own = told.iter().filter(|error| line(error).is_some_and(|line| lines.contains(&line)));
+            own.copied().collect::<Vec<_>>().join("\n")
+        };
+        (0..wrong.len()).map(|index| (rules[index].clone(), of_rule(index))).collect()
+    };
+    // what refers to other rules is judged where all of them can be read
+    let (alone, refers) = WRONG.split_at(WRONG.len() - 1);
+    for ((rule, told), (_, expected)) in of(alone).iter().chain(&of(refers)).zip(&WRONG) {
+        assert!(told.contains(expected), "{rule}: expected {expected:?}, found {told:?}");
+    }
+}
