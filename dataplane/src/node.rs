@@ -1,8 +1,11 @@
 //! A running node: workers on their threads, the events' writer, and what the control thread asks of them.
 
+mod backend;
 mod certificates;
 mod changes;
 mod origins;
+mod prepare;
+mod reload;
 mod views;
 mod workers;
 
@@ -17,109 +20,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use self::certificates::{ExpiryWatch, FileStamps, FileWatch};
+use self::certificates::{ExpiryWatch, FileWatch};
+use self::changes::hold_state_folder;
 use self::origins::Keeper;
+use self::prepare::worker_count;
+pub use self::prepare::{Prepared, prepare};
 use self::workers::{WorkerIo, WorkerStart};
-use crate::config::{self, Config, ConfigError, ConfigWarning, Environment, Loaded};
-use crate::control::{
-    Answer, Backend, CertificateExpiry, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange,
-    Status, Stop,
-};
-use crate::explain;
+use crate::config::{self, Config, Environment};
 use crate::io::Waker;
 use crate::listen::{Inherited, ListenAddress, Listeners};
 use crate::origins::{AddressTable, Names};
-use crate::snapshot::{self, Snapshot, attack_class_names};
-use crate::state::folder::{Folder, FolderError};
+use crate::snapshot::{Snapshot, attack_class_names};
+use crate::state::folder::Folder;
 use crate::state::{Files, Layer};
 use crate::telemetry::{
-    EventReceiver, EventWriter, EventWriterHandle, Labels, MetricsRegistry, MetricsSnapshot, WorkerMetrics,
-    event_queue,
+    EventReceiver, EventWriter, EventWriterHandle, Labels, MetricsRegistry, WorkerMetrics, event_queue,
 };
 use crate::upgrade;
 use crate::worker::{Mailbox, Message, Notice};
 
-/// How long a reload waits for all workers to serve the new generation.
-const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stop waits for events to reach their file.
 const EVENTS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A config that was read and compiled: ready to be put in force.
-pub struct Prepared {
-    /// What the files say, with what was changed over the admin API.
-    pub config: Config,
-    /// Rules and lists as the files alone have them.
-    pub(crate) files: Files,
-    /// What was changed over the admin API.
-    pub(crate) layer: Layer,
-    /// The files of its certificates as they were when they were read; absent where none was.
-    pub(crate) certificate_files: Option<FileStamps>,
-    /// What the names among the origins' addresses were resolved to; absent where they stay as they are.
-    pub names: Option<Names>,
-    /// What it compiles to.
-    pub snapshot: Snapshot,
-    /// What is odd about it.
-    pub warnings: Vec<ConfigWarning>,
-}
-
-/// Reads and compiles the config file at `path`, with the changes that its `state_dir` holds, into generation 1.
-/// Touches nothing that runs, and writes nothing but the signature cache.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
-    let loaded = load(path, environment)?;
-    let layer = Layer::read(&loaded.config.node.state_dir)?;
-    prepare_loaded(loaded, path, layer, Names::default(), 1)
-}
-
-/// Reads the config; where it has errors, those are told too that compiling its rules would find.
-fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<ConfigError>> {
-    config::load(path, environment).map_err(|mut errors| {
-        if let Some(parts) = config::load_parts(path, environment) {
-            let found = snapshot::rule_errors(&parts, path, &errors);
-            errors.extend(found);
-        }
-        errors
-    })
-}
-
-fn prepare_loaded(
-    loaded: Loaded,
-    path: &Path,
-    layer: Layer,
-    known_names: Names,
-    generation: u64,
-) -> Result<Prepared, Vec<ConfigError>> {
-    let Loaded { mut config, mut warnings, digest } = loaded;
-    let (layer, files) = layer.lay_over(&mut config, digest)?;
-    let workers = worker_count(&config);
-    let digest = layer.digest(&files.digest);
-    let certificate_files = Some(FileStamps::of(&config));
-    let names = origins::resolve(&config, known_names, &mut warnings);
-    let built = snapshot::build(&config, path, &digest, generation, workers, unix_seconds());
-    let (names, built) = match (names, built) {
-        (Ok(names), Ok(built)) => (Some(names), built),
-        (names, built) => {
-            return Err(names.err().into_iter().chain(built.err()).flatten().collect());
-        }
-    };
-    warnings.extend(built.warnings);
-    Ok(Prepared { config, files, layer, certificate_files, names, snapshot: built.snapshot, warnings })
-}
-
-/// One worker for each core that this process may use, unless the config says how many.
-fn worker_count(config: &Config) -> usize {
-    config
-        .node
-        .workers
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from)
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
 
 /// A worker as the rest of the node sees it.
 struct WorkerLink {
@@ -356,36 +277,6 @@ impl Node {
     }
 }
 
-/// Takes the state folder for this node, so that rules and lists can be changed over the admin API. A node without
-/// that API needs none.
-///
-/// # Errors
-/// Another node has it, or has changed what it holds since it was read.
-fn hold_state_folder(
-    config: &Config,
-    layer: &Layer,
-    inherited: Option<OwnedFd>,
-) -> Result<Option<Folder>, String> {
-    if config.admin.is_none() {
-        return Ok(None);
-    }
-    let path = &config.node.state_dir;
-    match Folder::take_over(path, inherited) {
-        Ok(folder) => {
-            let stored = Layer::read(path);
-            if stored.is_ok_and(|stored| stored.digests() == layer.digests()) {
-                return Ok(Some(folder));
-            }
-            Err(format!("{} was changed while the node started: start it again", path.display()))
-        }
-        Err(error @ FolderError::InUse { .. }) => Err(error.to_string()),
-        Err(error @ FolderError::Unwritable { .. }) => {
-            tracing::warn!(%error, "rules and lists can't be changed over the admin API");
-            Ok(None)
-        }
-    }
-}
-
 fn file_of(config: &Config) -> String {
     config.events.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
 }
@@ -462,231 +353,9 @@ impl Handle {
             worker.waker.wake();
         }
     }
-
-    /// What can't change while the node runs, as errors of a reload that tries to.
-    fn changes_that_need_a_restart(old: &Config, new: &Config) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut check = |changed: bool, what: &str| {
-            if changed {
-                found.push(format!("{what} changed: that needs a restart; nothing was put in force"));
-            }
-        };
-        let addresses = |config: &Config| -> Vec<(String, ListenAddress)> {
-            config
-                .listeners
-                .iter()
-                .map(|listener| (listener.name.clone(), listener.address.clone()))
-                .collect()
-        };
-        let admin =
-            |config: &Config| config.admin.as_ref().map(|admin| (admin.address, admin.token_file.clone()));
-        check(addresses(old) != addresses(new), "the set of listeners");
-        check(old.node.workers != new.node.workers, "node.workers");
-        check(old.node.io != new.node.io, "node.io");
-        check(old.node.state_dir != new.node.state_dir, "node.state_dir");
-        check(old.events.queue_length != new.events.queue_length, "events.queue_length");
-        check(old.events.file != new.events.file, "events.file");
-        check(admin(old) != admin(new), "the admin endpoint");
-        found
-    }
-
-    fn adopt(&self, mut prepared: Prepared, warnings: HashSet<String>) {
-        if let Some(files) = prepared.certificate_files {
-            self.certificates().0 = FileWatch::new(files);
-        }
-        let labels = labels(&prepared.snapshot);
-        let mut in_force = self.in_force();
-        prepared.snapshot.rules.keep_rates_of(&in_force.snapshot.rules);
-        prepared.snapshot.keep_counts_of(&in_force.snapshot);
-        let snapshot = Arc::new(prepared.snapshot);
-        let names = prepared.names.unwrap_or_else(|| in_force.names.clone());
-        let addresses = AddressTable::new(&prepared.config.origins, &names, Some(&in_force.addresses));
-        let addresses = Arc::new(addresses);
-        for worker in &mut in_force.workers {
-            worker.metrics = self.registry.next_generation(&worker.metrics, &labels);
-            let message =
-                Message::Adopt(Arc::clone(&snapshot), Arc::clone(&addresses), Arc::clone(&worker.metrics));
-            let _ = worker.messages.send(message);
-            worker.waker.wake();
-        }
-        in_force.config = prepared.config;
-        in_force.files = prepared.files;
-        in_force.layer = prepared.layer;
-        in_force.snapshot = snapshot;
-        in_force.names = names;
-        in_force.addresses = addresses;
-        in_force.warnings = Arc::new(warnings);
-        in_force.since_unix = unix_seconds();
-        drop(in_force);
-        self.origins_changed.notify_one();
-    }
-
-    /// Waits until every worker serves a generation, for a while. Gives whether they do.
-    fn await_all(&self, generation: u64) -> bool {
-        let deadline = Instant::now() + ADOPT_TIMEOUT;
-        while !self.all_serve(generation) {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
-    }
-
-    fn all_serve(&self, generation: u64) -> bool {
-        self.in_force().workers.iter().all(|worker| !worker.alive || worker.serving >= generation)
-    }
 }
 
-impl Backend for Handle {
-    fn live(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.in_force().workers.iter().all(|worker| worker.alive)
-    }
-
-    fn ready(&self) -> bool {
-        let in_force = self.in_force();
-        let generation = in_force.snapshot.generation;
-        !self.draining.load(Ordering::Relaxed)
-            && in_force.workers.iter().all(|worker| worker.alive && worker.serving == generation)
-    }
-
-    fn status(&self) -> Status {
-        let origins = self.origin_status();
-        let in_force = self.in_force();
-        let generation = in_force.snapshot.generation;
-        let ready = in_force.workers.iter().filter(|worker| worker.alive && worker.serving == generation);
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_digest: in_force.snapshot.digest.clone(),
-            generation,
-            config_since_unix_seconds: u64::try_from(in_force.since_unix).unwrap_or(0),
-            started_unix_seconds: u64::try_from(self.started_unix).unwrap_or(0),
-            workers: u32::try_from(in_force.workers.len()).unwrap_or(u32::MAX),
-            workers_ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
-            draining: self.draining.load(Ordering::Relaxed),
-            io: self.io_description.clone(),
-            client_certificates: in_force
-                .snapshot
-                .certificate_expiries
-                .iter()
-                .map(|(name, not_after)| CertificateExpiry {
-                    name: name.clone(),
-                    not_after_unix_seconds: *not_after,
-                })
-                .collect(),
-            origins,
-            names: in_force.names.status(Instant::now()),
-            listener_certificates: in_force
-                .snapshot
-                .listener_certificates
-                .iter()
-                .map(|(name, not_after)| CertificateExpiry {
-                    name: name.clone(),
-                    not_after_unix_seconds: *not_after,
-                })
-                .collect(),
-        }
-    }
-
-    fn certificate_check_interval(&self) -> Option<Duration> {
-        Some(self.in_force().config.node.certificate_check_interval).filter(|interval| !interval.is_zero())
-    }
-
-    fn check_certificates(&self) -> bool {
-        let snapshot = self.snapshot();
-        let mut watch = self.certificates();
-        let (files, ends) = &mut *watch;
-        let all = snapshot.certificate_expiries.iter().chain(&snapshot.listener_certificates);
-        for (certificate, days) in ends.due(all.map(|(name, end)| (name.as_str(), *end)), unix_seconds()) {
-            if days < 0 {
-                tracing::error!(certificate, "a certificate has expired");
-            } else {
-                tracing::warn!(certificate, days, "a certificate expires soon");
-            }
-        }
-        files.has_changed()
-    }
-
-    fn metrics(&self) -> MetricsSnapshot {
-        self.registry.snapshot()
-    }
-
-    fn reload(&self) -> Result<u64, Vec<String>> {
-        let _no_other_change = self.changing();
-        let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (generation, layer, names) = {
-            let in_force = self.in_force();
-            (in_force.snapshot.generation + 1, in_force.layer.clone(), in_force.names.clone())
-        };
-        let loaded = load(&self.path, &self.environment).map_err(texts)?;
-        let blockers = Self::changes_that_need_a_restart(&self.in_force().config, &loaded.config);
-        if !blockers.is_empty() {
-            return Err(blockers);
-        }
-        let prepared = prepare_loaded(loaded, &self.path, layer, names, generation).map_err(texts)?;
-        for warning in &prepared.warnings {
-            tracing::warn!(%warning, "config");
-        }
-        let warnings = changes::warning_texts(&prepared.warnings);
-        self.adopt(prepared, warnings);
-        self.await_all(generation);
-        Ok(generation)
-    }
-
-    fn rules(&self) -> Answer {
-        self.current().rules_answer()
-    }
-
-    fn rule(&self, id: u64) -> Option<Answer> {
-        self.current().rule_answer(id)
-    }
-
-    fn change_rules(&self, change: RulesChange, if_match: Option<&str>) -> Result<Changed, Refused> {
-        self.make_rules_change(change, if_match)
-    }
-
-    fn ip_lists(&self, choice: &EntryChoice, page: Page) -> Answer {
-        self.current().lists_answer(choice, page)
-    }
-
-    fn change_ip_lists(&self, change: ListsChange, if_match: Option<&str>) -> Result<Changed, Refused> {
-        self.make_lists_change(change, if_match)
-    }
-
-    fn drop_expired(&self) {
-        self.forget_expired();
-    }
-
-    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, explain::DescriptionErrors> {
-        let described = explain::Described::from_json(&request)?;
-        let snapshot = self.snapshot();
-        let no_memory = |message| {
-            explain::DescriptionErrors(vec![explain::DescriptionError { field: String::new(), message }])
-        };
-        let mut explainer = explain::Explainer::new(&snapshot).map_err(no_memory)?;
-        Ok(explainer.explain(&described).to_json())
-    }
-
-    fn upgrade(&self) -> Result<u32, String> {
-        if !self.upgradable.load(Ordering::Relaxed) {
-            return Err("only `weir run` can be upgraded".to_owned());
-        }
-        if self.draining.load(Ordering::Relaxed) {
-            return Err("this process is stopping already".to_owned());
-        }
-        // Nothing changes while the successor reads what it will stand for.
-        let mut state_folder = self.changing();
-        let copies = self.copies_to_hand_over(state_folder.as_ref());
-        let copies = copies.map_err(|error| format!("no copies of the sockets: {error}"))?;
-        let successor = upgrade::start_successor(&copies)?;
-        *state_folder = None;
-        let _ = self.stopper.send((0, Notice::Succeeded));
-        Ok(successor)
-    }
-
-    fn stop(&self, how: Stop) {
-        if how == Stop::Now || self.stops.fetch_add(1, Ordering::Relaxed) == 0 {
-            let _ = self.stopper.send((0, Notice::StopAsked));
-        }
-    }
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! `[origin.health_check]`, `[origin.outlier_detection]` and `[node.resolver]`: which addresses of an origin are used.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -161,10 +162,7 @@ pub(super) static OUTLIER_DETECTION: Section = Section {
 /// Reads `[node.resolver]`.
 pub(super) fn read_resolver(table: &TableReader<'_>) -> ResolverConfig {
     let servers = table.list("addresses", "IP address of a DNS server", read_server);
-    let (ttl_min, ttl_max) = (table.time_or_zero("ttl_min"), table.time_or_zero("ttl_max"));
-    if ttl_max < ttl_min {
-        table.error("ttl_max", "is shorter than ttl_min", "swap them, or set both to the same time");
-    }
+    let (ttl_min, ttl_max) = bounds(table, "ttl_min", "ttl_max");
     ResolverConfig {
         addresses: servers.into_iter().map(|item| item.value).collect(),
         ttl_min,
@@ -226,10 +224,7 @@ fn is_target(path: &str) -> bool {
 
 /// Reads `[origin.outlier_detection]`.
 pub(super) fn read_outlier_detection(table: &TableReader<'_>) -> OutlierConfig {
-    let (base, max) = (table.time_or_zero("base_ejection_time"), table.time_or_zero("max_ejection_time"));
-    if max < base {
-        table.error("max_ejection_time", "is shorter than base_ejection_time", "set it to a longer time");
-    }
+    let (base, max) = bounds(table, "base_ejection_time", "max_ejection_time");
     OutlierConfig {
         connect_failures: table.limit_u32("connect_failures"),
         request_failures: table.limit_u32("request_failures"),
@@ -238,6 +233,15 @@ pub(super) fn read_outlier_detection(table: &TableReader<'_>) -> OutlierConfig {
         max_ejection_time: max,
         max_ejected_percent: table.integer_u32("max_ejected_percent"),
     }
+}
+
+/// Two times, the second of which must not be the shorter one.
+fn bounds(table: &TableReader<'_>, least: &str, most: &str) -> (Duration, Duration) {
+    let (shortest, longest) = (table.time_or_zero(least), table.time_or_zero(most));
+    if longest < shortest {
+        table.error(most, format!("is shorter than {least}"), "swap them, or set both to the same time");
+    }
+    (shortest, longest)
 }
 
 /// `statuses`: single ones, and ranges with both ends included.

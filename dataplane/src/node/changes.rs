@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use crate::config::{
 use crate::control::{Changed, EntryChoice, ListsChange, Refused, RulesChange, Wrong};
 use crate::snapshot::{self, Snapshot};
 use crate::state::file::Kind;
-use crate::state::folder::Folder;
+use crate::state::folder::{Folder, FolderError};
 use crate::state::lists::{ENTRIES_MAX, EntryKey, ListsLayer};
 use crate::state::rules::{RULES_MAX, Refusal, RulesLayer};
 use crate::state::{Files, Layer, entity_tag};
@@ -26,6 +27,36 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::NotFound(reason) => Self::NotFound(reason),
             Refusal::Conflict(reason) => Self::Conflict(reason),
+        }
+    }
+}
+
+/// Takes the state folder for this node, so that rules and lists can be changed over the admin API. A node without
+/// that API needs none.
+///
+/// # Errors
+/// Another node has it, or has changed what it holds since it was read.
+pub(super) fn hold_state_folder(
+    config: &Config,
+    layer: &Layer,
+    inherited: Option<OwnedFd>,
+) -> Result<Option<Folder>, String> {
+    if config.admin.is_none() {
+        return Ok(None);
+    }
+    let path = &config.node.state_dir;
+    match Folder::take_over(path, inherited) {
+        Ok(folder) => {
+            let stored = Layer::read(path);
+            if stored.is_ok_and(|stored| stored.digests() == layer.digests()) {
+                return Ok(Some(folder));
+            }
+            Err(format!("{} was changed while the node started: start it again", path.display()))
+        }
+        Err(error @ FolderError::InUse { .. }) => Err(error.to_string()),
+        Err(error @ FolderError::Unwritable { .. }) => {
+            tracing::warn!(%error, "rules and lists can't be changed over the admin API");
+            Ok(None)
         }
     }
 }

@@ -1,0 +1,114 @@
+//! A reload: the files are read anew, and if all of them are sound the workers get the next generation.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::certificates::FileWatch;
+use super::prepare::{Prepared, load, prepare_loaded};
+use super::{Handle, changes, labels, unix_seconds};
+use crate::config::{Config, ConfigError};
+use crate::listen::ListenAddress;
+use crate::origins::AddressTable;
+use crate::worker::Message;
+
+/// How long a reload waits for all workers to serve the new generation.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Handle {
+    /// Reads and compiles the files anew and puts them in force. Gives the new generation.
+    ///
+    /// # Errors
+    /// What is wrong with them, or needs a restart; nothing has changed then.
+    pub(super) fn reload_files(&self) -> Result<u64, Vec<String>> {
+        let _no_other_change = self.changing();
+        let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (generation, layer, names) = {
+            let in_force = self.in_force();
+            (in_force.snapshot.generation + 1, in_force.layer.clone(), in_force.names.clone())
+        };
+        let loaded = load(&self.path, &self.environment).map_err(texts)?;
+        let blockers = changes_that_need_a_restart(&self.in_force().config, &loaded.config);
+        if !blockers.is_empty() {
+            return Err(blockers);
+        }
+        let prepared = prepare_loaded(loaded, &self.path, layer, names, generation).map_err(texts)?;
+        for warning in &prepared.warnings {
+            tracing::warn!(%warning, "config");
+        }
+        let warnings = changes::warning_texts(&prepared.warnings);
+        self.adopt(prepared, warnings);
+        self.await_all(generation);
+        Ok(generation)
+    }
+
+    pub(super) fn adopt(&self, mut prepared: Prepared, warnings: HashSet<String>) {
+        if let Some(files) = prepared.certificate_files {
+            self.certificates().0 = FileWatch::new(files);
+        }
+        let labels = labels(&prepared.snapshot);
+        let mut in_force = self.in_force();
+        prepared.snapshot.rules.keep_rates_of(&in_force.snapshot.rules);
+        prepared.snapshot.keep_counts_of(&in_force.snapshot);
+        let snapshot = Arc::new(prepared.snapshot);
+        let names = prepared.names.unwrap_or_else(|| in_force.names.clone());
+        let addresses = AddressTable::new(&prepared.config.origins, &names, Some(&in_force.addresses));
+        let addresses = Arc::new(addresses);
+        for worker in &mut in_force.workers {
+            worker.metrics = self.registry.next_generation(&worker.metrics, &labels);
+            let message =
+                Message::Adopt(Arc::clone(&snapshot), Arc::clone(&addresses), Arc::clone(&worker.metrics));
+            let _ = worker.messages.send(message);
+            worker.waker.wake();
+        }
+        in_force.config = prepared.config;
+        in_force.files = prepared.files;
+        in_force.layer = prepared.layer;
+        in_force.snapshot = snapshot;
+        in_force.names = names;
+        in_force.addresses = addresses;
+        in_force.warnings = Arc::new(warnings);
+        in_force.since_unix = unix_seconds();
+        drop(in_force);
+        self.origins_changed.notify_one();
+    }
+
+    /// Waits until every worker serves a generation, for a while. Gives whether they do.
+    pub(super) fn await_all(&self, generation: u64) -> bool {
+        let deadline = Instant::now() + ADOPT_TIMEOUT;
+        while !self.all_serve(generation) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    fn all_serve(&self, generation: u64) -> bool {
+        self.in_force().workers.iter().all(|worker| !worker.alive || worker.serving >= generation)
+    }
+}
+
+/// What can't change while the node runs, as errors of a reload that tries to.
+fn changes_that_need_a_restart(old: &Config, new: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut check = |changed: bool, what: &str| {
+        if changed {
+            found.push(format!("{what} changed: that needs a restart; nothing was put in force"));
+        }
+    };
+    let addresses = |config: &Config| -> Vec<(String, ListenAddress)> {
+        config.listeners.iter().map(|listener| (listener.name.clone(), listener.address.clone())).collect()
+    };
+    let admin =
+        |config: &Config| config.admin.as_ref().map(|admin| (admin.address, admin.token_file.clone()));
+    check(addresses(old) != addresses(new), "the set of listeners");
+    check(old.node.workers != new.node.workers, "node.workers");
+    check(old.node.io != new.node.io, "node.io");
+    check(old.node.state_dir != new.node.state_dir, "node.state_dir");
+    check(old.events.queue_length != new.events.queue_length, "events.queue_length");
+    check(old.events.file != new.events.file, "events.file");
+    check(admin(old) != admin(new), "the admin endpoint");
+    found
+}
