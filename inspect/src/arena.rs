@@ -80,6 +80,8 @@ pub(crate) struct Arena {
     bytes: Vec<u8>,
     values: Vec<Value>,
     nodes: Vec<Node>,
+    /// Other names that servers may read for a point, in the order of points.
+    other_names: Vec<(NodeId, Span)>,
     limits: Limits,
     over_limit: Option<OverLimit>,
     /// The first value that grows out of proportion, and what showed it.
@@ -103,6 +105,7 @@ impl Arena {
             bytes: Vec::new(),
             values: Vec::new(),
             nodes: Vec::new(),
+            other_names: Vec::new(),
             limits,
             over_limit: None,
             bomb: None,
@@ -121,6 +124,7 @@ impl Arena {
         self.bytes.clear();
         self.values.clear();
         self.nodes.clear();
+        self.other_names.clear();
         self.nodes.push(Node { parent: ROOT, step: Step::Part("") });
         // Each value then has a NUL byte on either side.
         self.bytes.push(0);
@@ -162,6 +166,21 @@ impl Arena {
     pub(crate) fn parent_and_step(&self, node: NodeId) -> (NodeId, Step) {
         let node = self.nodes[node.0 as usize];
         (node.parent, node.step)
+    }
+
+    /// Notes another name that servers may read for the point that was added last. The bytes lie in the arena.
+    pub(crate) fn also_named(&mut self, node: NodeId, name: Span) {
+        self.other_names.push((node, name));
+    }
+
+    /// The points at or above a point that have other names, with these.
+    pub(crate) fn other_names(&self, node: NodeId) -> impl Iterator<Item = (NodeId, Span)> + '_ {
+        let start = if self.other_names.is_empty() { ROOT } else { node };
+        let above = std::iter::successors(Some(start), |node| Some(self.parent_and_step(*node).0));
+        above.take_while(|node| *node != ROOT).flat_map(|node| {
+            let first = self.other_names.partition_point(|(named, _)| *named < node);
+            self.other_names[first..].iter().take_while(move |(named, _)| *named == node).copied()
+        })
     }
 
     /// Whether a point is the path or in it.

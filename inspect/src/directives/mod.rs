@@ -5,6 +5,7 @@
 //! ([`Applied`]). A request for which none holds pays nothing.
 
 mod detect;
+mod fields;
 mod mask;
 mod parser;
 mod report;
@@ -20,7 +21,7 @@ pub use parser::Parser;
 pub(crate) use parser::ParserSet;
 pub(crate) use report::{report_dropped, report_patched, value_at};
 pub(crate) use scope::Scope;
-pub(crate) use selector::Relation;
+pub(crate) use selector::{Names, Relation};
 pub use selector::{Part, Selector};
 
 use crate::class::AttackClass;
@@ -130,6 +131,11 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
+    /// Which of the names that servers may read are meant.
+    pub(crate) const fn names(self) -> Names {
+        if self.loosens() { Names::Sure } else { Names::Possible }
+    }
+
     /// Whether it takes something away from what is looked at.
     pub(crate) const fn loosens(self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::arena::{Arena, Value};
 use crate::directives::detect::{Look, hit};
-use crate::directives::{HitKind, Relation, RuleHit, Scope, Selector};
+use crate::directives::{HitKind, Names, Relation, RuleHit, Scope, Selector};
 use crate::engine::Rule;
 use crate::place::Place;
 
@@ -42,7 +42,8 @@ pub(crate) fn report_patched(
 pub(crate) fn value_at(selector: &Selector, scope: &Scope<'_>, arena: &Arena, value: &mut Vec<u8>) -> bool {
     value.clear();
     let first = arena.values().iter().find(|value| {
-        value.place != Place::Name && selector.relation(value.node, arena, scope) == Relation::Inside
+        value.place != Place::Name
+            && selector.relation(value.node, arena, scope, Names::Possible) == Relation::Inside
     });
     if let Some(first) = first {
         value.extend_from_slice(arena.slice(first.span));

@@ -118,7 +118,7 @@ impl<'a> Scope<'a> {
         if self.has_unsure_segments() && directive.selector.counts_segments() && arena.is_in_path(node) {
             return if directive.effect.loosens() { Relation::Apart } else { Relation::Inside };
         }
-        directive.selector.relation(node, arena, self)
+        directive.selector.relation(node, arena, self, directive.effect.names())
     }
 
     /// How a value stands to a directive. A name counts as one of the values around it.

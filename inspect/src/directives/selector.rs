@@ -1,6 +1,7 @@
 //! Which points of a request a directive is about.
 
-use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::arena::{Arena, NodeId, ROOT, Span, Step};
+use crate::directives::fields;
 use crate::directives::scope::Scope;
 
 /// A part of a request that a [`Selector`] starts at.
@@ -60,7 +61,7 @@ pub struct Selector {
 
 /// One step down from a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Pick {
+pub(super) enum Pick {
     Any,
     Name {
         text: Box<[u8]>,
@@ -70,14 +71,23 @@ enum Pick {
 }
 
 /// How a point stands to a selector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Relation {
-    /// It is the selected point or below it.
-    Inside,
+    /// Neither of what follows.
+    Apart,
     /// The selected point may be below it.
     Above,
-    /// Neither.
-    Apart,
+    /// It is the selected point or below it.
+    Inside,
+}
+
+/// How much is taken for a selected name, where servers read names differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// What every server takes for it: something is not looked at.
+    Sure,
+    /// What any server takes for it: something is looked for.
+    Possible,
 }
 
 /// The most steps of a selector; more can't be compared.
@@ -154,13 +164,34 @@ impl Selector {
     }
 
     /// How a point stands to what is selected.
-    pub(crate) fn relation(&self, node: NodeId, arena: &Arena, scope: &Scope<'_>) -> Relation {
+    pub(crate) fn relation(&self, node: NodeId, arena: &Arena, scope: &Scope<'_>, names: Names) -> Relation {
+        let relation = self.relation_as(node, arena, scope, names, None);
+        let others =
+            arena.other_names(node).map(|name| self.relation_as(node, arena, scope, names, Some(name)));
+        match names {
+            Names::Sure => others.fold(relation, Relation::min),
+            Names::Possible => others.fold(relation, Relation::max),
+        }
+    }
+
+    /// The same, where a point at or above `node` is called something else.
+    fn relation_as(
+        &self,
+        node: NodeId,
+        arena: &Arena,
+        scope: &Scope<'_>,
+        names: Names,
+        called: Option<(NodeId, Span)>,
+    ) -> Relation {
         // The steps nearest to the top are what counts; they are visited last.
         let mut ring = [Step::Part(""); STEPS_MAX + 2];
         let mut visited = 0;
         let mut current = node;
         while current != ROOT {
-            let (parent, step) = arena.parent_and_step(current);
+            let (parent, mut step) = arena.parent_and_step(current);
+            if let Some((_, name)) = called.filter(|(renamed, _)| *renamed == current) {
+                step = Step::Name(name);
+            }
             if !matches!(step, Step::Decoder(_)) {
                 ring[visited % ring.len()] = step;
                 visited += 1;
@@ -171,11 +202,14 @@ impl Selector {
         let mut steps = (0..kept).map(|back| ring[(visited - 1 - back) % ring.len()]);
         let Some(first) = steps.next() else { return Relation::Above };
         let Some(mut picks) = self.below_top(first, scope) else { return Relation::Apart };
+        let mut is_list = matches!(first, Step::Part("query" | "cookie" | "body"));
         for step in steps {
             if picks.is_empty() {
                 return Relation::Inside;
             }
+            let is_field = std::mem::replace(&mut is_list, step == Step::Part("query"));
             let taken = match step {
+                Step::Name(span) if is_field => fields::taken_of_field(arena.slice(span), picks, names),
                 Step::Part(text) | Step::Decoder(text) => taken(text.as_bytes(), picks, <[u8]>::eq),
                 Step::Name(span) => taken(arena.slice(span), picks, <[u8]>::eq),
                 Step::Index(number) => usize::from(match &picks[0] {
@@ -238,7 +272,7 @@ impl Selector {
 }
 
 /// How many picks a step's text takes: one that is the same, or several that are its pieces between dots.
-fn taken(text: &[u8], picks: &[Pick], same: fn(&[u8], &[u8]) -> bool) -> usize {
+pub(super) fn taken(text: &[u8], picks: &[Pick], same: fn(&[u8], &[u8]) -> bool) -> usize {
     match picks.first() {
         None => 0,
         Some(Pick::Any) => 1,

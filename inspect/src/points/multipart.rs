@@ -5,6 +5,7 @@
 //! is read once each way, and what lies before, behind and around the parts is looked at too.
 
 mod boundary;
+mod names;
 mod parameters;
 mod transfer;
 
@@ -14,6 +15,7 @@ use crate::place::Place;
 use crate::points::charset;
 use boundary::Boundaries;
 use memchr::memmem::Finder;
+use names::Names;
 use parameters::Parameters;
 use transfer::Transfer;
 
@@ -141,15 +143,20 @@ fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
     let (head, content) = split_head(part);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     let content = content.strip_suffix(b"\r").unwrap_or(content);
-    let Some(name) = names(head).next() else {
+    let mut names = Names::default();
+    dispositions(head).for_each(|field| names.read(field));
+    let mut names = names.all();
+    let Some(name) = names.next() else {
         // No server would know what to do with it, but one might do something.
         return add_text(part, node, Place::Body, arena);
     };
-    let span = arena.write(|bytes| bytes.extend_from_slice(name));
+    let span = arena.copy(name);
     let node = arena.node(node, Step::Name(span));
     arena.add(span, node, Place::Name, 0);
-    for name in names(head).skip(1) {
-        add_text(name, node, Place::Name, arena);
+    for name in names {
+        let span = arena.copy(name);
+        arena.also_named(node, span);
+        arena.add(span, node, Place::Name, 0);
     }
     let place = if is_file(head) { Place::File } else { Place::Body };
     let transfer = add_head(head, node, arena);
@@ -206,18 +213,20 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()))
 }
 
-/// The values of all Content-Disposition fields in a part's head.
+/// The values of all Content-Disposition fields in a part's head, with the lines that continue them.
 fn dispositions(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    head.split(|byte| *byte == b'\n')
+    let mut rest = head;
+    let fields = std::iter::from_fn(move || {
+        let goes_on = |at: &usize| matches!(rest.get(at + 1), Some(b' ' | b'\t'));
+        let end = memchr::memchr_iter(b'\n', rest).find(|at| !goes_on(at)).unwrap_or(rest.len());
+        let line = &rest[..end];
+        let is_over = rest.is_empty();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        (!is_over).then_some(line)
+    });
+    fields
         .filter_map(field)
         .filter(|(name, _)| name.eq_ignore_ascii_case(DISPOSITION))
-        .map(|(_, value)| value)
-}
-
-fn names(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    dispositions(head)
-        .flat_map(|field| Parameters::new(field, true))
-        .filter(|(name, _)| name.eq_ignore_ascii_case(b"name"))
         .map(|(_, value)| value)
 }
 
@@ -233,7 +242,11 @@ fn is_file(head: &[u8]) -> bool {
     };
     // Single quotes are quotes to some, unless double ones are around them.
     let unquoted = |field: &[u8]| parameters::is_usual_disposition(field) || !field.contains(&b'\'');
-    dispositions(head).all(|field| names_file(field, true) && names_file(field, false) && unquoted(field))
+    // Lines that continue a field are not seen by all.
+    let is_one_line = |field: &[u8]| !field.contains(&b'\n');
+    dispositions(head).all(|field| {
+        names_file(field, true) && names_file(field, false) && unquoted(field) && is_one_line(field)
+    })
 }
 
 /// Splits a part at its first empty line; without one it is all head.

@@ -415,3 +415,115 @@ fn nominations_are_reported_where_a_trace_is_asked_for() {
     );
     assert!(nominated(false).0.is_empty(), "nothing of a trace stays");
 }
+
+/// A body of one part, with this head.
+fn multipart(head: &str, content: &str) -> String {
+    format!("--x\r\n{head}\r\n\r\n{content}\r\n--x--\r\n")
+}
+
+fn multipart_request(body: &str) -> RequestView<'_> {
+    let headers: &[(&[u8], &[u8])] = &[(b"content-type", b"multipart/form-data; boundary=x")];
+    RequestView { method: b"POST", headers, body: body.as_bytes(), ..EMPTY }
+}
+
+#[test]
+fn a_field_is_all_that_lies_below_it() {
+    let patch = || DirectiveAction::Patch(Some(AttackClass::Sqli));
+    let headers: &[(&[u8], &[u8])] = &[(b"content-type", b"application/x-www-form-urlencoded")];
+    for name in ["id", "id[]", "id[0]", "id%5Ba%5D%5Bb%5D", "id[a", "+id"] {
+        let text = format!("{name}={SQLI}");
+        let form = RequestView { method: b"POST", headers, body: text.as_bytes(), ..EMPTY };
+        for (point, request) in [("query.id", query(&text)), ("body.id", form)] {
+            let patched = inspect(vec![(point, patch())], &request);
+            assert!(patched.kinds().contains(&(0, HitKind::Patched)), "{point} {name}");
+            let masked = inspect(vec![(point, DirectiveAction::Mask)], &request);
+            assert!(masked.payloads.iter().all(|payload| payload == "*"), "{point} {name}");
+            // What only some servers take for the name is no reason to look away.
+            let is_sure = !matches!(name, "id[a" | "+id");
+            let dropped = inspect(vec![(point, DirectiveAction::DropClass(None))], &request);
+            assert_eq!(dropped.attack, !is_sure, "{point} {name}");
+        }
+    }
+    let below = query("id[a][b]=1%27%20union%20select%20password%20from%20users--");
+    for (point, is_patched) in
+        [("query.id.a", true), ("query.id.a.b", true), ("query.id.b", false), ("query.a", false)]
+    {
+        let patched = inspect(vec![(point, patch())], &below);
+        assert_eq!(patched.kinds().contains(&(0, HitKind::Patched)), is_patched, "{point}");
+    }
+    let cookies: &[(&[u8], &[u8])] = &[(b"cookie", b"id[a]=1' union select password from users--")];
+    let cookie = RequestView { headers: cookies, ..EMPTY };
+    assert!(inspect(vec![("cookie.id", patch())], &cookie).kinds().contains(&(0, HitKind::Patched)));
+}
+
+#[test]
+fn parsers_are_switched_below_a_field() {
+    let off = |enabled| DirectiveAction::Parser { parser: Parser::Base64, enabled };
+    let encoded = query("id[a]=MScgVU5JT04gU0VMRUNUIHBhc3N3b3JkIEZST00gdXNlcnMtLQ==");
+    assert!(inspect(vec![], &encoded).attack);
+    assert!(!inspect(vec![("query.id", off(false))], &encoded).attack);
+    assert!(inspect(vec![("query.id", off(false)), ("query.id.a", off(true))], &encoded).attack);
+}
+
+#[test]
+fn every_name_that_a_part_may_have_is_its_name() {
+    let attack = "1' union select password from users--";
+    for disposition in [
+        "form-data; name=\"x\"; name=\"f\"",
+        "form-data; name=\"x\"; name*=utf-8''f",
+        "form-data; name=\"x\"; name*0=\"f\"",
+        "form-data; name=\"\\f\"",
+        "form-data; name=\"f",
+        "form-data; name=f; x",
+        "form-data; y; name='f'",
+        "form-data;\r\n name=\"f\"",
+        "form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"f\"",
+        "form-data; name=\"x\";\r\n\tname=\"f[a]\"",
+    ] {
+        let body = multipart(&format!("Content-Disposition: {disposition}"), attack);
+        let request = multipart_request(&body);
+        let patched = inspect(vec![("body.f", DirectiveAction::Patch(Some(AttackClass::Sqli)))], &request);
+        assert!(patched.kinds().contains(&(0, HitKind::Patched)), "{disposition}");
+        let masked = inspect(vec![("body.f", DirectiveAction::Mask)], &request);
+        assert!(
+            masked.attack && !masked.payloads.iter().any(|payload| payload.contains("union")),
+            "{disposition}"
+        );
+        // Where it may be called something else, that counts.
+        let may_be_another = disposition.contains("\"x\"");
+        let dropped = inspect(vec![("body.f", DirectiveAction::DropClass(None))], &request);
+        assert_eq!(dropped.attack && may_be_another, may_be_another, "{disposition}");
+        let other = inspect(vec![("body.x", DirectiveAction::DropClass(None))], &request);
+        assert!(other.attack, "{disposition}");
+    }
+}
+
+#[test]
+fn segments_that_servers_number_differently_are_all_looked_at() {
+    let list = vec![
+        ("path.5", DirectiveAction::Patch(Some(AttackClass::Rce))),
+        ("action_name", detector("passwd")),
+        ("path.0", DirectiveAction::DropClass(None)),
+        ("path.5", DirectiveAction::Mask),
+    ];
+    let directives = compiled(list);
+    let request = RequestView { path: b"/;cat%20%2fetc%2fpasswd/b", ..EMPTY };
+    let mut inspector = engine().inspector().unwrap();
+    for (unsure_segments, expected) in
+        [(false, vec![]), (true, vec![(1, HitKind::Detected), (0, HitKind::Patched)])]
+    {
+        let applied = Applied {
+            directives: &directives,
+            active: &[0, 1, 2, 3],
+            unseen_body_bytes: 0,
+            unsure_segments,
+            trace: false,
+        };
+        let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);
+        let mut outcome = Outcome::of(&report).kinds();
+        outcome.dedup();
+        assert_eq!(outcome, expected);
+        assert_eq!(report.attack, unsure_segments);
+        assert!(report.findings.iter().all(|found| found.payload == b"*"));
+    }
+}

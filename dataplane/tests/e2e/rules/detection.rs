@@ -241,3 +241,53 @@ fn inspection_time_is_bounded_by_rules() {
     let node = Setup::new(origin.address).mode("block").rules(&rules).start();
     assert_eq!(node.connect().ask(&request).status(), 200, "the more specific rule counts");
 }
+
+/// A parameter is also what keys in brackets make of it, and a part is also what another reader of its head calls it.
+#[test]
+fn rules_cover_what_lies_below_a_field_and_every_name_of_a_part() {
+    let rules = [
+        rule(1, "type = \"virtual_patch\"\nattack_type = \"sqli\"\npoint = [\"query\", \"id\"]"),
+        rule(2, "type = \"mask\"\npoint = [\"query\", \"secret\"]"),
+        rule(3, "type = \"virtual_patch\"\nattack_type = \"any\"\npoint = [\"body\", \"f\"]"),
+        rule(4, "type = \"rate_limit\"\nrate = 1\nper = \"minute\"\npoint = [\"query\", \"user\"]"),
+        rule(5, "type = \"disable_attack_type\"\nattack_type = \"any\"\npoint = [\"query\", \"free\"]"),
+        rule(6, "type = \"mode\"\nmode = \"off\"\n[[rule.when]]\npoint = [\"query\", \"off\"]\nis = \"equal\"\nvalue = \"1\""),
+    ]
+    .concat();
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).rules(&rules).start();
+    for name in ["id", "id[]", "id%5B0%5D", "id[a][b]"] {
+        assert_eq!(node.get(&format!("/?{name}={SQLI}")).status(), 403, "{name}");
+        // A condition is about the parameter of exactly that name.
+        let switched_off = node.get(&format!("/?off=1&{name}={SQLI}")).status();
+        let not_so = node.get(&format!("/?off[]=1&{name}={SQLI}")).status();
+        assert_eq!((switched_off, not_so), (200, 403), "{name}");
+    }
+    for name in ["secret", "secret[]", "secret[a][b]"] {
+        let answer = node.get(&format!("/?{name}={SQLI}"));
+        assert_eq!((answer.status(), &node.await_event_of(&answer)["payload"]), (200, &"*".into()), "{name}");
+    }
+    assert_eq!(node.get("/?user[name]=a").status(), 200);
+    assert_eq!(node.get("/?user[id]=a").status(), 503, "counted by its value");
+    assert_eq!(node.get("/?user=b").status(), 200);
+    let findings = |name: &str| {
+        let url = format!("http://a.example/?{name}={SQLI}");
+        let (_, explained) = node.api("POST", "/v1/explain", &serde_json::json!({ "url": url }).to_string());
+        explained["findings"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!((findings("free[a]"), findings("free[a") > 0), (0, true), "only what all servers take for it");
+    let disposition = |names: &str| {
+        let body = format!("--b\r\nContent-Disposition: form-data; {names}\r\n\r\n1\r\n--b--\r\n");
+        let length = body.len();
+        node.connect().ask(format!(
+            "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+    };
+    for names in
+        ["name=\"f\"", "name=\"x\"; name=\"f\"", "name=\"x\"; name*=utf-8''f", "name=f", "name=\"f[]\""]
+    {
+        assert_eq!(disposition(names).status(), 403, "{names}");
+    }
+    assert_eq!(disposition("name=\"x\"").status(), 200);
+}
