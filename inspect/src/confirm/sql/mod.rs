@@ -110,6 +110,8 @@ struct Seen {
     compares: bool,
     /// `true`, `false` or `null`.
     constant: bool,
+    /// Behind a logical operator a constant is compared with another one: `or 1=1`.
+    tautology: bool,
     calculates: bool,
     telling_call: bool,
     common_call: bool,
@@ -185,6 +187,7 @@ impl Seen {
                     || self.union && (value_first || self.operands > 0)
                     || self.case && (self.compares && self.computes() || value_first)
                     || self.cast && self.compares && value_first
+                    || self.tautology
                     || self.stacked && value_first
                     || self.clause && self.comment_end && value_first && self.last_is_number
             }
@@ -211,6 +214,7 @@ fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
         after_open: false,
         alias_allowed: false,
         is_start: true,
+        tautology: Tautology::No,
     };
     while let Some(token) = parser.lexer.next() {
         match parser.step(token)? {
@@ -242,11 +246,23 @@ struct Parser<'a> {
     /// Whether a name may follow an operand as its alias: inside of a query.
     alias_allowed: bool,
     is_start: bool,
+    /// How far a comparison of two constants has got.
+    tautology: Tautology,
+}
+
+/// The steps of a comparison of two constants behind a logical operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tautology {
+    No,
+    Logic,
+    Constant,
+    Compare,
 }
 
 impl<'a> Parser<'a> {
     fn step(&mut self, token: Token<'a>) -> Option<Step> {
         let after_open = std::mem::take(&mut self.after_open);
+        self.follow_tautology(token);
         if !matches!(token, Token::CommentToEnd | Token::Close) {
             self.seen.last_is_number = matches!(token, Token::Number);
         }
@@ -313,6 +329,21 @@ impl<'a> Parser<'a> {
             Token::Foreign => return None,
         }
         Some(Step::On)
+    }
+
+    fn follow_tautology(&mut self, token: Token<'a>) {
+        self.tautology = match (self.tautology, token) {
+            (step, Token::Open) => step,
+            (_, Token::Logic) => Tautology::Logic,
+            (_, Token::Word(word)) if words::kind(word) == Kind::Logic => Tautology::Logic,
+            (Tautology::Logic, Token::Number | Token::Text) => Tautology::Constant,
+            (Tautology::Constant, Token::Compare) => Tautology::Compare,
+            (Tautology::Compare, Token::Number | Token::Text) => {
+                self.seen.tautology = true;
+                Tautology::No
+            }
+            _ => Tautology::No,
+        };
     }
 
     /// Whether another query is put behind a whole condition: badly, but no text does that.
@@ -545,6 +576,11 @@ impl<'a> Parser<'a> {
             self.seen.from |= self.seen.select;
             self.alias_allowed = self.seen.select;
             return self.operator();
+        }
+        if word.eq_ignore_ascii_case(b"with") && self.seen.clause && self.next_is("rollup cube") {
+            // It belongs to what it follows.
+            self.seen.last_is_number = true;
+            return (!self.wants_operand).then_some(());
         }
         if words::is_one_of("on using", word) {
             return self.operator();

@@ -70,6 +70,9 @@ fn values_that_go_on_with_sql() {
         "1,(select 1)",
         "1';exec xp_cmdshell('dir')--",
         "1;declare @x varchar(99)",
+        "name or 1=1",
+        "id=1 or (2=2)",
+        "1 group by 1 with rollup--",
     ];
     assert_eq!(wrong(&texts, true), [""; 0]);
 }

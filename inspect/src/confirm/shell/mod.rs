@@ -1,66 +1,23 @@
 //! The shell grammar: does a command stand where a shell would run one?
 
+mod words;
+
+use words::{
+    BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, LANGUAGES, NETWORK_TOOLS, NUMBER_TAKERS,
+    TELLING_COMMANDS, WORKING_TOOLS, is_one_of,
+};
+
 /// The most bytes of a value that are read from the operator on.
 const READ_BYTES_MAX: usize = 512;
+
+/// The most words of a command line that begins a value.
+const LINE_WORDS_MAX: usize = 7;
 
 /// The longest command word, after quotes are removed.
 const WORD_BYTES_MAX: usize = 32;
 
 /// How far behind a tag's name its first attribute is looked for.
 const TAG_BYTES_MAX: usize = 64;
-
-/// Commands whose names are no words of a natural language.
-const COMMANDS: &str = "\
-    adduser apt-get ansible awk base32 base64 bash bitsadmin blkid busybox certutil chgrp chmod chown chroot cmd \
-    cmd.exe crontab cscript csh curl dash df dig dmesg dpkg driverquery du egrep fetch fgrep findstr forfiles \
-    gawk gcc getent getmac grep gunzip gzip hexdump htop iconv icacls iex ifconfig ipconfig iptables iwr \
-    journalctl ksh kubectl lastlog lsb_release lsblk lscpu lsof lua lwp-download mawk md5sum mkdir mkfifo mknod \
-    mshta msiexec mysql mysqldump nbtstat ncat netcat netsh netstat nohup nslookup od openssl pathping perl php \
-    pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 quser readlink regsvr32 \
-    rmdir rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace \
-    sysctl systemctl systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute tracert uname unzip \
-    useradd usermod vmstat vssadmin wevtutil wget whereis whoami wmic wscript xargs xcopy xterm yum zcat zsh";
-
-/// Commands that are also ordinary words or names: they need arguments that only a shell takes.
-const COMMON_WORDS: &str = "\
-    alias apk apt arp at attrib bin cat cd clear column comm copy cp cut date del dir docker echo ed emacs env eval exec \
-    expand export expr file find finger fmt fold free ftp git go groups hd head history host hostname id install ip java \
-    jobs join kill last less ln locate ls lynx mail make man more mount mv nano nc net nl nmap node npm npx passwd paste \
-    perf ping popd pr printf ps pushd pwd query reboot reg ren rev rm route rpm sc service set sh shutdown sleep sort \
-    source split ss stat start strings su tac tail tar tee test time timeout top touch tr tree type uniq uptime ver vi view \
-    vim vol w watch wc which who xxd xz yes zip";
-
-/// Those of them that are run without arguments.
-const BARE_WORDS: &str = "\
-    arp cat date df dir env free groups history hostname id ipconfig last ls lsof mount net ps pwd reboot set shutdown ss \
-    sleep top uptime ver w who";
-
-/// Those of the common words that every text may hold: `; top 10`, `& more`.
-const EVERYDAY_WORDS: &str = "\
-    at cat clear column copy cut date file find finger fold free go groups head history host install java jobs join last \
-    less make man more mount net paste perf ping query rev route service set sleep sort source split start stat strings \
-    test time timeout top touch tree type uptime view watch which who yes";
-
-/// Those of the common words that take a number and nothing else.
-const NUMBER_TAKERS: &str = "kill ping sleep timeout";
-
-/// Programs that are names of languages and tools as well, which lists of skills hold: they need something to run.
-const LANGUAGES: &str = "\
-    ansible awk bash csh curl dash fetch gcc git grep iptables java ksh kubectl lua mysql openssl perl php pip powershell psql \
-    pwsh python python2 python3 ruby rsync sed sqlite3 ssh systemctl tcsh telnet wget zsh";
-
-/// Commands that only an intruder runs: in the middle of a text they are telling too.
-const TELLING_COMMANDS: &str = "ifconfig ipconfig nc ncat netcat nslookup systeminfo tasklist whoami";
-
-/// Programs that build, install and watch software, and that texts for developers chain: an intruder has others.
-const WORKING_TOOLS: &str = "\
-    ansible apk apt apt-get docker dpkg git go htop java journalctl kubectl lsof make npm npx pip pip3 rpm service systemctl \
-    vmstat yum";
-
-/// Programs that take the name of a host, which looks like that of a file.
-const NETWORK_TOOLS: &str = "\
-    arp curl dig fetch finger ftp host lynx nc ncat netcat nmap nslookup pathping ping rsync scp ssh telnet tftp traceroute \
-    tracert wget whois";
 
 /// What the arguments of an intruder's command hold, and those of an example in a text rarely do.
 const TELLING_ARGUMENTS: [&[u8]; 10] = [
@@ -170,19 +127,23 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         Follows::End | Follows::Operator => {
             let ends = rest.iter().all(|byte| is_operator(*byte));
             let bare = before == Before::Nothing || is_one_of(BARE_WORDS, word);
-            bare && (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
+            // A field of a table: `2;Cat;3`.
+            let is_field = before == Before::Text && operator == b";" && rest.starts_with(b";") && !ends;
+            bare && !is_field
+                && (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
                 && !matches!(operator, b"(" | b"{")
                 && (operator != b"&" || before == Before::Nothing)
         }
         // No text begins with an operator and a command.
         Follows::Other if before == Before::Nothing && !operator.contains(&b'\n') => {
             let quoted = value[..start].iter().any(|byte| !byte.is_ascii_punctuation());
-            is_short(rest)
-                && (has_path_argument(rest)
-                    || !quoted
-                        && is_alone(operator)
-                        && rest.first().is_some_and(u8::is_ascii_whitespace)
-                        && !rest.contains(&b'|'))
+            let line = command_line(rest);
+            has_path_argument(line) && has_few_words(line, LINE_WORDS_MAX)
+                || is_short(rest)
+                    && !quoted
+                    && is_alone(operator)
+                    && rest.first().is_some_and(u8::is_ascii_whitespace)
+                    && !rest.contains(&b'|')
         }
         Follows::Other => false,
     }
@@ -273,7 +234,11 @@ fn is_alone(operator: &[u8]) -> bool {
 
 /// Whether at most three words are left.
 fn is_short(rest: &[u8]) -> bool {
-    rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(4).count() <= 3
+    has_few_words(rest, 3)
+}
+
+fn has_few_words(rest: &[u8], words_max: usize) -> bool {
+    rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(words_max).is_none()
 }
 
 /// Whether one of the words is a path, a variable or a redirection.
@@ -300,20 +265,6 @@ fn has_telling_argument(rest: &[u8]) -> bool {
     TELLING_ARGUMENTS.iter().any(|argument| memchr::memmem::find(line, argument).is_some())
 }
 
-/// Whether a word is a command of the list; question marks in it stand for any letter, as in file names, but for two at
-/// least the letters must be there.
-fn is_one_of(commands: &str, word: &[u8]) -> bool {
-    let letters = word.iter().filter(|byte| **byte != b'?').count();
-    let wild = letters < word.len();
-    if wild && letters < 2 {
-        return false;
-    }
-    commands.split_ascii_whitespace().any(|command| {
-        command.len() == word.len()
-            && command.bytes().zip(word).all(|(expected, byte)| *byte == expected || *byte == b'?')
-    })
-}
-
 /// Whether the backtick at `start` is one of text markup: it closes a pair, or opens one as the first of a word in a
 /// longer text, or several stand together.
 fn is_markup(value: &[u8], start: usize) -> bool {
@@ -321,7 +272,8 @@ fn is_markup(value: &[u8], start: usize) -> bool {
     let opens = memchr::memchr_iter(b'`', before).count().is_multiple_of(2);
     let starts_word =
         before.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['));
-    let whole = before.trim_ascii().is_empty() && value.trim_ascii_end().ends_with(b"`");
+    let end = value.trim_ascii_end();
+    let whole = before.trim_ascii().is_empty() && end.strip_suffix(b";").unwrap_or(end).ends_with(b"`");
     let fence = value[start..].starts_with(b"``");
     !opens || fence || starts_word && !whole
 }
@@ -411,6 +363,7 @@ fn what_argument(rest: &[u8]) -> Follows {
         b'$' => return Follows::Argument,
         b'%' if second.is_ascii_alphanumeric() => return Follows::Argument,
         b'"' | b'\'' | b'%' => return Follows::Hint,
+        b'.' if rest.starts_with(b". -") => return Follows::Argument,
         b'-' if second == b'-' => {
             let names = rest.get(2).is_some_and(u8::is_ascii_alphanumeric);
             return if names { Follows::Argument } else { Follows::Other };
@@ -540,6 +493,9 @@ mod tests {
             ";cat *",
             "x;python -c 'x'",
             "see it; cat config.php",
+            ";zip x /etc/hosts -T -TT 'id'",
+            ";find . -exec id ;",
+            "`ls`;",
             "see it; curl x.example",
             "see it; echo $x > a.txt",
         ] {
@@ -593,6 +549,7 @@ mod tests {
             "a day off; free $5 coupon",
             "read it; more and/or less",
             "I agree; date night?",
+            "id;name;price\n2;Cat;3,50",
             "rm -rf build && make -j4",
             "echo \"hello\" > out.txt; cat out.txt",
             "export FOO=bar; echo $FOO prints it",
