@@ -3,7 +3,7 @@
 mod words;
 
 use words::{
-    BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, LANGUAGES, NETWORK_TOOLS, NUMBER_TAKERS,
+    BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, FILE_TOOLS, LANGUAGES, NETWORK_TOOLS, NUMBER_TAKERS,
     TELLING_COMMANDS, WORKING_TOOLS, is_one_of,
 };
 
@@ -73,7 +73,8 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
     let earlier = value[..start].iter().rev().take(2).take_while(|byte| is_operator(**byte)).count();
     let start = start - earlier;
     let operator = &value[start..start + earlier + operator_length];
-    if operator.contains(&b'`') && is_markup(value, start)
+    if is_block_of_yaml(&value[..start], operator)
+        || operator.contains(&b'`') && is_markup(value, start)
         || operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && is_prose(&value[..start])
     {
         return false;
@@ -94,7 +95,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         return false;
     }
     if is_of_text(value, start, operator, word, rest)
-        || before == Before::Text && is_one_of(WORKING_TOOLS, word) && !has_telling_argument(rest)
+        || before == Before::Text
+            && (is_one_of(WORKING_TOOLS, word) || is_one_of(FILE_TOOLS, word) && !aims_at_root(rest))
+            && !has_telling_argument(rest)
     {
         return false;
     }
@@ -246,6 +249,12 @@ fn has_path_argument(rest: &[u8]) -> bool {
     rest.split(u8::is_ascii_whitespace).any(|word| matches!(word.first(), Some(b'/' | b'~' | b'$' | b'>')))
 }
 
+/// Whether an argument is the root of the file system, or all of it.
+fn aims_at_root(rest: &[u8]) -> bool {
+    let aims = |word: &[u8]| matches!(word, b"/" | b"/*" | b"~" | b"~/");
+    command_line(rest).split(u8::is_ascii_whitespace).any(aims)
+}
+
 /// What is left of a command line, up to the next command.
 fn command_line(rest: &[u8]) -> &[u8] {
     rest.split(|byte| matches!(byte, b'\n' | b';' | b'|')).next().unwrap_or_default()
@@ -278,10 +287,16 @@ fn is_markup(value: &[u8], start: usize) -> bool {
     !opens || fence || starts_word && !whole
 }
 
-/// Whether a text before a line end consists of several words: a line end in prose starts no command.
+/// Whether a text before a line end consists of several words or is the head of a script: a line end in it starts no
+/// command that was not meant.
 fn is_prose(before: &[u8]) -> bool {
     let before = before.trim_ascii();
-    before.len() > READ_BYTES_MAX || before.iter().any(u8::is_ascii_whitespace)
+    before.len() > READ_BYTES_MAX || before.iter().any(u8::is_ascii_whitespace) || before.starts_with(b"#!")
+}
+
+/// Whether a bar and a line end begin a text of several lines: `run: |`.
+fn is_block_of_yaml(before: &[u8], operator: &[u8]) -> bool {
+    operator.starts_with(b"|") && operator.contains(&b'\n') && before.trim_ascii_end().ends_with(b":")
 }
 
 fn is_operator(byte: u8) -> bool {
@@ -493,6 +508,7 @@ mod tests {
             ";cat *",
             "x;python -c 'x'",
             "see it; cat config.php",
+            "see it; rm -rf /",
             ";zip x /etc/hosts -T -TT 'id'",
             ";find . -exec id ;",
             "`ls`;",
@@ -549,6 +565,8 @@ mod tests {
             "a day off; free $5 coupon",
             "read it; more and/or less",
             "I agree; date night?",
+            "run: |\n  echo \"v=$x\" >> $OUT\n  npm ci",
+            "RUN apt-get install -y curl && rm -rf /var/lib/apt/lists/*",
             "id;name;price\n2;Cat;3,50",
             "rm -rf build && make -j4",
             "echo \"hello\" > out.txt; cat out.txt",
