@@ -4,7 +4,9 @@ use std::process::Command;
 
 use super::link::{Files, Link, ORIGIN, TLS13, World, certificates, now_unix, server};
 use crate::tls::forge::{DemoAuthority, KeyKind, LeafRequest, PemPair, Usage};
-use crate::tls::{Identity, IdentityError, IdentityFiles, OriginTls, TlsConfigError, Trust, TrustError};
+use crate::tls::{
+    Identity, IdentityError, IdentityFiles, OriginTls, TlsConfigError, Trust, TrustError, Verification,
+};
 
 /// Loads what must not load and returns every problem.
 fn problems(files: &IdentityFiles) -> Vec<IdentityError> {
@@ -380,6 +382,19 @@ fn trust_and_names_that_cannot_work_are_refused() {
     let malformed = "-----BEGIN CERTIFICATE-----\nAAECAwQF\n-----END CERTIFICATE-----\n";
     let second = files.write("c", world.authority.certificate_pem() + malformed);
     assert!(matches!(build(&Trust::Bundle(second)), TrustError::Malformed { position: 2, .. }));
+
+    let list = |text: &str| {
+        let verification = Verification {
+            trust: Trust::Bundle(files.write("d", world.authority.certificate_pem())),
+            revocation_lists: Some(files.write("e", text)),
+            pinned_keys: Vec::new(),
+        };
+        OriginTls::build(ORIGIN, verification, None).unwrap_err().to_string()
+    };
+    let certificate = list(&world.authority.certificate_pem());
+    assert!(certificate.contains("no X509 CRL section") && !certificate.contains("DER"), "{certificate}");
+    let der = list("0\u{1}binary");
+    assert!(der.contains("openssl crl -inform der"), "{der}");
 
     for name in ["", "https://app.internal", "app.internal:443", "a b"] {
         let error = OriginTls::build(name, &Trust::Insecure, None).unwrap_err();

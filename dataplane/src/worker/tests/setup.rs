@@ -111,6 +111,7 @@ send_timeout = "2s"
 [[origin]]
 name = "app"
 addresses = ["10.0.0.2:9000"]
+connection_age_max = "1s"
 
 [[origin]]
 name = "pair"
