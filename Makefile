@@ -58,6 +58,7 @@ soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
 	WEIR_MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked -p weir-policy --test model
 	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
+	WEIR_EXPLAINED_ROUNDS=100 $(CARGO) test --locked -p weir --test e2e what_is_explained_of_random_rules
 	WEIR_FUZZ_CASES=$(FUZZ) $(CARGO) test --locked -p weir-fuzz
 	WEIR_TEST_IO=portable $(CARGO) test --locked -p weir --test e2e
 

@@ -154,6 +154,23 @@ pub struct BodySeen {
     pub cut: BodyCut,
 }
 
+/// The verdict on a request whose body is known to have so many bytes, if a rule allows less and blocks it for that.
+pub fn too_large_a_body(
+    snapshot: &Snapshot,
+    resolution: &Resolution,
+    active: &Active,
+    bytes: u64,
+) -> Option<Verdict> {
+    let blocks = |action| match action {
+        UploadAction::Block => true,
+        UploadAction::Inherited => snapshot.policy.verdict(resolution, Finding::OverLimitBlock).block,
+        UploadAction::Monitoring | UploadAction::Off => false,
+    };
+    let mut sizes = active.body_sizes(&snapshot.rules);
+    let blocks = sizes.any(|(_, size)| bytes > size.limit && blocks(size.action));
+    blocks.then_some(Verdict { block: true, reason: Reason::OverLimit, record: true })
+}
+
 /// Inspects a request under the rules that hold for it. `body` is about what `view` holds the first part of.
 pub fn inspect<'i>(
     inspector: &'i mut Inspector,

@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use weir_inspect::{Inspector, Nominated};
+use weir_inspect::{Inspector, Nominated, RequestView};
 use weir_policy::{
-    CoveringEntry, Finding, GeneralMode, ListMatch, ModeSource, RequestFacts, RuleMode, Scratch, Stage,
-    Verdict,
+    CoveringEntry, Finding, GeneralMode, ListMatch, ModeSource, RequestFacts, Resolution, RuleMode, Scratch,
+    Stage, Verdict,
 };
 
 pub use described::{Described, DescriptionError, DescriptionErrors, Parts};
@@ -26,7 +26,7 @@ use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progre
 use crate::io::ListenerId;
 use crate::placement;
 use crate::rules::{Active, RateKeyParts};
-use crate::snapshot::{API, Snapshot};
+use crate::snapshot::{API, LocationSettings, Snapshot};
 
 /// Explains requests by a snapshot. Reused from request to request, as a worker would.
 pub struct Explainer<'s> {
@@ -80,6 +80,8 @@ pub struct Decided {
     pub inspected: bool,
     /// The end of it.
     pub verdict: Verdict,
+    /// Whether an event is written.
+    pub recorded: bool,
     /// Where the rules that match are written, in the order of the policy's part; then the general mode's place.
     written: Vec<Option<(&'static str, String)>>,
 }
@@ -118,7 +120,10 @@ impl<'s> Explainer<'s> {
         let headers: HeaderList<'_> = self.head.headers(bytes).collect();
         let client = snapshot.client_address(request.client, &headers);
         let known = snapshot.client(client);
-        let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &headers);
+        // No certificate was presented: what the request says of one isn't what rules see.
+        let mut judged = HeaderList::new();
+        decision::judged_headers(&self.head, bytes, None, &mut judged);
+        let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &judged);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut readings = PathReadings::default();
         let setting = snapshot.http.ambiguous_path;
@@ -156,6 +161,7 @@ impl<'s> Explainer<'s> {
         let of_rules = policy.rules.iter().map(|rule| places.rule(rule.index));
         let written = of_rules.chain([places.general_mode()]);
         let written = written.map(|one| one.map(|one| (one.source, one.place.to_string()))).collect();
+        let verdict = snapshot.policy.verdict(&resolution, Finding::None);
         let mut decided = Decided {
             policy,
             read_as,
@@ -168,15 +174,27 @@ impl<'s> Explainer<'s> {
             path,
             shortened: None,
             inspected: matches!(resolution.stage, Stage::Inspect { .. }),
-            verdict: snapshot.policy.verdict(&resolution, Finding::None),
+            verdict,
+            recorded: verdict.record,
             written,
         };
         if decided.inspected {
             let limit = snapshot.detection.body_limit_bytes;
+            let early = if body.is_empty() {
+                None
+            } else {
+                let head = decision::view(&self.head, bytes, &headers, &[], false);
+                let place = (snapshot, &resolution, settings);
+                let framing = self.head.framing();
+                decided_by_head(place, &self.active, &mut self.inspector, &head, framing, body.len() as u64)
+            };
             let cut = BodyCut { over_limit: body.len() > limit, overloaded: false };
-            let seen = BodySeen { bytes: body.len() as u64, cut };
-            let inspected = &body[..body.len().min(limit)];
-            let view = decision::view(&self.head, bytes, &headers, inspected, !cut.over_limit);
+            let whole = BodySeen { bytes: body.len() as u64, cut };
+            let (inspected, seen, complete) = match early {
+                Some(early) => (&body[..0], early, false),
+                None => (&body[..body.len().min(limit)], whole, !cut.over_limit),
+            };
+            let view = decision::view(&self.head, bytes, &headers, inspected, complete);
             let parts = RateKeyParts {
                 client,
                 application: resolution.application,
@@ -195,6 +213,9 @@ impl<'s> Explainer<'s> {
             decided.findings = report.findings.to_vec();
             decided.nominations = report.nominations.to_vec();
             (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
+            // what experimental detectors find is recorded whatever the verdict is
+            let mut experimental = self.active.experimental_details(&snapshot.rules, report.hits);
+            decided.recorded = judged.verdict.record || experimental.next().is_some();
         }
         Explanation::Decided(Box::new(decided))
     }
@@ -203,6 +224,35 @@ impl<'s> Explainer<'s> {
     fn shown_path(&self, path: &[u8]) -> String {
         String::from_utf8_lossy(&self.active.masked_path(&self.snapshot.rules, path)).into_owned()
     }
+}
+
+/// What is seen of the body of a request that is blocked before it is read: for its size, or, where it would stream to the
+/// origin, for what a virtual patch finds in the head. None where the body is read.
+fn decided_by_head(
+    (snapshot, resolution, settings): (&Snapshot, &Resolution, &LocationSettings),
+    active: &Active,
+    inspector: &mut Inspector,
+    head: &RequestView<'_>,
+    framing: BodyFraming,
+    bytes: u64,
+) -> Option<BodySeen> {
+    let of_bytes = |bytes| BodySeen { bytes, ..BodySeen::default() };
+    let is_too_large = decision::too_large_a_body(snapshot, resolution, active, bytes).is_some();
+    let is_length = matches!(framing, BodyFraming::Length(_));
+    if is_length && is_too_large {
+        return Some(of_bytes(bytes));
+    }
+    let streams = matches!(resolution.stage, Stage::Inspect { hold: false }) && !active.holds_body();
+    if streams && active.looks_at_head_first() {
+        let seen = of_bytes(if is_length { bytes } else { 0 });
+        let report = decision::inspect(inspector, snapshot, active, head, seen, false);
+        let judged = decision::judge(snapshot, resolution, settings, active, Some(&report), seen);
+        if judged.verdict.block {
+            return Some(seen);
+        }
+    }
+    // in chunks, that shows as soon as too much has come in
+    is_too_large.then(|| of_bytes(bytes))
 }
 
 fn refused(status: u16, code: &str, detail: &str) -> Explanation {
@@ -335,7 +385,7 @@ impl Decided {
             "over_limit": self.shortened.map(|shortened| shortened.limit),
             "verdict": if self.verdict.block { "block" } else { "pass" },
             "reason": self.verdict.reason.as_str(),
-            "recorded": self.verdict.record,
+            "recorded": self.recorded,
         })
     }
 }

@@ -66,7 +66,7 @@ impl Display for Decided {
             writeln!(f, "rule {:<5} {}: {}", effect.rule, effect.type_name, effect.text())?;
         }
         let verdict = if self.verdict.block { "block" } else { "pass" };
-        let recorded = if self.verdict.record { "an event is written" } else { "no event" };
+        let recorded = if self.recorded { "an event is written" } else { "no event" };
         writeln!(f, "verdict    {verdict}, reason {}, {recorded}", self.verdict.reason.as_str())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_policy::{Finding, Reason, Stage, UploadAction, Verdict};
+use weir_policy::{Stage, Verdict};
 
 use super::decide::{guarded, renew};
 use super::request::{Paced, RateRefusal, Request};
@@ -177,15 +177,7 @@ impl<I: Io> Worker<I> {
             return None;
         }
         let (generation, resolution) = (request.generation.as_ref()?, request.resolution.as_ref()?);
-        let snapshot = &generation.snapshot;
         let bytes = request.body_seen().bytes;
-        let blocks = |action| match action {
-            UploadAction::Block => true,
-            UploadAction::Inherited => snapshot.policy.verdict(resolution, Finding::OverLimitBlock).block,
-            UploadAction::Monitoring | UploadAction::Off => false,
-        };
-        let mut sizes = request.active.body_sizes(&snapshot.rules);
-        let blocks = sizes.any(|(_, size)| bytes > size.limit && blocks(size.action));
-        blocks.then_some(Verdict { block: true, reason: Reason::OverLimit, record: true })
+        decision::too_large_a_body(&generation.snapshot, resolution, &request.active, bytes)
     }
 }

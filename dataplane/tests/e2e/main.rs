@@ -18,6 +18,7 @@ mod costs;
 mod encoded_bodies;
 mod endless_files;
 mod explain;
+mod explained_reality;
 mod idle_connections;
 mod lifecycle;
 mod limits;
