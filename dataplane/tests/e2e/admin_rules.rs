@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::client::Client;
 use crate::support::node::Node;
 use crate::support::origin::Origin;
 use crate::support::setup::Setup;
@@ -81,6 +82,59 @@ fn connections_and_running_requests_are_not_touched() {
         assert_eq!(client.get("/api/x").status(), 200, "the connection is the same");
     }
     assert_eq!(client.get(&format!("/api/x{ATTACK}")).status(), 403);
+}
+
+/// Begins an upload below `/api`, and waits until its head was judged.
+fn begun_upload(node: &Node, body: &str) -> Client {
+    let mut client = node.connect();
+    let length = body.len();
+    client.send(format!(
+        "POST /api/x HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    ));
+    assert_eq!(client.head().status(), 100);
+    client
+}
+
+/// With 10,000 rules in the store, what a change is answered with holds on each worker for requests that begin after it, and
+/// for none that began before.
+#[test]
+fn a_change_reaches_every_worker_and_no_running_request() {
+    const WORKERS: usize = 4;
+    let (_origin, node) = node(WORKERS);
+    let changed = |method: &str, path: &str, body: &str| {
+        match node.api(method, path, body) {
+            (200 | 201, _) => {}
+            // A worker was busy for long: it is still to come.
+            (202, _) => node.await_metric("weir_workers", &[("state", "ready")], WORKERS as u64),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            node.api("GET", "/status", "").1["workers_ready"],
+            WORKERS,
+            "each serves the new generation"
+        );
+    };
+    let mut rules: Vec<Value> = (1000..11_000)
+        .map(|id| json!({ "id": id, "type": "mode", "mode": "off", "uri": format!("/bulk{id}/**") }))
+        .collect();
+    rules.push(json!({ "id": 5, "type": "mode", "mode": "block", "uri": "/api/**" }));
+    changed("PUT", "/v1/rules", &json!({ "rules": rules }).to_string());
+
+    let attack = ATTACK.trim_start_matches('?');
+    let mut clients: Vec<Client> = (0..8 * WORKERS).map(|_| node.connect()).collect();
+    for (mode, before, after) in [("off", 403, 200), ("block", 200, 403)] {
+        let mut running = begun_upload(&node, attack);
+        for client in &mut clients {
+            assert_eq!(client.get(&format!("/api/x{ATTACK}")).status(), before, "before {mode}");
+        }
+        let rule = json!({ "type": "mode", "mode": mode, "uri": "/api/**" });
+        changed("PUT", "/v1/rules/5", &rule.to_string());
+        for client in &mut clients {
+            assert_eq!(client.get(&format!("/api/x{ATTACK}")).status(), after, "{mode}");
+        }
+        assert_eq!(running.ask(attack).status(), before, "it began before {mode}");
+    }
 }
 
 #[test]
