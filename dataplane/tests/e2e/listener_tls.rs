@@ -156,7 +156,7 @@ fn sessions_end_with_the_key_after_next_and_resume_nowhere_without_tickets() {
     let authority = DemoAuthority::new("Sites' root").unwrap();
     let origin = Origin::echoing_targets();
     let never = Setup::SECURE_LISTENER.replace("secure", "never") + "\nticket_rotation = \"0\"";
-    let node = secure(Setup::new(origin.address).workers(2), &authority, "ticket_rotation = \"1s\"")
+    let node = secure(Setup::new(origin.address).workers(2), &authority, "ticket_rotation = \"3s\"")
         .more(&never)
         .start();
     // In TLS 1.3 the client wouldn't offer a ticket that is older than it was told that it lasts.

@@ -74,7 +74,7 @@ fn an_origin_that_is_gone_is_tried_after_growing_pauses_until_it_is_back() {
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let node = Setup::new(address).origin("min_idle_connections = 2").start();
-    for seconds in [1, 2] {
+    for seconds in [1.0, 2.0] {
         node.await_log("the failure", |line| {
             line["seconds"] == seconds
                 && line["reason"] == "connect_refused"
@@ -94,7 +94,7 @@ fn an_origin_that_closes_what_is_unused_is_not_hammered() {
     let origin = Origin::scripted(|_| ());
     let node = Setup::new(origin.address).origin("min_idle_connections = 4").start();
     node.await_log("the second pause", |line| {
-        line["seconds"] == 2 && line["reason"] == "reset" && line["address"] == origin.address.to_string()
+        line["seconds"] == 2.0 && line["reason"] == "reset" && line["address"] == origin.address.to_string()
     });
     // Some are under way together, no more.
     let opened = origin.connections() as u64;
