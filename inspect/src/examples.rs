@@ -48,6 +48,11 @@ fn percent_encoded(text: &str) -> Vec<u8> {
     text.bytes().flat_map(|byte| format!("%{byte:02x}").into_bytes()).collect()
 }
 
+/// What stands around the content of an uploaded file.
+const UPLOAD_HEAD: &[u8] = b"--example-boundary\r\n\
+    Content-Disposition: form-data; name=\"file\"; filename=\"file.dat\"\r\n\r\n";
+const UPLOAD_END: &[u8] = b"\r\n--example-boundary--\r\n";
+
 /// Whether the signature scores on `example` at the first place that it applies to.
 fn scores(engine: &Engine, inspector: &mut Inspector, signature: &Signature, example: &str) -> bool {
     let encoded = percent_encoded(example);
@@ -56,6 +61,7 @@ fn scores(engine: &Engine, inspector: &mut Inspector, signature: &Signature, exa
     let path = [b"/".as_slice(), &encoded].concat();
     let referer = [b"https://shop.example/?".as_slice(), &pair].concat();
     let raw = example.as_bytes();
+    let file = [UPLOAD_HEAD, raw, UPLOAD_END].concat();
     let mut headers: Vec<(&[u8], &[u8])> = vec![(b"host", b"shop.example")];
     let mut request =
         RequestView { method: b"GET", path: b"/", query: None, headers: &[], body: b"", body_complete: true };
@@ -73,8 +79,8 @@ fn scores(engine: &Engine, inspector: &mut Inspector, signature: &Signature, exa
         }
         Place::FileName => headers.push((b"x-file-name", raw)),
         Place::File => {
-            headers.push((b"content-type", b"application/octet-stream"));
-            request.body = raw;
+            headers.push((b"content-type", b"multipart/form-data; boundary=example-boundary"));
+            request.body = &file;
         }
     }
     request.headers = &headers;

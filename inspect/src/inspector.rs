@@ -23,6 +23,10 @@ use weir_hyperscan::Scratch;
 /// The most findings of one signature in one request: more of the same say nothing new.
 const FINDINGS_PER_RULE_MAX: u32 = 4;
 
+/// For how many bytes of values [`Limits::confirmed_bytes`](crate::Limits::confirmed_bytes) is meant; for more there is
+/// more.
+const VALUE_BYTES_PER_ROOM: usize = 256 << 10;
+
 /// What stands in place of a signature in the finding of a data bomb.
 const BOMB_SIGNATURE: &str = "data-bomb";
 
@@ -312,7 +316,8 @@ impl Inspector {
         }
         self.work.confirmations += 1;
         self.work.confirmed_bytes += value.span.len();
-        if self.work.confirmed_bytes > engine.options.limits.confirmed_bytes {
+        let rooms = 1 + self.arena.bytes().len() / VALUE_BYTES_PER_ROOM;
+        if self.work.confirmed_bytes > rooms.saturating_mul(engine.options.limits.confirmed_bytes) {
             return ControlFlow::Break(OverLimit::Confirmations);
         }
         if time_is_up() {

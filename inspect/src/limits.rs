@@ -15,7 +15,8 @@ pub struct Limits {
     pub decoded_bytes: usize,
     /// The most pairs of a value and a signature that are looked at closely. Default 4,096.
     pub confirmations: usize,
-    /// The most bytes that all close looks together may read. Default 2 MiB.
+    /// The most bytes that all close looks together may read, for each 256 KiB of values that a request begins. Default
+    /// 2 MiB.
     pub confirmed_bytes: usize,
     /// The most findings that are reported; more are dropped, as they cannot change the verdict's class much.
     /// Default 32.

@@ -41,6 +41,21 @@ pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
     false
 }
 
+/// Appends the bytes that `input` encodes, if all of it is base64 in either alphabet. Otherwise `out` stays as it is and the
+/// answer is false.
+pub(crate) fn decode_bytes(input: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let stripped = input.strip_suffix(b"==").or_else(|| input.strip_suffix(b"=")).unwrap_or(input);
+    let whole = stripped.len() % 4 != 1
+        && stripped.chunks(4).all(|chunk| {
+            decode_chunk(chunk).inspect(|bytes| out.extend_from_slice(&bytes[..chunk.len() - 1])).is_some()
+        });
+    if !whole {
+        out.truncate(start);
+    }
+    whole
+}
+
 /// Punctuation that the short attacks are made of.
 const fn is_mark(byte: u8) -> bool {
     matches!(
@@ -75,6 +90,15 @@ fn decode_chunk(chunk: &[u8]) -> Option<[u8; 3]> {
     }
     let [_, first, second, third] = bits.to_be_bytes();
     Some([first, second, third])
+}
+
+/// Whether the bytes are text: UTF-8 without control characters but white space. It may be cut inside a character.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    let is_utf_8 = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf_8 && bytes.iter().all(is_text_byte)
 }
 
 /// Text has no control characters but white space.

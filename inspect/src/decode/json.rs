@@ -126,7 +126,7 @@ impl JsonReader {
                     expect = if in_list { Expect::Value } else { Expect::Key };
                 }
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
-                    let length = input[position..].iter().take_while(|byte| is_word(**byte)).count();
+                    let length = bare_length(&input[position..]);
                     let word = &input[position..position + length];
                     if is_harmless_word(word) && !arena.keeps_all() {
                         self.skip_value();
@@ -198,6 +198,23 @@ impl JsonReader {
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b'_')
+}
+
+/// The length of the bare word or number that `input` starts with. What follows it without a comma or a bracket belongs to
+/// it: a reader that puts documents together from text takes it so.
+fn bare_length(input: &[u8]) -> usize {
+    let word = input.iter().take_while(|byte| is_word(**byte)).count();
+    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b'\r');
+    let rest = &input[word..];
+    match rest.iter().find(|byte| !matches!(byte, b' ' | b'\t')) {
+        Some(byte) if !ends(byte) && !matches!(byte, b'{' | b'[' | b'"') => {
+            word + rest
+                .iter()
+                .position(|byte| matches!(byte, b',' | b'}' | b']' | b'\n'))
+                .unwrap_or(rest.len())
+        }
+        _ => word,
+    }
 }
 
 fn is_harmless_word(word: &[u8]) -> bool {

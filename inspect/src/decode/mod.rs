@@ -5,7 +5,9 @@ pub(crate) mod entities;
 mod escapes;
 mod graphql;
 mod hex;
+pub(crate) mod inflate;
 pub(crate) mod json;
+mod packed;
 pub(crate) mod percent;
 mod pieces;
 mod unicode;
@@ -13,7 +15,9 @@ mod unicode;
 use crate::arena::{Arena, Step, Value};
 use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
+use crate::place::Place;
 use json::{JsonReader, Target};
+use packed::Unpacker;
 use percent::Plus;
 
 /// At most this many decoders lie before a value whose percent-encoding is still undone.
@@ -25,6 +29,7 @@ pub(crate) struct Expander {
     /// A copy of the value that is being decoded into the arena.
     input: Vec<u8>,
     json: JsonReader,
+    unpacker: Unpacker,
 }
 
 /// What can be undone in a value that is not JSON.
@@ -36,6 +41,9 @@ enum Encoding {
     Entities,
     Escapes,
     LookAlikes,
+    Nuls,
+    Packed,
+    DataUrl,
     Token,
 }
 
@@ -44,12 +52,13 @@ impl Expander {
     /// time is applied to a value and the next to what it made, so that work is linear in the input.
     pub(crate) fn expand(&mut self, scope: &Scope<'_>, arena: &mut Arena) {
         let mut index = 0;
+        self.unpacker.reset();
         while let Some(value) = arena.values().get(index).copied() {
             index += 1;
             let bytes = arena.slice(value.span);
             let off = scope.parsers_off(value.node, arena);
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
-            let encoding = encoding(bytes, value.depth, off);
+            let encoding = encoding(bytes, &value, off);
             let strings = strings(bytes, off);
             let padding = padding(bytes);
             if !json && encoding.is_none() && strings.is_none() && padding.is_none() {
@@ -78,13 +87,27 @@ impl Expander {
         }
     }
 
-    fn undo(&self, encoding: Encoding, value: Value, arena: &mut Arena) {
-        let input = &self.input;
+    fn undo(&mut self, encoding: Encoding, value: Value, arena: &mut Arena) {
+        let input = &mut self.input;
         let (name, span) = match encoding {
             Encoding::Percent => {
                 ("percent", arena.write(|bytes| percent::decode(input, Plus::Literal, bytes)))
             }
-            Encoding::Base64 => ("base64", arena.write(|bytes| _ = base64::decode_text(input, bytes))),
+            Encoding::Base64 => {
+                // Mail wraps its lines, and most decoders skip their ends.
+                if memchr::memchr(b'\n', input).is_some() {
+                    input.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+                }
+                ("base64", arena.write(|bytes| _ = base64::decode_text(input, bytes)))
+            }
+            Encoding::DataUrl => {
+                let data = data_of_url(input).unwrap_or_default();
+                ("base64", arena.write(|bytes| _ = base64::decode_text(data, bytes)))
+            }
+            Encoding::Packed => return self.unpacker.unpack(input, value, arena),
+            Encoding::Nuls => {
+                ("nul", arena.write(|bytes| bytes.extend(input.iter().filter(|byte| **byte != 0))))
+            }
             Encoding::Hex => ("hex", arena.write(|bytes| hex::decode_text(input, bytes))),
             Encoding::LookAlikes => ("unicode", arena.write(|bytes| unicode::decode(input, bytes))),
             Encoding::Token => return pieces::add_token(input, value, arena),
@@ -116,6 +139,9 @@ const ESCAPE: u8 = 1;
 /// A byte that look-alikes of ASCII begin with.
 const LOOK_ALIKE: u8 = 2;
 
+/// A byte that some readers skip.
+const NUL: u8 = 4;
+
 /// What each byte may be the begin of.
 static MARKS: [u8; 256] = {
     let mut table = [0; 256];
@@ -127,6 +153,7 @@ static MARKS: [u8; 256] = {
     table[0xe0] = LOOK_ALIKE;
     table[0xe2] = LOOK_ALIKE;
     table[0xef] = LOOK_ALIKE;
+    table[0] = NUL;
     table
 };
 
@@ -138,7 +165,8 @@ fn marks(bytes: &[u8]) -> u8 {
     }
     let escapes = memchr::memchr3(b'%', b'&', b'\\', bytes).map_or(0, |_| ESCAPE);
     let ascii = bytes.is_ascii();
-    escapes | if ascii { 0 } else { LOOK_ALIKE }
+    let nuls = memchr::memchr(0, bytes).map_or(0, |_| NUL);
+    escapes | nuls | if ascii { 0 } else { LOOK_ALIKE }
 }
 
 /// The fewest bytes that count as padding: no word or identifier is as long.
@@ -178,10 +206,10 @@ fn strings(bytes: &[u8], off: ParserSet) -> Option<Strings> {
 }
 
 /// What to undo in a value next.
-fn encoding(bytes: &[u8], depth: u8, off: ParserSet) -> Option<Encoding> {
+fn encoding(bytes: &[u8], value: &Value, off: ParserSet) -> Option<Encoding> {
     let marks = marks(bytes);
     if marks & ESCAPE != 0 {
-        if depth < PERCENT_ROUNDS && !off.has(Parser::Percent) && has_percent_escape(bytes) {
+        if value.depth < PERCENT_ROUNDS && !off.has(Parser::Percent) && has_percent_escape(bytes) {
             return Some(Encoding::Percent);
         } else if off.has(Parser::HtmlJs) {
             // Neither entities nor escapes are undone.
@@ -192,14 +220,46 @@ fn encoding(bytes: &[u8], depth: u8, off: ParserSet) -> Option<Encoding> {
         }
     } else if hex::may_be_text(bytes) {
         return Some(Encoding::Hex);
-    } else if base64::may_be_text(bytes) {
-        if !pieces::is_token(bytes) && !off.has(Parser::Base64) {
-            return Some(Encoding::Base64);
-        } else if pieces::is_token(bytes) && !off.has(Parser::Jwt) {
-            return Some(Encoding::Token);
+    } else if let Some(encoding) = encoding_by_begin(bytes) {
+        let parser = if encoding == Encoding::Token { Parser::Jwt } else { Parser::Base64 };
+        if !off.has(parser) && !(encoding == Encoding::Packed && off.has(Parser::Gzip)) {
+            return Some(encoding);
         }
+    } else if base64::may_be_text(bytes) && !off.has(Parser::Base64) {
+        return Some(Encoding::Base64);
     }
-    if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) { Some(Encoding::LookAlikes) } else { None }
+    if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
+        Some(Encoding::LookAlikes)
+    } else if marks & NUL != 0 && value.place != Place::File {
+        Some(Encoding::Nuls)
+    } else {
+        None
+    }
+}
+
+/// What a value shows to be by its first bytes.
+fn encoding_by_begin(bytes: &[u8]) -> Option<Encoding> {
+    match bytes.first()? {
+        b'e' | b'H' if packed::is_packed(bytes) => Some(Encoding::Packed),
+        b'e' | b'b' | b'B' if pieces::is_token(bytes) => Some(Encoding::Token),
+        b'd' | b'D' if data_of_url(bytes).is_some() => Some(Encoding::DataUrl),
+        _ => None,
+    }
+}
+
+/// How far behind its begin the data of a `data:` URL is looked for, in bytes.
+const MEDIA_TYPE_BYTES_MAX: usize = 128;
+
+/// What a `data:` URL holds in base64 (RFC 2397).
+fn data_of_url(bytes: &[u8]) -> Option<&[u8]> {
+    const MARK: &[u8] = b";base64,";
+    let (scheme, rest) = bytes.split_at_checked(5)?;
+    if !scheme.eq_ignore_ascii_case(b"data:") {
+        return None;
+    }
+    let start = &rest[..rest.len().min(MEDIA_TYPE_BYTES_MAX)];
+    let position = memchr::memmem::find(start, MARK)?;
+    Some(&rest[position + MARK.len()..])
 }
 
 fn has_percent_escape(bytes: &[u8]) -> bool {

@@ -6,10 +6,23 @@ use crate::decode::base64;
 /// The most strings that are taken from one serialized value.
 const STRINGS_MAX: usize = 64;
 
-/// Whether a value may be a web token: its header is a JSON object in base64.
+/// Whether a value may be a web token, signed or not: its header is a JSON object in base64, so that its first letters
+/// stand for a brace and what may follow one. The word before it, as in credentials, may be there.
 pub(crate) fn is_token(input: &[u8]) -> bool {
-    input.starts_with(b"eyJ") && memchr::memchr(b'.', input).is_some()
+    let token = without_scheme(input);
+    matches!(token, [b'e', b'y', b'A' | b'B' | b'I'..=b'L', ..] | [b'e', b'w', b'k'..=b'r' | b'0'..=b'3', ..])
+        && memchr::memchr(b'.', token).is_some()
 }
+
+/// The token behind `Bearer`.
+fn without_scheme(input: &[u8]) -> &[u8] {
+    match input.split_at_checked(BEARER.len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => token,
+        _ => input,
+    }
+}
+
+const BEARER: &[u8] = b"bearer ";
 
 /// Whether a value starts as a serialized string, list or object does.
 pub(crate) fn is_serialized(input: &[u8]) -> bool {
@@ -18,7 +31,7 @@ pub(crate) fn is_serialized(input: &[u8]) -> bool {
 
 /// Adds the header and the claims of a web token.
 pub(crate) fn add_token(token: &[u8], value: Value, arena: &mut Arena) {
-    for part in token.split(|byte| *byte == b'.').take(2) {
+    for part in without_scheme(token).split(|byte| *byte == b'.').take(2) {
         let span = arena.write(|bytes| _ = base64::decode_text(part, bytes));
         let node = arena.node(value.node, Step::Decoder("jwt"));
         arena.add(span, node, value.place, value.depth + 1);

@@ -14,7 +14,7 @@ use crate::confirm::ConfirmerKind;
 use crate::place::{Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
-const EMBEDDED: [(&str, &str); 15] = [
+const EMBEDDED: [(&str, &str); 17] = [
     ("sqli.toml", include_str!("../../signatures/sqli.toml")),
     ("xss.toml", include_str!("../../signatures/xss.toml")),
     ("rce.toml", include_str!("../../signatures/rce.toml")),
@@ -30,6 +30,8 @@ const EMBEDDED: [(&str, &str); 15] = [
     ("redir.toml", include_str!("../../signatures/redir.toml")),
     ("mail_injection.toml", include_str!("../../signatures/mail_injection.toml")),
     ("mass_assignment.toml", include_str!("../../signatures/mass_assignment.toml")),
+    ("upload.toml", include_str!("../../signatures/upload.toml")),
+    ("upload_xss.toml", include_str!("../../signatures/upload_xss.toml")),
 ];
 
 /// The highest score that one signature may give.

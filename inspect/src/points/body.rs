@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::arena::{Arena, Bomb, NodeId, ROOT, Step};
 use crate::decode::Expander;
+use crate::decode::inflate::{self, Ended, INFLATED_BYTES_MAX};
 use crate::decode::json::{Ending, Target};
 use crate::decode::percent::Plus;
 use crate::directives::{Parser, ParserSet, Scope};
@@ -11,7 +12,6 @@ use crate::limits::OverLimit;
 use crate::place::Place;
 use crate::points::charset;
 use crate::points::form::Pairs;
-use crate::points::inflate::{self, Ended};
 use crate::points::multipart::{self, Found};
 use crate::points::xml;
 use crate::request::RequestView;
@@ -116,9 +116,9 @@ fn inflated(
         let is_gzip = coding.is_some_and(|coding| mentions(coding, b"gzip"));
         let is_deflate = coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"deflate"));
         let (name, (bytes, ended)) = if shows_gzip || is_gzip {
-            ("gzip", inflate::gzip(&body))
+            ("gzip", inflate::gzip(&body, INFLATED_BYTES_MAX))
         } else if is_deflate {
-            ("deflate", inflate::deflate(&body))
+            ("deflate", inflate::deflate(&body, INFLATED_BYTES_MAX))
         } else if coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"br")) {
             ("br", inflate::brotli(&body))
         } else {

@@ -3,7 +3,6 @@
 mod body;
 mod charset;
 mod form;
-mod inflate;
 mod multipart;
 mod xml;
 

@@ -158,7 +158,7 @@ fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
         arena.also_named(node, span);
         arena.add(span, node, Place::Name, 0);
     }
-    let place = if is_file(head) { Place::File } else { Place::Body };
+    let place = if is_file(head) && !is_json(head) { Place::File } else { Place::Body };
     let transfer = add_head(head, node, arena);
     add_text(content, node, place, arena);
     if let Some(charset) = charset::sniff(content) {
@@ -192,8 +192,13 @@ fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
         } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
             transfer = transfer.or(Transfer::named(value));
         }
-        if !line.iter().all(|byte| is_harmless(*byte)) {
+        if !is_harmless_field(name, value) {
             let node = arena.node(node, Step::Part("head"));
+            let shown = arena.write(|bytes| bytes.extend(name.iter().map(u8::to_ascii_lowercase)));
+            let node = if name.is_empty() { node } else { arena.node(node, Step::Name(shown)) };
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
+                arena.add(shown, node, Place::Name, 0);
+            }
             add_text(value, node, Place::Header, arena);
         }
     }
@@ -202,9 +207,18 @@ fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
 
 const DISPOSITION: &[u8] = b"content-disposition";
 
-/// What media types, lengths and names of encodings consist of.
-fn is_harmless(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'/' | b':' | b';' | b'.' | b'-' | b'+' | b'_')
+/// Whether a field of a part's head is of the usual ones and holds a media type, a length or the name of an encoding.
+fn is_harmless_field(name: &[u8], value: &[u8]) -> bool {
+    const USUAL: [&[u8]; 3] = [b"content-type", b"content-length", b"content-transfer-encoding"];
+    let is_usual = name.is_empty() || USUAL.iter().any(|usual| name.eq_ignore_ascii_case(usual));
+    let is_word_byte = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'/' | b';' | b'.' | b'-' | b'+' | b'_' | b'=')
+    };
+    is_usual
+        && value.iter().all(is_word_byte)
+        && !value.starts_with(b";")
+        && memchr::memchr_iter(b'/', value).count() <= 1
+        && memchr::memmem::find(value, b"..").is_none()
 }
 
 /// The name and value of a line in a part's head.
@@ -246,6 +260,18 @@ fn is_file(head: &[u8]) -> bool {
     let is_one_line = |field: &[u8]| !field.contains(&b'\n');
     dispositions(head).all(|field| {
         names_file(field, true) && names_file(field, false) && unquoted(field) && is_one_line(field)
+    })
+}
+
+/// Whether a part says that it is JSON: scripts send documents as files without a name of their own, and applications read
+/// them by this type.
+fn is_json(head: &[u8]) -> bool {
+    let mut types = head
+        .split(|byte| *byte == b'\n')
+        .filter_map(field)
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+    types.any(|(_, value)| {
+        value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
     })
 }
 

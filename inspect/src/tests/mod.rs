@@ -3,6 +3,7 @@
 mod bypasses;
 mod directives;
 mod graphql;
+mod hidden;
 mod hostile;
 mod packs;
 mod requests;

@@ -1,4 +1,4 @@
-//! Compressed bodies: gzip (RFC 1952), zlib (RFC 1950), bare deflate (RFC 1951) and brotli (RFC 7932).
+//! Compressed data: gzip (RFC 1952), zlib (RFC 1950), bare deflate (RFC 1951) and brotli (RFC 7932).
 
 use std::io::Read;
 
@@ -6,7 +6,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 /// The most bytes that one body is inflated to.
-const INFLATED_BYTES_MAX: usize = 1 << 20;
+pub(crate) const INFLATED_BYTES_MAX: usize = 1 << 20;
 
 /// The first buffer of a member, in bytes; it doubles as needed.
 const INFLATED_BYTES_START: usize = 4 << 10;
@@ -21,12 +21,12 @@ const RATIO_MAX: usize = 100;
 const BROTLI_INPUT_BYTES: usize = 4 << 10;
 
 /// Whether data that was cut at the limit grows as no ordinary data does: by the bytes that were read until then.
-pub(super) const fn is_bomb(read_bytes: usize, inflated_bytes: usize) -> bool {
+pub(crate) const fn is_bomb(read_bytes: usize, inflated_bytes: usize) -> bool {
     inflated_bytes / RATIO_MAX >= read_bytes
 }
 
 /// Inflates brotli. Its window is part of its state and takes up to 16 MiB while this runs.
-pub(super) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
+pub(crate) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
     let mut out = Vec::new();
     let limit = INFLATED_BYTES_MAX as u64 + 1;
     let mut rest = input;
@@ -45,7 +45,7 @@ pub(super) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
 
 /// How inflating ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// At the end of the data, or in its midst where the input is cut.
     Whole,
     /// At the limit of bytes, or of members, after so many bytes of the input.
@@ -55,12 +55,12 @@ pub(super) enum Ended {
 }
 
 /// Whether the bytes start like gzip.
-pub(super) fn is_gzip(input: &[u8]) -> bool {
+pub(crate) fn is_gzip(input: &[u8]) -> bool {
     input.starts_with(&[0x1f, 0x8b, 8])
 }
 
-/// Inflates gzip with all its members.
-pub(super) fn gzip(input: &[u8]) -> (Vec<u8>, Ended) {
+/// Inflates gzip with all its members, to at most `limit` bytes.
+pub(crate) fn gzip(input: &[u8], limit: usize) -> (Vec<u8>, Ended) {
     let mut out = Vec::new();
     let mut rest = input;
     let mut count = 0;
@@ -69,7 +69,7 @@ pub(super) fn gzip(input: &[u8]) -> (Vec<u8>, Ended) {
             return (out, Ended::TooMuch(input.len() - rest.len()));
         }
         count += 1;
-        let (used, ended) = inflate(data, 0, &mut out);
+        let (used, ended) = inflate(data, 0, limit, &mut out);
         if let Ended::TooMuch(used) = ended {
             return (out, Ended::TooMuch(input.len() - data.len() + used));
         }
@@ -82,19 +82,19 @@ pub(super) fn gzip(input: &[u8]) -> (Vec<u8>, Ended) {
     (out, if count == 0 { Ended::Broken } else { Ended::Whole })
 }
 
-/// Inflates what a Content-Encoding of `deflate` means: zlib, or without its head to some.
-pub(super) fn deflate(input: &[u8]) -> (Vec<u8>, Ended) {
+/// Inflates what a Content-Encoding of `deflate` means, to at most `limit` bytes: zlib, or without its head to some.
+pub(crate) fn deflate(input: &[u8], limit: usize) -> (Vec<u8>, Ended) {
     let mut out = Vec::new();
-    let (_, ended) = inflate(input, inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER, &mut out);
+    let (_, ended) = inflate(input, inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER, limit, &mut out);
     if ended != Ended::Broken || !out.is_empty() {
         return (out, ended);
     }
-    let (_, ended) = inflate(input, 0, &mut out);
+    let (_, ended) = inflate(input, 0, limit, &mut out);
     (out, ended)
 }
 
-/// Appends the inflated data and returns how many bytes of the input it took.
-fn inflate(input: &[u8], flags: u32, out: &mut Vec<u8>) -> (usize, Ended) {
+/// Appends the inflated data, up to `limit` bytes in `out`, and returns how many bytes of the input it took.
+fn inflate(input: &[u8], flags: u32, limit: usize, out: &mut Vec<u8>) -> (usize, Ended) {
     let flags = flags
         | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF
         | inflate_flags::TINFL_FLAG_IGNORE_ADLER32
@@ -104,11 +104,11 @@ fn inflate(input: &[u8], flags: u32, out: &mut Vec<u8>) -> (usize, Ended) {
     let (mut used, mut written) = (0, start);
     loop {
         if written == out.len() {
-            if written >= INFLATED_BYTES_MAX {
+            if written >= limit {
                 return (used, Ended::TooMuch(used));
             }
             let more = (written - start).max(INFLATED_BYTES_START);
-            out.resize((written + more).min(INFLATED_BYTES_MAX), 0);
+            out.resize((written + more).min(limit), 0);
         }
         // Distances reach back into this member only.
         let (status, taken, made) =
@@ -163,18 +163,24 @@ mod tests {
     fn all_members_of_gzip_are_inflated() {
         let plain = member(&[0; 7], b"one ");
         let named = member(&[0b11110, 0, 0, 0, 0, 0, 0, 2, 0, b'x', b'y', b'n', 0, b'c', 0, 1, 2], b"two");
-        assert_eq!(gzip(&[plain.clone(), named].concat()), (b"one two".to_vec(), Ended::Whole));
-        let (cut, ended) = gzip(&member(&[0; 7], &b"ab".repeat(100_000))[..60]);
+        assert_eq!(
+            gzip(&[plain.clone(), named].concat(), INFLATED_BYTES_MAX),
+            (b"one two".to_vec(), Ended::Whole)
+        );
+        let (cut, ended) = gzip(&member(&[0; 7], &b"ab".repeat(100_000))[..60], INFLATED_BYTES_MAX);
         assert!(ended == Ended::Whole && cut.starts_with(b"abab"));
-        assert_eq!(gzip(&plain[..5]), (vec![], Ended::Broken));
-        assert_eq!(gzip(&[&plain[..10], &[0xff; 20]].concat()).1, Ended::Broken);
+        assert_eq!(gzip(&plain[..5], 9), (vec![], Ended::Broken));
+        assert_eq!(gzip(&[&plain[..10], &[0xff; 20]].concat(), 9).1, Ended::Broken);
     }
 
     #[test]
     fn deflate_has_two_meanings() {
         let text = b"a text, a text, a text".repeat(2000);
-        assert_eq!(deflate(&compress_to_vec(&text, 6)), (text.clone(), Ended::Whole));
-        assert_eq!(deflate(&compress_to_vec_zlib(&text, 6)), (text.clone(), Ended::Whole));
+        assert_eq!(deflate(&compress_to_vec(&text, 6), INFLATED_BYTES_MAX), (text.clone(), Ended::Whole));
+        assert_eq!(
+            deflate(&compress_to_vec_zlib(&text, 6), INFLATED_BYTES_MAX),
+            (text.clone(), Ended::Whole)
+        );
     }
 
     #[test]
@@ -187,7 +193,7 @@ mod tests {
     #[test]
     fn a_bomb_is_cut() {
         let bomb = member(&[0; 7], &vec![0; 3 << 20]);
-        let (out, ended) = gzip(&bomb);
+        let (out, ended) = gzip(&bomb, INFLATED_BYTES_MAX);
         assert!(
             out.len() == INFLATED_BYTES_MAX
                 && matches!(ended, Ended::TooMuch(read) if is_bomb(read, out.len()))
@@ -195,8 +201,8 @@ mod tests {
         assert!(is_bomb(bomb.len(), out.len()) && !is_bomb(20 << 10, out.len()));
         let many = member(&[0; 7], b"").repeat(MEMBERS_MAX + 1);
         let all_but_one = many.len() / (MEMBERS_MAX + 1) * MEMBERS_MAX;
-        assert_eq!(gzip(&many).1, Ended::TooMuch(all_but_one));
+        assert_eq!(gzip(&many, INFLATED_BYTES_MAX).1, Ended::TooMuch(all_but_one));
         let small = member(&[0; 7], &vec![0; 700 << 10]);
-        assert!(matches!(gzip(&small.repeat(4)).1, Ended::TooMuch(_)));
+        assert!(matches!(gzip(&small.repeat(4), INFLATED_BYTES_MAX).1, Ended::TooMuch(_)));
     }
 }
