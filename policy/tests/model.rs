@@ -60,7 +60,7 @@ fn context() -> impl Strategy<Value = ContextSource> {
 }
 
 const HOSTS: [&str; 7] = ["a", "b.a", "c.b.a", "*.a", "*.b.a", "x", "*.x"];
-const PATHS: [&str; 8] = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/a", "/b", "/a.b"];
+const PATHS: [&str; 9] = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/a", "/b", "/a.b", "/a%3ab"];
 
 fn server() -> impl Strategy<Value = ServerSource> {
     let kind = prop::sample::select(vec![MatchKind::Prefix, MatchKind::Exact, MatchKind::PrefixFinal]);
@@ -127,8 +127,9 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn constructor() -> impl Strategy<Value = String> {
-    let host = prop::sample::select(vec!["", "", "", "a", "B.a", "A:80"]);
-    let directories = prop::collection::vec(prop::sample::select(vec!["a", "b", "*", "{{#0}}"]), 0..3);
+    let host = prop::sample::select(vec!["", "", "", "a", "B.a", "A:80", "https://b.a:81", "http://A"]);
+    let directory = prop::sample::select(vec!["a", "b", "*", "{{#0}}", "%61", "a%3ab"]);
+    let directories = prop::collection::vec(directory, 0..3);
     let tail = prop::sample::select(vec![
         "",
         "a",
@@ -145,7 +146,7 @@ fn constructor() -> impl Strategy<Value = String> {
         "{{#2}}.{{#3}}",
         "**/{{#0}}",
     ]);
-    let query = prop::sample::select(vec!["", "", "", "?a=a", "?b=*", "?a&b=b", "?a={{#2}}"]);
+    let query = prop::sample::select(vec!["", "", "", "?a=a", "?b=*", "?a&b=b", "?a={{#2}}", "?%61=%61"]);
     (host, directories, tail, query).prop_map(|(host, directories, tail, query)| {
         let directories: String = directories.iter().map(|directory| format!("{directory}/")).collect();
         format!("{host}/{directories}{tail}{query}")
@@ -351,7 +352,7 @@ fn request() -> impl Strategy<Value = Request> {
     let path = prop::collection::vec(segment, 1..5)
         .prop_map(|segments| segments.into_iter().map(|segment| format!("/{segment}")).collect::<String>());
     let readings = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(path.clone(), 1..4)];
-    let parameter = select(&["a=a", "a=b", "b=", "a", "b=b", "a=%61", "a=a+b", "", "c=a", "a=A"]);
+    let parameter = select(&["a=a", "a=b", "b=", "a", "b=b", "a=%61", "a=a+b", "", "c=a", "a=A", "%61=b"]);
     let query = prop::collection::vec(parameter, 0..4).prop_map(|parameters| parameters.join("&"));
     let header = (select(&["x-one", "X-Two", "x-three"]), select(&["a", "b", "ab", "", "A"]));
     (

@@ -56,9 +56,9 @@ fn server(source: &PolicySource, host: &str) -> usize {
     best.map_or(default, |(_, index)| index)
 }
 
-/// Percent-encoded unreserved characters, upper case of other encodings, then slashes, then dot segments.
-pub(super) fn normalise(path: &str) -> String {
-    let mut decoded = path.to_owned();
+/// Percent-encoded unreserved characters decoded, the digits of other encodings in upper case.
+fn encodings(text: &str) -> String {
+    let mut decoded = text.to_owned();
     for character in ('0'..='9').chain('A'..='Z').chain('a'..='z').chain("-._~".chars()) {
         let code = character as u32;
         decoded = decoded.replace(&format!("%{code:02x}"), &format!("\0{character}"));
@@ -68,7 +68,12 @@ pub(super) fn normalise(path: &str) -> String {
     for (code, upper) in [("%2f", "%2F"), ("%3a", "%3A")] {
         decoded = decoded.replace(code, upper);
     }
-    let decoded = decoded.replace('\0', "");
+    decoded.replace('\0', "")
+}
+
+/// Encodings first, then slashes, then dot segments.
+pub(super) fn normalise(path: &str) -> String {
+    let decoded = encodings(path);
     let mut kept: Vec<&str> = Vec::new();
     let segments: Vec<&str> = decoded.split('/').skip(1).collect();
     for segment in &segments {
@@ -85,13 +90,15 @@ pub(super) fn normalise(path: &str) -> String {
 
 fn location(server: &ServerSource, path: &str, regexes: &[Naive]) -> Option<usize> {
     let all = || server.locations.iter().enumerate();
-    if let Some((index, _)) = all().find(|(_, at)| at.kind == MatchKind::Exact && at.path == path) {
+    if let Some((index, _)) = all().find(|(_, at)| at.kind == MatchKind::Exact && encodings(&at.path) == path)
+    {
         return Some(index);
     }
     let prefixes = all().filter(|(_, at)| {
-        matches!(at.kind, MatchKind::Prefix | MatchKind::PrefixFinal) && path.starts_with(&at.path)
+        matches!(at.kind, MatchKind::Prefix | MatchKind::PrefixFinal)
+            && path.starts_with(&encodings(&at.path))
     });
-    let longest = prefixes.max_by_key(|(_, at)| at.path.len());
+    let longest = prefixes.max_by_key(|(_, at)| encodings(&at.path).len());
     if let Some((index, at)) = longest
         && at.kind == MatchKind::PrefixFinal
     {
@@ -122,11 +129,12 @@ type Conditions = Vec<(Point, Is)>;
 fn constructor(uri: &str) -> Conditions {
     let mut conditions = Vec::new();
     let (rest, query) = uri.split_once('?').map_or((uri, ""), |(rest, query)| (rest, query));
+    let rest = rest.strip_prefix("https://").or(rest.strip_prefix("http://")).unwrap_or(rest);
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let is = |text: &str| match text.strip_prefix("{{") {
         Some(regex) => Is::Regex(regex.trim_end_matches('}').to_owned()),
         None if text == "*" => Is::Wildcard,
-        None => Is::Equal(text.to_owned()),
+        None => Is::Equal(encodings(text)),
     };
     if !host.is_empty() {
         let (name, port) = name_and_port(host);
@@ -150,7 +158,7 @@ fn constructor(uri: &str) -> Conditions {
     }
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        conditions.push((Point::Query(name.into()), is(value)));
+        conditions.push((Point::Query(name.replace("%61", "a")), is(value)));
     }
     conditions
 }
@@ -207,7 +215,7 @@ fn values(point: &Point, facts: &RequestFacts<'_>, path: &str, application: i64)
             .split('&')
             .filter(|parameter| !parameter.is_empty())
             .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
-            .filter(|(key, _)| key == name)
+            .filter(|(key, _)| key.replace("%61", "a") == *name)
             .map(|(_, value)| value.replace("%61", "a").replace('+', " "))
             .collect(),
         Point::Uri => one(query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))),
