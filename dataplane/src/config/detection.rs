@@ -37,12 +37,7 @@ pub(super) static DETECTION: Section = Section {
             default: Default::Value("\"pass\""),
             meaning: "What happens to a request with a longer body. Either way there is an event.",
         },
-        Key {
-            name: "time_limit",
-            kind: Kind::Time(range(MILLISECOND, 60 * SECOND)),
-            default: Default::Value("\"1s\""),
-            meaning: "Inspection time of one request.",
-        },
+        INSPECTION_TIME,
         Key {
             name: "over_time_limit",
             kind: OVER_LIMIT,
@@ -70,42 +65,41 @@ pub(super) static DETECTION: Section = Section {
     ]],
 };
 
+/// How long inspection may take, in general and by a rule.
+pub(super) const INSPECTION_TIME: Key = Key {
+    name: "time_limit",
+    kind: Kind::Time(range(MILLISECOND, 60 * SECOND)),
+    default: Default::Value("\"1s\""),
+    meaning: "Inspection time of one request.",
+};
+
+/// A limit in bytes, 0 for none.
+const fn size_limit(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    let kind = Kind::Size(range_or_zero("no limit", 1, GIB));
+    Key { name, kind, default: Default::Value(default), meaning }
+}
+
+/// A limit of a number, 0 for none.
+const fn count_limit(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    let kind = Kind::Integer(range_or_zero("no limit", 1, MIB));
+    Key { name, kind, default: Default::Value(default), meaning }
+}
+
 /// `[detection.graphql]`.
 pub(super) static GRAPHQL: Section = Section {
     header: "[detection.graphql]",
     about: "What GraphQL requests may be. A request that goes over one of these limits is an attack of the class that \
             [detection.md](detection.md#graphql) names. They hold once the table is there.",
     keys: &[&[
-        Key {
-            name: "document_limit",
-            kind: Kind::Size(range_or_zero("no limit", 1, GIB)),
-            default: Default::Value("\"100KiB\""),
-            meaning: "Bytes of one document.",
-        },
-        Key {
-            name: "value_limit",
-            kind: Kind::Size(range_or_zero("no limit", 1, GIB)),
-            default: Default::Value("\"10KiB\""),
-            meaning: "Bytes of one string in a document or in its variables.",
-        },
-        Key {
-            name: "depth_limit",
-            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
-            default: Default::Value("10"),
-            meaning: "How deep fields may nest, fragments included.",
-        },
-        Key {
-            name: "alias_limit",
-            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
-            default: Default::Value("5"),
-            meaning: "Aliases of one document; a fragment's count as often as it is spread.",
-        },
-        Key {
-            name: "batch_limit",
-            kind: Kind::Integer(range_or_zero("no limit", 1, MIB)),
-            default: Default::Value("10"),
-            meaning: "Documents of one request.",
-        },
+        size_limit("document_limit", "\"100KiB\"", "Bytes of one document."),
+        size_limit("value_limit", "\"10KiB\"", "Bytes of one string in a document or in its variables."),
+        count_limit("depth_limit", "10", "How deep fields may nest, fragments included."),
+        count_limit(
+            "alias_limit",
+            "5",
+            "Aliases of one document; a fragment's count as often as it is spread.",
+        ),
+        count_limit("batch_limit", "10", "Documents of one request."),
         Key {
             name: "introspection",
             kind: Kind::Boolean,

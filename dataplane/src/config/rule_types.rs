@@ -9,10 +9,11 @@ use weir_policy::{
 };
 
 use super::context::{MODES, read_field_name};
+use super::detection::INSPECTION_TIME;
 use super::points::read_selector;
 use super::read::{Refusal, TableReader, read_choice};
 use super::rules::{RULE, RULE_KEYS};
-use super::schema::{DAY, Default, Key, Kind, MILLISECOND, SECOND, Section, TIB, range};
+use super::schema::{DAY, Default, Key, Kind, SECOND, Section, TIB, range};
 use super::suggest::nearest;
 use super::units::parse_time;
 
@@ -194,12 +195,7 @@ const TYPES: [(&str, &str, &[Key]); 13] = [
         "[[rule]] of type over_time_limit",
         "How long inspection may take; of several the most specific one counts.",
         &[
-            Key {
-                name: "time_limit",
-                kind: Kind::Time(range(MILLISECOND, 60 * SECOND)),
-                default: Default::Value("\"1s\""),
-                meaning: "Inspection time of one request.",
-            },
+            INSPECTION_TIME,
             Key {
                 name: "action",
                 kind: Kind::Choice(&["pass", "block"]),
