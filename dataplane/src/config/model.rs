@@ -432,6 +432,8 @@ pub struct OriginLimits {
     pub connections: u32,
     /// How many of them requests may have whose body is still coming in; `None` = three quarters.
     pub upload_connections: Option<u32>,
+    /// How many more there may be while their answers wait for slow clients; `None` = four times as many.
+    pub stalled_connections: Option<u32>,
     /// Unused connections that are kept, over all addresses; 0 = none.
     pub idle_connections: u32,
     /// Unused connections that are kept ready, over all addresses; 0 = none is opened ahead of a request.

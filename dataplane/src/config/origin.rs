@@ -96,6 +96,13 @@ pub(super) static ORIGIN: Section = Section {
                       `parked_bytes`; once it is whole, its request needs none of these.",
         },
         Key {
+            name: "stalled_connections",
+            kind: Kind::Integer(range(1, 1_048_576)),
+            default: Default::Absent("four times `connections`", "1024"),
+            meaning: "How many connections, beyond `connections`, may hold answers that slow clients don't take: more than `parked_bytes` of each \
+                      wait for its client. With one more, the one that waits longest is closed, and its client's connection reset.",
+        },
+        Key {
             name: "idle_connections",
             kind: Kind::Integer(range(0, 1_048_576)),
             default: Default::Value("256"),
@@ -304,6 +311,7 @@ fn read_limits(table: &TableReader<'_>) -> OriginLimits {
         keep_alive_timeout: table.time_or_zero("keep_alive_timeout"),
         connections: table.integer_u32("connections"),
         upload_connections: table.integer("upload_connections").and_then(|count| u32::try_from(count).ok()),
+        stalled_connections: table.integer("stalled_connections").and_then(|count| u32::try_from(count).ok()),
         idle_connections: table.integer_u32("idle_connections"),
         min_idle_connections: table.integer_u32("min_idle_connections"),
         requests_per_connection: table.limit_u32("requests_per_connection"),

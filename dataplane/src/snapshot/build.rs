@@ -327,6 +327,7 @@ fn origin_limits(config: &OriginConfig) -> OriginLimits {
         keep_alive_timeout: limits.keep_alive_timeout,
         connections: limits.connections,
         uploads: limits.upload_connections.unwrap_or(0),
+        stalled: limits.stalled_connections.unwrap_or(0),
         idle_connections: limits.idle_connections,
         // A connection that carries one client only can't be opened before the client is known.
         min_idle_connections: match config.proxy_protocol {

@@ -211,6 +211,8 @@ pub struct OriginLimits {
     pub connections: u32,
     /// How many of them requests may have whose body is still coming in; 0 = all but a quarter.
     pub uploads: u32,
+    /// How many connections more there may be while answers wait for slow clients; 0 = four times `connections`.
+    pub stalled: u32,
     /// Unused connections that are kept.
     pub idle_connections: u32,
     /// Unused connections that are kept ready.
@@ -236,9 +238,14 @@ impl OriginLimits {
             0 => connections - connections.div_ceil(4),
             uploads => uploads.div_ceil(addresses),
         };
+        let stalled = match self.stalled {
+            0 => connections.saturating_mul(4),
+            stalled => stalled.div_ceil(addresses),
+        };
         Self {
             connections,
             uploads: uploads.max(1),
+            stalled,
             idle_connections: self.idle_connections.div_ceil(addresses),
             min_idle_connections: self.min_idle_connections.div_ceil(addresses),
             queue: self.queue.div_ceil(addresses),

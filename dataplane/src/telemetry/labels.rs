@@ -277,6 +277,8 @@ label! {
         OriginConnectionsTotal = "origin_connections_total",
         /// Requests that had to wait because as many uploads had connections of the origin as may have.
         OriginUploads = "origin_uploads",
+        /// Clients cut off because as many as may be kept connections of the origin waiting, and they longest.
+        OriginStalled = "origin_stalled",
         /// Requests refused because too many waited for the origin.
         OriginQueue = "origin_queue",
         /// Requests refused because they waited too long for the origin.

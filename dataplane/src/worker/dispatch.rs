@@ -110,7 +110,7 @@ impl<I: Io> Worker<I> {
     /// stands against it.
     fn make_room(&mut self, index: PoolIndex, total_max: u32) -> Option<Limit> {
         let pool = self.pools.peek(index);
-        if pool.open >= pool.limits.connections {
+        if pool.is_full() {
             let Some(oldest) = pool.idle.oldest() else { return Some(Limit::OriginConnections) };
             // Removed and not discarded: the place is taken already, nobody who waits may have it.
             self.upstream_remove(oldest, false);

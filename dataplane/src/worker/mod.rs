@@ -36,6 +36,7 @@ mod refused_certificate;
 mod relay;
 mod request;
 mod rules;
+mod stalled;
 #[cfg(test)]
 mod tests;
 mod timers;

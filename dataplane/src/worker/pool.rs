@@ -64,6 +64,8 @@ pub(crate) struct Pool {
     pub(crate) idle: IdleConnections,
     /// Connections whose request's body is still coming in.
     pub(crate) uploads: u32,
+    /// Connections whose answers wait for slow clients, the one that waits longest first.
+    pub(crate) stalled: VecDeque<UpstreamId>,
     /// Requests that wait for a connection, the oldest first. Who leaves, leaves the queue.
     pub(crate) waiting: VecDeque<ClientId>,
     /// The same of those that wait because `uploads` is at its limit.
@@ -106,6 +108,16 @@ impl Pool {
             Wait::Connection => &mut self.waiting,
             Wait::Upload => &mut self.waiting_uploads,
         }
+    }
+
+    /// Connections but for those whose answers wait for slow clients: what counts against the limit.
+    pub(crate) fn counted(&self) -> usize {
+        self.open as usize - self.stalled.len()
+    }
+
+    /// Whether no connection may be opened.
+    pub(crate) fn is_full(&self) -> bool {
+        self.counted() >= self.limits.connections as usize
     }
 
     /// Whether uploads have as many connections as they may have.
@@ -204,6 +216,7 @@ impl Pools {
             open: 0,
             idle: IdleConnections::default(),
             uploads: 0,
+            stalled: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_uploads: VecDeque::new(),
             warming: Warming::default(),

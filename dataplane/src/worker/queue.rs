@@ -133,7 +133,7 @@ impl<I: Io> Worker<I> {
         }
         // Uploads may wait while there are idle connections.
         if pool.idle.len() == 0 {
-            if pool.open >= pool.limits.connections {
+            if pool.is_full() {
                 return;
             }
             if self.pools.open_total >= total_max {

@@ -311,6 +311,7 @@ impl<I: Io> Worker<I> {
             self.metrics.limit(Limit::ParkedBytes);
             upstream.deadline.clear();
             self.io.pause(upstream.socket);
+            self.stall_begins(id);
         }
     }
 
@@ -325,7 +326,9 @@ impl<I: Io> Worker<I> {
         if upstream.paused && pending_bytes <= parked_max / 2 {
             upstream.paused = false;
             self.io.receive(upstream.socket);
-            let timeout = self.pools.get(upstream.pool).limits.idle_timeout;
+            let pool = self.pools.get(upstream.pool);
+            pool.stalled.retain(|stalled| *stalled != id);
+            let timeout = pool.limits.idle_timeout;
             self.upstream_set_deadline(id, timeout);
         }
     }
@@ -353,6 +356,7 @@ impl<I: Io> Worker<I> {
             // The end came with bytes that were on their way already.
             upstream.paused = false;
             self.io.receive(upstream.socket);
+            self.pools.get(upstream.pool).stalled.retain(|stalled| *stalled != id);
         }
         let pool = self.pools.get(upstream.pool);
         pool.warming.succeeded();

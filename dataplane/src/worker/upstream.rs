@@ -274,6 +274,9 @@ impl<I: Io> Worker<I> {
         pool.open -= u32::from(!is_tunnel);
         pool.warming.under_way -= u32::from(upstream.client.is_none() && upstream.stage != Stage::Ready);
         pool.uploads -= u32::from(upstream.uploads);
+        if upstream.paused {
+            pool.stalled.retain(|stalled| *stalled != id);
+        }
         let was_idle = pool.idle.forget(id);
         let state = match upstream.stage {
             _ if was_idle => ConnectionState::Idle,
@@ -328,10 +331,12 @@ impl<I: Io> Worker<I> {
         // Under the cap over all origins, an idle connection here may keep a request for another one waiting.
         let wanted_elsewhere = self.pools.total_is_short;
         let pool = self.pools.get(pool_index);
+        // More than there may be were open while clients were slow.
+        let too_many = pool.counted() > pool.limits.connections as usize;
         let full = pool.idle.len() >= pool.limits.idle_connections as usize;
         // Connections of one client each aren't worth the same: the one that idled longest goes.
         let replaced = pool.idle.oldest().filter(|_| full && carries.is_some());
-        let unwanted = wanted_elsewhere || (full && replaced.is_none());
+        let unwanted = wanted_elsewhere || too_many || (full && replaced.is_none());
         if self.life != Life::Serving || unwanted {
             self.upstream_discard(id);
             return;

@@ -58,7 +58,7 @@ impl<I: Io> Worker<I> {
             if ready >= pool.limits.min_idle_connections as usize || pool.warming.under_way >= WARMING_MAX {
                 return;
             }
-            let no_room = total_is_short || pool.open >= pool.limits.connections;
+            let no_room = total_is_short || pool.is_full();
             let again_at = if no_room { now.after(PAUSE) } else { pool.warming.not_before };
             if again_at > now {
                 self.timers.set(&mut pool.warming.deadline, TimerKey::Pool(index), again_at);

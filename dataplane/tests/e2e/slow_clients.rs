@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::support::client::Client;
+use crate::support::client::{Client, get};
 use crate::support::node::Node;
 use crate::support::origin::{Origin, ok};
 use crate::support::setup::Setup;
@@ -23,7 +23,7 @@ fn node(limits: &str) -> (Node, Origin) {
         .limits(&format!(
             "parked_bytes = \"64KiB\"\nhead_bytes = \"16KiB\"\ntarget_bytes = \"8KiB\"\n{limits}"
         ))
-        .origin("connections = 8\nqueue = 200\nqueue_timeout = \"1h\"")
+        .origin("connections = 8\nstalled_connections = 100\nqueue = 200\nqueue_timeout = \"1h\"")
         .start();
     (node, origin)
 }
@@ -87,4 +87,32 @@ fn slow_readers_are_cut_off() {
     let (node, _origin) = node("send_timeout = \"500ms\"");
     let attack = attack(&node, &["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "1024"]);
     outlives(&node, attack, "send_timeout");
+}
+
+#[test]
+fn slow_readers_keep_nobody_waiting_and_the_slowest_of_too_many_is_cut_off() {
+    let large = pattern(8 * 1024 * 1024);
+    let origin = Origin::answering(move |request| match request.target() {
+        LARGE => ok(&large),
+        target => ok(target.as_bytes()),
+    });
+    let node = Setup::new(origin.address)
+        .limits("send_timeout = \"1h\"")
+        .origin("connections = 2\nstalled_connections = 6\nqueue_timeout = \"1h\"")
+        .start();
+    let mut readers = Vec::new();
+    for number in 1..=10 {
+        let mut reader = Client::connect_with_small_window(node.address);
+        reader.send(get(LARGE));
+        readers.push(reader);
+        assert_eq!(node.get("/other").text(), "/other", "beside {number} slow readers");
+    }
+    // Six may wait for their clients.
+    node.await_metric("weir_limit_hits_total", &[("limit", "origin_stalled")], 4);
+    let whole = readers.into_iter().filter_map(|mut reader| {
+        let head = reader.head();
+        reader.body(head).ok()
+    });
+    assert_eq!(whole.count(), 6);
+    node.await_metric("weir_connections", &[], 0);
 }

@@ -36,11 +36,12 @@ pub struct Effect {
     pub slice_seconds: f64,
     /// Each pair of slices, in the order of time.
     pub cycles: Vec<Cycle>,
-    /// The slices' 99th percentiles without slow clients, in microseconds; absent before the first cycle was over.
+    /// The slices' 99th percentiles without slow clients, in microseconds; absent before the first cycle was over, and if in
+    /// some slice no request was answered.
     pub p99_without_microseconds: Option<Spread>,
     /// The same with slow clients.
     pub p99_with_microseconds: Option<Spread>,
-    /// The median with slow clients by the median without: 1 where others don't notice them.
+    /// The median with slow clients by the median without: 1 where others don't notice them. Absent if one of them is.
     pub factor: Option<f64>,
     /// The highest factor that is allowed; absent if nothing was said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,8 +162,11 @@ fn wait(time: Duration, interrupted: &AtomicBool, tick: &mut dyn FnMut()) {
 
 impl Effect {
     fn of(options: &Options, slice: Duration, cycles: Vec<Cycle>) -> Self {
+        // Where nobody was answered there is no percentile, and a median of the others would hide that.
         let p99 = |times: fn(&Cycle) -> &Times| {
-            Spread::of(cycles.iter().map(|cycle| times(cycle).p99 as f64 / 1e3))
+            let of_all = cycles.iter().map(times);
+            let all_answered = of_all.clone().all(|times| times.count > 0);
+            Spread::of(of_all.map(|times| times.p99 as f64 / 1e3)).filter(|_| all_answered)
         };
         let (without, with) = (p99(|cycle| &cycle.without), p99(|cycle| &cycle.with));
         let factor = with.as_ref().zip(without.as_ref()).map(|(with, without)| with.median / without.median);
@@ -209,5 +213,69 @@ impl fmt::Display for Effect {
             Some(factor) => writeln!(formatter, "  factor  {factor:.2}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        run::{histogram, record},
+        slow::Kind,
+    };
+
+    fn options(max_factor: f64) -> Options {
+        Options {
+            request: run::Options::new("http://127.0.0.1/"),
+            kind: Kind::Body,
+            pace: Duration::from_secs(1),
+            seed: 1,
+            probe_rate: Some(500.0),
+            probe_url: None,
+            cycles: 3,
+            max_factor: Some(max_factor),
+            cut_within: None,
+        }
+    }
+
+    /// Slices with these 99th percentiles; of those with 0, nobody was answered.
+    fn cycles(of_all: &[(u64, u64)]) -> Vec<Cycle> {
+        let times = |milliseconds: u64| {
+            let mut histogram = histogram();
+            if milliseconds > 0 {
+                record(&mut histogram, Duration::from_millis(milliseconds));
+            }
+            Times::of(&histogram)
+        };
+        let cycle = |&(without, with)| Cycle { without: times(without), with: times(with), open: 4 };
+        of_all.iter().map(cycle).collect()
+    }
+
+    #[test]
+    fn medians_are_compared_and_judged() {
+        let slice = Duration::from_secs(1);
+        let effect = Effect::of(&options(2.0), slice, cycles(&[(4, 90), (2, 6), (1, 1)]));
+        assert!((effect.factor.unwrap() - 3.0).abs() < 0.01, "{effect}");
+        assert!(effect.excess().unwrap().contains("3.00 times as high; 2 is allowed"));
+        let text = effect.to_string();
+        assert!(text.contains("without median 2.00ms (4.00ms, 2.00ms, 1.00ms)"), "{text}");
+        assert!(text.contains("factor  3.00"), "{text}");
+        assert_eq!(Effect::of(&options(3.5), slice, cycles(&[(2, 6)])).excess(), None);
+    }
+
+    #[test]
+    fn without_answers_there_is_no_factor() {
+        for of_all in [&[][..], &[(2, 6), (0, 6), (2, 6)], &[(2, 0)]] {
+            let effect = Effect::of(&options(2.0), Duration::from_secs(1), cycles(of_all));
+            assert_eq!((effect.factor, effect.excess()), (None, None), "{effect}");
+        }
+    }
+
+    #[test]
+    fn a_slice_has_enough_requests() {
+        let sliced = |seconds| slice(&options(2.0), Duration::from_secs(seconds));
+        assert_eq!(sliced(12).unwrap(), Duration::from_secs(2));
+        let error = sliced(5).unwrap_err().to_string();
+        assert!(error.contains("6 slices of 0.833 s would have 417 ordinary requests each"), "{error}");
     }
 }

@@ -90,6 +90,7 @@ fn a_minimal_config_has_the_defaults() {
             keep_alive_timeout: 60 * SECOND,
             connections: 256,
             upload_connections: None,
+            stalled_connections: None,
             idle_connections: 256,
             min_idle_connections: 0,
             requests_per_connection: None,

@@ -106,6 +106,42 @@ fn requests_wait_for_a_connection_and_get_it_in_time() {
 }
 
 #[test]
+fn slow_readers_keep_nobody_else_waiting() {
+    explore(Depth::Long, MAIN, |world| {
+        // There are two connections, and these readers pause for longer than queue_timeout.
+        for number in 0..3 {
+            let large = Request::get(NARROW).replied(|reply| reply.length = 200_000);
+            let start = Duration::from_millis(500 * number);
+            world.client_at("192.0.2.1", start, vec![large], |wires| {
+                late_reader(wires, Duration::from_secs(9))
+            });
+        }
+        for number in 0..3 {
+            let start = Duration::from_millis(3000 + 500 * number);
+            world.client_at("192.0.2.4", start, vec![Request::get(NARROW), Request::get(NARROW)], sequential);
+        }
+        world.run();
+        assert_eq!(world.limit_hits("origin_stalled"), 0);
+    });
+}
+
+#[test]
+fn the_slowest_of_too_many_slow_readers_is_cut_off() {
+    explore(Depth::Long, MAIN, |world| {
+        for number in 0..4 {
+            let large = Request::get(NARROW).or_cut().replied(|reply| reply.length = 200_000);
+            world.client_at("192.0.2.1", Duration::from_millis(500 * number), vec![large], |wires| {
+                late_reader(wires, Duration::from_secs(9))
+            });
+        }
+        world.client_at("192.0.2.4", Duration::from_secs(5), vec![Request::get(NARROW)], sequential);
+        world.run();
+        // There may be three.
+        assert!(world.limit_hits("origin_stalled") == 1 || world.breaks());
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_and_a_long_wait_ends() {
     explore(Depth::Full, MAIN, |world| {
         let silent = || Request::get(NARROW).fails(&[503, 504]).replied(|reply| reply.silent = true);

@@ -122,6 +122,7 @@ connect_timeout = "500ms"
 name = "narrow"
 addresses = ["10.0.0.5:9000"]
 connections = 2
+stalled_connections = 3
 idle_connections = 1
 queue = 2
 queue_timeout = "2s"

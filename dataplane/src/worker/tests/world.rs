@@ -451,7 +451,14 @@ impl World {
         for (index, pool) in worker.pools.iter() {
             let of_pool = || pooled().filter(|(_, upstream)| upstream.pool == index);
             assert_eq!(pool.open as usize, of_pool().count(), "open connections of {}", pool.key.address);
-            assert!(pool.open <= pool.limits.connections, "{} open to {}", pool.open, pool.key.address);
+            // Those whose clients were slow and are so no longer count again, and go when they have served.
+            let open_max = pool.limits.connections.saturating_add(pool.limits.stalled);
+            assert!(pool.open <= open_max, "{} open to {}", pool.open, pool.key.address);
+            let stalled = |id| pool.stalled.iter().filter(|stalled| **stalled == id).count();
+            for (id, upstream) in of_pool() {
+                assert_eq!(stalled(id), usize::from(upstream.paused), "{id:?} is paused or not");
+            }
+            assert!(pool.stalled.len() <= pool.limits.stalled as usize, "stalled of {}", pool.key.address);
             assert!(pool.waiting.len() <= pool.limits.queue as usize, "the queue of {}", pool.key.address);
             let warming = of_pool().filter(|(_, it)| it.client.is_none() && it.stage != Stage::Ready).count();
             assert_eq!(pool.warming.under_way as usize, warming, "on their way to {}", pool.key.address);
