@@ -15,6 +15,7 @@ use crate::engine::{Engine, EngineError, Rule};
 use crate::graphql::Documents;
 use crate::limits::OverLimit;
 use crate::points;
+use crate::repeated::Repeated;
 use crate::report::{Finding, Report};
 use crate::request::RequestView;
 use crate::trace::{Outcome, Trace};
@@ -46,6 +47,7 @@ pub struct Inspector {
     expander: Expander,
     documents: Documents,
     nominations: Vec<Nomination>,
+    repeated: Repeated,
     rules: Vec<RuleState>,
     /// The database of the engine that `rules` belongs to.
     database: u64,
@@ -59,9 +61,9 @@ pub struct Inspector {
 
 /// A pattern matched inside a value.
 #[derive(Debug, Clone, Copy)]
-struct Nomination {
-    value: u32,
-    rule: u32,
+pub(crate) struct Nomination {
+    pub(crate) value: u32,
+    pub(crate) rule: u32,
 }
 
 /// What an inspector keeps per rule.
@@ -94,6 +96,7 @@ impl Inspector {
             expander: Expander::default(),
             documents: Documents::default(),
             nominations: Vec::new(),
+            repeated: Repeated::default(),
             rules: Vec::new(),
             database: engine.database.identity(),
             findings: Vec::new(),
@@ -154,7 +157,7 @@ impl Inspector {
         if time_is_up() {
             self.arena.hit_limit(OverLimit::Time);
         } else {
-            self.scan(engine);
+            self.scan(engine, scope.judges_points());
         }
         if scope.has_detectors() {
             let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
@@ -231,8 +234,11 @@ impl Inspector {
         });
     }
 
-    fn scan(&mut self, engine: &Engine) {
-        let Self { scratch, arena, nominations, rules, work, .. } = self;
+    /// Collects what patterns match. Where points aren't judged differently, values that many others are equal to are
+    /// nominated once.
+    fn scan(&mut self, engine: &Engine, judges_points: bool) {
+        let Self { scratch, arena, nominations, repeated, rules, work, .. } = self;
+        repeated.reset();
         let limit = engine.options.limits.confirmations;
         let mut too_many = false;
         let scanned = scratch.scan(&engine.database, arena.bytes(), &mut |rule, end| {
@@ -250,7 +256,10 @@ impl Inspector {
                 return ControlFlow::Break(());
             }
             state.last_value = number;
-            nominations.push(Nomination { value: number, rule });
+            let nomination = Nomination { value: number, rule };
+            if judges_points || !repeated.knows(nomination, nominations, arena) {
+                nominations.push(nomination);
+            }
             ControlFlow::Continue(())
         });
         if scanned.is_err() {

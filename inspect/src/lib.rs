@@ -39,6 +39,7 @@ mod limits;
 mod pack;
 mod place;
 mod points;
+mod repeated;
 mod report;
 mod request;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 /// Bounds on the work and memory of one request's inspection. Hitting one is reported, never silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most values that a request is taken apart into. Default 16,384.
+    /// The most values that a request is taken apart into. Default 131,072.
     pub values: usize,
     /// The deepest nesting inside one JSON document. Default 64.
     pub json_depth: usize,
@@ -13,7 +13,7 @@ pub struct Limits {
     pub decoder_depth: u8,
     /// The most bytes of all decoded values together. Default 8 MiB, at most 1 GiB.
     pub decoded_bytes: usize,
-    /// The most pairs of a value and a signature that are looked at closely. Default 4,096.
+    /// The most pairs of a value and a signature that are looked at closely. Default 8,192.
     pub confirmations: usize,
     /// The most bytes that all close looks together may read, for each 256 KiB of values that a request begins. Default
     /// 2 MiB.
@@ -26,11 +26,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            values: 16_384,
+            values: 131_072,
             json_depth: 64,
             decoder_depth: 5,
             decoded_bytes: 8 << 20,
-            confirmations: 4_096,
+            confirmations: 8_192,
             confirmed_bytes: 2 << 20,
             findings: 32,
         }

@@ -89,6 +89,11 @@ impl<'a> Scope<'a> {
         self.kinds.patches
     }
 
+    /// Whether the same sign may mean different things at different points.
+    pub(crate) const fn judges_points(&self) -> bool {
+        self.kinds.patches || self.kinds.drops || self.kinds.masks
+    }
+
     /// Whether also values that no attack can hide in are needed.
     pub(crate) const fn needs_all_values(&self) -> bool {
         self.kinds.presence || self.kinds.detectors || self.kinds.masks

@@ -341,3 +341,52 @@ fn text_behind_a_bare_word_belongs_to_it() {
         assert_eq!(inspector.inspect(engine(), &request).attack, is_attack, "{body}");
     }
 }
+
+/// Bodies of `count` values that say nothing, and one more at their end.
+fn padded(count: usize, last: &str) -> [(&'static str, String); 5] {
+    let list = |write: &dyn Fn(usize) -> String| (0..count).map(write).collect::<String>();
+    let text = json(last);
+    [
+        ("JSON keys", format!("{{{}\"z\":\"{text}\"}}", list(&|index| format!("\"k{index}\":\"v\",")))),
+        ("JSON list", format!("[{}\"{text}\"]", list(&|_| "\"a\",".to_owned()))),
+        ("form", format!("{}z={}", list(&|index| format!("n{index}=v&")), percent(last))),
+        ("look-alikes in a form", format!("{}z={}", list(&|_| "a=union+select&".to_owned()), percent(last))),
+        (
+            "look-alikes in JSON",
+            format!("[{}\"{text}\"]", list(&|_| "\"union select ;cat <a on\",".to_owned())),
+        ),
+    ]
+}
+
+#[test]
+fn a_payload_is_seen_behind_thousands_of_values() {
+    let mut missed = Vec::new();
+    for (index, (name, _)) in padded(0, "").into_iter().enumerate() {
+        check(name, &mut missed, |class, payload| {
+            let body = padded(20_000, payload).into_iter().nth(index).unwrap().1;
+            finds(class, &RequestView { method: b"POST", body: body.as_bytes(), ..EMPTY })
+        });
+    }
+    check("query", &mut missed, |class, payload| {
+        let query: String = (0..1_000).map(|index| format!("n{index}=v&")).collect();
+        finds(
+            class,
+            &RequestView { query: Some(format!("{query}z={}", percent(payload)).as_bytes()), ..EMPTY },
+        )
+    });
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
+fn what_has_no_room_behind_padding_is_told() {
+    let mut inspector = engine().inspector().unwrap();
+    let mut over_limit = |body: &str| {
+        inspector
+            .inspect(engine(), &RequestView { method: b"POST", body: body.as_bytes(), ..EMPTY })
+            .over_limit
+    };
+    let [_, (_, list), ..] = padded(200_000, "x");
+    assert_eq!(over_limit(&list), Some(crate::OverLimit::Values));
+    let different: String = (0..20_000).map(|index| format!("a=union+select+{index}&")).collect();
+    assert_eq!(over_limit(&different), Some(crate::OverLimit::Confirmations));
+}
