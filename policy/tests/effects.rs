@@ -204,3 +204,18 @@ fn settings_that_make_no_sense_are_refused() {
     ];
     assert!(compile(&source(Mode::Block, rules)).is_ok());
 }
+
+#[test]
+fn masks_hold_for_readings_that_are_not_inspected() {
+    let policy =
+        policy(&source(Mode::Block, vec![mask(1, "/off/**"), over_time(2, "/off/**"), mask(3, "/no/**")]));
+    let mut scratch = Scratch::default();
+    let client: std::net::IpAddr = ORDINARY.parse().unwrap();
+    for (literal, other) in [("/off/x", "/shop"), ("/shop", "/off/x")] {
+        let placed = policy.resolve_readings(&mut scratch, &get("a", literal), &[other], &client.into(), NOW);
+        assert_eq!((placed.resolution.mode, placed.differ), (Mode::Block, true), "{literal}");
+        let held: Vec<u32> = policy.effects(&scratch).all().iter().map(|effect| effect.0).collect();
+        let ids: Vec<u64> = policy.effect_rules().map(|rule| rule.id).collect();
+        assert_eq!(held.iter().map(|number| ids[*number as usize]).collect::<Vec<_>>(), [1], "{literal}");
+    }
+}
