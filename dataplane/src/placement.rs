@@ -87,11 +87,11 @@ pub fn place(
     client: &Client,
     now_unix_seconds: u64,
 ) -> Placement {
-    let readings = match ambiguous_path {
+    let others = match ambiguous_path {
         AmbiguousPath::Literal => &[],
         AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
     };
-    if readings.is_empty() {
+    if others.is_empty() {
         let resolution = policy.resolve_client(scratch, facts, client, now_unix_seconds);
         return Placement {
             resolution,
@@ -101,12 +101,12 @@ pub fn place(
             several: None,
         };
     }
-    let placed = policy.resolve_readings(scratch, facts, readings, client, now_unix_seconds);
+    let placed = policy.resolve_readings(scratch, facts, others, client, now_unix_seconds);
     Placement {
         resolution: placed.resolution,
         read_as: placed.read_as,
         refused: ambiguous_path == AmbiguousPath::Reject && placed.differ,
-        divides_differently: PathReadings::divide_differently(readings),
+        divides_differently: readings.divides_differently(),
         several: (placed.locations.len() > 1).then(|| Box::new(placed)),
     }
 }

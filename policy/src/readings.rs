@@ -14,7 +14,7 @@ use crate::policy::{EffectIndex, LocationIndex, Policy, RequestFacts, Resolution
 use crate::verdict::Finding;
 
 /// The most readings of one path, the literal one included.
-pub const READINGS_MAX: usize = 7;
+pub const READINGS_MAX: usize = 32;
 
 /// What the readings of a path have in common, beyond the rules that hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

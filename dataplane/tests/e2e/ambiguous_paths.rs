@@ -7,8 +7,9 @@ use crate::support::setup::Setup;
 
 const ATTACK: &str = "q=%27%20union%20select%20password%20from%20users--";
 
-/// Spellings of the shop that lie in `/off` by their normalised form; nginx serves the shop for the first three.
-const DETOURS: [&str; 7] = [
+/// Spellings of the shop that lie in `/off` by their normalised form; nginx serves the shop for the first four.
+const DETOURS: [&str; 9] = [
+    "/off/..%2fshop/%252e%252e/off/x",
     "/off/..%2fshop",
     "/off/%2e%2e%2Fshop",
     "/off/x%2f..%2f..%2fshop",
@@ -16,6 +17,7 @@ const DETOURS: [&str; 7] = [
     "/off/..;/shop",
     "/off/..%252fshop",
     "/off/..\\shop",
+    "/off/;/..\\..\\shop",
 ];
 
 fn start(nginx: &Nginx, setting: &str) -> Node {
