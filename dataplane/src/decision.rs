@@ -12,7 +12,8 @@ use weir_policy::{Finding, ModeSource, Reason, RequestFacts, Resolution, UploadA
 
 use crate::config::OverLimit;
 use crate::http::{
-    CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, RequestHead, Version,
+    CERTIFICATE_FIELDS, CertificateFacts, FieldId, HeaderField, MAX_HEADER_COUNT, PathReadings, RequestHead,
+    Version,
 };
 use crate::rules::Active;
 use crate::snapshot::{DetectionSettings, LocationSettings, Snapshot};
@@ -190,10 +191,17 @@ pub fn inspect<'i>(
     } else {
         active.applied(&snapshot.rules, unseen)
     };
-    match applied {
-        None => inspector.inspect_within(&snapshot.engine, view, &mut time_is_up),
-        Some(applied) => inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up),
+    let Some(applied) = applied else {
+        return inspector.inspect_within(&snapshot.engine, view, &mut time_is_up);
+    };
+    if !active.has_unsure_segments() {
+        return inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up);
     }
+    let mut readings = PathReadings::default();
+    readings.of(view.path);
+    let path_readings: Vec<&[u8]> = readings.with_normalised().collect();
+    let applied = Applied { path_readings: &path_readings, ..applied };
+    inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up)
 }
 
 /// What an inspection comes to.

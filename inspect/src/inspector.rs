@@ -10,7 +10,9 @@ use crate::arena::Arena;
 use crate::class::AttackClass;
 use crate::confirm::{self, SqliVerdict};
 use crate::decode::Expander;
-use crate::directives::{self, Applied, Detectors, HitKind, Look, Masks, RuleHit, Scope, Selector};
+use crate::directives::{
+    self, Applied, Detectors, HitKind, Look, Masks, PointValues, RuleHit, Scope, Selector,
+};
 use crate::engine::{Engine, EngineError, Rule};
 use crate::graphql::Documents;
 use crate::limits::OverLimit;
@@ -189,21 +191,20 @@ impl Inspector {
         self.expander.expand(scope, &mut self.arena);
     }
 
-    /// Writes the first value at a point into `value` and says whether there is one: what a rule counts requests by.
-    /// Nothing is looked for in it.
-    pub fn value_at(
+    /// Adds the values at a point to `values`: what a rule counts requests by. Nothing is looked for in them.
+    pub fn values_at(
         &mut self,
         engine: &Engine,
         request: &RequestView<'_>,
         selector: &Selector,
-        value: &mut Vec<u8>,
-    ) -> bool {
+        values: &mut PointValues,
+    ) {
         let scope = Scope::none(request);
         self.arena.reset(engine.options.limits);
         self.arena.keep_all();
         points::decompose(&scope, &mut self.expander, &mut self.arena);
         self.expander.expand(&scope, &mut self.arena);
-        directives::value_at(selector, &scope, &self.arena, value)
+        directives::values_at(selector, &scope, &self.arena, values);
     }
 
     /// Runs only the matcher, over bytes that stand for a request's values, and returns how many matches it reports: what

@@ -48,8 +48,8 @@ mod trace;
 
 pub use class::AttackClass;
 pub use directives::{
-    Applied, DirectiveAction, DirectiveError, DirectiveSource, Directives, HitKind, Parser, Part, RuleHit,
-    Selector,
+    Applied, DirectiveAction, DirectiveError, DirectiveSource, Directives, HitKind, POINT_VALUES_MAX, Parser,
+    Part, PointValues, RuleHit, Selector,
 };
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use graphql::GraphqlLimits;

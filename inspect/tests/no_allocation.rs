@@ -135,6 +135,7 @@ fn directives_that_find_nothing_do_not_allocate() {
         active: &active,
         unseen_body_bytes: 0,
         unsure_segments: false,
+        path_readings: &[],
         trace: false,
     };
     let mut inspector = engine.inspector().unwrap();

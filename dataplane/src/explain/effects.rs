@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use weir_inspect::{HitKind, Inspector, RequestView, RuleHit};
+use weir_inspect::{HitKind, Inspector, PointValues, RequestView, RuleHit};
 use weir_policy::UploadAction;
 
 use super::text::write_bytes;
@@ -189,14 +189,14 @@ pub(super) fn rate_effects(
     parts: &RateKeyParts<'_>,
 ) -> Vec<RuleEffect> {
     let mut counted_by = None;
-    let mut key = Vec::new();
+    let mut keys = PointValues::default();
     active
         .rates(&snapshot.rules)
         .map(|(rule, limit)| {
-            let is_there = limit.key(parts, &mut key, &mut |selector, key| {
-                inspector.value_at(&snapshot.engine, view, selector, key)
+            limit.keys(parts, &mut keys, &mut |selector, keys| {
+                inspector.values_at(&snapshot.engine, view, selector, keys);
             });
-            let (effect, detail) = match (counted_by, is_there) {
+            let (effect, detail) = match (counted_by, !keys.is_empty()) {
                 (_, false) => ("does_not_count", "its point is not there".to_owned()),
                 (Some(lower), true) if !active.every_rate_counts() => {
                     ("does_not_count", format!("rule {lower} has a lower rate"))

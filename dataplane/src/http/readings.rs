@@ -135,14 +135,15 @@ impl PathReadings {
         self.divides_differently
     }
 
-    /// The readings of the path asked for last.
-    pub fn all(&self) -> &[Vec<u8>] {
-        &self.readings[..self.count]
-    }
-
     /// A reading of the path asked for last.
     pub fn get(&self, number: usize) -> &[u8] {
-        self.all().get(number).map_or(&[], Vec::as_slice)
+        self.readings.get(number).map_or(&[], Vec::as_slice)
+    }
+
+    /// The normalised form of the path asked for last, if that has other readings, and then those.
+    pub fn with_normalised(&self) -> impl Iterator<Item = &[u8]> {
+        let normalised = (self.count > 0).then(|| &self.bases[Base::Normalised as usize]);
+        normalised.into_iter().chain(&self.readings[..self.count]).map(Vec::as_slice)
     }
 
     #[cold]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use weir_inspect::{Applied, Selector};
+use weir_inspect::{Applied, PointValues, Selector};
 use weir_policy::{Effects, UploadAction};
 
 use super::{Enforcement, RateKey, RateRule, Rule, RuleSet, UploadRule};
@@ -121,7 +121,7 @@ impl Active {
     }
 
     /// Whether segments of the path can't be told apart by their numbers.
-    pub(super) fn has_unsure_segments(&self) -> bool {
+    pub fn has_unsure_segments(&self) -> bool {
         self.of_some_readings.segments
     }
 
@@ -175,6 +175,7 @@ impl Active {
             active: &self.directives,
             unseen_body_bytes,
             unsure_segments: self.of_some_readings.segments,
+            path_readings: &[],
             trace: false,
         }
     }
@@ -247,27 +248,26 @@ impl Rule {
 }
 
 impl RateRule {
-    /// Writes what the request is counted by into `key`. `value_at` looks for a value inside the request. False where
-    /// the request doesn't have it: then the rule doesn't concern it.
-    pub fn key(
+    /// Writes what the request is counted by into `keys`. `values_at` looks for values inside the request. None where the
+    /// request doesn't have the point: then the rule doesn't concern it.
+    pub fn keys(
         &self,
         parts: &RateKeyParts<'_>,
-        key: &mut Vec<u8>,
-        value_at: &mut dyn FnMut(&Selector, &mut Vec<u8>) -> bool,
-    ) -> bool {
-        key.clear();
+        keys: &mut PointValues,
+        values_at: &mut dyn FnMut(&Selector, &mut PointValues),
+    ) {
+        keys.clear();
         match &self.key {
             RateKey::RemoteAddr => match parts.client {
-                IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
-                IpAddr::V6(address) => key.extend_from_slice(&address.octets()),
+                IpAddr::V4(address) => keys.push(&address.octets()),
+                IpAddr::V6(address) => keys.push(&address.octets()),
             },
-            RateKey::Instance => key.extend_from_slice(&parts.application.to_le_bytes()),
-            RateKey::Method => key.extend_from_slice(parts.method),
-            RateKey::Scheme => key.extend_from_slice(parts.scheme),
-            RateKey::Proto => key.extend_from_slice(parts.proto),
-            RateKey::Target => key.extend_from_slice(parts.target),
-            RateKey::Value(selector) => return value_at(selector, key),
+            RateKey::Instance => keys.push(&parts.application.to_le_bytes()),
+            RateKey::Method => keys.push(parts.method),
+            RateKey::Scheme => keys.push(parts.scheme),
+            RateKey::Proto => keys.push(parts.proto),
+            RateKey::Target => keys.push(parts.target),
+            RateKey::Value(selector) => values_at(selector, keys),
         }
-        true
     }
 }

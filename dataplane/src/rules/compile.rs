@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use weir_inspect::{AttackClass, DirectiveAction, DirectiveSource, Directives, Engine, Parser, Selector};
@@ -187,8 +188,11 @@ impl<'a> Compiler<'a> {
             }
             RuleKind::RateLimit { rate, per, burst, delay, status, point } => {
                 let key = self.rate_key(source, point.as_ref());
+                let mut identity = DefaultHasher::new();
+                (source.id, point, rate, per, burst).hash(&mut identity);
                 let rate = Rate::new(*rate, *per, *burst, *delay);
-                (None, Enforcement::Rate(RateRule { rate, status: *status, key }))
+                let buckets = identity.finish();
+                (None, Enforcement::Rate(RateRule { rate, status: *status, key, buckets }))
             }
             RuleKind::UploadSize { limit, action, point } => {
                 self.upload(source, *limit, *action, point.as_ref())

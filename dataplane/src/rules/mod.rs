@@ -80,6 +80,9 @@ pub struct RateRule {
     pub status: u16,
     /// What requests are told apart by.
     pub key: RateKey,
+    /// Marks the buckets as those of the rule with this id, point, rate, span of time and burst: a rule that says
+    /// something else begins with empty ones.
+    pub buckets: u64,
 }
 
 /// What requests are told apart by.

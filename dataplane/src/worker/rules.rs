@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_inspect::PointValues;
 use weir_policy::{Stage, Verdict};
 
 use super::decide::{guarded, renew};
@@ -115,34 +116,39 @@ impl<I: Io> Worker<I> {
     fn admit(&mut self, id: ClientId, request: &mut Request) -> Admission {
         let Some(generation) = request.generation.clone() else { return Admission::Pass };
         let Some(table) = &generation.snapshot.rules.rates else { return Admission::Pass };
-        let mut key = self.buffers.take();
+        let mut keys = PointValues::new(self.buffers.take());
         let mut admission = Admission::Pass;
         let mut refused = None;
         for (rule, limit) in request.active.rates(&generation.snapshot.rules) {
-            if !self.rate_key(id, request, limit, &mut key) {
+            self.rate_keys(id, request, limit, &mut keys);
+            if keys.is_empty() {
                 continue;
             }
-            let (answer, evicted) = table.admit(rule, &key, limit.rate, self.io.now());
-            if evicted {
-                self.metrics.limit(Limit::RateLimitMemory);
+            for key in keys.iter() {
+                let (answer, evicted) = table.admit(limit.buckets, key, limit.rate, self.io.now());
+                if evicted {
+                    self.metrics.limit(Limit::RateLimitMemory);
+                }
+                admission = admission.max(answer);
+                if answer == Admission::Refuse {
+                    refused = Some(RateRefusal { rule, status: limit.status });
+                    break;
+                }
             }
-            admission = admission.max(answer);
-            if answer == Admission::Refuse {
-                refused = Some(RateRefusal { rule, status: limit.status });
-            }
-            if answer == Admission::Refuse || !request.active.every_rate_counts() {
+            if refused.is_some() || !request.active.every_rate_counts() {
                 break;
             }
         }
         request.refused = refused.or(request.refused);
-        self.buffers.put(key);
+        self.buffers.put(keys.into_buffer());
         admission
     }
 
-    /// Writes what a rate limit counts this request by; false where the request doesn't have it.
-    fn rate_key(&self, id: ClientId, request: &Request, limit: &RateRule, key: &mut Vec<u8>) -> bool {
+    /// Writes what a rate limit counts this request by; nothing where the request doesn't have it.
+    fn rate_keys(&self, id: ClientId, request: &Request, limit: &RateRule, keys: &mut PointValues) {
+        keys.clear();
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
-            return false;
+            return;
         };
         let bytes = &request.head_bytes;
         let parts = RateKeyParts {
@@ -157,18 +163,17 @@ impl<I: Io> Worker<I> {
             target: request.head.target(bytes),
         };
         let snapshot = &generation.snapshot;
-        limit.key(&parts, key, &mut |selector, key| {
+        limit.keys(&parts, keys, &mut |selector, keys| {
             let mut headers = HeaderList::new();
             headers.extend(request.head.headers(bytes));
             let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];
             let view = decision::view(&request.head, bytes, &headers, body, !request.is_uploading());
             let inspector = &mut *generation.inspector.borrow_mut();
-            let found = guarded(&view, || inspector.value_at(&snapshot.engine, &view, selector, key));
-            found.unwrap_or_else(|| {
+            let found = guarded(&view, || inspector.values_at(&snapshot.engine, &view, selector, keys));
+            if found.is_none() {
                 renew(inspector, snapshot);
-                false
-            })
-        })
+            }
+        });
     }
 
     /// The verdict on a request whose body is known to be larger than a rule allows, if that blocks it.

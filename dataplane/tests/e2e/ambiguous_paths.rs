@@ -199,3 +199,39 @@ fn explain_names_the_rules_of_every_reading() {
         explained["rules"].as_array().unwrap().iter().map(|rule| (&rule["id"], &rule["wins"])).collect();
     assert_eq!(rules, [(&2.into(), &false.into()), (&1.into(), &true.into())], "{explained}");
 }
+
+/// A detector at a segment, an extension or the target finds it however it is spelled.
+#[test]
+fn detectors_of_the_path_see_every_reading() {
+    let nginx = nginx();
+    let detectors =
+        [("[\"path\", 0]", "^evil$"), ("[\"action_ext\"]", "^php$"), ("[\"uri\"]", "^/hidden/x[?]a=1$")];
+    let rules: String = (1..)
+        .zip(detectors)
+        .map(|(id, (point, regex))| {
+            format!("[[rule]]\nid = {id}\ntype = \"regex\"\nattack_type = \"vpatch\"\npoint = {point}\nregex = \"{regex}\"\n")
+        })
+        .collect();
+    let node = Setup::new(nginx.address).server("mode = \"monitoring\"\n").rules(&rules).start();
+    for target in [
+        "/evil/x",
+        "/evil%2fx",
+        "/evil;/x",
+        "/a/..%2fevil/x",
+        "/evil\\x",
+        "/%2fevil/x",
+        "/a.php",
+        "/a.php;x",
+        "/a%252ephp",
+        "/a.php%3bx",
+        "/hidden/x?a=1",
+        "/%68idden/x?a=1",
+        "/z/..%2fhidden/x?a=1",
+        "//hidden/./x?a=%31",
+    ] {
+        assert_eq!(node.get(target).status(), 403, "{target}");
+    }
+    for target in ["/evils/x", "/a/devil%2fx", "/a.phps;x", "/hidden/x?a=12"] {
+        assert_eq!(node.get(target).status(), 200, "{target}");
+    }
+}

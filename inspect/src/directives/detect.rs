@@ -1,7 +1,7 @@
 //! Detectors, patches for the presence of a point, and measures: looked for in the values once all are known.
 
 use std::mem::discriminant;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::arena::{Arena, NodeId, Value};
 use crate::decode::percent::{self, Plus};
@@ -30,6 +30,8 @@ pub(crate) struct Detectors {
     /// Directives whose expression matched in the value at hand, and where the match ended.
     matched: Vec<(u32, usize)>,
     whole: WholeParts,
+    /// A form of the path, or a segment of it, decoded.
+    decoded: Vec<u8>,
 }
 
 /// Bytes that a detector looks at.
@@ -39,6 +41,8 @@ enum Candidate<'a> {
     Value(Value),
     /// A part of the request as it came.
     Part(Part, &'a [u8]),
+    /// A segment of the path as an origin may divide it.
+    Segment(&'a [u8]),
 }
 
 /// What the steps of one request share.
@@ -80,7 +84,9 @@ impl Look<'_> {
     fn evidence(&mut self, arena: &Arena, candidate: &Candidate<'_>, end: usize) -> Evidence {
         match candidate {
             Candidate::Value(value) => self.masks.evidence(self.scope, arena, value, (end, end)),
-            Candidate::Part(_, bytes) => Masks::evidence_of_part(self.scope, bytes, (end, end)),
+            Candidate::Part(_, bytes) | Candidate::Segment(bytes) => {
+                Masks::evidence_of_part(self.scope, bytes, (end, end))
+            }
         }
     }
 
@@ -88,6 +94,7 @@ impl Look<'_> {
         match candidate {
             Candidate::Value(value) => arena.label(value.node, self.scope.request().headers),
             Candidate::Part(part, _) => part.as_str().to_owned(),
+            Candidate::Segment(_) => Part::Path.as_str().to_owned(),
         }
     }
 }
@@ -149,6 +156,60 @@ impl Detectors {
         for (part, bytes) in parts.iter().flatten() {
             self.look_at(look, directives, database, Candidate::Part(*part, bytes), arena);
         }
+        let mut decoded = std::mem::take(&mut self.decoded);
+        self.detect_in_readings(look, directives, database, &mut decoded, arena, time_is_up);
+        self.decoded = decoded;
+    }
+
+    /// Looks at the forms in which an oddly written path may reach the origin's code: each as a target, and their segments.
+    /// A segment is passed over where the form before has it too.
+    fn detect_in_readings(
+        &mut self,
+        look: &mut Look<'_>,
+        directives: &Directives,
+        database: &Database,
+        decoded: &mut Vec<u8>,
+        arena: &mut Arena,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) {
+        let readings = look.scope.applied().map_or(&[][..], |applied| applied.path_readings);
+        let is_of_path = |part| matches!(part, Part::Path | Part::Uri | Part::ActionName | Part::ActionExt);
+        if readings.is_empty()
+            || !look.scope.active().any(|(_, directive)| is_of_path(directive.selector.part()))
+        {
+            return;
+        }
+        let mut previous: &[u8] = &[];
+        for reading in readings {
+            let query = look.scope.request().query;
+            write_decoded_target(reading, None, decoded);
+            if let Some(query) = query {
+                decoded.push(b'?');
+                decoded.extend_from_slice(query);
+            }
+            self.look_at(look, directives, database, Candidate::Part(Part::Uri, decoded), arena);
+            if query.is_some_and(|query| memchr::memchr2(b'%', b'+', query).is_some()) {
+                write_decoded_target(reading, query, decoded);
+                self.look_at(look, directives, database, Candidate::Part(Part::Uri, decoded), arena);
+            }
+            let differing = differing_segments(reading, previous);
+            previous = reading;
+            let reaches_end = differing.end == reading.len();
+            let mut segments = reading[differing].split(|byte| *byte == b'/').skip(1).enumerate().peekable();
+            while let Some((index, segment)) = segments.next() {
+                if index % VALUES_PER_LOOK == 0 && time_is_up() {
+                    return arena.hit_limit(OverLimit::Time);
+                }
+                decoded.clear();
+                percent::decode(segment, Plus::Literal, decoded);
+                self.look_at(look, directives, database, Candidate::Segment(decoded), arena);
+                if reaches_end && segments.peek().is_none() {
+                    for (part, bytes) in parts_of_last_segment(decoded).into_iter().flatten() {
+                        self.look_at(look, directives, database, Candidate::Part(part, bytes), arena);
+                    }
+                }
+            }
+        }
     }
 
     /// Notes which detectors hold, and says whether any does.
@@ -188,6 +249,7 @@ impl Detectors {
             Candidate::Part(part, _) => {
                 directive.selector.part() == *part && directive.selector.is_whole_part()
             }
+            Candidate::Segment(_) => directive.selector.part() == Part::Path,
         };
         let wanted =
             |directive: &Directive| matches!(directive.effect, Effect::Detector { .. }) && selects(directive);
@@ -196,7 +258,7 @@ impl Detectors {
         }
         let bytes = match &candidate {
             Candidate::Value(value) => arena.slice(value.span),
-            Candidate::Part(_, bytes) => bytes,
+            Candidate::Part(_, bytes) | Candidate::Segment(bytes) => bytes,
         };
         self.matched.clear();
         if bytes.is_empty() {
@@ -247,7 +309,7 @@ fn detected(
 ) {
     let node = match candidate {
         Candidate::Value(value) => Some(value.node),
-        Candidate::Part(..) => None,
+        Candidate::Part(..) | Candidate::Segment(_) => None,
     };
     let ignored_by = match candidate {
         Candidate::Value(_) => look.scope.ignores(index, node, arena),
@@ -257,6 +319,16 @@ fn detected(
             .active()
             .find(|(_, directive)| {
                 directive.effect == Effect::IgnoreDetector(index) && part.overlaps(directive.selector.part())
+            })
+            .map(|(index, _)| index),
+        // What is said of a segment by its number holds for none of those that servers number differently.
+        Candidate::Segment(_) => look
+            .scope
+            .active()
+            .find(|(_, directive)| {
+                directive.effect == Effect::IgnoreDetector(index)
+                    && Part::Path.overlaps(directive.selector.part())
+                    && !directive.selector.counts_segments()
             })
             .map(|(index, _)| index),
     };
@@ -295,6 +367,8 @@ fn detected(
 struct WholeParts {
     /// Path and query as they came.
     target: Vec<u8>,
+    /// Both decoded.
+    decoded_target: Vec<u8>,
     /// The last segment of the path, decoded.
     last_segment: Vec<u8>,
 }
@@ -307,24 +381,53 @@ impl WholeParts {
             self.target.push(b'?');
             self.target.extend_from_slice(query);
         }
+        write_decoded_target(request.path, request.query, &mut self.decoded_target);
         let last = request.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         self.last_segment.clear();
         percent::decode(last, Plus::Literal, &mut self.last_segment);
     }
 
-    fn list<'a>(&'a self, request: &RequestView<'a>) -> [Option<(Part, &'a [u8])>; 6] {
-        let last = &self.last_segment;
-        let name_end = memchr::memchr(b'.', last).unwrap_or(last.len());
-        let ext_start = memchr::memrchr(b'.', last).map(|position| position + 1);
+    fn list<'a>(&'a self, request: &RequestView<'a>) -> [Option<(Part, &'a [u8])>; 7] {
+        let [name, extension] = parts_of_last_segment(&self.last_segment);
         [
             Some((Part::Method, request.method)),
             Some((Part::Uri, &self.target)),
-            Some((Part::ActionName, &last[..name_end])),
-            ext_start.map(|start| (Part::ActionExt, &last[start..])),
+            (self.decoded_target != self.target).then_some((Part::Uri, &*self.decoded_target)),
+            name,
+            extension,
             request.query.map(|query| (Part::Query, query)),
             Some((Part::Body, request.body)),
         ]
     }
+}
+
+/// Writes a path, and a query if there is one, decoded.
+fn write_decoded_target(path: &[u8], query: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.clear();
+    percent::decode(path, Plus::Literal, out);
+    if let Some(query) = query {
+        out.push(b'?');
+        percent::decode(query, Plus::Space, out);
+    }
+}
+
+/// The last segment of a path up to its first dot, and what is behind its last.
+fn parts_of_last_segment(last: &[u8]) -> [Option<(Part, &[u8])>; 2] {
+    let name_end = memchr::memchr(b'.', last).unwrap_or(last.len());
+    let extension = memchr::memrchr(b'.', last).map(|position| (Part::ActionExt, &last[position + 1..]));
+    [Some((Part::ActionName, &last[..name_end])), extension]
+}
+
+/// Where the segments of a path are, each with the slash before it, that aren't the first or last ones of another path
+/// as well.
+fn differing_segments(path: &[u8], other: &[u8]) -> Range<usize> {
+    let same = path.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let start = path[..same].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let behind = path[start..].iter().rev().zip(other.get(start..).unwrap_or_default().iter().rev());
+    let same = behind.take_while(|(one, other)| one == other).count();
+    let tail = path.len() - same;
+    let end = path[tail..].iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| tail + slash);
+    start..end.max(start)
 }
 
 /// Patches that ask only whether their point is there.

@@ -19,7 +19,8 @@ pub(crate) use detect::{Detectors, Look};
 pub(crate) use mask::Masks;
 pub use parser::Parser;
 pub(crate) use parser::ParserSet;
-pub(crate) use report::{report_dropped, report_patched, value_at};
+pub use report::{POINT_VALUES_MAX, PointValues};
+pub(crate) use report::{report_dropped, report_patched, values_at};
 pub(crate) use scope::Scope;
 pub(crate) use selector::{Names, Relation};
 pub use selector::{Part, Selector};
@@ -266,6 +267,9 @@ pub struct Applied<'a> {
     /// Servers may divide the path into segments in different ways, so that these can't be told apart by their numbers: what
     /// is looked for in one is looked for in all of the path, and what doesn't count in one counts.
     pub unsure_segments: bool,
+    /// The forms in which such a path may reach the origin's code, each beginning with a slash; what can't stand in a path as
+    /// it is, is percent-encoded in them. Detectors of parts of the path and of `uri` look at them too.
+    pub path_readings: &'a [&'a [u8]],
     /// Also reports what was nominated, dropped and masked, for explanations. Costs more.
     pub trace: bool,
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::arena::{Arena, Value};
+use arrayvec::ArrayVec;
+
+use crate::arena::{Arena, NodeId, ROOT, Value};
 use crate::directives::detect::{Look, hit};
 use crate::directives::{HitKind, Names, Relation, RuleHit, Scope, Selector};
 use crate::engine::Rule;
@@ -38,15 +40,90 @@ pub(crate) fn report_patched(
     }
 }
 
-/// Writes the first value that a selector covers into `value`.
-pub(crate) fn value_at(selector: &Selector, scope: &Scope<'_>, arena: &Arena, value: &mut Vec<u8>) -> bool {
-    value.clear();
-    let first = arena.values().iter().find(|value| {
+/// The most values of one point that a request is counted by.
+pub const POINT_VALUES_MAX: usize = 8;
+
+/// Bytes of a value by which it is told from others.
+const POINT_VALUE_BYTES_MAX: usize = 8_000;
+
+/// The different values at a point, one after the other. Reused.
+#[derive(Debug, Default)]
+pub struct PointValues {
+    bytes: Vec<u8>,
+    ends: ArrayVec<usize, POINT_VALUES_MAX>,
+}
+
+impl PointValues {
+    /// None yet; they will be written into `bytes`.
+    #[must_use]
+    pub fn new(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        Self { bytes, ends: ArrayVec::new() }
+    }
+
+    /// The buffer that was lent.
+    #[must_use]
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds the start of a value unless it is known. Where there are more than [`POINT_VALUES_MAX`], the last one takes the
+    /// place of the one before.
+    pub fn push(&mut self, value: &[u8]) {
+        let value = &value[..value.len().min(POINT_VALUE_BYTES_MAX)];
+        if self.iter().any(|known| known == value) {
+            return;
+        }
+        if self.ends.is_full() {
+            self.ends.pop();
+            self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+        }
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// Whether a decoder made what is at a point or around it.
+fn is_below_decoder(node: NodeId, arena: &Arena) -> bool {
+    let mut current = node;
+    while current != ROOT {
+        if arena.is_decoded(current) {
+            return true;
+        }
+        current = arena.parent_and_step(current).0;
+    }
+    false
+}
+
+/// Adds the values that a selector covers to `values`. What a decoder made of a value counts only where the first one is of
+/// that kind, as the claims of a web token are.
+pub(crate) fn values_at(selector: &Selector, scope: &Scope<'_>, arena: &Arena, values: &mut PointValues) {
+    let mut covered = arena.values().iter().filter(|value| {
         value.place != Place::Name
             && selector.relation(value.node, arena, scope, Names::Possible) == Relation::Inside
     });
-    if let Some(first) = first {
-        value.extend_from_slice(arena.slice(first.span));
+    let Some(first) = covered.next() else { return };
+    values.push(arena.slice(first.span));
+    let takes_decoded = is_below_decoder(first.node, arena);
+    for value in covered.filter(|value| takes_decoded || !is_below_decoder(value.node, arena)) {
+        values.push(arena.slice(value.span));
     }
-    first.is_some()
 }

@@ -2,8 +2,8 @@
 
 use super::{EMPTY, engine};
 use crate::{
-    Applied, AttackClass, DirectiveAction, DirectiveSource, Directives, HitKind, Parser, Part, Report,
-    RequestView, RuleHit, Selector,
+    Applied, AttackClass, DirectiveAction, DirectiveSource, Directives, HitKind, Parser, Part, PointValues,
+    Report, RequestView, RuleHit, Selector,
 };
 
 /// A selector from the text of a point; `*` is any name.
@@ -66,6 +66,7 @@ fn inspect_traced(list: Vec<(&str, DirectiveAction)>, request: &RequestView<'_>,
         active: &active,
         unseen_body_bytes: 100,
         unsure_segments: false,
+        path_readings: &[],
         trace,
     };
     let mut inspector = engine().inspector().unwrap();
@@ -341,21 +342,70 @@ fn values_are_measured() {
 }
 
 #[test]
+fn segments_of_every_form_of_the_path_are_looked_at() {
+    let found = |point: &str, regex: &str, path: &'static [u8], forms: &[&[u8]]| {
+        let directives = compiled(vec![(point, detector(regex))]);
+        let applied = Applied {
+            directives: &directives,
+            active: &[0],
+            unseen_body_bytes: 0,
+            unsure_segments: !forms.is_empty(),
+            path_readings: forms,
+            trace: false,
+        };
+        let request = RequestView { path, query: Some(b"a=%31"), ..EMPTY };
+        let mut inspector = engine().inspector().unwrap();
+        !inspector.inspect_applying(engine(), &request, applied, &mut || false).hits.is_empty()
+    };
+    let forms: &[&[u8]] = &[b"/a;v/b%2Fc", b"/a/b/evil/x", b"/a/b/evil/y.%70hp"];
+    for (point, regex) in [
+        ("path.0", "^evil$"),
+        ("path", "^evil$"),
+        ("path.*", "^b/c$"),
+        ("action_name", "^y$"),
+        ("action_ext", "^php$"),
+        ("uri", "^/a/b/evil/x[?]a=%31$"),
+        ("uri", "^/a/b/evil/x[?]a=1$"),
+        ("uri", "^/raw%20[?]a=%31$"),
+    ] {
+        assert!(found(point, regex, b"/raw%20", forms), "{point} {regex}");
+    }
+    assert!(!found("query.a", "^evil$", b"/raw", forms));
+    assert!(!found("action_name", "^evil$", b"/raw", forms), "no form has it last");
+    assert!(found("uri", "^/a b[?]a=1$", b"/a%20b", &[]), "decoded");
+}
+
+#[test]
 fn the_value_that_requests_are_counted_by() {
     let mut inspector = engine().inspector().unwrap();
-    let mut value = Vec::new();
+    let mut values = PointValues::default();
     let mut of = |point: &str, request: &RequestView<'_>| {
-        let there = inspector.value_at(engine(), request, &at(point), &mut value);
-        there.then(|| String::from_utf8_lossy(&value).into_owned())
+        values.clear();
+        inspector.values_at(engine(), request, &at(point), &mut values);
+        values.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(of("query.key", &query("a=1&key=k%201")).as_deref(), Some("k 1"));
-    assert_eq!(of("query.key", &query("a=1")), None);
-    assert_eq!(of("body.json.user.id", &json(r#"{"user":{"id":17}}"#)).as_deref(), Some("17"));
+    assert_eq!(of("query.key", &query("a=1&key=k%201")), ["k 1"]);
+    assert_eq!(of("query.key", &query("a=1")), Vec::<String>::new());
+    assert_eq!(of("query.key", &query("key=a&key=b&x=c&key=a&key[]=d")), ["a", "b", "d"]);
+    assert_eq!(
+        of("query.key", &query("key=eyJhIjoiYiIsImMiOiJkIn0%3D")).len(),
+        1,
+        "not by what is encoded in it"
+    );
+    let many: Vec<String> = (0..20).map(|number| format!("key=v{number}")).collect();
+    let expected = ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v19"];
+    assert_eq!(of("query.key", &query(&many.join("&"))), expected, "the first ones and the last");
+    assert_eq!(of("body.json.user.id", &json(r#"{"user":{"id":17}}"#)), ["17"]);
+    assert_eq!(of("body.json.user", &json(r#"{"user":"r1","user":"admin"}"#)), ["r1", "admin"]);
+    let headers: &[(&[u8], &[u8])] = &[(b"Cookie", b"sid=r1; a=b; sid=v"), (b"X-K", b"1"), (b"x-k", b"2")];
+    let repeated = RequestView { headers, ..EMPTY };
+    assert_eq!(of("cookie.sid", &repeated), ["r1", "v"]);
+    assert_eq!(of("header.x-k", &repeated), ["1", "2"]);
     // {"alg":"none"} and {"sub":"ann"}
     let headers: &[(&[u8], &[u8])] =
         &[(b"Authorization", b"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ.x")];
     let request = RequestView { headers, ..EMPTY };
-    assert_eq!(of("header.authorization.json.sub", &request).as_deref(), Some("ann"));
+    assert_eq!(of("header.authorization.json.sub", &request), ["ann"]);
 }
 
 #[test]
@@ -396,6 +446,7 @@ fn nominations_are_reported_where_a_trace_is_asked_for() {
             active: &[],
             unseen_body_bytes: 0,
             unsure_segments: false,
+            path_readings: &[],
             trace,
         };
         let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);
@@ -517,6 +568,7 @@ fn segments_that_servers_number_differently_are_all_looked_at() {
             active: &[0, 1, 2, 3],
             unseen_body_bytes: 0,
             unsure_segments,
+            path_readings: &[],
             trace: false,
         };
         let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);

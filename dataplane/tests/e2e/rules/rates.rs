@@ -131,3 +131,39 @@ fn a_reload_does_not_let_everybody_in_anew() {
     assert_eq!(node.admin_request("POST", "/v1/reload", "").status(), 200);
     assert_eq!(node.get("/").status(), 503);
 }
+
+#[test]
+fn a_rule_that_says_something_else_begins_anew() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).start();
+    let put = |more: &str| {
+        let rule = format!("{{ \"id\": 1, \"type\": \"rate_limit\", \"rate\": 1, \"per\": \"1d\"{more} }}");
+        let (status, answer) = node.api("PUT", "/v1/rules", &format!("{{ \"rules\": [{rule}] }}"));
+        assert_eq!(status, 200, "{answer}");
+    };
+    let two = || [node.get("/?k=a").status(), node.get("/?k=a").status()];
+    put("");
+    assert_eq!(two(), [200, 503]);
+    put(", \"status\": 429");
+    assert_eq!(two(), [429, 429], "the status has no part in it");
+    put(", \"status\": 429, \"burst\": 1, \"delay\": 1");
+    assert_eq!(two(), [200, 200]);
+    put(", \"point\": [\"query\", \"k\"]");
+    assert_eq!(two(), [200, 503]);
+    put(", \"point\": [\"query\", \"k\"], \"uri\": \"/**\"");
+    assert_eq!(two(), [503, 503]);
+}
+
+#[test]
+fn every_value_at_the_point_counts() {
+    let rules = rule(1, "type = \"rate_limit\"\nrate = 1\nper = \"1d\"\npoint = \"query.user\"");
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).rules(&rules).start();
+    let asked = |query: &str| node.get(&format!("/?{query}")).status();
+    assert_eq!([asked("user=admin"), asked("user=admin")], [200, 503]);
+    assert_eq!(asked("user=r1&user=admin"), 503);
+    assert_eq!(asked("user=r2&user=r3&user[]=admin"), 503);
+    let others: String = (0..30).map(|number| format!("user=o{number}&")).collect();
+    assert_eq!(asked(&format!("{others}user=admin")), 503, "the last one is always counted");
+    assert_eq!([asked("user=new&user=newer"), asked("user=newer")], [200, 503]);
+}
