@@ -127,8 +127,8 @@ pub(super) static OUTLIER_DETECTION: Section = Section {
             name: "request_failures",
             kind: Kind::Integer(range_or_zero("never", 1, 1000)),
             default: Default::Value("5"),
-            meaning: "Requests that fail one after another until an address is left out: the connection breaks before an \
-                      answer, the answer takes too long or is no sound HTTP, or has one of `statuses`.",
+            meaning: "Requests that fail one after another until an address is left out: the connection breaks before the \
+                      end of the answer, its head takes too long, it is no sound HTTP or has one of `statuses`.",
         },
         Key {
             name: "statuses",

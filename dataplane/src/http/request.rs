@@ -396,10 +396,7 @@ fn request_line_refusal(error: httparse::Error, lines: &[u8]) -> HeadError {
 /// The tokenizer's reasons, for heads of responses.
 pub(super) fn response_refusal(error: httparse::Error, lines: &[u8]) -> HeadError {
     match refusal(error, lines) {
-        BAD_REQUEST_LINE | BAD_VERSION | VERSION_NOT_SUPPORTED | target::BAD_BYTE => HeadError::bad(
-            "bad_status_line",
-            "the status line of the origin is not `HTTP/1.1 CODE REASON` with single spaces between",
-        ),
+        BAD_REQUEST_LINE | BAD_VERSION | VERSION_NOT_SUPPORTED | target::BAD_BYTE => strict::BAD_STATUS_LINE,
         other => other,
     }
 }

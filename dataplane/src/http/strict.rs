@@ -50,12 +50,19 @@ pub(super) const TARGET_TOO_LONG: HeadError = HeadError::with(
     "target_too_long",
     "the request target is longer than the limit of bytes for targets",
 );
+pub(super) const BAD_STATUS_LINE: HeadError = HeadError::bad(
+    "bad_status_line",
+    "the status line of the origin is not `HTTP/1.1 CODE REASON` with single spaces between",
+);
 const METHOD_TOO_LONG: HeadError =
     HeadError::with(501, "method_too_long", "the method is longer than the limit of bytes for methods");
 const OBS_FOLD: HeadError = HeadError::bad(
     "leading_space",
     "a header line starts with a space or tab; folded values are not accepted, put the value on one line",
 );
+
+/// What every answer starts with. Told by its first bytes, another protocol isn't taken for an answer that was cut.
+const ANSWER_START: &[u8] = b"HTTP/1.";
 
 /// Bytes of a request line behind the target: a space, the version, CRLF.
 const AFTER_TARGET_BYTES: usize = " HTTP/1.1\r\n".len();
@@ -140,6 +147,9 @@ impl StrictPass {
                 "not_http",
                 "the first byte can't start an HTTP message; another protocol is spoken, such as TLS on a plain port",
             )),
+            Some(_) if kind == HeadKind::Response && !begins_like(window, ANSWER_START) => {
+                Err(BAD_STATUS_LINE)
+            }
             Some(_) => Ok(true),
         }
     }
@@ -170,6 +180,12 @@ impl StrictPass {
             None => Ok(()),
         }
     }
+}
+
+/// Whether `bytes` are `start`, as far as either goes.
+fn begins_like(bytes: &[u8], start: &[u8]) -> bool {
+    let common = bytes.len().min(start.len());
+    bytes[..common] == start[..common]
 }
 
 /// Whether a line, perhaps without its end yet, can't fit into `limit` bytes with its LF.

@@ -199,6 +199,8 @@ label! {
         Connect = "connect",
         /// Connections broke before an answer.
         Reset = "reset",
+        /// Answers broke off.
+        Truncated = "truncated",
         /// Answers took too long.
         Timeout = "timeout",
         /// Answers were no sound HTTP.
@@ -221,7 +223,18 @@ impl EjectionReason {
                 Some(Self::Timeout)
             }
             UpstreamError::BadResponse => Some(Self::BadResponse),
-            UpstreamError::Truncated | UpstreamError::QueueFull | UpstreamError::QueueTimeout => None,
+            UpstreamError::Truncated => Some(Self::Truncated),
+            UpstreamError::QueueFull | UpstreamError::QueueTimeout => None,
+        }
+    }
+
+    /// The same for an answer that failed behind its head. A pause there is no failure of the address: some answers wait for
+    /// something to tell.
+    pub fn of_body(error: UpstreamError) -> Option<Self> {
+        match error {
+            UpstreamError::Truncated | UpstreamError::Reset | UpstreamError::Tls => Some(Self::Truncated),
+            UpstreamError::BadResponse => Some(Self::BadResponse),
+            _ => None,
         }
     }
 }

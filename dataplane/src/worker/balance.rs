@@ -110,7 +110,9 @@ impl<I: Io> Worker<I> {
             pick(&|target| usable(target) && untried(target)).or_else(|| pick(&untried))
         }?;
         let pool = self.pools.get(chosen);
-        pool.outliers.chosen(now, pool.limits.connect_timeout);
+        if pool.outliers.chosen(now, pool.limits.connect_timeout) {
+            self.address_is_back(chosen);
+        }
         Some(chosen)
     }
 }

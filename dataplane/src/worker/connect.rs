@@ -55,6 +55,7 @@ impl<I: Io> Worker<I> {
             certificate_asked: false,
             resumed: false,
             paused: false,
+            held_back: false,
         });
         self.own(socket, Owner::Upstream(id));
         self.upstream_set_deadline(id, timeout);

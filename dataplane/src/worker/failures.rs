@@ -71,10 +71,12 @@ impl<I: Io> Worker<I> {
         }
         let (pool, stage, answering) = (upstream.pool, upstream.stage, upstream.answering);
         let (metrics, origin) = (Arc::clone(&upstream.metrics), upstream.origin);
+        let (in_head, held_back) = (matches!(upstream.download, Download::Head), upstream.held_back);
         let (served, idled) = (upstream.served, upstream.served > 0 || upstream.warmed);
         // A time-out says that the origin has the request and is slow; only a closed connection says that it
         // may never have looked at it.
         let closed_early = failure.error == UpstreamError::Reset && !answering;
+        let closed_in_head = failure.error == UpstreamError::Truncated && in_head;
         let failure = match closed_early {
             true => self.explain_early_close(id, failure),
             false => failure,
@@ -91,10 +93,17 @@ impl<I: Io> Worker<I> {
             && let Some(request) = self.clients.get_mut(client).and_then(|client| client.request.as_mut())
         {
             request.upstream = None;
-            let may_repeat =
-                closed_early && request.repeated != Repeated::Elsewhere && request.is_repeatable();
+            // Interim answers (1xx) may have gone on to the client, which takes any number of them.
+            let may_repeat = (closed_early || closed_in_head)
+                && request.repeated != Repeated::Elsewhere
+                && request.is_repeatable();
             if request.answer == Answer::Relaying {
+                let status = request.status;
                 self.record_origin_failure(client, &failure);
+                // One that was held back for a slow client may have been given up because of that.
+                if !held_back {
+                    self.body_failed(pool, status, &failure);
+                }
                 self.relay_truncated(client);
             } else if stage != Stage::Ready {
                 self.address_failed(pool, EjectionReason::Connect, &failure);
@@ -102,7 +111,7 @@ impl<I: Io> Worker<I> {
             } else {
                 // The origin may have closed a connection that it took for idle while the request was on its way: that
                 // says nothing about the address.
-                let stale = may_repeat && idled;
+                let stale = closed_early && may_repeat && idled;
                 if let Some(reason) = EjectionReason::of(failure.error).filter(|_| !stale) {
                     self.address_failed(pool, reason, &failure);
                 }
@@ -112,9 +121,10 @@ impl<I: Io> Worker<I> {
         self.serve_waiting(pool);
     }
 
-    /// A connection broke that had a request: it is sent again on a fresh one where that is safe. Another address is the
-    /// better choice, as this one may be about to go, and that is tried once. But if the connection may just have been stale, a
-    /// client that belongs to the address, or that has no other, is served there first.
+    /// A connection broke that had a request, before the client got anything of the final answer: it is sent again on a fresh
+    /// one where that is safe. Another address is the better choice, as this one may be about to go, and that is tried once.
+    /// But if the connection may just have been stale, a client that belongs to the address, or that has no other, is served
+    /// there first.
     fn repeat_or_fail(&mut self, client: ClientId, may_repeat: bool, stale: bool, failure: OriginFailure) {
         let choice = self.choice_for(client).filter(|_| may_repeat);
         let elsewhere = choice.filter(|choice| choice.has_more() && !(stale && choice.is_sticky()));
@@ -122,6 +132,8 @@ impl<I: Io> Worker<I> {
             return;
         };
         let pool = request.pool;
+        request.response.clear();
+        request.response_bytes.clear();
         match (elsewhere, pool) {
             (Some(choice), _) => {
                 request.repeated = Repeated::Elsewhere;
@@ -183,18 +195,36 @@ impl<I: Io> Worker<I> {
     }
 
     /// An answer's head came from an address: it may count as a failure, too.
+    pub(super) fn address_answering(&mut self, index: PoolIndex, status: u16) {
+        let pool = self.pools.get(index);
+        if !outliers::is_failure(&pool.outlier_settings, status) {
+            pool.outliers.answering();
+            return;
+        }
+        let failure = OriginFailure {
+            status,
+            error: UpstreamError::BadResponse,
+            code: "status",
+            detail: status.to_string(),
+        };
+        self.address_failed(index, EjectionReason::Status, &failure);
+    }
+
+    /// An answer came to its end, as it should.
+    #[inline]
     pub(super) fn address_answered(&mut self, index: PoolIndex, status: u16) {
         let pool = self.pools.get(index);
-        if outliers::is_failure(&pool.outlier_settings, status) {
-            let failure = OriginFailure {
-                status,
-                error: UpstreamError::BadResponse,
-                code: "status",
-                detail: status.to_string(),
-            };
-            self.address_failed(index, EjectionReason::Status, &failure);
-        } else if pool.outliers.answered() {
+        if !outliers::is_failure(&pool.outlier_settings, status) && pool.outliers.answered() {
             self.address_is_back(index);
+        }
+    }
+
+    /// An answer failed behind its head. One whose status is a failure was counted for that.
+    fn body_failed(&mut self, index: PoolIndex, status: u16, failure: &OriginFailure) {
+        if let Some(reason) = EjectionReason::of_body(failure.error)
+            && !outliers::is_failure(&self.pools.peek(index).outlier_settings, status)
+        {
+            self.address_failed(index, reason, failure);
         }
     }
 }

@@ -27,8 +27,18 @@ enum State {
     In,
     /// Left out until then; the next request after that finds out whether it works again.
     Out(Monotonic, EjectionReason),
-    /// That request is under way. If nothing is heard of it until then, another one tries.
-    Trial(Monotonic, EjectionReason),
+    /// That request is under way.
+    Trial(Trial, EjectionReason),
+}
+
+/// The request that finds out whether an address works again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Trial {
+    /// Until then it is waited for.
+    until: Monotonic,
+    /// The head of its answer came: if that hasn't broken off until then, it is good enough. If nothing is heard until then,
+    /// another request tries.
+    answering: bool,
 }
 
 impl Outliers {
@@ -37,7 +47,7 @@ impl Outliers {
     pub(crate) fn is_usable(&self, now: Monotonic) -> bool {
         match self.state {
             State::In => true,
-            State::Out(until, _) | State::Trial(until, _) => until <= now,
+            State::Out(until, _) | State::Trial(Trial { until, .. }, _) => until <= now,
         }
     }
 
@@ -47,14 +57,21 @@ impl Outliers {
         self.state != State::In
     }
 
-    /// A request goes to the address. If it is the one that tries it, others wait for `time` at most.
+    /// A request goes to the address. If it is the one that tries it, others wait for `time` at most. Gives whether the
+    /// address is used again from now on, as the last one that tried it is still being answered.
     #[inline]
-    pub(crate) fn chosen(&mut self, now: Monotonic, time: Duration) {
-        if let State::Out(until, reason) | State::Trial(until, reason) = self.state
-            && until <= now
-        {
-            self.state = State::Trial(now.after(time), reason);
+    pub(crate) fn chosen(&mut self, now: Monotonic, time: Duration) -> bool {
+        match self.state {
+            State::Trial(Trial { until, answering: true }, _) if until <= now => {
+                self.state = State::In;
+                return true;
+            }
+            State::Out(until, reason) | State::Trial(Trial { until, .. }, reason) if until <= now => {
+                self.state = State::Trial(Trial { until: now.after(time), answering: false }, reason);
+            }
+            _ => {}
         }
+        false
     }
 
     /// A connection is ready. Gives whether the address is used again from now on.
@@ -67,7 +84,15 @@ impl Outliers {
         proves
     }
 
-    /// An answer came that is no failure. Gives whether the address is used again from now on. Answers to what was under
+    /// The head of an answer came that is no failure so far.
+    #[inline]
+    pub(crate) fn answering(&mut self) {
+        if let State::Trial(trial, _) = &mut self.state {
+            trial.answering = true;
+        }
+    }
+
+    /// A whole answer came that is no failure. Gives whether the address is used again from now on. Answers to what was under
     /// way when it was left out prove nothing.
     #[inline]
     pub(crate) fn answered(&mut self) -> bool {
@@ -168,9 +193,30 @@ mod tests {
         assert!(!outliers.is_usable(at(109)));
         assert!(!outliers.answered() && !outliers.connected(), "what was under way proves nothing");
         assert!(outliers.is_usable(at(110)) && outliers.is_ejected());
-        outliers.chosen(at(110), Duration::from_secs(3));
+        assert!(!outliers.chosen(at(110), Duration::from_secs(3)));
         assert!(!outliers.is_usable(at(112)) && outliers.is_usable(at(113)));
         assert!(outliers.connected() && outliers.is_usable(at(112)) && !outliers.is_ejected());
+    }
+
+    #[test]
+    fn an_answer_that_lasts_is_good_enough_unless_it_breaks_off_at_once() {
+        let time = Duration::from_secs(3);
+        for (begins, is_back) in [(false, false), (true, true)] {
+            let mut outliers = Outliers::default();
+            outliers.eject(EjectionReason::Truncated, &settings(), at(100));
+            outliers.chosen(at(110), time);
+            if begins {
+                outliers.answering();
+            }
+            assert!(!outliers.is_usable(at(112)), "it may still break off");
+            assert_eq!(outliers.chosen(at(113), time), is_back);
+            assert_eq!(outliers.is_ejected(), !is_back);
+            assert_eq!(
+                outliers.failed(EjectionReason::Truncated, &settings()),
+                !is_back,
+                "back, it has all its chances"
+            );
+        }
     }
 
     #[test]

@@ -127,10 +127,11 @@ impl<I: Io> Worker<I> {
             range.start += consumed - before;
             request.response_bytes.truncate(consumed);
             if request.response.status() == 101 {
-                if let Some(pool) = self.upstreams.get(id).map(|upstream| upstream.pool) {
+                let pool = self.upstreams.get(id).map(|upstream| upstream.pool);
+                self.tunnel_opens(id, client_id, out)?;
+                if let Some(pool) = pool {
                     self.address_answered(pool, 101);
                 }
-                self.tunnel_opens(id, client_id, out)?;
                 return Ok(Some(0));
             }
             if !request.response.is_interim() {
@@ -208,7 +209,7 @@ impl<I: Io> Worker<I> {
             edits: request.header_edits(),
         };
         http::write_response_head(&request.response, &request.response_bytes, &facts, out);
-        self.address_answered(pool, status);
+        self.address_answering(pool, status);
     }
 
     /// Takes body bytes, writes them (re-framed) behind `out`, and ends the answer if they are the last. `head_start` is
@@ -307,7 +308,7 @@ impl<I: Io> Worker<I> {
         let parked_max = self.current.snapshot.connection(client.listener).parked_bytes;
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         if client.output.pending_bytes() > parked_max && !upstream.paused {
-            upstream.paused = true;
+            (upstream.paused, upstream.held_back) = (true, true);
             self.metrics.limit(Limit::ParkedBytes);
             upstream.deadline.clear();
             self.io.pause(upstream.socket);
@@ -366,6 +367,7 @@ impl<I: Io> Worker<I> {
         };
         request.upstream = None;
         request.answer = Answer::Done;
+        let (index, status) = (upstream.pool, request.status);
         let uploading = request.is_uploading();
         let reusable = !close
             && !uploading
@@ -377,6 +379,7 @@ impl<I: Io> Worker<I> {
         if retires {
             self.metrics.limit(Limit::OriginConnectionAge);
         }
+        self.address_answered(index, status);
         if reusable && !retires {
             self.upstream_release(id);
         } else {

@@ -71,6 +71,8 @@ pub(crate) struct Upstream<B> {
     /// Its TLS session began with an earlier connection.
     pub(crate) resumed: bool,
     pub(crate) paused: bool,
+    /// It was paused at some time of the running answer.
+    pub(crate) held_back: bool,
 }
 
 impl<I: Io> Worker<I> {
@@ -316,7 +318,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn upstream_release(&mut self, id: UpstreamId) {
         let Some(upstream) = self.upstreams.get_mut(id) else { return };
         upstream.client = None;
-        upstream.answering = false;
+        (upstream.answering, upstream.held_back) = (false, false);
         upstream.download = Download::Head;
         let pool_index = upstream.pool;
         let carries = upstream.carries.as_ref().map(|endpoints| endpoints.source);

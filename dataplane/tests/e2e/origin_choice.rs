@@ -110,8 +110,25 @@ fn a_client_of_an_address_that_dies_is_served_by_the_next() {
 
 #[test]
 fn a_connection_that_breaks_at_its_first_request_sends_the_request_elsewhere_where_that_is_safe() {
-    // It takes the request and closes, every time.
-    let broken = Origin::scripted(|peer| drop(peer.request()));
+    expect_repeated_elsewhere(b"");
+}
+
+#[test]
+fn a_connection_that_breaks_within_the_head_of_an_answer_sends_the_request_elsewhere_where_that_is_safe() {
+    expect_repeated_elsewhere(b"HTTP/1.1 200 O");
+    expect_repeated_elsewhere(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-Longer-Than-The-Sound-One: yes\r\nY",
+    );
+}
+
+/// Of two addresses one takes requests, sends `start` and closes, every time.
+#[track_caller]
+fn expect_repeated_elsewhere(start: &'static [u8]) {
+    let broken = Origin::scripted(move |peer| {
+        if peer.request().is_some() {
+            peer.send(start);
+        }
+    });
     let sound = Origin::echoing_targets();
     let settings = "[origin.outlier_detection]\nrequest_failures = 0";
     let node = before(&[&broken, &sound], settings).start();
@@ -178,6 +195,76 @@ fn an_address_whose_requests_fail_is_left_out_and_comes_back() {
             && entry["address"] == ill.address.to_string()
             && entry["message"] == "an address of an origin works again"
     });
+}
+
+/// Of two addresses one answers with `answer` and closes. Gives the node, after requests that can't be repeated, and how many
+/// of them that one got.
+fn node_beside_one_that_answers(answer: &'static [u8]) -> (Node, usize) {
+    let ill = Origin::scripted(move |peer| {
+        if peer.request().is_some() {
+            peer.send(answer);
+        }
+    });
+    let sound = Origin::answering(|_| ok(b"sound"));
+    let settings = "[origin.outlier_detection]\nrequest_failures = 2\nbase_ejection_time = \"1h\"\nmax_ejection_time = \"1h\"";
+    let node = before(&[&ill, &sound], settings).start();
+    for _ in 0..10 {
+        // Cut or not, it is over before the next one.
+        let mut client = node.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\na");
+        client.rest();
+    }
+    (node, ill.targets().len())
+}
+
+#[test]
+fn an_address_whose_answers_break_off_is_left_out() {
+    let cases: [(&[u8], &str); 6] = [
+        (b"HTTP/1.1 200 O", "truncated"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", "truncated"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "truncated"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "bad_response"),
+        (b"hello world", "bad_response"),
+        (b"HTTP/2.0 200 OK\r\n", "bad_response"),
+    ];
+    for (answer, reason) in cases {
+        let shown = answer.escape_ascii();
+        let (node, requests) = node_beside_one_that_answers(answer);
+        assert_eq!(metric(&node, "weir_upstream_errors_total", ("reason", reason)), 2, "{shown}");
+        assert_eq!(metric(&node, "weir_origin_ejections_total", ("reason", reason)), 1, "{shown}");
+        assert_eq!(requests, 2, "{shown}");
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_is_no_failure() {
+    let (node, requests) = node_beside_one_that_answers(b"HTTP/1.1 200 OK\r\n\r\nall of it");
+    assert_eq!(requests, 5);
+    assert_eq!(node.metric("weir_origin_ejections_total", &[("origin", "app")]), 0);
+}
+
+#[test]
+fn clients_that_leave_are_no_failures_of_an_address() {
+    let slow = || {
+        Origin::scripted(|peer| {
+            while peer.request().is_some() {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+                peer.read_to_end();
+            }
+        })
+    };
+    let origins = [slow(), slow()];
+    let settings = "[origin.outlier_detection]\nrequest_failures = 1";
+    let node = before(&origins.each_ref(), settings).start();
+    for _ in 0..6 {
+        let mut client = node.connect();
+        client.send(get("/"));
+        assert_eq!(client.head().status(), 200);
+        client.reset();
+    }
+    node.await_metric("weir_upstream_connections", &[], 0);
+    assert_eq!(node.metric("weir_origin_ejections_total", &[("origin", "app")]), 0);
+    assert_eq!(origins.each_ref().map(|origin| origin.targets().len()), [3, 3]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn framing_of_responses() {
 
 #[test]
 fn refused_responses() {
-    let table: [(&str, &[u8], &str); 21] = [
+    let table: [(&str, &[u8], &str); 22] = [
         ("bare LF", b"HTTP/1.1 200 OK\nA: b\r\n\r\n", "bare_lf"),
         ("bare CR", b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", "bare_cr"),
         ("empty line in front", b"\r\nHTTP/1.1 200 OK\r\n\r\n", "leading_empty_lines"),
@@ -70,6 +70,7 @@ fn refused_responses() {
         ("space before the colon", b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "bad_header_name"),
         ("NUL in a value", b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n", "bad_header_value"),
         ("not HTTP", b"SSH-2.0-x\r\n\r\n", "bad_status_line"),
+        ("not HTTP, without an end", b"hello world", "bad_status_line"),
         ("HTTP/2", b"HTTP/2.0 200 OK\r\n\r\n", "bad_status_line"),
         ("short status", b"HTTP/1.1 20 OK\r\n\r\n", "bad_status_line"),
         ("long status", b"HTTP/1.1 2000 OK\r\n\r\n", "bad_status_line"),
