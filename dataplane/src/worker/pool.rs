@@ -97,6 +97,13 @@ pub(crate) fn target(pool: u32, address: SocketAddr) -> Target {
 }
 
 impl Pool {
+    /// Makes the next handshake a full one, which shows anew what the origin asks for.
+    pub(crate) fn forget_sessions(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.worker.forget_sessions();
+        }
+    }
+
     /// Requests under way and waiting.
     pub(crate) fn requests(&self) -> usize {
         self.open as usize - self.idle.len() + self.waiting.len() + self.waiting_uploads.len()
@@ -260,10 +267,8 @@ impl Pools {
             _ if !required => return Ok(()),
             _ => {}
         }
-        if let Some(tls) = &mut pool.tls {
-            // Resumed, the session would look as one that was asked for.
-            tls.worker.forget_sessions();
-        }
+        // Resumed, the session would look as one that was asked for.
+        pool.forget_sessions();
         Err(TlsFailure::certificate_not_requested())
     }
 

@@ -29,9 +29,11 @@ impl<I: Io> Worker<I> {
         if !body.windows(NGINX_SAYS.len()).any(|window| window == NGINX_SAYS) {
             return;
         }
-        let pool = self.pools.peek(upstream.pool);
+        let pool = self.pools.get(upstream.pool);
+        pool.forget_sessions();
         let identity = pool.tls.as_ref().and_then(|tls| tls.identity.as_deref());
-        let detail = match (upstream.certificate_asked, identity) {
+        // What it resumed began in the same way.
+        let detail = match (upstream.certificate_asked || upstream.resumed, identity) {
             (true, Some(name)) => format!(
                 "the origin asked for a client certificate, was shown `{name}`, and answered 400 because of it: check that \
                  it trusts the certificate's issuer"
@@ -53,12 +55,17 @@ impl<I: Io> Worker<I> {
         self.record_origin_failure(client_id, &failure);
     }
 
-    /// Says of a connection that was closed before an answer began what the origin may have meant by that.
-    pub(super) fn explain_early_close(&self, id: UpstreamId, failure: OriginFailure) -> OriginFailure {
+    /// Says of a connection that was closed before an answer began what the origin may have meant by that. Where that may
+    /// have been a certificate, nothing is resumed: an origin doesn't ask again then, and the next failure couldn't be told.
+    pub(super) fn explain_early_close(&mut self, id: UpstreamId, failure: OriginFailure) -> OriginFailure {
         let Some(upstream) = self.upstreams.get(id) else { return failure };
-        let identity = self.pools.peek(upstream.pool).tls.as_ref().and_then(|tls| tls.identity.as_deref());
         // One that nobody had asked for may have been closed for having idled.
         let first = upstream.served == 0 && upstream.client.is_some() && !upstream.warmed;
+        let pool = self.pools.get(upstream.pool);
+        if first && (upstream.certificate_asked || upstream.resumed) {
+            pool.forget_sessions();
+        }
+        let identity = pool.tls.as_ref().and_then(|tls| tls.identity.as_deref());
         let shown = match identity {
             _ if !first => return failure,
             Some(name) if upstream.certificate_asked => format!("was shown `{name}`"),

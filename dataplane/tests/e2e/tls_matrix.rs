@@ -234,6 +234,39 @@ fn an_nginx_that_answers_400_for_want_of_a_certificate_is_told_apart() {
 }
 
 #[test]
+fn a_refused_certificate_has_the_same_reason_each_time() {
+    let pki = Pki::new();
+    let others = DemoAuthority::new("Strangers' root").unwrap();
+    let hangs_up = "error_page 495 496 = @refuse; location @refuse { return 444; }";
+    for (version, ours) in [("1.2", false), ("1.2", true), ("1.3", false), ("1.3", true)] {
+        for (more, status, reason) in
+            [("", 400, "certificate_refused"), (hangs_up, 502, "closed_after_certificate")]
+        {
+            let place = format!("TLS {version}, ours: {ours}, {reason}");
+            let directives = format!(
+                "ssl_protocols TLSv{version}; ssl_verify_client on; ssl_client_certificate clients.pem; {more}"
+            );
+            let trusted = [("clients.pem", others.certificate_pem())];
+            let nginx = Nginx::secure(&pki.origin_pair(), &directives, &trusted);
+            let setup = Setup::new(nginx.address);
+            let node = if ours { pki.mutual(setup) } else { pki.verified(setup) }.start();
+            for _ in 0..3 {
+                let answer = node.get("/");
+                assert_eq!(answer.status(), status, "{place}");
+                let event = node.await_event_of(&answer);
+                assert_eq!(event["origin_error"], reason, "{place}: {event}");
+                let detail = event["origin_error_detail"].as_str().unwrap();
+                assert!(
+                    detail.contains(if ours { "was shown `edge`" } else { "got none" }),
+                    "{place}: {detail}"
+                );
+            }
+            assert_eq!(handshakes(&node, "app", reason), 3, "{place}");
+        }
+    }
+}
+
+#[test]
 fn without_require_mtls_an_origin_need_not_ask() {
     let pki = Pki::new();
     let nginx = Nginx::secure(&pki.origin_pair(), "", &[]);
