@@ -14,9 +14,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::prelude::FromDer;
 
+use super::certificate_file::{self, CertificateFileError, CertificateFileProblem};
 use super::issuer::{self, NoIssuer};
-use super::key;
-use super::pem::{self, Certificates};
+use super::{key, pem};
 
 /// The files of a client certificate, with absolute paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,33 +135,14 @@ impl Identity {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A file can't be read.
-    Unreadable {
-        /// The file.
+    /// The file of the certificate.
+    Certificate(CertificateFileError),
+    /// The private key can't be read.
+    KeyUnreadable {
+        /// The key file.
         file: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// The certificate is not PEM.
-    NotPem {
-        /// The certificate file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The certificate file is PEM without a certificate.
-    NoCertificate {
-        /// The certificate file.
-        file: PathBuf,
-    },
-    /// A certificate in the certificate file is not X.509.
-    Malformed {
-        /// The certificate file.
-        file: PathBuf,
-        /// The place of the certificate in the file, counted from 1.
-        position: usize,
-        /// What is wrong with it.
-        reason: String,
     },
     /// The certificate may not be used for client authentication.
     EkuWithoutClientAuth {
@@ -196,22 +177,8 @@ pub enum IdentityError {
         /// The certificate file.
         certificate: PathBuf,
     },
-    /// The CA bundle is not PEM, or holds no certificate.
-    BundleNotPem {
-        /// The bundle.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A certificate in the CA bundle is not X.509.
-    BundleMalformed {
-        /// The bundle.
-        file: PathBuf,
-        /// The place of the certificate in the bundle, counted from 1.
-        position: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The CA bundle.
+    Bundle(CertificateFileError),
     /// The CA bundle lacks the authority that issued the certificate.
     BundleWithoutIssuer {
         /// The bundle.
@@ -260,17 +227,13 @@ impl IdentityError {
     #[must_use]
     pub fn file(&self) -> &Path {
         match self {
-            Self::Unreadable { file, .. }
-            | Self::NotPem { file, .. }
-            | Self::NoCertificate { file }
-            | Self::Malformed { file, .. }
+            Self::Certificate(error) | Self::Bundle(error) => &error.file,
+            Self::KeyUnreadable { file, .. }
             | Self::EkuWithoutClientAuth { file, .. }
             | Self::KeyNotPem { file, .. }
             | Self::KeyEncrypted { file }
             | Self::KeyMalformed { file, .. }
             | Self::KeyMismatch { file, .. }
-            | Self::BundleNotPem { file, .. }
-            | Self::BundleMalformed { file, .. }
             | Self::BundleWithoutIssuer { file, .. }
             | Self::IssuerNotValid { file, .. }
             | Self::Expired { file, .. }
@@ -282,22 +245,14 @@ impl IdentityError {
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Bundle(error) = self {
+            return error.fmt(f);
+        }
         write!(f, "{}: ", self.file().display())?;
         match self {
-            Self::Unreadable { source, .. } => write!(f, "can't be read: {source}"),
-            Self::NotPem { reason, .. } => {
-                write!(f, "the certificate must be X.509 in PEM: {reason}")?;
-                if reason == pem::NO_BEGIN_LINE {
-                    f.write_str("; DER is converted by: openssl x509 -inform der -in FILE")?;
-                }
-                Ok(())
-            }
-            Self::NoCertificate { .. } => {
-                write!(f, "has no CERTIFICATE section; the certificate belongs here")
-            }
-            Self::Malformed { position, reason, .. } => {
-                write!(f, "certificate {position} is not X.509: {reason}")
-            }
+            Self::Bundle(_) => Ok(()),
+            Self::Certificate(error) => tell_certificate(&error.problem, f),
+            Self::KeyUnreadable { source, .. } => write!(f, "can't be read: {source}"),
             Self::EkuWithoutClientAuth { found, .. } => write!(
                 f,
                 "the Extended Key Usage must contain Client Authentication, but {found}; \
@@ -316,10 +271,6 @@ impl fmt::Display for IdentityError {
                  requested with",
                 certificate.display()
             ),
-            Self::BundleNotPem { reason, .. } => write!(f, "the CA bundle must be PEM: {reason}"),
-            Self::BundleMalformed { position, reason, .. } => {
-                write!(f, "certificate {position} of the CA bundle is not X.509: {reason}")
-            }
             Self::BundleWithoutIssuer { issuer, reason, .. } => write!(
                 f,
                 "the CA bundle must contain the authority that issued the client certificate ({issuer}): {reason}"
@@ -351,8 +302,29 @@ impl fmt::Display for IdentityError {
 impl std::error::Error for IdentityError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable { source, .. } => Some(source),
+            Self::Certificate(error) | Self::Bundle(error) => error.source(),
+            Self::KeyUnreadable { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// What is wrong with the file of the certificate itself.
+fn tell_certificate(problem: &CertificateFileProblem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match problem {
+        CertificateFileProblem::Unreadable(source) => write!(f, "can't be read: {source}"),
+        CertificateFileProblem::NotPem(reason) => {
+            write!(f, "the certificate must be X.509 in PEM: {reason}")?;
+            if reason == pem::NO_BEGIN_LINE {
+                f.write_str("; DER is converted by: openssl x509 -inform der -in FILE")?;
+            }
+            Ok(())
+        }
+        CertificateFileProblem::NoCertificate => {
+            f.write_str("has no CERTIFICATE section; the certificate belongs here")
+        }
+        CertificateFileProblem::Malformed { position, reason } => {
+            write!(f, "certificate {position} is not X.509: {reason}")
         }
     }
 }
@@ -396,53 +368,34 @@ fn keep<T>(problems: &mut Vec<IdentityError>, result: Result<T, IdentityError>) 
     result.map_err(|problem| problems.push(problem)).ok()
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
-    pem::read_bounded(file).map_err(|source| IdentityError::Unreadable { file: file.to_owned(), source })
-}
-
 fn read_certificates(file: &Path) -> Result<Vec<Vec<u8>>, IdentityError> {
-    match pem::certificates(&read(file)?) {
-        Certificates::NotPem { reason } => Err(IdentityError::NotPem { file: file.to_owned(), reason }),
-        Certificates::Found(found) if found.is_empty() => {
-            Err(IdentityError::NoCertificate { file: file.to_owned() })
-        }
-        Certificates::Found(found) => Ok(found),
-    }
+    certificate_file::read(file).map_err(IdentityError::Certificate)
 }
 
 fn read_key(file: &Path) -> Result<Arc<dyn SigningKey>, IdentityError> {
-    key::signing_key(file, &read(file)?)
+    let content = pem::read_bounded(file)
+        .map_err(|source| IdentityError::KeyUnreadable { file: file.to_owned(), source })?;
+    key::signing_key(file, &content)
 }
 
 fn read_bundle(file: &Path) -> Result<Vec<Vec<u8>>, IdentityError> {
-    let reason = match pem::certificates(&read(file)?) {
-        Certificates::Found(found) if !found.is_empty() => return Ok(found),
-        Certificates::Found(_) => "it has no CERTIFICATE section".to_owned(),
-        Certificates::NotPem { reason } => reason,
-    };
-    Err(IdentityError::BundleNotPem { file: file.to_owned(), reason })
+    certificate_file::read(file).map_err(IdentityError::Bundle)
 }
 
 fn parse_chain<'d>(
     file: &Path,
     certificates: &'d [Vec<u8>],
 ) -> Result<Vec<X509Certificate<'d>>, IdentityError> {
-    parse(certificates).map_err(|(position, reason)| IdentityError::Malformed {
-        file: file.to_owned(),
-        position,
-        reason,
-    })
+    parse(certificates)
+        .map_err(|problem| IdentityError::Certificate(CertificateFileError::malformed(file, problem)))
 }
 
 fn parse_bundle<'d>(
     file: &Path,
     certificates: &'d [Vec<u8>],
 ) -> Result<Vec<X509Certificate<'d>>, IdentityError> {
-    parse(certificates).map_err(|(position, reason)| IdentityError::BundleMalformed {
-        file: file.to_owned(),
-        position,
-        reason,
-    })
+    parse(certificates)
+        .map_err(|problem| IdentityError::Bundle(CertificateFileError::malformed(file, problem)))
 }
 
 /// Parses every certificate, or says which one fails (from 1) and why.

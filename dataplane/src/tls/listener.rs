@@ -10,18 +10,19 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::certificate_file::CertificateFileError;
 use super::client_verifier::RequestedCertificate;
 use super::failure::TlsFailure;
 use super::identity::{self, IdentityError};
 use super::provider;
 use super::tickets::{BoundTickets, TicketKeys};
-use super::trust::{self, TrustError};
+use super::trust;
 
 /// Tickets that a client gets after a full TLS 1.3 handshake: one to use, and one for a connection at the same time.
 const TICKETS: usize = 2;
@@ -76,7 +77,7 @@ pub enum ListenerTlsError {
     /// A certificate or its key.
     Certificate(IdentityError),
     /// The bundle of the clients' authorities.
-    ClientAuthorities(TrustError),
+    ClientAuthorities(CertificateFileError),
     /// A file with revocation lists.
     RevocationList {
         /// The file.
@@ -95,8 +96,8 @@ impl fmt::Display for ListenerTlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(error) => error.fmt(f),
-            Self::ClientAuthorities(error) => error.fmt(f),
-            Self::RevocationList { file, reason } => write!(f, "{}: {reason}", file.display()),
+            Self::ClientAuthorities(error) => write!(f, "client_ca: {error}"),
+            Self::RevocationList { file, reason } => write!(f, "client_crl: {}: {reason}", file.display()),
             Self::Refused { reason } => write!(f, "the TLS library refused the configuration: {reason}"),
         }
     }
@@ -282,15 +283,15 @@ fn client_verifier(
     else {
         return Ok(None);
     };
-    let roots: RootCertStore = trust::bundle_roots(bundle).map_err(ListenerTlsError::ClientAuthorities)?;
+    let roots = Arc::new(trust::bundle_roots(bundle).map_err(ListenerTlsError::ClientAuthorities)?);
     let mut lists: Vec<CertificateRevocationListDer<'static>> = Vec::new();
     for file in &files.client_crls {
         lists.extend(
-            trust::revocation_lists(file)
+            trust::revocation_lists(file, &roots)
                 .map_err(|reason| ListenerTlsError::RevocationList { file: file.clone(), reason })?,
         );
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::provider())
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider::provider())
         .with_crls(lists)
         .build()
         .map_err(|error| ListenerTlsError::Refused { reason: error.to_string() })?;

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod tickets;
 pub mod trust;
 
+mod certificate_file;
 mod client_verifier;
 mod issuer;
 mod key;
@@ -29,6 +30,7 @@ mod role;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use certificate_file::{CertificateFileError, CertificateFileProblem};
 pub use client_config::{OriginTls, TlsConfigError, WorkerTls};
 pub use engine::{ClientEngine, Engine, Ingested, ServerEngine};
 pub use failure::TlsFailure;

@@ -1,16 +1,17 @@
 //! Whose certificates the node accepts from an origin.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, io};
 
 use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertRevocationListError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::pem::SectionKind;
 
+use super::certificate_file::{self, CertificateFileError};
 use super::client_config::TlsConfigError;
 use super::pem::{self, Certificates};
 use super::pinned::PinnedKeys;
@@ -53,34 +54,8 @@ impl From<&Trust> for Verification {
 /// Why a trust store can't be used.
 #[derive(Debug)]
 pub enum TrustError {
-    /// The bundle can't be read.
-    Unreadable {
-        /// The bundle.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The bundle is not PEM.
-    NotPem {
-        /// The bundle.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The bundle is PEM but holds no certificate.
-    NoCertificate {
-        /// The bundle.
-        file: PathBuf,
-    },
-    /// A certificate in the bundle doesn't parse.
-    Malformed {
-        /// The bundle.
-        file: PathBuf,
-        /// The place of the certificate in the bundle, counted from 1.
-        position: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The bundle.
+    Bundle(CertificateFileError),
     /// The revocation lists can't be used.
     RevocationLists {
         /// Their file.
@@ -98,23 +73,8 @@ pub enum TrustError {
 impl fmt::Display for TrustError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { file, source } => {
-                write!(f, "{}: can't read the CA bundle of the origin: {source}", file.display())
-            }
-            Self::NotPem { file, reason } => {
-                write!(f, "{}: the CA bundle of the origin is not PEM: {reason}", file.display())
-            }
-            Self::NoCertificate { file } => write!(
-                f,
-                "{}: the CA bundle of the origin has no CERTIFICATE section; put the origin's authority there",
-                file.display()
-            ),
-            Self::Malformed { file, position, reason } => write!(
-                f,
-                "{}: certificate {position} of the CA bundle is not a usable authority: {reason}",
-                file.display()
-            ),
-            Self::RevocationLists { file, reason } => write!(f, "{}: {reason}", file.display()),
+            Self::Bundle(error) => write!(f, "ca: {error}"),
+            Self::RevocationLists { file, reason } => write!(f, "crl: {}: {reason}", file.display()),
             Self::NoSystemRoots { reason } => write!(
                 f,
                 "the operating system has no trusted authorities: {reason}; \
@@ -127,7 +87,7 @@ impl fmt::Display for TrustError {
 impl std::error::Error for TrustError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unreadable { source, .. } => Some(source),
+            Self::Bundle(error) => error.source(),
             _ => None,
         }
     }
@@ -137,18 +97,19 @@ impl std::error::Error for TrustError {
 pub(super) fn verifier(verification: &Verification) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
     let roots = match &verification.trust {
         Trust::SystemRoots => Some(system_roots()?),
-        Trust::Bundle(file) => Some(bundle_roots(file)?),
+        Trust::Bundle(file) => Some(bundle_roots(file).map_err(TrustError::Bundle)?),
         Trust::Insecure => None,
     };
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         None => Arc::new(AcceptEveryCertificate),
         Some(roots) => {
+            let roots = Arc::new(roots);
             let lists = match &verification.revocation_lists {
                 None => Vec::new(),
-                Some(file) => revocation_lists(file)
+                Some(file) => revocation_lists(file, &roots)
                     .map_err(|reason| TrustError::RevocationLists { file: file.clone(), reason })?,
             };
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider::provider())
+            WebPkiServerVerifier::builder_with_provider(roots, provider::provider())
                 .with_crls(lists)
                 .build()
                 .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
@@ -201,31 +162,22 @@ fn named_roots(file: &Path) -> (Vec<CertificateDer<'static>>, Option<String>) {
     }
 }
 
-pub(super) fn bundle_roots(file: &Path) -> Result<RootCertStore, TrustError> {
-    let content =
-        pem::read_bounded(file).map_err(|source| TrustError::Unreadable { file: file.to_owned(), source })?;
-    let certificates = match pem::certificates(&content) {
-        Certificates::NotPem { reason } => {
-            return Err(TrustError::NotPem { file: file.to_owned(), reason });
-        }
-        Certificates::Found(certificates) => certificates,
-    };
-    if certificates.is_empty() {
-        return Err(TrustError::NoCertificate { file: file.to_owned() });
-    }
+/// The authorities in a bundle, at least one.
+pub(super) fn bundle_roots(file: &Path) -> Result<RootCertStore, CertificateFileError> {
     let mut roots = RootCertStore::empty();
-    for (index, der) in certificates.into_iter().enumerate() {
-        roots.add(CertificateDer::from(der)).map_err(|error| TrustError::Malformed {
-            file: file.to_owned(),
-            position: index + 1,
-            reason: error.to_string(),
-        })?;
+    for (index, der) in certificate_file::read(file)?.into_iter().enumerate() {
+        roots
+            .add(CertificateDer::from(der))
+            .map_err(|error| CertificateFileError::malformed(file, (index + 1, error.to_string())))?;
     }
     Ok(roots)
 }
 
-/// Reads the revocation lists in a PEM file, at least one.
-pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+/// Reads the revocation lists in a PEM file, at least one, for a verifier with these authorities.
+pub(super) fn revocation_lists(
+    file: &Path,
+    roots: &Arc<RootCertStore>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let content = pem::read_bounded(file).map_err(|error| format!("can't be read: {error}"))?;
     let sections = pem::sections(&content).map_err(|reason| match reason.as_str() {
         pem::NO_BEGIN_LINE => format!(
@@ -245,7 +197,43 @@ pub(super) fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationL
                 .to_owned(),
         );
     }
+    for (index, list) in lists.iter().enumerate() {
+        // One by one: of several, the library doesn't say which it refuses.
+        let judged = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider::provider())
+            .with_crls([list.clone()])
+            .build();
+        if let Err(VerifierBuilderError::InvalidCrl(error)) = judged {
+            return Err(format!("revocation list {} can't be used: {}", index + 1, list_problem(&error)));
+        }
+    }
     Ok(lists)
+}
+
+/// What is wrong with a revocation list, and what to do about it.
+fn list_problem(error: &CertRevocationListError) -> &'static str {
+    use CertRevocationListError as E;
+    match error {
+        E::ParseError | E::Other(_) => {
+            "it isn't a sound X.509 revocation list; fetch it from the authority again"
+        }
+        E::UnsupportedCrlVersion => {
+            "it is of version 1; the authority must publish version 2 (RFC 5280 section 5.1)"
+        }
+        E::UnsupportedDeltaCrl => "it holds only what has changed (delta); name the complete list",
+        E::UnsupportedIndirectCrl => {
+            "it covers certificates of other authorities, too (indirect); name the list of each authority"
+        }
+        E::UnsupportedCriticalExtension => {
+            "it has a critical extension that isn't supported; have it published without"
+        }
+        E::UnsupportedRevocationReason => {
+            "it gives a reason of revocation that doesn't exist (RFC 5280 section 5.3.1); have it published anew"
+        }
+        E::InvalidCrlNumber | E::InvalidRevokedCertSerialNumber => {
+            "its number, or a serial number in it, is unsound; have it published anew"
+        }
+        _ => "it is of a kind that isn't supported; have it published in another way",
+    }
 }
 
 /// `verify = false`: the operator's explicit choice, with a metric and a warning where it is configured.

@@ -4,8 +4,12 @@ use std::process::Command;
 
 use super::link::{Files, Link, ORIGIN, TLS13, World, certificates, now_unix, server};
 use crate::tls::forge::{DemoAuthority, KeyKind, LeafRequest, PemPair, Usage};
+use crate::tls::listener::{
+    CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion,
+};
 use crate::tls::{
-    Identity, IdentityError, IdentityFiles, OriginTls, TlsConfigError, Trust, TrustError, Verification,
+    CertificateFileError, CertificateFileProblem as Problem, Identity, IdentityError, IdentityFiles,
+    OriginTls, TlsConfigError, Trust, TrustError, Verification,
 };
 
 /// Loads what must not load and returns every problem.
@@ -85,24 +89,54 @@ fn row_1_the_certificate_must_be_pem_and_x509() {
     let mut files = world.files.identity_files("edge", &pair, &world.authority.certificate_pem());
 
     files.certificate = world.files.path("missing.pem");
-    assert!(matches!(problem(&files), IdentityError::Unreadable { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::Unreadable(_), .. })
+    ));
     files.certificate = world.files.write("huge.pem", vec![b'a'; (1 << 20) + 1]);
-    assert!(matches!(problem(&files), IdentityError::Unreadable { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::Unreadable(_), .. })
+    ));
     let der = certificates(&pair.certificate_pem).remove(0);
     files.certificate = world.files.write("der.pem", &der);
-    assert!(matches!(problem(&files), IdentityError::NotPem { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::NotPem(_), .. })
+    ));
     files.certificate = world.files.write("empty.pem", "");
-    assert!(matches!(problem(&files), IdentityError::NotPem { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::NotPem(_), .. })
+    ));
     let damaged = pair.certificate_pem.replacen("MI", "!!", 1);
     files.certificate = world.files.write("damaged.pem", damaged);
-    assert!(matches!(problem(&files), IdentityError::NotPem { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::NotPem(_), .. })
+    ));
     files.certificate = files.private_key.clone();
-    assert!(matches!(problem(&files), IdentityError::NoCertificate { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError { problem: Problem::NoCertificate, .. })
+    ));
     let not_x509 = "-----BEGIN CERTIFICATE-----\nAAECAwQF\n-----END CERTIFICATE-----\n";
     files.certificate = world.files.write("not-x509.pem", not_x509);
-    assert!(matches!(problem(&files), IdentityError::Malformed { position: 1, .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError {
+            problem: Problem::Malformed { position: 1, .. },
+            ..
+        })
+    ));
     files.certificate = world.files.write("second.pem", pair.certificate_pem + not_x509);
-    assert!(matches!(problem(&files), IdentityError::Malformed { position: 2, .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Certificate(CertificateFileError {
+            problem: Problem::Malformed { position: 2, .. },
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -124,7 +158,7 @@ fn row_3_the_key_must_be_pem_and_match() {
     let mut files = world.files.identity_files("edge", &pair, &world.authority.certificate_pem());
 
     files.private_key = world.files.path("missing.key");
-    assert!(matches!(problem(&files), IdentityError::Unreadable { .. }));
+    assert!(matches!(problem(&files), IdentityError::KeyUnreadable { .. }));
     files.private_key = world.files.write("not-pem.key", "secret");
     assert!(matches!(problem(&files), IdentityError::KeyNotPem { .. }));
     files.private_key = files.certificate.clone();
@@ -156,14 +190,29 @@ fn row_4_the_bundle_must_contain_the_issuer() {
     let mut files = world.files.identity_files("edge", &pair, &world.authority.certificate_pem());
 
     files.ca_bundle = world.files.path("missing-ca.pem");
-    assert!(matches!(problem(&files), IdentityError::Unreadable { .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Bundle(CertificateFileError { problem: Problem::Unreadable(_), .. })
+    ));
     for (name, content) in [("text", "no PEM"), ("key", &pair.private_key_pem), ("empty", "")] {
         files.ca_bundle = world.files.write("not-pem-ca.pem", content);
-        assert!(matches!(problem(&files), IdentityError::BundleNotPem { .. }), "{name}");
+        assert!(
+            matches!(
+                problem(&files),
+                IdentityError::Bundle(CertificateFileError {
+                    problem: Problem::NotPem(_) | Problem::NoCertificate,
+                    ..
+                })
+            ),
+            "{name}"
+        );
     }
     let not_x509 = "-----BEGIN CERTIFICATE-----\nAAECAwQF\n-----END CERTIFICATE-----\n";
     files.ca_bundle = world.files.write("not-x509-ca.pem", not_x509);
-    assert!(matches!(problem(&files), IdentityError::BundleMalformed { position: 1, .. }));
+    assert!(matches!(
+        problem(&files),
+        IdentityError::Bundle(CertificateFileError { problem: Problem::Malformed { position: 1, .. }, .. })
+    ));
 
     // An authority of another name, one of the same name with another key, and the certificate itself.
     let other_name = DemoAuthority::new("Other CA").unwrap().certificate_pem();
@@ -366,22 +415,61 @@ fn a_private_key_is_never_printed() {
     }
 }
 
+/// A revocation list with other bytes inside.
+const BROKEN_LIST: &str = "-----BEGIN X509 CRL-----\nAAECAwQF\n-----END X509 CRL-----\n";
+
+#[test]
+fn what_is_wrong_with_the_clients_authorities_and_lists_names_key_and_file() {
+    let world = World::new();
+    let files = &world.files;
+    let pair = world.authority.server(&[ORIGIN], &[]).unwrap();
+    let certificate = CertificateFiles {
+        certificate: files.write("site.pem", &pair.certificate_pem),
+        private_key: files.write("site.key", &pair.private_key_pem),
+    };
+    let said = |bundle: &str, lists: &str| {
+        let files = ListenerTlsFiles {
+            certificates: vec![certificate.clone()],
+            client_authentication: ClientAuthentication::Require(files.write("clients.pem", bundle)),
+            client_crls: vec![files.write("clients.crl", lists)],
+            minimum_version: MinimumVersion::Tls12,
+        };
+        let errors = ListenerTls::load(&files, None).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let sound = world.authority.revocation_list(&[], false).unwrap();
+    for bundle in ["", "garbage", &pair.private_key_pem] {
+        let text = said(bundle, &sound);
+        let expected = format!("client_ca: {}: the CA bundle ", files.path("clients.pem").display());
+        assert!(text.starts_with(&expected) && !text.contains("origin"), "{text}");
+    }
+    let text = said(&world.authority.certificate_pem(), BROKEN_LIST);
+    let file = files.path("clients.crl").display().to_string();
+    assert_eq!(
+        text,
+        format!(
+            "client_crl: {file}: revocation list 1 can't be used: it isn't a sound X.509 revocation list; \
+             fetch it from the authority again"
+        )
+    );
+}
+
 #[test]
 fn trust_and_names_that_cannot_work_are_refused() {
     let world = World::new();
     let build = |trust: &Trust| match OriginTls::build(ORIGIN, trust, None).unwrap_err() {
-        TlsConfigError::Trust(error) => error,
+        TlsConfigError::Trust(TrustError::Bundle(error)) => error.problem,
         other => panic!("{other}"),
     };
     let files = &world.files;
-    assert!(matches!(build(&Trust::Bundle(files.path("no.pem"))), TrustError::Unreadable { .. }));
-    assert!(matches!(build(&Trust::Bundle(files.write("a", "text"))), TrustError::NotPem { .. }));
+    assert!(matches!(build(&Trust::Bundle(files.path("no.pem"))), Problem::Unreadable(_)));
+    assert!(matches!(build(&Trust::Bundle(files.write("a", "text"))), Problem::NotPem(_)));
     let pair = world.authority.client("edge").unwrap();
     let key_only = files.write("b", &pair.private_key_pem);
-    assert!(matches!(build(&Trust::Bundle(key_only)), TrustError::NoCertificate { .. }));
+    assert!(matches!(build(&Trust::Bundle(key_only)), Problem::NoCertificate));
     let malformed = "-----BEGIN CERTIFICATE-----\nAAECAwQF\n-----END CERTIFICATE-----\n";
     let second = files.write("c", world.authority.certificate_pem() + malformed);
-    assert!(matches!(build(&Trust::Bundle(second)), TrustError::Malformed { position: 2, .. }));
+    assert!(matches!(build(&Trust::Bundle(second)), Problem::Malformed { position: 2, .. }));
 
     let list = |text: &str| {
         let verification = Verification {
@@ -395,6 +483,11 @@ fn trust_and_names_that_cannot_work_are_refused() {
     assert!(certificate.contains("no X509 CRL section") && !certificate.contains("DER"), "{certificate}");
     let der = list("0\u{1}binary");
     assert!(der.contains("openssl crl -inform der"), "{der}");
+    let sound = world.authority.revocation_list(&[], false).unwrap();
+    let broken = list(&(sound + BROKEN_LIST));
+    let expected =
+        format!("crl: {}: revocation list 2 can't be used: it isn't a sound", files.path("e").display());
+    assert!(broken.starts_with(&expected), "{broken}");
 
     for name in ["", "https://app.internal", "app.internal:443", "a b"] {
         let error = OriginTls::build(name, &Trust::Insecure, None).unwrap_err();
