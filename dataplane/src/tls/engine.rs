@@ -277,7 +277,9 @@ impl<R: Role> Engine<R> {
                 ) => return Ok(used + discard),
                 Ok(state) => return Err(unexpected_state(&state)),
                 Err(error) => {
+                    let start = out.len();
                     self.take_alerts(&mut buffer[used + discard..], out);
+                    R::mend_alert(&error, &mut out[start..]);
                     return Err(R::failure(error));
                 }
             }

@@ -26,6 +26,9 @@ pub trait Role {
 
     /// What a failure means in this role.
     fn failure(error: Error) -> TlsFailure;
+
+    /// Mends the alert at the end of `sent` by which rustls tells the peer of `error`, where it is the wrong one.
+    fn mend_alert(_error: &Error, _sent: &mut [u8]) {}
 }
 
 impl Role for UnbufferedClientConnection {
@@ -73,5 +76,17 @@ impl Role for UnbufferedServerConnection {
 
     fn failure(error: Error) -> TlsFailure {
         TlsFailure::of_client(&error)
+    }
+
+    /// `certificate_required` exists in TLS 1.3 alone (RFC 8446 section 6.2), where it is encrypted. In TLS 1.2 a missing
+    /// certificate is a `handshake_failure` (RFC 5246 section 7.4.6), which goes out in the clear.
+    fn mend_alert(error: &Error, sent: &mut [u8]) {
+        const CERTIFICATE_REQUIRED: u8 = 116;
+        const HANDSHAKE_FAILURE: u8 = 40;
+        if *error == Error::NoCertificatesPresented
+            && let [.., 21, 3, 3, 0, 2, 2, description @ CERTIFICATE_REQUIRED] = sent
+        {
+            *description = HANDSHAKE_FAILURE;
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The engine on connections that fail: each cause has its code, and the peer is told.
 
 use proptest::prelude::*;
+use rustls::{AlertDescription, ClientConnection, SupportedProtocolVersion};
 
 use super::link::{Link, ORIGIN, TLS12, TLS13, World, server};
 use crate::tls::forge::{DemoAuthority, LeafRequest, Usage};
-use crate::tls::{ClientEngine, Identity, OriginTls, Trust};
+use crate::tls::{ClientEngine, Identity, OriginTls, ServerEngine, Trust};
 
 /// Connects to a server with the certificate of `request` and returns the code of the failure.
 fn refused_code(world: &World, request: &LeafRequest) -> &'static str {
@@ -70,6 +71,39 @@ fn a_certificate_of_another_authority_is_refused_by_the_origin() {
         let failure = link.run().unwrap_err();
         assert_eq!(failure.code, "certificate_refused", "{failure}");
     }
+}
+
+/// What a client without a certificate, which a listener demands, is told.
+fn refusal_of_a_client_without_certificate(
+    versions: &[&'static SupportedProtocolVersion],
+) -> AlertDescription {
+    let world = World::new();
+    let name = ORIGIN.try_into().unwrap();
+    let mut client = ClientConnection::new(world.client(None).for_worker(), name).unwrap();
+    let mut engine = ServerEngine::accept(&world.server(versions)).unwrap();
+    loop {
+        let mut sent = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut sent).unwrap();
+        }
+        let mut answer = Vec::new();
+        let result = engine.ingest(&mut sent, &mut Vec::new(), &mut answer);
+        client.read_tls(&mut answer.as_slice()).unwrap();
+        let told = client.process_new_packets();
+        let Err(failure) = result else {
+            told.unwrap();
+            continue;
+        };
+        assert_eq!(failure.code, "certificate_missing");
+        let Err(rustls::Error::AlertReceived(alert)) = told else { panic!("{told:?}") };
+        return alert;
+    }
+}
+
+#[test]
+fn a_client_without_a_certificate_that_is_demanded_is_told_by_the_alert_of_its_version() {
+    assert_eq!(refusal_of_a_client_without_certificate(TLS12), AlertDescription::HandshakeFailure);
+    assert_eq!(refusal_of_a_client_without_certificate(TLS13), AlertDescription::CertificateRequired);
 }
 
 /// An engine that has sent its first flight.
