@@ -1,12 +1,16 @@
 //! The steady state: what costs no allocation.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::client::Step;
 use super::script::Request;
-use super::setup::{BLOCK, MONITORING, OFF, SAFE};
+use super::setup::{BLOCK, MAIN, MONITORING, OFF, SAFE};
 use super::world::{Weather, World, sequential};
 use crate::io::Monotonic;
+
+/// As [`MAIN`], but no connection ends because of its age between requests.
+static AGELESS: LazyLock<String> = LazyLock::new(|| MAIN.replace("connection_age_max = \"1s\"\n", ""));
 
 /// Allocations of the worker for 50 requests, after as many that warmed it up.
 fn allocated(request: impl Fn() -> Request) -> usize {
@@ -14,7 +18,7 @@ fn allocated(request: impl Fn() -> Request) -> usize {
 }
 
 fn allocated_from(start: Monotonic, request: impl Fn() -> Request) -> usize {
-    let mut world = World::new(&Weather::calm(1));
+    let mut world = World::new(&Weather { config: &AGELESS, ..Weather::calm(1) });
     world.client((0..100).map(|_| request()).collect(), |wires| {
         let mut steps = sequential(wires);
         steps.insert(100, Step::Sleep(Duration::from_secs(2)));
