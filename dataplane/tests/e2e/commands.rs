@@ -46,7 +46,7 @@ fn every_error_of_a_config_is_named_with_its_place() {
     let expected = [
         ("2:", "node.workrs", "workers"),
         ("4:", "http.mode", "safe_blocking"),
-        ("6:", "http.limits.head_timeout", "10s"),
+        ("6:", "http.limits.head_timeout", "5s"),
         ("9:", "listener[0].address", "nowhere"),
         ("12:", "server[0].origin", "absent"),
         ("15:", "origin[0].addresses", ""),
