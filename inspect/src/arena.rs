@@ -281,9 +281,16 @@ impl Arena {
         false
     }
 
-    /// The index of the value that the byte before offset `end` belongs to.
-    pub(crate) fn value_ending_at(&self, end: usize) -> Option<usize> {
+    /// The index of the value that the byte before offset `end` belongs to. The value at `guess` is looked at first; any
+    /// number will do.
+    #[inline]
+    pub(crate) fn value_ending_at(&self, end: usize, guess: usize) -> Option<usize> {
         let end = u32::try_from(end).ok()?;
+        let ends_in = |value: &Value| value.span.start < end && end <= value.span.end;
+        let is_before = |value: &Value| end <= value.span.start;
+        if self.values.get(guess).is_some_and(ends_in) && self.values.get(guess + 1).is_none_or(is_before) {
+            return Some(guess);
+        }
         let index = self.values.partition_point(|value| value.span.start < end).checked_sub(1)?;
         (end <= self.values[index].span.end).then_some(index)
     }
@@ -353,9 +360,11 @@ mod tests {
     fn offsets_lead_to_values() {
         let arena = arena_with(Limits::default(), &["ab", "", "cde"]);
         assert_eq!(arena.bytes(), b"\0ab\0\0cde\0");
-        let found: Vec<_> = (0..=9).map(|end| arena.value_ending_at(end)).collect();
         let expected = [None, None, Some(0), Some(0), None, None, Some(1), Some(1), Some(1), None];
-        assert_eq!(found, expected);
+        for guess in 0..4 {
+            let found: Vec<_> = (0..=9).map(|end| arena.value_ending_at(end, guess)).collect();
+            assert_eq!(found, expected, "with {guess} as the guess");
+        }
     }
 
     #[test]

@@ -63,9 +63,9 @@ pub struct Inspector {
 
 /// A pattern matched inside a value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Nomination {
-    pub(crate) value: u32,
-    pub(crate) rule: u32,
+struct Nomination {
+    value: u32,
+    rule: u32,
 }
 
 /// What an inspector keeps per rule.
@@ -242,11 +242,16 @@ impl Inspector {
         repeated.reset();
         let limit = engine.options.limits.confirmations;
         let mut too_many = false;
+        let mut last = 0;
         let scanned = scratch.scan(&engine.database, arena.bytes(), &mut |rule, end| {
             work.matches += 1;
-            let Some(value) = arena.value_ending_at(end) else { return ControlFlow::Continue(()) };
-            let Some(state) = rules.get_mut(rule as usize) else { return ControlFlow::Continue(()) };
+            let Some(value) = arena.value_ending_at(end, last) else { return ControlFlow::Continue(()) };
+            last = value;
             let number = value as u32;
+            if !judges_points && repeated.knows(number, nominations.len(), arena) {
+                return ControlFlow::Continue(());
+            }
+            let Some(state) = rules.get_mut(rule as usize) else { return ControlFlow::Continue(()) };
             if state.last_value == number
                 || !engine.rules[rule as usize].places.contains(arena.values()[value].place)
             {
@@ -257,10 +262,7 @@ impl Inspector {
                 return ControlFlow::Break(());
             }
             state.last_value = number;
-            let nomination = Nomination { value: number, rule };
-            if judges_points || !repeated.knows(nomination, nominations, arena) {
-                nominations.push(nomination);
-            }
+            nominations.push(Nomination { value: number, rule });
             ControlFlow::Continue(())
         });
         if scanned.is_err() {

@@ -13,7 +13,7 @@ pub struct Limits {
     pub decoder_depth: u8,
     /// The most bytes of all decoded values together. Default 8 MiB, at most 1 GiB.
     pub decoded_bytes: usize,
-    /// The most pairs of a value and a signature that are looked at closely. Default 8,192.
+    /// The most pairs of a value and a signature that are looked at closely. Default 4,096.
     pub confirmations: usize,
     /// The most bytes that all close looks together may read, for each 256 KiB of values that a request begins. Default
     /// 2 MiB.
@@ -30,7 +30,7 @@ impl Default for Limits {
             json_depth: 64,
             decoder_depth: 5,
             decoded_bytes: 8 << 20,
-            confirmations: 8_192,
+            confirmations: 4_096,
             confirmed_bytes: 2 << 20,
             findings: 32,
         }
