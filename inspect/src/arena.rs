@@ -82,6 +82,8 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     /// Other names that servers may read for a point, in the order of points.
     other_names: Vec<(NodeId, Span)>,
+    /// Points inside of which servers may find other points than these. Few, mostly none.
+    disputed: Vec<NodeId>,
     limits: Limits,
     over_limit: Option<OverLimit>,
     /// The first value that grows out of proportion, and what showed it.
@@ -92,6 +94,9 @@ pub(crate) struct Arena {
 
 /// The parent of the top-level points.
 pub(crate) const ROOT: NodeId = NodeId(0);
+
+/// The most points that are known to be disputed; with more, all are.
+const DISPUTED_MAX: usize = 64;
 
 /// The most bytes of a name that go into a point's label.
 const NAME_BYTES_MAX: usize = 64;
@@ -106,6 +111,7 @@ impl Arena {
             values: Vec::new(),
             nodes: Vec::new(),
             other_names: Vec::new(),
+            disputed: Vec::new(),
             limits,
             over_limit: None,
             bomb: None,
@@ -125,6 +131,7 @@ impl Arena {
         self.values.clear();
         self.nodes.clear();
         self.other_names.clear();
+        self.disputed.clear();
         self.nodes.push(Node { parent: ROOT, step: Step::Part("") });
         // Each value then has a NUL byte on either side.
         self.bytes.push(0);
@@ -171,6 +178,25 @@ impl Arena {
     /// Notes another name that servers may read for the point that was added last. The bytes lie in the arena.
     pub(crate) fn also_named(&mut self, node: NodeId, name: Span) {
         self.other_names.push((node, name));
+    }
+
+    /// Notes that servers may find other points inside of a point than are told here.
+    pub(crate) fn dispute(&mut self, node: NodeId) {
+        if self.disputed.len() < DISPUTED_MAX {
+            self.disputed.push(node);
+        } else {
+            self.disputed[0] = ROOT;
+        }
+    }
+
+    /// Whether they may.
+    pub(crate) fn is_disputed(&self, node: NodeId) -> bool {
+        match self.disputed.first() {
+            None => false,
+            // There were too many to tell them apart.
+            Some(&ROOT) => true,
+            Some(_) => self.disputed.contains(&node),
+        }
     }
 
     /// The points at or above a point that have other names, with these.
@@ -295,8 +321,8 @@ impl Arena {
         (end <= self.values[index].span.end).then_some(index)
     }
 
-    /// The point's name, such as `query.id` or `body.json.user.name`. Bytes of names that are not printable ASCII are
-    /// shown as `?`, and long names are cut.
+    /// The point's name, such as `query.id` or `body.json.user.name`. Letters and digits of all scripts are shown, other
+    /// bytes of names that are not printable ASCII percent-encoded, and long names are cut.
     pub(crate) fn label(&self, node: NodeId, headers: &[(&[u8], &[u8])]) -> String {
         let mut steps = [Step::Part(""); LABEL_STEPS_MAX];
         let mut count = 0;
@@ -328,12 +354,41 @@ impl Arena {
 }
 
 fn push_name(label: &mut String, name: &[u8], lower_case: bool) {
-    for byte in name.iter().take(NAME_BYTES_MAX) {
-        let shown = if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'?' };
-        label.push(char::from(if lower_case { shown.to_ascii_lowercase() } else { shown }));
+    // The name `*` alone would be any name in a rule.
+    if name == b"*" {
+        return label.push_str("%2A");
     }
-    if name.len() > NAME_BYTES_MAX {
-        label.push('~');
+    let mut shown_bytes = 0;
+    for chunk in name.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            shown_bytes += character.len_utf8();
+            if shown_bytes > NAME_BYTES_MAX {
+                return label.push('~');
+            }
+            if character.is_ascii_graphic() || character == ' ' || is_letter(character) {
+                label.push(if lower_case { character.to_ascii_lowercase() } else { character });
+            } else {
+                push_encoded(label, character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        shown_bytes += chunk.invalid().len();
+        if shown_bytes > NAME_BYTES_MAX {
+            return label.push('~');
+        }
+        push_encoded(label, chunk.invalid());
+    }
+}
+
+/// A letter or digit of another script than ASCII.
+fn is_letter(character: char) -> bool {
+    !character.is_ascii() && character.is_alphanumeric()
+}
+
+fn push_encoded(label: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        label.push('%');
+        label.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
     }
 }
 
@@ -384,7 +439,10 @@ mod tests {
         let name = arena.node(body, Step::Name(span));
         let item = arena.node(name, Step::Index(3));
         let decoded = arena.node(item, Step::Decoder("percent"));
-        assert_eq!(arena.label(decoded, &[]), "body.a?b?.3|percent");
+        assert_eq!(arena.label(decoded, &[]), "body.a%0Ab%FF.3|percent");
+        let span = arena.write(|bytes| bytes.extend_from_slice("größe\u{202e}*".as_bytes()));
+        let name = arena.node(body, Step::Name(span));
+        assert_eq!(arena.label(name, &[]), "body.größe%E2%80%AE*");
         let header = arena.node(ROOT, Step::Header(0));
         assert_eq!(arena.label(header, &[(b"User-Agent", b"x")]), "header.user-agent");
     }

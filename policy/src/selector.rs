@@ -108,7 +108,7 @@ pub const POINT_SELECTOR_FORMS: &str = "a point as in events (\"query.id\", \"bo
     [\"hash\", \"user\"]])";
 
 /// Decoders that events name behind a bar. A selector covers a point in every decoding, so they are left out.
-const DECODERS: [&str; 16] = [
+const DECODERS: [&str; 20] = [
     "percent",
     "html",
     "htmljs",
@@ -125,6 +125,10 @@ const DECODERS: [&str; 16] = [
     "jwt",
     "php",
     "graphql",
+    "br",
+    "nul",
+    "padding",
+    "utf-7",
 ];
 
 /// The most steps below a part.

@@ -46,8 +46,10 @@ pub(crate) fn brotli(input: &[u8]) -> (Vec<u8>, Ended) {
 /// How inflating ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// At the end of the data, or in its midst where the input is cut.
+    /// At the end of the data.
     Whole,
+    /// In the midst of it: the input is cut.
+    Cut,
     /// At the limit of bytes, or of members, after so many bytes of the input.
     TooMuch(usize),
     /// At something that is no compressed data.
@@ -73,7 +75,7 @@ pub(crate) fn gzip(input: &[u8], limit: usize) -> (Vec<u8>, Ended) {
         if let Ended::TooMuch(used) = ended {
             return (out, Ended::TooMuch(input.len() - data.len() + used));
         }
-        if ended != Ended::Whole {
+        if !matches!(ended, Ended::Whole | Ended::Cut) {
             return (out, ended);
         }
         // The check sum and the length are not checked: some readers do not either.
@@ -91,6 +93,36 @@ pub(crate) fn deflate(input: &[u8], limit: usize) -> (Vec<u8>, Ended) {
     }
     let (_, ended) = inflate(input, 0, limit, &mut out);
     (out, ended)
+}
+
+/// Inflates what calls itself `gzip` or `deflate` by what its bytes are, to at most `limit` bytes, and returns the name of
+/// that: many readers look at the bytes alone.
+pub(crate) fn by_bytes(input: &[u8], says_gzip: bool, limit: usize) -> (&'static str, (Vec<u8>, Ended)) {
+    if is_gzip(input) {
+        return ("gzip", gzip(input, limit));
+    }
+    if !says_gzip || is_zlib(input) {
+        return ("deflate", deflate(input, limit));
+    }
+    // Bare deflate has no mark: other bytes that call themselves gzip may look like the begin of it.
+    let mut out = Vec::new();
+    match inflate(input, 0, limit, &mut out) {
+        (used, Ended::Whole) if used == input.len() => ("deflate", (out, Ended::Whole)),
+        (_, ended @ Ended::TooMuch(_)) => ("deflate", (out, ended)),
+        _ => ("gzip", (Vec::new(), Ended::Broken)),
+    }
+}
+
+/// Whether the bytes start like zlib (RFC 1950 section 2.2).
+fn is_zlib(input: &[u8]) -> bool {
+    match input {
+        [method, flags, ..] => {
+            method & 0x0f == 8
+                && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
+                && flags & 0x20 == 0
+        }
+        _ => false,
+    }
 }
 
 /// Appends the inflated data, up to `limit` bytes in `out`, and returns how many bytes of the input it took.
@@ -117,9 +149,13 @@ fn inflate(input: &[u8], flags: u32, limit: usize, out: &mut Vec<u8>) -> (usize,
         written += made;
         match status {
             TINFLStatus::HasMoreOutput if written == out.len() => {}
-            TINFLStatus::Done | TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+            TINFLStatus::Done => {
                 out.truncate(written);
                 return (used, Ended::Whole);
+            }
+            TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+                out.truncate(written);
+                return (used, Ended::Cut);
             }
             _ => {
                 out.truncate(written);
@@ -181,6 +217,22 @@ mod tests {
             deflate(&compress_to_vec_zlib(&text, 6), INFLATED_BYTES_MAX),
             (text.clone(), Ended::Whole)
         );
+    }
+
+    #[test]
+    fn bytes_say_what_they_are() {
+        let text = b"a text, a text, a text".repeat(2000);
+        let (bare, zlib) = (compress_to_vec(&text, 6), compress_to_vec_zlib(&text, 6));
+        for says_gzip in [true, false] {
+            let read = |input: &[u8]| by_bytes(input, says_gzip, INFLATED_BYTES_MAX);
+            assert_eq!(read(&bare), ("deflate", (text.clone(), Ended::Whole)));
+            assert_eq!(read(&zlib), ("deflate", (text.clone(), Ended::Whole)));
+            assert_eq!(read(&zlib[..40]).1.1, Ended::Cut);
+            assert_eq!(read(&member(&[0; 7], &text)), ("gzip", (text.clone(), Ended::Whole)));
+        }
+        for other in [&b"Keep this text as it is"[..], b"{\"a\":1}", b"", &bare[..40]] {
+            assert_eq!(by_bytes(other, true, INFLATED_BYTES_MAX), ("gzip", (vec![], Ended::Broken)));
+        }
     }
 
     #[test]

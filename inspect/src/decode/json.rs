@@ -1,7 +1,9 @@
 //! A lenient JSON reader (RFC 8259) that turns a document into named values.
 //!
-//! It takes what tolerant parsers take (bare words, trailing commas, several documents in a row), keeps what it found up
-//! to an error, and holds its own stack, so that depth costs memory that is bounded and never the thread's stack.
+//! It takes what tolerant parsers take (see [`lenient`]) and says so, keeps what it found up to an error, and holds its own
+//! stack, so that depth costs memory that is bounded and never the thread's stack.
+
+pub(crate) mod lenient;
 
 use crate::arena::{Arena, NodeId, Span, Step};
 use crate::decode::percent::{hex_number, push_character};
@@ -14,8 +16,10 @@ const NAMES_KEPT: usize = 32;
 /// How reading a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The input is well formed, as far as leniency goes.
+    /// The input is one document, or several in a row.
     Complete,
+    /// It is to some readers: others find something else in it, or nothing.
+    Sloppy,
     /// The input ended inside a value.
     Truncated,
     /// From this offset on it is not JSON, or it is too deep or too much.
@@ -38,6 +42,10 @@ struct Frame {
 #[derive(Debug, Default)]
 pub(crate) struct JsonReader {
     frames: Vec<Frame>,
+    /// Whether something came that is no JSON.
+    sloppy: bool,
+    /// How often something was missing or too much, so that it looks less like a document.
+    faults: u8,
     /// Names of this document that are in the arena already, by a hash of theirs: the objects of a list all have the
     /// same, and once is enough.
     names: [Option<Span>; NAMES_KEPT],
@@ -65,8 +73,23 @@ pub(crate) struct Target {
 
 impl JsonReader {
     /// Reads `input` and adds its strings, keys and unusual bare words to the arena. Numbers and the three literals are
-    /// checked, not added: nothing can hide in them.
+    /// checked, not added: nothing can hide in them. The inside of what is no JSON is disputed.
     pub(crate) fn read(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> Ending {
+        self.sloppy = false;
+        self.faults = 0;
+        let ending = self.read_documents(input, target, arena);
+        if self.sloppy || matches!(ending, Ending::Stopped(_)) {
+            arena.dispute(target.node);
+        }
+        match ending {
+            Ending::Complete | Ending::Truncated if self.sloppy => Ending::Sloppy,
+            // What was read may be something else to others.
+            Ending::Stopped(_) if self.sloppy => Ending::Stopped(0),
+            ending => ending,
+        }
+    }
+
+    fn read_documents(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> Ending {
         self.frames.clear();
         self.names = [None; NAMES_KEPT];
         let mut expect = Expect::Value;
@@ -96,7 +119,10 @@ impl JsonReader {
                 (Expect::Key | Expect::CommaOrEnd, b'}') | (Expect::Value | Expect::CommaOrEnd, b']') => {
                     let in_list = byte == b']';
                     match self.frames.pop() {
-                        Some(frame) if frame.index.is_some() == in_list => {}
+                        Some(frame) if frame.index.is_some() == in_list => {
+                            // A comma stands before it.
+                            self.sloppy |= expect != Expect::CommaOrEnd && !frame.is_empty();
+                        }
                         _ => return Ending::Stopped(position),
                     }
                     expect = self.after_value();
@@ -110,7 +136,7 @@ impl JsonReader {
                 }
                 (Expect::Value, b'"') => {
                     let node = self.start_value(target, arena);
-                    let (span, end) = string(input, position, arena);
+                    let (span, end) = string(input, position, &mut self.sloppy, arena);
                     arena.add(span, node, target.place, target.depth);
                     let Some(end) = end else { return Ending::Truncated };
                     position = end;
@@ -122,23 +148,27 @@ impl JsonReader {
                 }
                 (Expect::CommaOrEnd, b',') => {
                     position += 1;
-                    let in_list = self.frames.last().is_some_and(|frame| frame.index.is_some());
-                    expect = if in_list { Expect::Value } else { Expect::Key };
+                    expect = self.after_comma();
                 }
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
-                    let length = bare_length(&input[position..]);
+                    let (length, end) = bare_length(&input[position..]);
                     let word = &input[position..position + length];
-                    if is_harmless_word(word) && !arena.keeps_all() {
+                    let is_harmless = is_harmless_word(word);
+                    self.sloppy |= !is_harmless;
+                    if is_harmless && !arena.keeps_all() {
                         self.skip_value();
                     } else {
                         let node = self.start_value(target, arena);
                         let span = arena.write(|bytes| bytes.extend_from_slice(word));
                         arena.add(span, node, target.place, target.depth);
                     }
-                    position += length;
+                    position += end;
                     expect = self.after_value();
                 }
-                _ => return Ending::Stopped(position),
+                _ => match self.leniently(expect, input, position, target, arena) {
+                    Some(next) => (position, expect) = next,
+                    None => return Ending::Stopped(position),
+                },
             }
         }
     }
@@ -180,7 +210,7 @@ impl JsonReader {
             frame.name = *known;
             return Some(position + name.len() + 2);
         }
-        let (span, end) = string(input, position, arena);
+        let (span, end) = string(input, position, &mut self.sloppy, arena);
         let node = arena.node(frame.node, Step::Name(span));
         arena.add(span, node, Place::Name, target.depth);
         frame.name = span;
@@ -194,6 +224,20 @@ impl JsonReader {
     fn after_value(&self) -> Expect {
         if self.frames.is_empty() { Expect::Value } else { Expect::CommaOrEnd }
     }
+
+    fn after_comma(&self) -> Expect {
+        if self.frames.is_empty() || self.is_in_list() { Expect::Value } else { Expect::Key }
+    }
+
+    fn is_in_list(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.index.is_some())
+    }
+}
+
+impl Frame {
+    fn is_empty(&self) -> bool {
+        self.index.map_or(self.name == NO_NAME, |index| index == 0)
+    }
 }
 
 fn is_word(byte: u8) -> bool {
@@ -201,19 +245,21 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// The length of the bare word or number that `input` starts with. What follows it without a comma or a bracket belongs to
-/// it: a reader that puts documents together from text takes it so.
-fn bare_length(input: &[u8]) -> usize {
+/// it: a reader that puts documents together from text takes it so. Also where to read on: a separator or a comment of
+/// tolerant readers may come right behind the word.
+fn bare_length(input: &[u8]) -> (usize, usize) {
     let word = input.iter().take_while(|byte| is_word(**byte)).count();
     let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b'\r');
     let rest = &input[word..];
     match rest.iter().find(|byte| !matches!(byte, b' ' | b'\t')) {
         Some(byte) if !ends(byte) && !matches!(byte, b'{' | b'[' | b'"') => {
-            word + rest
-                .iter()
-                .position(|byte| matches!(byte, b',' | b'}' | b']' | b'\n'))
-                .unwrap_or(rest.len())
+            let end = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'\n'));
+            let length = word + end.unwrap_or(rest.len());
+            let rest = rest.trim_ascii_start();
+            let goes_on = rest.starts_with(b";") || lenient::comment_length(rest).is_some();
+            (length, if goes_on { word } else { length })
         }
-        _ => word,
+        _ => (word, word),
     }
 }
 
@@ -262,7 +308,8 @@ fn quote_or_backslash(input: &[u8]) -> Option<usize> {
 
 /// Unescapes the string whose opening quote is at `start` into the arena. The offset after the closing quote is `None`
 /// when the input ends first.
-fn string(input: &[u8], start: usize, arena: &mut Arena) -> (Span, Option<usize>) {
+/// `sloppy` is set by an escape that readers take for different things.
+fn string(input: &[u8], start: usize, sloppy: &mut bool, arena: &mut Arena) -> (Span, Option<usize>) {
     if let Some(length) = plain_end(&input[start + 1..]) {
         return (arena.copy(&input[start + 1..start + 1 + length]), Some(start + length + 2));
     }
@@ -276,11 +323,21 @@ fn string(input: &[u8], start: usize, arena: &mut Arena) -> (Span, Option<usize>
                 end = Some(position + 1);
                 return;
             }
+            *sloppy |= !is_escape(&input[position..]);
             position += unescape(&input[position..], bytes);
         }
         bytes.extend_from_slice(&input[position..]);
     });
     (span, end)
+}
+
+/// Whether JSON has the escape at the start of `input`, which may be cut.
+fn is_escape(input: &[u8]) -> bool {
+    match input.get(1) {
+        Some(b'u') => input.get(2..6).is_none_or(|digits| hex_number(digits).is_some()),
+        Some(kind) => matches!(kind, b'n' | b't' | b'r' | b'b' | b'f' | b'"' | b'\\' | b'/'),
+        None => true,
+    }
 }
 
 /// Appends what the escape at the start of `input` stands for and returns its length, at least 1 and at most the rest.
@@ -370,16 +427,49 @@ mod tests {
     fn truncated_and_broken_documents_keep_what_they_had() {
         assert_eq!(read(r#"{"a":"b","c":"unfin"#).1, Ending::Truncated);
         assert_eq!(read(r#"{"a":"b","c":"unfin"#).0, pairs(&[("json.a", "b"), ("json.c", "unfin")]));
-        assert_eq!(read(r#"{"a":"b"; x"#), (pairs(&[("json.a", "b")]), Ending::Stopped(8)));
+        let text = read(&format!("{{\"a\":\"b\" {}", "word ".repeat(100)));
+        assert_eq!(text, (pairs(&[("json.a", "b")]), Ending::Stopped(0)));
+        assert_eq!(read("{ user(id: \"x\") }"), (vec![], Ending::Stopped(0)));
         assert_eq!(read("[1,2}").1, Ending::Stopped(4));
+        assert_eq!(read(r#"{"a":"b"}]"#).1, Ending::Stopped(9));
         assert_eq!(read("").1, Ending::Truncated);
         assert_eq!(read("\"a\\").1, Ending::Truncated);
     }
 
     #[test]
-    fn leniency() {
-        let (values, ending) = read("{\"a\":sleep,}\n{\"b\":\"x\"}");
-        assert_eq!((values, ending), (pairs(&[("json.a", "sleep"), ("json.b", "x")]), Ending::Complete));
+    fn what_tolerant_readers_take_is_read_and_told() {
+        let table: [(&str, &[(&str, &str)]); 20] = [
+            ("{\"a\":sleep,}\n{\"b\":\"x\"}", &[("json.a", "sleep"), ("json.b", "x")]),
+            (r#"{'a':"x",'b\'c':'y\'"z'}"#, &[("json.a", "x"), ("json.b'c", "y'\"z")]),
+            (r#"{a:"x",\u006b:y}"#, &[("json.a", "x"), ("json.k", "y")]),
+            (r#"/*"*/{"a":1,/*"c*/"k":"x"}#"#, &[("json.k", "x")]),
+            ("{\"a\":1,//\"\n\"k\":\"x\"#\n}", &[("json.k", "x")]),
+            (r#"{"a":"x";"k"="y";l=>"z"}"#, &[("json.a", "x"), ("json.k", "y"), ("json.l", "z")]),
+            (r#"{"a":"x","k":"y",}"#, &[("json.a", "x"), ("json.k", "y")]),
+            (r#"["x",]"#, &[("json.0", "x")]),
+            (r#"["x",,"y"]"#, &[("json.0", "x"), ("json.2", "y")]),
+            (r#"{"a":"x",,"k":"y"}"#, &[("json.a", "x"), ("json.k", "y")]),
+            (r#"{"a":"x" "k":"y"}"#, &[("json.a", "x"), ("json.k", "y")]),
+            (r#"{"a":NaN,"k":-Infinity}"#, &[("json.a", "NaN"), ("json.k", "-Infinity")]),
+            (r#"{"a":0x1,"k":"y"}"#, &[("json.a", "0x1"), ("json.k", "y")]),
+            (r#"{"a":1/*"*/,"k":"x"}"#, &[("json.a", "1/*\"*/"), ("json.k", "x")]),
+            (r#"{"a":1;"k":"x"}"#, &[("json.a", "1;\"k\":\"x\""), ("json.k", "x")]),
+            (r#"{"a":1;drop table x,"k":"y"}"#, &[("json.a", "1;drop table x"), ("json.k", "y")]),
+            (r#"{"a":sleep(5),"k":@x}"#, &[("json.a", "sleep(5)"), ("json.k", "@x")]),
+            (r#"{"x":'"k":"', "b":"y"}"#, &[("json.x", "\"k\":\""), ("json.b", "y")]),
+            (r#"{"a":"\u12","k":"y"}"#, &[("json.a", "\\u12"), ("json.k", "y")]),
+            (r#"{"a":'x"#, &[("json.a", "x")]),
+        ];
+        for (input, expected) in table {
+            let (values, ending) = read(input);
+            assert_eq!(values, pairs(expected), "{input}");
+            assert_eq!(ending, Ending::Sloppy, "{input}");
+        }
+        for strict in
+            [r#"{"a":[],"b":{},"c":[1,{}]}"#, "{\"a\":\"\\n\"}\n{\"b\":-1.5e+3}", "[true,null,\"\\u0041\"]"]
+        {
+            assert_eq!(read(strict).1, Ending::Complete, "{strict}");
+        }
     }
 
     #[test]

@@ -120,11 +120,15 @@ impl Expander {
         }
     }
 
-    /// Reads a value as JSON and says whether it is that to its end.
+    /// Reads a value as JSON and says whether it is that, to all readers, to its end.
     fn expand_json(&mut self, value: Value, arena: &mut Arena) -> bool {
         let node = arena.node(value.node, Step::Part("json"));
         let target = Target { node, place: value.place, depth: value.depth + 1 };
-        self.json.read(&self.input, target, arena) == json::Ending::Complete
+        let ending = self.json.read(&self.input, target, arena);
+        if ending == json::Ending::Truncated {
+            arena.dispute(node);
+        }
+        ending == json::Ending::Complete
     }
 
     /// Reads a JSON body; see [`JsonReader::read`].

@@ -1,18 +1,35 @@
 //! Names of parameters, cookies and fields of forms, as servers take them apart: `id[]`, `id[0]` and `id[a][b]` are values
 //! below `id`.
 
-use crate::directives::selector::{Names, Pick, taken};
+use crate::directives::selector::{Names, Pick};
+use crate::directives::spelling::{Spelling, taken};
 
 /// How many picks a field's name takes, of which there is at least one: those of its start, and of the keys in brackets
 /// behind that.
 pub(super) fn taken_of_field(name: &[u8], picks: &[Pick], names: Names) -> usize {
+    if names == Names::Possible && name.contains(&0) {
+        let taken = taken_of_text(up_to_nul(name), picks, names);
+        if taken > 0 {
+            return taken;
+        }
+    }
+    taken_of_text(name, picks, names)
+}
+
+fn taken_of_text(name: &[u8], picks: &[Pick], names: Names) -> usize {
+    if names == Names::Possible
+        && name.starts_with(b"[")
+        && let Some(of_keys @ 1..) = taken_of_keys(name, picks, names)
+    {
+        return of_keys;
+    }
     for bracket in memchr::memchr_iter(b'[', name) {
         let (start, keys) = name.split_at(bracket);
         let of_start = taken_at_start(start, picks, names);
         if of_start == 0 || (names == Names::Sure && !are_keys(keys)) {
             continue;
         }
-        if let Some(of_keys) = taken_of_keys(keys, &picks[of_start..]) {
+        if let Some(of_keys) = taken_of_keys(keys, &picks[of_start..], names) {
             return of_start + of_keys;
         }
     }
@@ -21,18 +38,18 @@ pub(super) fn taken_of_field(name: &[u8], picks: &[Pick], names: Names) -> usize
 
 /// What a name without keys takes.
 fn taken_at_start(name: &[u8], picks: &[Pick], names: Names) -> usize {
-    match (taken(name, picks, <[u8]>::eq), names) {
-        (0, Names::Possible) => taken(name.trim_ascii_start(), picks, is_rewritten_to),
+    match (taken(name, picks, Spelling::Exact), names) {
+        (0, Names::Possible) => match taken(name, picks, Spelling::AnyField) {
+            0 => taken(name.trim_ascii(), picks, Spelling::AnyField),
+            taken => taken,
+        },
         (taken, _) => taken,
     }
 }
 
-/// Whether some server takes what is written for that name: some read a blank, a dot or an open bracket as `_`.
-fn is_rewritten_to(written: &[u8], name: &[u8]) -> bool {
-    let same = |(written, name): (&u8, &u8)| {
-        written == name || (*name == b'_' && matches!(written, b' ' | b'.' | b'['))
-    };
-    written.len() == name.len() && written.iter().zip(name).all(same)
+/// What readers see of a name that take a NUL byte for its end.
+pub(super) fn up_to_nul(name: &[u8]) -> &[u8] {
+    memchr::memchr(0, name).map_or(name, |end| &name[..end])
 }
 
 /// Whether there is nothing but keys in brackets.
@@ -49,7 +66,11 @@ fn are_keys(text: &[u8]) -> bool {
 }
 
 /// How many picks keys take; `None` if they lead elsewhere. What follows the last pick is below it.
-fn taken_of_keys(text: &[u8], picks: &[Pick]) -> Option<usize> {
+fn taken_of_keys(text: &[u8], picks: &[Pick], names: Names) -> Option<usize> {
+    let spelling = match names {
+        Names::Sure => Spelling::Exact,
+        Names::Possible => Spelling::AnyCase,
+    };
     let mut rest = text;
     let mut count = 0;
     while let (Some(key), Some(pick)) = (rest.strip_prefix(b"["), picks.get(count)) {
@@ -57,7 +78,9 @@ fn taken_of_keys(text: &[u8], picks: &[Pick]) -> Option<usize> {
         let meets = match pick {
             Pick::Any => true,
             // An empty key is some number.
-            Pick::Name { text, index } => key[..end] == **text || (end == 0 && index.is_some()),
+            Pick::Name { text, index, .. } => {
+                spelling.same(&key[..end], text) || (end == 0 && index.is_some())
+            }
         };
         if !meets {
             return None;
@@ -73,10 +96,7 @@ mod tests {
     use super::*;
 
     fn taken_by(name: &str, point: &[&str], names: Names) -> usize {
-        let pick = |text: &&str| match *text {
-            "*" => Pick::Any,
-            text => Pick::Name { text: text.as_bytes().into(), index: text.parse().ok() },
-        };
+        let pick = |text: &&str| Pick::of(Some(*text).filter(|text| *text != "*"));
         taken_of_field(name.as_bytes(), &point.iter().map(pick).collect::<Vec<_>>(), names)
     }
 
@@ -119,10 +139,27 @@ mod tests {
             ("user[id", "user_id"),
             (" user id", "user_id"),
             (" id", "id"),
+            ("id ", "id"),
+            ("id\0x", "id"),
+            ("[id]", "id"),
+            ("ID", "id"),
+            ("id", "Id"),
+            ("user_id", "user.id"),
         ] {
             assert_eq!(taken_by(name, &[point], Names::Possible), 1, "{name}");
             assert_eq!(taken_by(name, &[point], Names::Sure), 0, "{name}");
         }
         assert_eq!(taken_by("user-id", &["user_id"], Names::Possible), 0);
+        assert_eq!(taken_by("user_id", &["user", "id"], Names::Possible), 2);
+        assert_eq!(taken_by("id[A]", &["id", "a"], Names::Possible), 2);
+    }
+
+    #[test]
+    fn names_in_points_may_be_percent_encoded() {
+        for names in [Names::Sure, Names::Possible] {
+            assert_eq!(taken_by("a\n", &["a%0A"], names), 1);
+            assert_eq!(taken_by("a%0A", &["a%0A"], names), 1);
+            assert_eq!(taken_by("a%0A", &["a\n"], names), 0);
+        }
     }
 }

@@ -11,6 +11,7 @@ mod parser;
 mod report;
 mod scope;
 mod selector;
+mod spelling;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
 //! Which points of a request a directive is about.
 
 use crate::arena::{Arena, NodeId, ROOT, Span, Step};
+use crate::decode::percent::{self, Plus};
 use crate::directives::fields;
 use crate::directives::scope::Scope;
+use crate::directives::spelling::{Spelling, taken};
 
 /// A part of a request that a [`Selector`] starts at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,9 +67,23 @@ pub(super) enum Pick {
     Any,
     Name {
         text: Box<[u8]>,
+        /// What it is without percent-encoding, which points in events have for bytes that can't be shown.
+        decoded: Option<Box<[u8]>>,
         /// The text as the number of an element or segment.
         index: Option<u32>,
     },
+}
+
+impl Pick {
+    pub(super) fn of(step: Option<&str>) -> Self {
+        let Some(text) = step else { return Self::Any };
+        let decoded = text.contains('%').then(|| {
+            let mut decoded = Vec::new();
+            percent::decode(text.as_bytes(), Plus::Literal, &mut decoded);
+            decoded.into()
+        });
+        Self::Name { text: text.as_bytes().into(), decoded, index: text.parse().ok() }
+    }
 }
 
 /// How a point stands to a selector.
@@ -97,11 +113,7 @@ impl Selector {
     /// A selector from its steps; `None` is any step. Names of headers count in any case.
     #[must_use]
     pub fn new<'a>(part: Part, steps: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        let pick = |step: Option<&str>| match step {
-            None => Pick::Any,
-            Some(text) => Pick::Name { text: text.as_bytes().into(), index: text.parse().ok() },
-        };
-        Self { part, picks: steps.into_iter().take(STEPS_MAX).map(pick).collect() }
+        Self { part, picks: steps.into_iter().take(STEPS_MAX).map(Pick::of).collect() }
     }
 
     /// The part of the request that it starts at.
@@ -132,12 +144,12 @@ impl Selector {
         }
     }
 
-    /// Whether it selects the header with this name.
+    /// Whether it selects the header with this name, as any server reads that.
     #[must_use]
     pub fn selects_header(&self, name: &[u8]) -> bool {
         let named = |pick: &Pick| match pick {
             Pick::Any => true,
-            Pick::Name { text, .. } => text.eq_ignore_ascii_case(name),
+            Pick::Name { text, .. } => Spelling::AnyHeader.same(name, text),
         };
         match self.part {
             Part::Header => self.picks.len() < 2 && self.picks.iter().all(named),
@@ -186,8 +198,13 @@ impl Selector {
         // The steps nearest to the top are what counts; they are visited last.
         let mut ring = [Step::Part(""); STEPS_MAX + 2];
         let mut visited = 0;
+        // How many steps lie below the highest point whose inside servers may read differently.
+        let mut unsure_steps = None;
         let mut current = node;
         while current != ROOT {
+            if names == Names::Sure && arena.is_disputed(current) {
+                unsure_steps = Some(visited);
+            }
             let (parent, mut step) = arena.parent_and_step(current);
             if let Some((_, name)) = called.filter(|(renamed, _)| *renamed == current) {
                 step = Step::Name(name);
@@ -201,21 +218,36 @@ impl Selector {
         let kept = visited.min(ring.len());
         let mut steps = (0..kept).map(|back| ring[(visited - 1 - back) % ring.len()]);
         let Some(first) = steps.next() else { return Relation::Above };
-        let Some(mut picks) = self.below_top(first, scope) else { return Relation::Apart };
+        let Some(mut picks) = self.below_top(first, scope, names) else { return Relation::Apart };
         let mut is_list = matches!(first, Step::Part("query" | "cookie" | "body"));
-        for step in steps {
+        let mut is_document = false;
+        for (above, step) in steps.enumerate() {
             if picks.is_empty() {
                 return Relation::Inside;
             }
+            // The top and the steps above this one are `above + 1` of `visited`.
+            if unsure_steps.is_some_and(|below| visited - (above + 1) <= below) {
+                return Relation::Apart;
+            }
             let is_field = std::mem::replace(&mut is_list, step == Step::Part("query"));
+            let is_top = std::mem::replace(&mut is_document, step == Step::Part("json"));
             let taken = match step {
                 Step::Name(span) if is_field => fields::taken_of_field(arena.slice(span), picks, names),
-                Step::Part(text) | Step::Decoder(text) => taken(text.as_bytes(), picks, <[u8]>::eq),
-                Step::Name(span) => taken(arena.slice(span), picks, <[u8]>::eq),
-                Step::Index(number) => usize::from(match &picks[0] {
-                    Pick::Any => true,
-                    Pick::Name { index, .. } => *index == Some(number),
-                }),
+                Step::Part(text) | Step::Decoder(text) => taken(text.as_bytes(), picks, Spelling::Exact),
+                Step::Name(span) => match names {
+                    Names::Sure => taken(arena.slice(span), picks, Spelling::Exact),
+                    Names::Possible => taken(fields::up_to_nul(arena.slice(span)), picks, Spelling::AnyCase),
+                },
+                Step::Index(number) => match &picks[0] {
+                    Pick::Any => 1,
+                    Pick::Name { index, .. } if *index == Some(number) => 1,
+                    // A list of documents: each may be the one.
+                    Pick::Name { .. } if is_top && names == Names::Possible => {
+                        is_document = true;
+                        continue;
+                    }
+                    Pick::Name { .. } => 0,
+                },
                 Step::Header(_) => 0,
             };
             if taken == 0 {
@@ -231,7 +263,7 @@ impl Selector {
     }
 
     /// What is left to be compared below a top-level point; `None` where the point is another one.
-    fn below_top(&self, top: Step, scope: &Scope<'_>) -> Option<&[Pick]> {
+    fn below_top(&self, top: Step, scope: &Scope<'_>, names: Names) -> Option<&[Pick]> {
         let all = Some(&*self.picks);
         match (self.part, top) {
             (Part::Path | Part::Uri | Part::ActionName | Part::ActionExt, Step::Part("path"))
@@ -244,13 +276,13 @@ impl Selector {
             (Part::Header, Step::Header(index)) => match self.picks.split_first() {
                 None => all,
                 Some((Pick::Any, rest)) => Some(rest),
-                Some((Pick::Name { text, .. }, rest)) => {
-                    let name = scope.header_name(index);
-                    if name.eq_ignore_ascii_case(text) {
-                        return Some(rest);
-                    }
-                    // `header.x.y` may be the header `x.y`.
-                    let taken = taken(name, &self.picks, <[u8]>::eq_ignore_ascii_case);
+                // `header.x.y` may be the header `x.y`.
+                Some((Pick::Name { .. }, _)) => {
+                    let spelling = match names {
+                        Names::Sure => Spelling::AnyCase,
+                        Names::Possible => Spelling::AnyHeader,
+                    };
+                    let taken = taken(scope.header_name(index), &self.picks, spelling);
                     (taken > 0).then(|| &self.picks[taken..])
                 }
             },
@@ -268,24 +300,5 @@ impl Selector {
                 (parent, _) => current = parent,
             }
         }
-    }
-}
-
-/// How many picks a step's text takes: one that is the same, or several that are its pieces between dots.
-pub(super) fn taken(text: &[u8], picks: &[Pick], same: fn(&[u8], &[u8]) -> bool) -> usize {
-    match picks.first() {
-        None => 0,
-        Some(Pick::Any) => 1,
-        Some(Pick::Name { text: name, .. }) => match text.split_at_checked(name.len()) {
-            Some((start, rest)) if same(start, name) => match rest {
-                [] => 1,
-                [b'.', rest @ ..] => match taken(rest, &picks[1..], same) {
-                    0 => 0,
-                    more => 1 + more,
-                },
-                _ => 0,
-            },
-            _ => 0,
-        },
     }
 }

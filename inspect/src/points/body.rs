@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::arena::{Arena, Bomb, NodeId, ROOT, Step};
 use crate::decode::Expander;
 use crate::decode::inflate::{self, Ended, INFLATED_BYTES_MAX};
-use crate::decode::json::{Ending, Target};
+use crate::decode::json::{Ending, Target, lenient};
 use crate::decode::percent::Plus;
 use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
@@ -28,6 +28,7 @@ struct Claims {
     form: bool,
     multipart: bool,
     xml: bool,
+    json: bool,
     utf_16: bool,
     utf_32: bool,
     utf_7: bool,
@@ -47,6 +48,7 @@ impl Claims {
             claims.form |= mentions(content_type, b"x-www-form-urlencoded");
             claims.multipart |= mentions(content_type, b"multipart/");
             claims.xml |= mentions(content_type, b"xml");
+            claims.json |= mentions(content_type, b"json");
             claims.file |= FILES.iter().any(|word| mentions(content_type, word));
             claims.utf_16 |= mentions(content_type, b"utf-16") || mentions(content_type, b"ucs-2");
             claims.utf_32 |= mentions(content_type, b"utf-32") || mentions(content_type, b"ucs-4");
@@ -114,11 +116,9 @@ fn inflated(
         let coding = count.checked_sub(undone + 1).and_then(|index| codings(request.headers).nth(index));
         let shows_gzip = inflate::is_gzip(&body) && !claims.file;
         let is_gzip = coding.is_some_and(|coding| mentions(coding, b"gzip"));
-        let is_deflate = coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"deflate"));
-        let (name, (bytes, ended)) = if shows_gzip || is_gzip {
-            ("gzip", inflate::gzip(&body, INFLATED_BYTES_MAX))
-        } else if is_deflate {
-            ("deflate", inflate::deflate(&body, INFLATED_BYTES_MAX))
+        let is_deflate = coding.is_some_and(|coding| mentions(coding, b"deflate"));
+        let (name, (bytes, ended)) = if shows_gzip || is_gzip || is_deflate {
+            inflate::by_bytes(&body, is_gzip, INFLATED_BYTES_MAX)
         } else if coding.is_some_and(|coding| coding.eq_ignore_ascii_case(b"br")) {
             ("br", inflate::brotli(&body))
         } else {
@@ -135,7 +135,7 @@ fn inflated(
                 }
             }
             Ended::Broken if coding.is_some() => arena.hit_limit(OverLimit::Encoding),
-            Ended::Broken | Ended::Whole => {}
+            Ended::Broken | Ended::Whole | Ended::Cut => {}
         }
         if bytes.is_empty() {
             return;
@@ -198,8 +198,8 @@ fn add_read(
         }
         return;
     }
-    let is_json = starts_as_json(body) && !off.has(Parser::Json);
-    let is_whole_json = is_json && json(body, node, expander, arena) == Ending::Complete;
+    let is_json = starts_as_json(body, claims.json) && !off.has(Parser::Json);
+    let is_whole_json = is_json && json(body, request, claims, node, expander, arena) == Ending::Complete;
     // What starts as JSON is no binary file, and most bodies do.
     let is_binary = !is_json && is_binary(body);
     let is_xml = (looks_like_xml(body) || (claims.xml && !is_json && !is_binary)) && !off.has(Parser::Xml);
@@ -225,8 +225,10 @@ fn add_read(
     }
 }
 
-fn starts_as_json(body: &[u8]) -> bool {
-    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+/// A bracket at the start, or a comment in front of it where the body says that it is JSON.
+fn starts_as_json(body: &[u8], says_json: bool) -> bool {
+    let start = body.trim_ascii_start();
+    matches!(start.first(), Some(b'{' | b'[')) || (says_json && lenient::comment_length(start).is_some())
 }
 
 /// A tag, declaration or comment at the start.
@@ -263,14 +265,31 @@ fn form(body: &[u8], node: NodeId, arena: &mut Arena) {
     Pairs { node, values: Place::Body, names: Place::Name, plus: Plus::Space }.add(body, arena);
 }
 
-/// A body that is not JSON to its end is also a text from there on.
-fn json(body: &[u8], node: NodeId, expander: &mut Expander, arena: &mut Arena) -> Ending {
+/// A body that is not JSON to its end is also a text from there on, and one that not all readers take for JSON from its
+/// start. Where it says that it is JSON and isn't, that is told.
+fn json(
+    body: &[u8],
+    request: &RequestView<'_>,
+    claims: Claims,
+    node: NodeId,
+    expander: &mut Expander,
+    arena: &mut Arena,
+) -> Ending {
     let json_node = arena.node(node, Step::Part("json"));
     let target = Target { node: json_node, place: Place::Body, depth: 0 };
     let ending = expander.read_json(body, target, arena);
-    if let Ending::Stopped(position) = ending {
-        // With a bit of what was read: it may belong to what follows.
-        whole(&body[position.saturating_sub(CONTEXT_BYTES)..], node, Place::Body, arena);
+    match ending {
+        Ending::Complete => {}
+        Ending::Sloppy => whole(body, node, Place::Body, arena),
+        Ending::Truncated if request.body_complete => arena.dispute(json_node),
+        Ending::Truncated => {}
+        Ending::Stopped(position) => {
+            if claims.json {
+                arena.hit_limit(OverLimit::Encoding);
+            }
+            // With a bit of what was read: it may belong to what follows.
+            whole(&body[position.saturating_sub(CONTEXT_BYTES)..], node, Place::Body, arena);
+        }
     }
     ending
 }

@@ -1,6 +1,6 @@
 //! Lists of names and values: queries, urlencoded forms, cookies, and URLs inside headers.
 
-use crate::arena::{Arena, NodeId, ROOT, Step};
+use crate::arena::{Arena, NodeId, ROOT, Span, Step};
 use crate::decode::percent::{self, Plus};
 use crate::place::Place;
 
@@ -25,7 +25,10 @@ impl Pairs {
                 return;
             }
             match memchr::memchr(b'=', piece) {
-                Some(position) => self.pair(&piece[..position], &piece[position + 1..], arena),
+                Some(position) => {
+                    self.pair(&piece[..position], &piece[position + 1..], arena);
+                    self.split(piece, b';', arena);
+                }
                 None => {
                     let span = arena.write(|bytes| percent::decode(piece, self.plus, bytes));
                     arena.add(span, self.node, self.values, 0);
@@ -37,6 +40,23 @@ impl Pairs {
             }
         }
         self.join_repeated(text, arena);
+    }
+
+    /// Adds the pairs of a piece to readers for which another byte parts them as well.
+    fn split(self, piece: &[u8], separator: u8, arena: &mut Arena) {
+        if memchr::memchr(separator, piece).is_none() {
+            return;
+        }
+        for piece in piece.split(|byte| *byte == separator) {
+            if arena.is_full() {
+                return;
+            }
+            let Some(position) = memchr::memchr(b'=', piece) else { continue };
+            let name = arena.write(|bytes| percent::decode(&piece[..position], self.plus, bytes));
+            if arena.slice(name).iter().all(|byte| is_in_name(*byte)) {
+                self.named(name, &piece[position + 1..], arena);
+            }
+        }
     }
 
     /// Adds what readers make of a name that is given several times: its values joined by commas, or right behind each
@@ -76,8 +96,27 @@ impl Pairs {
 
     fn pair(self, name: &[u8], value: &[u8], arena: &mut Arena) {
         let name = arena.write(|bytes| percent::decode(name, self.plus, bytes));
+        self.named(name, value, arena);
+    }
+
+    fn named(self, name: Span, value: &[u8], arena: &mut Arena) {
         let node = arena.node(self.node, Step::Name(name));
         arena.add(name, node, self.names, 0);
+        let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
+        arena.add(span, node, self.values, 0);
+    }
+
+    /// A pair whose name not all servers decode.
+    fn cookie(self, name: &[u8], value: &[u8], arena: &mut Arena) {
+        if memchr::memchr(b'%', name).is_none() {
+            return self.pair(name, value, arena);
+        }
+        let raw = arena.copy(name);
+        let node = arena.node(self.node, Step::Name(raw));
+        arena.add(raw, node, self.names, 0);
+        let decoded = arena.write(|bytes| percent::decode(name, self.plus, bytes));
+        arena.also_named(node, decoded);
+        arena.add(decoded, node, self.names, 0);
         let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
         arena.add(span, node, self.values, 0);
     }
@@ -90,6 +129,12 @@ fn is_plain(value: &[u8]) -> bool {
     value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
+/// What names consist of that an application asks for. Text that happens to hold separators has more in it.
+const fn is_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b'+' | b'$' | b':' | b' ' | 0x80..)
+}
+
 /// Adds the cookies of a Cookie header (RFC 6265 section 5.4, leniently).
 pub(super) fn cookies(text: &[u8], arena: &mut Arena) {
     let node = arena.node(ROOT, Step::Part("cookie"));
@@ -100,7 +145,10 @@ pub(super) fn cookies(text: &[u8], arena: &mut Arena) {
         }
         let piece = piece.trim_ascii();
         match memchr::memchr(b'=', piece) {
-            Some(position) => pairs.pair(&piece[..position], &piece[position + 1..], arena),
+            Some(position) => {
+                pairs.cookie(&piece[..position], &piece[position + 1..], arena);
+                pairs.split(piece, b',', arena);
+            }
             None => pairs.pair(b"", piece, arena),
         }
     }

@@ -9,8 +9,9 @@ mod names;
 mod parameters;
 mod transfer;
 
-use crate::arena::{Arena, NodeId, Step};
+use crate::arena::{Arena, NodeId, Span, Step};
 use crate::decode::percent::{self, Plus};
+use crate::limits::OverLimit;
 use crate::place::Place;
 use crate::points::charset;
 use boundary::Boundaries;
@@ -30,11 +31,34 @@ pub(super) enum Found {
     Parts,
 }
 
+/// How many bodies of parts inside of parts are read.
+const NESTED_MAX: u8 = 2;
+
+/// Where the parts of a body go.
+#[derive(Debug, Clone, Copy)]
+struct Home {
+    /// The point above the parts.
+    node: NodeId,
+    /// The name of the part that they lie in.
+    outer: Option<Span>,
+    /// How many parts they lie in.
+    depth: u8,
+}
+
 /// Adds the parts of a body whose boundary these Content-Type fields name, or that starts with one.
 pub(super) fn add<'a>(
     body: &[u8],
     content_types: impl Iterator<Item = &'a [u8]>,
     node: NodeId,
+    arena: &mut Arena,
+) -> Found {
+    add_at(body, content_types, Home { node, outer: None, depth: 0 }, arena)
+}
+
+fn add_at<'a>(
+    body: &[u8],
+    content_types: impl Iterator<Item = &'a [u8]>,
+    home: Home,
     arena: &mut Arena,
 ) -> Found {
     let boundaries = Boundaries::of(content_types, body);
@@ -51,7 +75,7 @@ pub(super) fn add<'a>(
             more |= last_count > 0;
             last_count = count;
             any = true;
-            more |= pieces(delimiters, node, arena);
+            more |= pieces(delimiters, home, arena);
         }
     }
     match (any, more) {
@@ -114,7 +138,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
 }
 
 /// Adds all that the delimiters part from each other. Says whether something but white space lies outside of the parts.
-fn pieces(delimiters: Delimiters<'_>, node: NodeId, arena: &mut Arena) -> bool {
+fn pieces(delimiters: Delimiters<'_>, home: Home, arena: &mut Arena) -> bool {
     let body = delimiters.body;
     let mut outside = false;
     let mut start = 0;
@@ -127,10 +151,10 @@ fn pieces(delimiters: Delimiters<'_>, node: NodeId, arena: &mut Arena) -> bool {
         start = next;
         // Behind the closing delimiter a reader may stop or go on: it is text, and what follows it may be parts again.
         if is_part && !piece.starts_with(b"--") {
-            part(piece, node, arena);
+            part(piece, home, arena);
         } else if !piece.trim_ascii().is_empty() && piece.trim_ascii() != b"--" {
             outside = true;
-            add_text(piece, node, Place::Body, arena);
+            add_text(piece, home.node, Place::Body, arena);
         }
         is_part = true;
     }
@@ -138,7 +162,7 @@ fn pieces(delimiters: Delimiters<'_>, node: NodeId, arena: &mut Arena) -> bool {
 }
 
 /// One part, from the end of its delimiter to the next delimiter.
-fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
+fn part(part: &[u8], home: Home, arena: &mut Arena) {
     let part = skip_line_end(part);
     let (head, content) = split_head(part);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
@@ -146,13 +170,19 @@ fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
     let mut names = Names::default();
     dispositions(head).for_each(|field| names.read(field));
     let mut names = names.all();
-    let Some(name) = names.next() else {
-        // No server would know what to do with it, but one might do something.
-        return add_text(part, node, Place::Body, arena);
+    let name = match (names.next(), home.outer) {
+        (Some(name), _) => arena.copy(name),
+        (None, Some(outer)) => outer,
+        (None, None) => {
+            // No server would know what to do with it, but one might do something.
+            add_text(part, home.node, Place::Body, arena);
+            return nested(head, content, home, arena);
+        }
     };
-    let span = arena.copy(name);
-    let node = arena.node(node, Step::Name(span));
-    arena.add(span, node, Place::Name, 0);
+    let node = arena.node(home.node, Step::Name(name));
+    arena.add(name, node, Place::Name, 0);
+    // Some give what lies in a part its name.
+    home.outer.into_iter().for_each(|outer| arena.also_named(node, outer));
     for name in names {
         let span = arena.copy(name);
         arena.also_named(node, span);
@@ -171,6 +201,29 @@ fn part(part: &[u8], node: NodeId, arena: &mut Arena) {
         let span = arena.write(|bytes| transfer.decode(content, bytes));
         arena.add(span, node, place, 1);
     }
+    nested(head, content, Home { outer: Some(name), ..home }, arena);
+}
+
+/// Adds the parts that a part holds, if its head says so.
+fn nested(head: &[u8], content: &[u8], home: Home, arena: &mut Arena) {
+    let types = || content_types(head).filter(|value| is_multipart(value));
+    if types().next().is_none() || arena.is_full() {
+        return;
+    }
+    if home.depth == NESTED_MAX {
+        return arena.hit_limit(OverLimit::Depth);
+    }
+    add_at(content, types(), Home { depth: home.depth + 1, ..home }, arena);
+}
+
+fn is_multipart(content_type: &[u8]) -> bool {
+    const TYPE: &[u8] = b"multipart/";
+    content_type.windows(TYPE.len()).any(|window| window.eq_ignore_ascii_case(TYPE))
+}
+
+/// The values of all Content-Type fields in a part's head, with the lines that continue them.
+fn content_types(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    fields(head, b"content-type")
 }
 
 /// Adds what a part's head holds besides the part's name. Returns how the content is encoded.
@@ -229,6 +282,11 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The values of all Content-Disposition fields in a part's head, with the lines that continue them.
 fn dispositions(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    fields(head, DISPOSITION)
+}
+
+/// The values of all fields with this name, with the lines that continue them.
+fn fields<'a>(head: &'a [u8], wanted: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = head;
     let fields = std::iter::from_fn(move || {
         let goes_on = |at: &usize| matches!(rest.get(at + 1), Some(b' ' | b'\t'));
@@ -240,7 +298,7 @@ fn dispositions(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     });
     fields
         .filter_map(field)
-        .filter(|(name, _)| name.eq_ignore_ascii_case(DISPOSITION))
+        .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
         .map(|(_, value)| value)
 }
 

@@ -35,9 +35,9 @@ fn compiled(list: Vec<(&str, DirectiveAction)>) -> Directives {
 }
 
 /// What a request's inspection says, in terms that outlive the inspector.
-struct Outcome {
-    attack: bool,
-    findings: Vec<(String, AttackClass)>,
+pub(super) struct Outcome {
+    pub(super) attack: bool,
+    pub(super) findings: Vec<(String, AttackClass)>,
     payloads: Vec<String>,
     hits: Vec<RuleHit>,
 }
@@ -53,7 +53,7 @@ impl Outcome {
         }
     }
 
-    fn kinds(&self) -> Vec<(u32, HitKind)> {
+    pub(super) fn kinds(&self) -> Vec<(u32, HitKind)> {
         self.hits.iter().map(|hit| (hit.directive, hit.what)).collect()
     }
 }
@@ -73,20 +73,20 @@ fn inspect_traced(list: Vec<(&str, DirectiveAction)>, request: &RequestView<'_>,
     Outcome::of(&inspector.inspect_applying(engine(), request, applied, &mut || false))
 }
 
-fn inspect(list: Vec<(&str, DirectiveAction)>, request: &RequestView<'_>) -> Outcome {
+pub(super) fn inspect(list: Vec<(&str, DirectiveAction)>, request: &RequestView<'_>) -> Outcome {
     inspect_traced(list, request, false)
 }
 
-fn query(text: &str) -> RequestView<'_> {
+pub(super) fn query(text: &str) -> RequestView<'_> {
     RequestView { query: Some(text.as_bytes()), ..EMPTY }
 }
 
-fn json(text: &str) -> RequestView<'_> {
+pub(super) fn json(text: &str) -> RequestView<'_> {
     let headers: &[(&[u8], &[u8])] = &[(b"content-type", b"application/json")];
     RequestView { method: b"POST", headers, body: text.as_bytes(), ..EMPTY }
 }
 
-fn detector(expression: &str) -> DirectiveAction {
+pub(super) fn detector(expression: &str) -> DirectiveAction {
     detector_of(expression, Some(AttackClass::Scanner), false)
 }
 
@@ -472,7 +472,7 @@ fn multipart(head: &str, content: &str) -> String {
     format!("--x\r\n{head}\r\n\r\n{content}\r\n--x--\r\n")
 }
 
-fn multipart_request(body: &str) -> RequestView<'_> {
+pub(super) fn multipart_request(body: &str) -> RequestView<'_> {
     let headers: &[(&[u8], &[u8])] = &[(b"content-type", b"multipart/form-data; boundary=x")];
     RequestView { method: b"POST", headers, body: body.as_bytes(), ..EMPTY }
 }

@@ -5,6 +5,7 @@ mod directives;
 mod graphql;
 mod hidden;
 mod hostile;
+mod names;
 mod packs;
 mod requests;
 mod signatures;

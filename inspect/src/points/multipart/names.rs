@@ -25,7 +25,7 @@ impl<'a> Names<'a> {
         let mut pieces = Vec::new();
         for escapes in [true, false] {
             pieces.clear();
-            for (key, value) in Parameters::new(field, escapes) {
+            for (key, value) in Parameters::new(field, escapes).chain(Parameters::first(field, escapes)) {
                 // What lies before a separator in front of the name was a parameter without a value.
                 let key =
                     key.rsplit(|byte| matches!(byte, b';' | b',')).next().unwrap_or_default().trim_ascii();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_reading_of_a_name_counts() {
-        let table: [(&str, &[&str]); 15] = [
+        let table: [(&str, &[&str]); 17] = [
             ("form-data; name=\"f\"", &["f"]),
             ("form-data; name=\"x\"; name=\"f\"", &["x", "f"]),
             ("form-data; name=\"x\"; NAME =f", &["x", "f"]),
@@ -132,6 +132,8 @@ mod tests {
             ("form-data; name=\"f", &["f"]),
             ("form-data; a; name=f", &["f"]),
             ("form-data; name=%66", &["%66", "f"]),
+            ("name=\"f\"", &["f"]),
+            ("form-data name=f; name=x", &["x", "f"]),
             ("form-data; filename=\"f\"; names=g; nam=h", &[]),
         ];
         for (field, expected) in table {

@@ -12,6 +12,33 @@ impl<'a> Parameters<'a> {
     pub(super) const fn new(field: &'a [u8], escapes: bool) -> Self {
         Self { rest: field, escapes }
     }
+
+    /// The parameter that stands where the kind of disposition should, to those who don't look for one.
+    pub(super) fn first(field: &'a [u8], escapes: bool) -> Option<(&'a [u8], &'a [u8])> {
+        let equals = memchr::memchr2(b'=', b';', field).filter(|at| field[*at] == b'=')?;
+        let (value, _) = value(&field[equals + 1..], escapes);
+        let key = field[..equals].trim_ascii();
+        Some((key.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default(), value))
+    }
+}
+
+/// The value that `text` starts with, and what follows it.
+fn value(text: &[u8], escapes: bool) -> (&[u8], &[u8]) {
+    let value = text.trim_ascii_start();
+    match value.strip_prefix(b"\"") {
+        Some(quoted) => {
+            let end = if escapes {
+                closing_quote(quoted)
+            } else {
+                memchr::memchr(b'"', quoted).unwrap_or(quoted.len())
+            };
+            (&quoted[..end], &quoted[end..])
+        }
+        None => {
+            let end = memchr::memchr(b';', value).unwrap_or(value.len());
+            (value[..end].trim_ascii(), &value[end..])
+        }
+    }
 }
 
 impl<'a> Iterator for Parameters<'a> {
@@ -21,21 +48,7 @@ impl<'a> Iterator for Parameters<'a> {
         let start = memchr::memchr2(b';', b',', self.rest)?;
         let rest = self.rest[start + 1..].trim_ascii_start();
         let equals = memchr::memchr(b'=', rest)?;
-        let value = rest[equals + 1..].trim_ascii_start();
-        let (value, after) = match value.strip_prefix(b"\"") {
-            Some(quoted) => {
-                let end = if self.escapes {
-                    closing_quote(quoted)
-                } else {
-                    memchr::memchr(b'"', quoted).unwrap_or(quoted.len())
-                };
-                (&quoted[..end], &quoted[end..])
-            }
-            None => {
-                let end = memchr::memchr(b';', value).unwrap_or(value.len());
-                (value[..end].trim_ascii(), &value[end..])
-            }
-        };
+        let (value, after) = value(&rest[equals + 1..], self.escapes);
         self.rest = after;
         Some((rest[..equals].trim_ascii(), value))
     }
