@@ -4,6 +4,7 @@ mod backend;
 mod certificates;
 mod changes;
 mod origins;
+mod positions;
 mod prepare;
 mod reload;
 mod views;
@@ -63,6 +64,8 @@ struct InForce {
     addresses: Arc<AddressTable>,
     /// The texts of what is odd about it.
     warnings: Arc<HashSet<String>>,
+    /// Those about rules.
+    rule_warnings: Arc<[String]>,
     since_unix: i64,
     workers: Vec<WorkerLink>,
 }
@@ -179,6 +182,7 @@ impl Node {
                 names,
                 addresses,
                 warnings: Arc::new(changes::warning_texts(&warnings)),
+                rule_warnings: changes::rule_warnings(&warnings),
                 since_unix: unix_seconds(),
                 workers: links,
             }),

@@ -284,6 +284,16 @@ fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
 }
 
 #[test]
+fn a_value_beside_absent_is_told_wherever_the_rule_comes_from() {
+    for (value, told) in [("", 0), ("x", 1)] {
+        let rule = RuleSource { id: 1, kind: kind("mode off"), uri: None, when: vec![] };
+        let warnings = warnings(&source(vec![when(rule, query("a"), Test::Absent, value)], vec![]));
+        assert_eq!(warnings.len(), told, "{warnings:?}");
+        assert!(warnings.iter().all(|told| told.contains("when[0].value has no effect")), "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_regex_for_one_value_is_hidden_by_that_value() {
     let with = |id, mode: &str, is, value: &str| {
         let rule = RuleSource { id, kind: kind(&format!("mode {mode}")), uri: None, when: vec![] };

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::error::{ConfigError, ConfigWarning};
 use super::ip_lists::{API_ENTRY, read_api_entry};
-use super::json::{JsonError, Part};
+use super::json::{JsonError, Part, joined};
 use super::model::{ListEntryConfig, Place, RuleConfig, RuleMode};
 use super::problems::Problems;
 use super::read::{FileReader, TableReader, show};
@@ -19,7 +19,8 @@ use super::schema::Section;
 use super::source::Source;
 
 /// Keys that answers have and that mean nothing in a request: what was got may be sent back.
-const READ_ONLY_KEYS: [&str; 5] = ["source", "place", "generation", "general_mode_source", "removed"];
+const READ_ONLY_KEYS: [&str; 7] =
+    ["source", "place", "generation", "general_mode_source", "removed", "warning_count", "warnings"];
 
 /// Keys beside a list of entries, as answers have them.
 const ENTRIES_KEYS: [&str; 5] = ["entries", "total", "offset", "next_offset", "generation"];
@@ -41,6 +42,8 @@ pub(crate) struct RulesDocument {
     pub(crate) general_mode: RuleMode,
     /// Those that can be read.
     pub(crate) rules: Vec<RuleConfig>,
+    /// The ids of the others, 0 for one whose id can't be read either.
+    pub(crate) unread_ids: Vec<u64>,
     /// Where each rule begins, also one that can't be read.
     pub(crate) places: Vec<Place>,
 }
@@ -66,7 +69,13 @@ impl Document {
 
     fn json_error(&self, key: &str, error: JsonError) {
         let prefix = if error.is_json { "" } else { "this is no JSON: " };
-        self.error(error.offset, key, format!("{prefix}{}", error.message));
+        self.error(error.offset, &joined(key, &error.key), format!("{prefix}{}", error.message));
+    }
+
+    /// Line and column of an offset.
+    pub(crate) fn position(&self, offset: usize) -> (u32, u32) {
+        let place = self.source.place(offset);
+        (place.line, place.column)
     }
 
     /// The one value of the text.
@@ -129,8 +138,8 @@ impl Document {
             table.report_unknown_keys();
             let general_mode = table.choice("general_mode", &RULE_MODES).unwrap_or_default();
             table.require("rules");
-            let rules = read_rules(&table, "rules");
-            Some(RulesDocument { general_mode, rules, places })
+            let (rules, unread_ids) = read_rules(&table, "rules");
+            Some(RulesDocument { general_mode, rules, unread_ids, places })
         })
     }
 

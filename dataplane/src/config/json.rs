@@ -17,10 +17,25 @@ const DEPTH_MAX: usize = 16;
 pub(crate) struct JsonError {
     /// Offset in the whole text.
     pub(crate) offset: usize,
+    /// The way to the key that it is about, from the value that was read; empty where it is about that value.
+    pub(crate) key: String,
     /// What is wrong.
     pub(crate) message: String,
     /// It is JSON, but says what can't be meant.
     pub(crate) is_json: bool,
+}
+
+impl JsonError {
+    /// The same, seen from the value that has this one under `step`: a name, or `[0]`.
+    fn below(self, step: &str) -> Self {
+        Self { key: joined(step, &self.key), ..self }
+    }
+}
+
+/// A way through keys, and the rest of it: `rules[0].when`.
+pub(super) fn joined(way: &str, rest: &str) -> String {
+    let separator = if way.is_empty() || rest.is_empty() || rest.starts_with('[') { "" } else { "." };
+    format!("{way}{separator}{rest}")
 }
 
 /// A key of an object and its value.
@@ -44,7 +59,12 @@ impl<'a> Part<'a> {
             Err(error) => {
                 let message =
                     if text.trim().is_empty() { "it is empty".to_owned() } else { reason_of(&error) };
-                Err(JsonError { offset: offset_of(text, &error), message, is_json: false })
+                Err(JsonError {
+                    offset: offset_of(text, &error),
+                    key: String::new(),
+                    message,
+                    is_json: false,
+                })
             }
         }
     }
@@ -70,7 +90,7 @@ impl<'a> Part<'a> {
     }
 
     fn error(&self, message: impl Into<String>) -> JsonError {
-        JsonError { offset: self.offset(), message: message.into(), is_json: true }
+        JsonError { offset: self.offset(), key: String::new(), message: message.into(), is_json: true }
     }
 
     /// The members of an object, in the order of the text; `None` if it is none.
@@ -83,12 +103,18 @@ impl<'a> Part<'a> {
         }
         let members = serde_json::Deserializer::from_str(self.written).deserialize_map(Members);
         let members = members.map_err(|error| self.error(reason_of(&error)))?;
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(self.error(format!("the key {:?} stands twice in one object", twice[0])));
+        let members: Vec<Member<'a>> =
+            members.into_iter().map(|(name, raw)| (name, self.at(raw.get()))).collect();
+        // (a stable sort: of two the second one is the one too many)
+        let mut by_name: Vec<&Member<'a>> = members.iter().collect();
+        by_name.sort_by(|a, b| a.0.cmp(&b.0));
+        let twice = by_name.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1]);
+        if let Some((name, part)) = twice {
+            let message = format!("the key {name:?} stands twice in one object");
+            let offset = part.key_span(name).start;
+            return Err(JsonError { offset, key: name.to_string(), message, is_json: true });
         }
-        Ok(Some(members.into_iter().map(|(name, raw)| (name, self.at(raw.get()))).collect()))
+        Ok(Some(members))
     }
 
     /// The elements of an array; `None` if it is none.
@@ -129,7 +155,8 @@ impl<'a> Part<'a> {
                     if ignored.contains(&name.as_ref()) {
                         continue;
                     }
-                    if let Some(value) = part.tree_at(depth + 1, ignored)? {
+                    let value = part.tree_at(depth + 1, ignored).map_err(|error| error.below(&name))?;
+                    if let Some(value) = value {
                         table.insert(Spanned::new(part.key_span(&name), name), value);
                     }
                 }
@@ -137,11 +164,10 @@ impl<'a> Part<'a> {
             }
             Some(b'[') => {
                 let mut array = DeArray::new();
-                for part in self.elements().unwrap_or_default() {
-                    match part.tree_at(depth + 1, ignored)? {
-                        Some(value) => array.push(value),
-                        None => return Err(part.error("null can't be an element of an array")),
-                    }
+                for (index, part) in self.elements().unwrap_or_default().into_iter().enumerate() {
+                    let null = || part.error("null can't be an element of an array");
+                    let value = part.tree_at(depth + 1, ignored).and_then(|value| value.ok_or_else(null));
+                    array.push(value.map_err(|error| error.below(&format!("[{index}]")))?);
                 }
                 DeValue::Array(array)
             }
@@ -281,7 +307,17 @@ mod tests {
             assert!(error.offset.abs_diff(offset) <= 1, "{text}: {error:?}");
         }
         let twice = Part::of(r#"{"a": {"b": 1, "\u0062": 2}}"#).unwrap().tree(&[]).unwrap_err();
-        assert_eq!((twice.offset, twice.message.contains("twice")), (6, true), "{twice:?}");
+        // (a key with an escape is where its value is)
+        let found = (twice.offset, twice.key.as_str(), twice.message.contains("twice"));
+        assert_eq!(found, (25, "a.b", true), "{twice:?}");
+        for (text, offset, key) in [
+            (r#"{"type": 1, "type": 2}"#, 12, "type"),
+            (r#"{"rules": [{}, {"id": 1, "when": [{"is": 1, "is": 2}]}]}"#, 44, "rules[1].when[0].is"),
+            (r#"{"rules": [1, null]}"#, 14, "rules[1]"),
+        ] {
+            let error = Part::of(text).unwrap().tree(&[]).unwrap_err();
+            assert_eq!((error.offset, error.key.as_str()), (offset, key), "{error:?}");
+        }
         let deep = format!("{}1{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert!(Part::of(&deep).unwrap().tree(&[]).unwrap_err().message.contains("nested"));
         assert!(Part::of("[1, null]").unwrap().tree(&[]).is_err());

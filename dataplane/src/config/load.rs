@@ -221,6 +221,7 @@ fn read_rules(root: &TableReader<'_>, problems: &Problems, digest: &mut Sha256) 
         general_mode: RuleMode::Default,
         general_mode_place: None,
         rules: Vec::new(),
+        unread_ids: Vec::new(),
         api_file: None,
     };
     if let Some((source, digest)) =

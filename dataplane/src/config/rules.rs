@@ -157,13 +157,18 @@ pub(super) static API_GENERAL_MODE: Section = Section {
 pub(super) fn read_rules_file(table: &TableReader<'_>, rules: &mut RulesConfig) {
     rules.general_mode = table.choice("general_mode", &RULE_MODES).unwrap_or(RuleMode::Default);
     rules.general_mode_place = table.has("general_mode").then(|| table.place_of("general_mode"));
-    rules.rules = read_rules(table, "rule").into_iter().map(Arc::new).collect();
+    let (read, unread_ids) = read_rules(table, "rule");
+    rules.rules = read.into_iter().map(Arc::new).collect();
+    rules.unread_ids = unread_ids;
 }
 
-/// Reads the rules under a key; their ids must differ.
-pub(super) fn read_rules(table: &TableReader<'_>, key: &str) -> Vec<RuleConfig> {
+/// Reads the rules under a key; their ids must differ. Also gives the ids of those that can't be read, 0 for one whose id
+/// can't be either.
+pub(super) fn read_rules(table: &TableReader<'_>, key: &str) -> (Vec<RuleConfig>, Vec<u64>) {
     let mut ids = Names::new("rule with id");
     let mut rules = Vec::new();
+    // (in a file of which parts are no TOML there may be any)
+    let mut unread = if table.file.is_whole() { Vec::new() } else { vec![0] };
     for rule in table.tables_of_any_keys(key, &RULE) {
         let (place, path) = (rule.place_of("id"), rule.path_of("id"));
         let file = rule.file;
@@ -171,9 +176,17 @@ pub(super) fn read_rules(table: &TableReader<'_>, key: &str) -> Vec<RuleConfig> 
         if id > 0 {
             ids.add_at(&id.to_string(), &place, &path, file);
         }
-        rules.extend(read);
+        match read {
+            // a rule without an id that can be read may be meant by its number, too
+            Some(rule) if id > 0 => rules.push(rule),
+            Some(rule) => {
+                rules.push(rule);
+                unread.push(0);
+            }
+            None => unread.push(id),
+        }
     }
-    rules
+    (rules, unread)
 }
 
 /// Reads one rule.
@@ -206,9 +219,6 @@ fn read_condition(table: &TableReader<'_>) -> ConditionConfig {
         text.ok_or_else(|| Refusal::new(value, "any text", "write the text in quotes".to_owned()))
     });
     match is {
-        Some(Test::Absent) if value.as_ref().is_some_and(|value| !value.is_empty()) => {
-            table.warning("value", "has no effect: \"absent\" compares with no value");
-        }
         Some(Test::Equal | Test::Iequal | Test::Regex) if !table.has("value") && table.file.is_whole() => {
             let message = "[[rule.when]] has no \"value\"; only \"absent\" goes without";
             table.error("value", message, "add value = \"TEXT\"");

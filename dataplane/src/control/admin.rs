@@ -2,13 +2,13 @@
 
 use super::Shared;
 use super::answers::{self, ApiError};
-use super::rules;
 use super::token::Token;
+use super::{query, rules};
 use crate::config::json::Part;
 use crate::explain::DescriptionError;
 use crate::telemetry::prometheus;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -270,7 +270,10 @@ async fn metrics(State(admin): App) -> Response {
     ([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], prometheus::render(&metrics)).into_response()
 }
 
-async fn reload(State(admin): App) -> Response {
+async fn reload(State(admin): App, RawQuery(query): RawQuery) -> Response {
+    if let Err(refused) = query::refuse_any(query.as_deref()) {
+        return refused.into_response();
+    }
     match admin.shared.reload().await {
         Ok(generation) => Json(json!({ "generation": generation })).into_response(),
         Err(errors) => {
@@ -282,6 +285,7 @@ async fn reload(State(admin): App) -> Response {
 }
 
 async fn explain(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let text = rules::read_text(&admin, request, admin.limits.body_bytes).await?;
     let bad_json = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_json", message);
     if text.trim().is_empty() {
@@ -290,7 +294,10 @@ async fn explain(State(admin): App, request: Request) -> Result<Response, ApiErr
     let question =
         serde_json::from_str(&text).map_err(|error| bad_json(format!("the body is no JSON: {error}")))?;
     // of a key that stands twice one would be left out in silence
-    Part::of(&text).and_then(|whole| whole.members()).map_err(|error| bad_json(error.message))?;
+    Part::of(&text).and_then(|whole| whole.members()).map_err(|error| {
+        let errors = vec![json!({ "field": error.key, "message": error.message })];
+        ApiError { errors, ..bad_json(error.message) }
+    })?;
     let backend = Arc::clone(&admin.shared.backend);
     let answer = tokio::task::spawn_blocking(move || backend.explain(question)).await.map_err(|_| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "explaining failed; the log says more")

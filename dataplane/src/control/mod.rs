@@ -7,6 +7,7 @@ pub mod admin;
 mod answers;
 pub mod backend;
 pub mod changes;
+mod query;
 mod rules;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! `/v1/rules` and `/v1/ip-lists`: the rules and lists in force, and changes of them.
 
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, Request, State};
@@ -15,9 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::admin::{Admin, App, read_body};
 use super::answers::ApiError;
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange, Wrong};
-use crate::config::{
-    EntrySubject, ListKind, SUBJECTS, canonical_network, parse_network, read_subject, subject_advice,
-};
+use super::query::{self, Query};
 
 /// Entries in an answer unless `limit` says otherwise.
 const PAGE_LIMIT: usize = 10_000;
@@ -38,30 +34,38 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
 }
 
 async fn get_rules(State(admin): App, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    Query::read(query, &[])?;
+    query::refuse_any(query.as_deref())?;
     let answer = blocking(&admin, |admin| admin.shared.backend.rules()).await?;
     Ok(show(answer))
 }
 
-async fn get_rule(State(admin): App, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn get_rule(
+    State(admin): App,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let id = read_id(&id)?;
+    query::refuse_any(query.as_deref())?;
     let answer = blocking(&admin, move |admin| admin.shared.backend.rule(id)).await?;
     answer.map(show).ok_or_else(|| refusal(Refused::NotFound(format!("there is no rule {id}"))))
 }
 
 async fn put_rules(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_rules(&admin, RulesChange::PutAll(sent.text), tags).await?;
     Ok(answer(StatusCode::OK, &changed, json!({ "rule_count": changed.total })))
 }
 
 async fn patch_rules(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_rules(&admin, RulesChange::SetGeneralMode(sent.text), tags).await?;
     Ok(answer(StatusCode::OK, &changed, json!({ "rule_count": changed.total })))
 }
 
 async fn post_rule(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_rules(&admin, RulesChange::Add(sent.text), tags).await?;
     Ok(answer_with_rule(&changed))
@@ -69,6 +73,7 @@ async fn post_rule(State(admin): App, request: Request) -> Result<Response, ApiE
 
 async fn put_rule(State(admin): App, Path(id): Path<String>, request: Request) -> Result<Response, ApiError> {
     let id = read_id(&id)?;
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_rules(&admin, RulesChange::Put(id, sent.text), tags).await?;
     Ok(answer_with_rule(&changed))
@@ -79,7 +84,10 @@ async fn delete_rules(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !Query::read(query, &["only"])?.only_api()? {
+    let mut query = Query::read(query.as_deref(), &["only"]);
+    let only_api = query.only_api();
+    query.finish()?;
+    if !only_api {
         let message = "say ?only=api to give up every change of the API, or PUT an empty list of rules";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", message));
     }
@@ -94,33 +102,38 @@ async fn delete_rule(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = read_id(&id)?;
-    let only_api = Query::read(query, &["only"])?.only_api()?;
+    let mut query = Query::read(query.as_deref(), &["only"]);
+    let only_api = query.only_api();
+    query.finish()?;
     let change = if only_api { RulesChange::GiveUp(id) } else { RulesChange::Remove(id) };
     let changed = change_rules(&admin, change, tags_of(&headers)).await?;
     Ok(answer(StatusCode::OK, &changed, json!({ "id": id, "rule_count": changed.total })))
 }
 
 async fn get_lists(State(admin): App, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    let query = Query::read(
-        query,
+    let mut query = Query::read(
+        query.as_deref(),
         &["list", "address", "country", "datacenter", "proxy", "covers", "source", "offset", "limit"],
-    )?;
-    let choice = query.choice()?;
+    );
+    let choice = query.choice();
     let page = Page {
-        offset: query.number("offset", 0, 0..=usize::MAX)?,
+        offset: query.number("offset", 0, 0..=usize::MAX),
         // (with 0 there would always be a next part)
-        limit: query.number("limit", PAGE_LIMIT, 1..=PAGE_LIMIT_MAX)?,
+        limit: query.number("limit", PAGE_LIMIT, 1..=PAGE_LIMIT_MAX),
     };
+    query.finish()?;
     Ok(show(blocking(&admin, move |admin| admin.shared.backend.ip_lists(&choice, page)).await?))
 }
 
 async fn put_lists(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_lists(&admin, ListsChange::PutAll(sent.text), tags).await?;
     Ok(answer(StatusCode::OK, &changed, json!({ "entry_count": changed.total })))
 }
 
 async fn post_lists(State(admin): App, request: Request) -> Result<Response, ApiError> {
+    query::refuse_any(request.uri().query())?;
     let (sent, tags) = read_json(&admin, request).await?;
     let changed = change_lists(&admin, ListsChange::Add(sent.text), tags).await?;
     let body = json!({ "added": changed.count, "entry_count": changed.total });
@@ -132,9 +145,11 @@ async fn delete_lists(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query, &["list", "address", "country", "datacenter", "proxy", "only"])?;
-    let only_api = query.only_api()?;
-    let choice = query.choice()?;
+    let known = ["list", "address", "country", "datacenter", "proxy", "only"];
+    let mut query = Query::read(query.as_deref(), &known);
+    let only_api = query.only_api();
+    let choice = query.choice();
+    query.finish()?;
     let (sent, tags) = read_json(&admin, request).await?;
     let change = match (sent.text.trim().is_empty(), choice == EntryChoice::default(), only_api) {
         (true, true, false) => {
@@ -278,81 +293,6 @@ fn read_id(text: &str) -> Result<u64, ApiError> {
         let errors = vec![json!({ "field": "id", "message": message })];
         ApiError { errors, ..ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("id: {message}")) }
     })
-}
-
-/// A query string.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn read(query: Option<String>, known: &[&str]) -> Result<Self, ApiError> {
-        let wrong = |message: String| ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message);
-        let uri = axum::http::Uri::from_str(&format!("/?{}", query.unwrap_or_default()))
-            .map_err(|_| wrong("the query can't be read".to_owned()))?;
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri)
-            .map_err(|_| wrong("the query can't be read".to_owned()))?
-            .0;
-        let mut seen = Vec::new();
-        for (name, _) in &pairs {
-            if !known.contains(&name.as_str()) {
-                let allowed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(wrong(format!("unknown parameter {name:?}; allowed is {allowed}")));
-            }
-            if seen.contains(&name) {
-                return Err(wrong(format!("the parameter {name} is there twice")));
-            }
-            seen.push(name);
-        }
-        Ok(Self(pairs))
-    }
-
-    fn parsed<T>(
-        &self,
-        name: &str,
-        allowed: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, ApiError> {
-        let Some((_, value)) = self.0.iter().find(|(found, _)| found == name) else { return Ok(None) };
-        parse(value).map(Some).ok_or_else(|| {
-            let message = format!("{name}: found {value:?}, allowed is {allowed}");
-            ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message)
-        })
-    }
-
-    fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, ApiError> {
-        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
-        Ok(self.parsed(name, &allowed, parse)?.unwrap_or(default))
-    }
-
-    fn only_api(&self) -> Result<bool, ApiError> {
-        Ok(self.parsed("only", "api", |text| (text == "api").then_some(()))?.is_some())
-    }
-
-    fn choice(&self) -> Result<EntryChoice, ApiError> {
-        let mut subjects = SUBJECTS.into_iter().filter_map(|key| {
-            let (_, value) = self.0.iter().find(|(found, _)| found == key)?;
-            Some(read_subject(key, value).map(EntrySubject::canonical).ok_or_else(|| {
-                let message = format!("{key}: found {value:?}; {}", subject_advice(key));
-                ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message)
-            }))
-        });
-        let subject = subjects.next().transpose()?;
-        if subjects.next().is_some() {
-            let message = format!("name one of {} at most", SUBJECTS.join(", "));
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_query", message));
-        }
-        let network = |text: &str| parse_network(text).map(canonical_network);
-        Ok(EntryChoice {
-            list: self.parsed("list", "allow, deny or gray", ListKind::from_name)?,
-            subject,
-            covers: self.parsed("covers", "an IP address or a network", network)?,
-            of_api: self.parsed("source", "file or api", |text| match text {
-                "file" => Some(false),
-                "api" => Some(true),
-                _ => None,
-            })?,
-        })
-    }
 }
 
 fn show(Answer { body, tag }: Answer) -> Response {

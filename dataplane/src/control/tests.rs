@@ -455,3 +455,25 @@ fn changes_are_passed_on_and_their_outcome_is_told() {
     *running.program.change.lock().unwrap() = Ok(Changed { generation: 9, ..Changed::default() });
     assert_eq!(running.json("POST", "/v1/ip-lists", "{}").0, 202);
 }
+
+#[test]
+fn parameters_that_a_call_does_not_have_are_refused() {
+    let running = start();
+    for (method, path) in [
+        ("POST", "/v1/rules?foo=1"),
+        ("PUT", "/v1/rules?only=api"),
+        ("PATCH", "/v1/rules?x"),
+        ("PUT", "/v1/rules/7?x=1"),
+        ("GET", "/v1/rules/7?x=1"),
+        ("DELETE", "/v1/rules/7?x=1"),
+        ("POST", "/v1/ip-lists?list=deny"),
+        ("PUT", "/v1/ip-lists?x=1"),
+        ("POST", "/v1/explain?x=1"),
+        ("POST", "/v1/reload?x=1"),
+    ] {
+        let (status, body) = running.json(method, path, "{}");
+        let field = path.split(['?', '=']).nth(1);
+        let found = (status, body["code"].as_str(), body["errors"][0]["field"].as_str());
+        assert_eq!(found, (400, Some("bad_query"), field), "{method} {path}: {body}");
+    }
+}

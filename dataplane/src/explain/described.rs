@@ -127,6 +127,10 @@ impl Described {
         if let Some(method) = &parts.method {
             judge_method(method).unwrap_or_else(|message| wrong("method", message));
         }
+        for (index, (name, value)) in parts.headers.iter().enumerate() {
+            let field = || format!("headers[{index}]");
+            judge_header(name, value).unwrap_or_else(|message| wrong(&field(), message));
+        }
         if !errors.is_empty() {
             return Err(DescriptionErrors(errors));
         }
@@ -205,7 +209,10 @@ fn headers(value: &Value) -> Result<Vec<(String, String)>, Vec<DescriptionError>
     let (mut pairs, mut errors) = (Vec::new(), Vec::new());
     for (index, pair) in list.iter().enumerate() {
         match pair.as_array().map(Vec::as_slice) {
-            Some([Value::String(name), Value::String(value)]) => pairs.push((name.clone(), value.clone())),
+            Some([Value::String(name), Value::String(value)]) => match judge_header(name, value) {
+                Ok(()) => pairs.push((name.clone(), value.clone())),
+                Err(message) => errors.push(DescriptionError::new(format!("headers[{index}]"), message)),
+            },
             _ => errors.push(wrong(
                 format!("headers[{index}]"),
                 pair,
@@ -239,6 +246,26 @@ fn judge_method(method: &str) -> Result<(), String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if method.is_empty() || !method.bytes().all(is_token) {
         return Err(format!("{method:?} is no method; write one word such as GET or POST"));
+    }
+    Ok(())
+}
+
+/// Whether a header of this name and value can be written at all; one that no server accepts can.
+fn judge_header(name: &str, value: &str) -> Result<(), String> {
+    let is_line_end = |character: char| matches!(character, '\r' | '\n');
+    let refuse = |what: &str| {
+        Err(format!(
+            "{what}, so no header of a request can be that; raw_base64 takes any bytes for a request"
+        ))
+    };
+    if name.contains(is_line_end) {
+        return refuse(&format!("the name {name:?} holds a line end"));
+    }
+    if name.contains(':') {
+        return refuse(&format!("the name {name:?} holds a colon, which ends a name"));
+    }
+    if value.contains(is_line_end) {
+        return refuse(&format!("the value {value:?} holds a line end"));
     }
     Ok(())
 }
@@ -356,6 +383,12 @@ mod tests {
                 "client: found \"nobody\", allowed is an IP address; clint: unknown field",
             ),
             (r#"{"url":5,"headers":[["a"],["b",1]],"method":"G T"}"#, "headers[1]: found [\"b\",1]"),
+            (
+                r#"{"url":"/","method":"G T","headers":[["A\r\n","x"],["B","b\nc"],["C:d","x"],["","x"]]}"#,
+                "headers[0]: the name \"A\\r\\n\" holds a line end",
+            ),
+            (r#"{"url":"/","headers":[["A","b"],["B","b\rc"]],"method":"G T"}"#, "headers[1]: the value"),
+            (r#"{"url":"/","headers":[["C:d","b"]],"method":"G T"}"#, "; method: "),
             (
                 r#"{"headers":[["a"]],"method":"G T"}"#,
                 "url: it is missing (or raw_base64, a whole request); method:",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Handle, InForce, unix_seconds};
+use super::{Handle, InForce, positions, unix_seconds};
 use crate::config::{
     Config, ConfigError, ConfigWarning, Document, ListEntries, ListEntryConfig, Place, RuleConfig, Where,
 };
@@ -20,7 +20,7 @@ use crate::state::rules::{RULES_MAX, Refusal, RulesLayer};
 use crate::state::{Files, Layer, entity_tag};
 
 /// What errors call a text that was sent.
-const BODY: &str = "the body";
+pub(super) const BODY: &str = "the body";
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
@@ -68,13 +68,16 @@ pub(super) struct Current {
     pub(super) layer: Layer,
     pub(super) snapshot: Arc<Snapshot>,
     known_warnings: Arc<HashSet<String>>,
+    pub(super) rule_warnings: Arc<[String]>,
 }
 
 /// What a change of the rules did.
 #[derive(Default)]
 struct Edited {
-    /// The ids of rules that were sent, in their order; nothing for a rule that isn't part of a list.
+    /// The ids of rules that were sent, in their order.
     sent: Vec<u64>,
+    /// What they were written in.
+    text: String,
     is_list: bool,
     /// The rule that is answered with.
     rule: Option<u64>,
@@ -109,7 +112,11 @@ impl Handle {
         let body = rules.seal();
         draft.layer.rules = Arc::new(rules);
         draft.config.rules = draft.layer.rules.apply(&draft.files.rules);
-        let built = self.rebuild(&draft, |error| draft.wrong_rule(&edited, error))?;
+        let built = self.rebuild(&draft, |error| draft.wrong_rule(&edited, error)).map_err(|refused| {
+            let Refused::Invalid(mut wrong) = refused else { return refused };
+            positions::find(&edited.text, &mut wrong);
+            Refused::Invalid(wrong)
+        })?;
         store(folder, Kind::Rules, &body, draft.layer.rules.digest())?;
         let (tag, total) = (draft.rules_tag(), draft.config.rules.rules.len());
         let rule = edited.rule.and_then(|id| Some((id, draft.rule_in_force(id)?)));
@@ -185,13 +192,14 @@ impl Handle {
 
     /// What is in force. Nobody waits for whoever looks at it.
     pub(super) fn current(&self) -> Current {
-        let InForce { config, files, layer, snapshot, warnings, .. } = &*self.in_force();
+        let InForce { config, files, layer, snapshot, warnings, rule_warnings, .. } = &*self.in_force();
         Current {
             config: config.clone(),
             files: files.clone(),
             layer: layer.clone(),
             snapshot: Arc::clone(snapshot),
             known_warnings: Arc::clone(warnings),
+            rule_warnings: Arc::clone(rule_warnings),
         }
     }
 
@@ -230,18 +238,15 @@ impl Handle {
         let mut warnings: Vec<String> = texts.difference(&draft.known_warnings).cloned().collect();
         warnings.sort();
         let Current { config, files, layer, .. } = draft;
-        self.adopt(
-            super::Prepared {
-                config,
-                files,
-                layer,
-                certificate_files: None,
-                names: None,
-                snapshot: built.snapshot,
-                warnings: Vec::new(),
-            },
-            texts,
-        );
+        self.adopt(super::Prepared {
+            config,
+            files,
+            layer,
+            certificate_files: None,
+            names: None,
+            snapshot: built.snapshot,
+            warnings: built.warnings,
+        });
         let in_force = self.await_all(generation);
         Changed { generation, in_force, warnings, ..changed }
     }
@@ -285,6 +290,12 @@ impl Current {
 /// The texts of warnings.
 pub(super) fn warning_texts(warnings: &[ConfigWarning]) -> HashSet<String> {
     warnings.iter().map(ToString::to_string).collect()
+}
+
+/// The texts of those about rules, in the order of the rules.
+pub(super) fn rule_warnings(warnings: &[ConfigWarning]) -> Arc<[String]> {
+    let of_rules = warnings.iter().filter(|warning| warning.key.starts_with("rule "));
+    of_rules.map(ToString::to_string).collect()
 }
 
 fn unix_now() -> u64 {
@@ -339,12 +350,12 @@ fn read<T>(text: String, read: impl FnOnce(&Document) -> Option<T>) -> Result<(T
 /// Rules that were sent. Where anything is wrong with how they are written, what a compiler says of those that can be read is
 /// told with it, so that one round shows all.
 fn read_rules<T>(
-    text: String,
+    text: &str,
     draft: &Current,
     read: impl FnOnce(&Document) -> Option<T>,
-    rules_of: impl FnOnce(T) -> (Vec<RuleConfig>, Vec<Place>),
+    rules_of: impl FnOnce(T) -> SentRules,
 ) -> Result<T, Refused> {
-    let document = Document::new(Path::new(BODY), text);
+    let document = Document::new(Path::new(BODY), text.to_owned());
     let found = read(&document);
     let errors = match (document.finish(), found) {
         (Ok(_), Some(found)) => return Ok(found),
@@ -352,13 +363,16 @@ fn read_rules<T>(
         (Err(errors), None) => return Err(Refused::Invalid(errors.iter().map(wrong_as_it_is).collect())),
         (Err(errors), Some(found)) => (errors, rules_of(found)),
     };
-    let (errors, (rules, places)) = errors;
+    let (errors, SentRules { rules, unread_ids, places }) = errors;
     let mut config = draft.config.clone();
     config.rules.rules = rules.into_iter().map(Arc::new).collect();
+    config.rules.unread_ids = unread_ids;
     config.ip_lists.entries = ListEntries::default();
     let of_compiler = snapshot::rule_errors(&config, Path::new(BODY), &errors);
     let mut wrong: Vec<Wrong> = errors.iter().map(wrong_as_it_is).collect();
-    for one in of_compiler.iter().map(|error| wrong_in_list(error, &places)) {
+    let mut of_compiler: Vec<Wrong> = of_compiler.iter().map(|error| wrong_in_list(error, &places)).collect();
+    positions::find(text, &mut of_compiler);
+    for one in of_compiler {
         // what is missing since it can't be read is told already
         if !wrong.iter().any(|known| known.field.starts_with(&one.field)) {
             wrong.push(one);
@@ -379,23 +393,46 @@ fn wrong_in_list(error: &ConfigError, places: &[Place]) -> Wrong {
     Wrong { field, ..wrong_as_it_is(error) }
 }
 
-fn read_rule(text: String, id: u64, draft: &Current) -> Result<RuleConfig, Refused> {
+/// What was sent, as far as it can be read.
+struct SentRules {
+    rules: Vec<RuleConfig>,
+    /// The ids of others that it may name.
+    unread_ids: Vec<u64>,
+    /// Where each begins, if it is one of a list.
+    places: Vec<Place>,
+}
+
+fn read_rule(text: &str, id: u64, draft: &Current) -> Result<RuleConfig, Refused> {
     let read = |document: &Document| document.rule(&document.whole()?, "", Some(id));
-    read_rules(text, draft, read, |rule| (vec![rule], Vec::new()))
+    read_rules(text, draft, read, |rule| SentRules {
+        rules: vec![rule],
+        unread_ids: draft.config.rules.rules.iter().map(|rule| rule.id).collect(),
+        places: Vec::new(),
+    })
 }
 
 fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> Result<Edited, Refused> {
     let file = &draft.files.rules;
     let is_in_force = |id: u64| draft.config.rules.rules.iter().any(|rule| rule.id == id);
-    let one =
-        |id: u64, created: bool| Edited { sent: vec![id], rule: Some(id), created, count: 1, is_list: false };
+    let one = |id: u64, text: String, created: bool| Edited {
+        sent: vec![id],
+        text,
+        rule: Some(id),
+        created,
+        count: 1,
+        is_list: false,
+    };
     let edited = match change {
         RulesChange::PutAll(text) => {
-            let sent = read_rules(text, draft, Document::rules, |sent| (sent.rules, sent.places))?;
+            let sent = read_rules(&text, draft, Document::rules, |sent| SentRules {
+                rules: sent.rules,
+                unread_ids: sent.unread_ids,
+                places: sent.places,
+            })?;
             let ids: Vec<u64> = sent.rules.iter().map(|rule| rule.id).collect();
             let count = ids.len();
             rules.put_all(sent.rules, sent.general_mode, file);
-            Edited { sent: ids, is_list: true, count, ..Edited::default() }
+            Edited { sent: ids, text, is_list: true, count, ..Edited::default() }
         }
         RulesChange::SetGeneralMode(text) => {
             let (mode, _) = read(text, Document::general_mode)?;
@@ -403,24 +440,24 @@ fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> R
             Edited::default()
         }
         RulesChange::Add(text) => {
-            let rule = read_rule(text, rules.next_id(file)?, draft)?;
+            let rule = read_rule(&text, rules.next_id(file)?, draft)?;
             if is_in_force(rule.id) {
                 let reason = format!("there is a rule {0} already; PUT /v1/rules/{0} replaces it", rule.id);
                 return Err(Refused::Conflict(reason));
             }
             let id = rule.id;
             rules.put(rule, file);
-            one(id, true)
+            one(id, text, true)
         }
         RulesChange::Put(id, text) => {
-            let rule = read_rule(text, id, draft)?;
+            let rule = read_rule(&text, id, draft)?;
             if rule.id != id {
                 let message = format!("found {}, allowed is {id}, the id in the path", rule.id);
                 let wrong = Wrong { field: "id".to_owned(), position: None, message, advice: String::new() };
                 return Err(Refused::Invalid(vec![wrong]));
             }
             rules.put(rule, file);
-            one(id, !is_in_force(id))
+            one(id, text, !is_in_force(id))
         }
         RulesChange::Remove(id) => {
             rules.remove(id, file)?;

@@ -41,7 +41,11 @@ pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<C
 /// Reads the config; where it has errors, those are told too that compiling its rules would find.
 pub(super) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<ConfigError>> {
     config::load(path, environment).map_err(|mut errors| {
-        if let Some(parts) = config::load_parts(path, environment) {
+        if let Some(mut parts) = config::load_parts(path, environment) {
+            // What the API has added isn't laid over this, and a rule may name it.
+            if Layer::read(&parts.node.state_dir).map_or(true, |layer| layer.rules.len() > 0) {
+                parts.rules.unread_ids.push(0);
+            }
             let found = snapshot::rule_errors(&parts, path, &errors);
             errors.extend(found);
         }

@@ -1,6 +1,5 @@
 //! A reload: the files are read anew, and if all of them are sound the workers get the next generation.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,13 +35,12 @@ impl Handle {
         for warning in &prepared.warnings {
             tracing::warn!(%warning, "config");
         }
-        let warnings = changes::warning_texts(&prepared.warnings);
-        self.adopt(prepared, warnings);
+        self.adopt(prepared);
         self.await_all(generation);
         Ok(generation)
     }
 
-    pub(super) fn adopt(&self, mut prepared: Prepared, warnings: HashSet<String>) {
+    pub(super) fn adopt(&self, mut prepared: Prepared) {
         if let Some(files) = prepared.certificate_files {
             self.certificates().0 = FileWatch::new(files);
         }
@@ -67,7 +65,8 @@ impl Handle {
         in_force.snapshot = snapshot;
         in_force.names = names;
         in_force.addresses = addresses;
-        in_force.warnings = Arc::new(warnings);
+        in_force.warnings = Arc::new(changes::warning_texts(&prepared.warnings));
+        in_force.rule_warnings = changes::rule_warnings(&prepared.warnings);
         in_force.since_unix = unix_seconds();
         drop(in_force);
         self.origins_changed.notify_one();

@@ -13,6 +13,9 @@ use crate::snapshot::{API, FILE};
 use crate::state::lists::ListsLayer;
 use crate::state::rules::RulesLayer;
 
+/// Warnings in the answer about all rules.
+const WARNINGS_MAX: usize = 1_000;
+
 /// A rule with where it comes from.
 pub(super) fn rule(rule: &RuleConfig, layer: &RulesLayer) -> String {
     let source = if layer.brings(rule.id) { API } else { FILE };
@@ -43,7 +46,9 @@ impl Current {
             }
             body.push_str(&rule(one, &self.layer.rules));
         }
-        body.push_str("]}");
+        let shown = &self.rule_warnings[..self.rule_warnings.len().min(WARNINGS_MAX)];
+        let warnings = serde_json::Value::from(shown);
+        let _ = write!(body, "],\"warning_count\":{},\"warnings\":{warnings}}}", self.rule_warnings.len());
         Answer { body, tag: self.rules_tag() }
     }
 

@@ -249,7 +249,9 @@ impl<'a> Compiler<'a> {
             Part::ActionName => weir_inspect::Part::ActionName,
             Part::ActionExt => weir_inspect::Part::ActionExt,
             Part::Method => weir_inspect::Part::Method,
-            Part::Scheme | Part::Proto | Part::Instance | Part::RemoteAddr => {
+            // (told by the policy's compiler)
+            Part::RemoteAddr => weir_inspect::Part::Method,
+            Part::Scheme | Part::Proto | Part::Instance => {
                 let message = format!("nothing is looked for in `{point}`");
                 let advice = "name a part of the request; conditions (`when`) can ask for this one";
                 self.errors.push(error(source, "point", message, advice));

@@ -399,18 +399,31 @@ fn rule_faults(config: &Config, file: &Path) -> Vec<ConfigError> {
 }
 
 /// What is wrong with the rules and locations of a config that has the errors `known` already, so that all are told at
-/// once. Only what is wrong with one of them alone counts: what it refers to may be missing because of those errors.
+/// once. What may be a consequence of those errors is left out, as a reference to a rule that can't be read.
 pub fn rule_errors(config: &Config, file: &Path, known: &[ConfigError]) -> Vec<ConfigError> {
     let refused = weir_policy::compile(&policy_source(config)).err().unwrap_or_default();
     let is_of_its_own = |error: &&CompileError| {
-        let refers = matches!(&*error.key, "id" | "rule");
-        matches!(error.place, Place::Rule { .. } | Place::Location { .. }) && !refers
+        let is_of_its_own = match (&error.place, &*error.key) {
+            (Place::Rule { .. }, "id") => false,
+            (Place::Rule { index, .. }, "rule") => !names_unread_rule(config, *index),
+            _ => true,
+        };
+        matches!(error.place, Place::Rule { .. } | Place::Location { .. }) && is_of_its_own
     };
     let refused = refused.iter().filter(is_of_its_own).map(|error| error_in_files(config, file, error));
     let mut errors: Vec<ConfigError> = refused.chain(rule_faults(config, file)).collect();
     point_at_keys(&mut errors);
     errors.retain(|error| known.iter().all(|known| known.place != error.place));
     errors
+}
+
+/// Whether a rule names one that may be among those that can't be read.
+fn names_unread_rule(config: &Config, index: usize) -> bool {
+    let named = match config.rules.rules.get(index).map(|rule| &rule.kind) {
+        Some(weir_policy::RuleKind::IgnoreRegex { rule, .. }) => *rule,
+        _ => return true,
+    };
+    config.rules.unread_ids.iter().any(|id| *id == 0 || *id == named)
 }
 
 fn build_rules(

@@ -272,7 +272,15 @@ impl RulesLayer {
             }
         };
         let (name, digest) = (file.file.clone(), file.digest.clone());
-        RulesConfig { file: name, digest, general_mode, general_mode_place, rules, api_file: Some(api_file) }
+        RulesConfig {
+            file: name,
+            digest,
+            general_mode,
+            general_mode_place,
+            rules,
+            unread_ids: file.unread_ids.clone(),
+            api_file: Some(api_file),
+        }
     }
 
     /// Puts a rule in force under its id.

@@ -362,6 +362,25 @@ fn explain_tells_where_each_rule_and_the_general_mode_come_from() {
 }
 
 #[test]
+fn what_is_odd_about_the_rules_in_force_can_be_asked_for() {
+    let (_origin, node) = node(1);
+    let warnings = || serde_json::from_str::<Value>(&node.admin_get("/v1/rules").text()).unwrap();
+    assert_eq!(warnings()["warning_count"], 0);
+    let absent = json!({ "type": "mode", "mode": "off",
+        "when": [{ "point": ["query", "a"], "is": "absent", "value": "x" }] });
+    let (status, answer) = node.api("POST", "/v1/rules", &absent.to_string());
+    let told = answer["warnings"][0].as_str().unwrap_or_default();
+    assert!(status == 201 && told.contains("when[0].value has no effect"), "{answer}");
+    // another change doesn't tell it again, but it is still there
+    let (status, answer) = node.api("POST", "/v1/rules", &blocking("/z/**"));
+    assert_eq!((status, &answer["warnings"]), (201, &json!([])), "{answer}");
+    let now = warnings();
+    assert_eq!((&now["warning_count"], now["warnings"].as_array().unwrap().len()), (&json!(1), 1), "{now}");
+    // and what was got may be sent back
+    assert_eq!(node.api("PUT", "/v1/rules", &now.to_string()).0, 200);
+}
+
+#[test]
 fn all_that_is_wrong_with_a_set_of_rules_is_told_in_one_round() {
     let (_origin, node) = node(1);
     let sent = json!({ "rules": [
@@ -388,6 +407,31 @@ fn all_that_is_wrong_with_a_set_of_rules_is_told_in_one_round() {
     told("rules[2].when[1].value", "looks around");
     told("rules", "allowed is a list of objects");
     told("rules[4].delay", "at most as many as burst");
+    // errors at their keys, and a reference that leads nowhere, also where something else is wrong
+    let ignore = |rule: u64| format!(r#"{{"id":7,"type":"ignore_regex","rule":{rule},"point":"query.q"}}"#);
+    for (sent, expected) in [
+        (format!(r#"[{}]"#, ignore(99)), vec![("rules[0].rule", 49)]),
+        (
+            format!(r#"[{}, {{"id":8,"type":"mode"}}]"#, ignore(99)),
+            vec![("rules[0].rule", 49), ("rules[1].mode", 72)],
+        ),
+        // it may be this one that is meant
+        (
+            format!(r#"[{}, {{"id":8,"type":"regex"}}]"#, ignore(8)),
+            vec![("rules[1].regex", 71), ("rules[1].attack_type", 71), ("rules[1].point", 71)],
+        ),
+        (r#"[{"id":1,"type":"mask","type":"mode"}]"#.to_owned(), vec![("rules[0].type", 34)]),
+        (r#"[{"id":1,"type":"mask","point":["remote_addr"]}]"#.to_owned(), vec![("rules[0].point", 42)]),
+        (r#"[{"id":1,"type":"mode","mode":"off","uri":"a b"}]"#.to_owned(), vec![("rules[0].uri", 53)]),
+    ] {
+        let (status, answer) = node.api("PUT", "/v1/rules", &format!(r#"{{"rules": {sent}}}"#));
+        let errors = answer["errors"].as_array().unwrap();
+        let found: Vec<(&str, u64)> = errors
+            .iter()
+            .map(|error| (error["field"].as_str().unwrap(), error["column"].as_u64().unwrap_or(0)))
+            .collect();
+        assert_eq!((status, found), (400, expected), "{sent}: {answer:#}");
+    }
     // what is read right is judged by the compiler alone, with all else that is in force
     let sent = json!({ "type": "ignore_regex", "rule": 99, "point": ["query"] });
     let (status, answer) = node.api("POST", "/v1/rules", &sent.to_string());

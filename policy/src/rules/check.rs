@@ -135,7 +135,7 @@ impl Check {
     ) -> Option<Self> {
         match Regex::new(regex, point.is_in_any_case()) {
             Err(refusal) => {
-                let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
+                let problem = problem_of_regex(regex, &refusal.problem);
                 remarks.error(place, key, problem, refusal.expected);
                 return None;
             }
@@ -175,7 +175,13 @@ impl Check {
             Test::Equal | Test::Iequal if point == PointKey::Host => Self::host(value),
             Test::Equal => Self::new(point.clone(), Kind::Equal, &comparable(&point, value)),
             Test::Iequal => Self::new(point, Kind::Iequal, &value.to_ascii_lowercase()),
-            Test::Absent => Self::new(point, Kind::Absent, b""),
+            Test::Absent => {
+                if !value.is_empty() {
+                    let message = "has no effect: `absent` compares with no value";
+                    remarks.warn(place, format!("{key}.value {message}"));
+                }
+                Self::new(point, Kind::Absent, b"")
+            }
             Test::Regex => {
                 return Self::regex(point, &condition.value, &format!("{key}.value"), place, remarks);
             }
@@ -195,6 +201,12 @@ fn comparable(point: &PointKey, value: &[u8]) -> Vec<u8> {
         }
         _ => value.to_vec(),
     }
+}
+
+/// What is wrong with a regex, and the regex where the problem doesn't show it.
+pub(crate) fn problem_of_regex(regex: &str, problem: &str) -> String {
+    let shown = format!("`{}`", shortened(regex));
+    if problem.contains(&shown) { problem.to_owned() } else { format!("{shown}: {problem}") }
 }
 
 /// A regex as messages show it.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::check::{Check, difference, is_header_name, shortened};
+use super::check::{Check, difference, is_header_name, problem_of_regex};
 use super::facts::Facts;
 use super::rivals::Other;
 use super::tree::Entry;
@@ -276,7 +276,8 @@ pub(super) fn check_kind(
         && kind.rule_type() != RuleType::RateLimit
     {
         let problem = "`remote_addr` is what rate limits count by; nothing is looked for in it";
-        remarks.error(place, "point", problem, "another point");
+        let expected = "a part of the request, as `query` or `header`";
+        remarks.error(place, "point", problem, expected);
     }
     match kind {
         RuleKind::VirtualPatch { attack_type: AttackType::Vpatch, .. }
@@ -332,7 +333,7 @@ fn check_detector(regex: &str, place: &Place, size_of_all: &mut Size, remarks: &
     });
     match translated {
         Err(refusal) => {
-            let problem = format!("`{}`: {}", shortened(regex), refusal.problem);
+            let problem = problem_of_regex(regex, &refusal.problem);
             remarks.error(place, "regex", problem, refusal.expected);
         }
         Ok(Scope::Nothing) => remarks.warn(place, format!("it finds nothing: no value meets `{regex}`")),

@@ -23,6 +23,8 @@ pub struct RulesConfig {
     pub general_mode_place: Option<Place>,
     /// Rules in file order.
     pub rules: Vec<Arc<RuleConfig>>,
+    /// The ids of those that can't be read, each of which is an error; 0 for one whose id can't be read either.
+    pub unread_ids: Vec<u64>,
     /// The file in `state_dir` that what comes over the admin API is written in.
     pub api_file: Option<Arc<Path>>,
 }

@@ -120,6 +120,7 @@ fn a_minimal_config_has_the_defaults() {
             general_mode: RuleMode::Default,
             general_mode_place: None,
             rules: Vec::new(),
+            unread_ids: Vec::new(),
             api_file: None,
         }
     );
@@ -422,19 +423,6 @@ fn what_is_risky_is_a_warning() {
             "weir.toml:11:14: origin[0].tls.verify: the origin's certificate is not verified: anyone on the way can \
              pose as the origin",
         ]
-    );
-}
-
-#[test]
-fn a_value_that_absent_ignores_is_a_warning() {
-    let folder = Folder::new(&format!("rules.file = \"rules.toml\"\n{MINIMAL}"));
-    folder.write(
-        "rules.toml",
-        "[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"off\"\nwhen = [{ point = [\"uri\"], is = \"absent\", value = \"x\" }]\n",
-    );
-    assert_eq!(
-        folder.warning_lines(),
-        ["rules.toml:5:51: rule[0].when[0].value: has no effect: \"absent\" compares with no value"]
     );
 }
 

@@ -66,7 +66,10 @@ fn all_errors_of_a_rules_file_are_told_at_once_with_the_places_of_their_keys() {
     let lines = |found: &[(u32, String)]| found.iter().map(|(line, _)| *line).collect::<Vec<_>>();
     let found = places(rules);
     assert_eq!(lines(&found), [2, 8, 13, 17, 23, 31], "{found:#?}");
-    assert!(found[3].1.starts_with("rule 4: regex: `\\d`") && found[3].1.contains("[0-9]"), "{found:#?}");
+    assert!(
+        found[3].1.starts_with("rule 4: regex: there is a `\\d`;") && found[3].1.contains("[0-9]"),
+        "{found:#?}"
+    );
     let readable = rules.replace("99999999999999999999", "1").replace("blocks", "block");
     let found = places(&readable);
     assert_eq!(lines(&found), [13, 17, 23, 31, 35], "what is compiled is all told, too: {found:#?}");
@@ -275,7 +278,7 @@ const WRONG: [(&str, &str); 29] = [
     (r"type = 'parser_state'|parser = 'xml'|enabled = 'off'|point = 'body'", "allowed is true or false"),
     (r"type = 'response_header'|action = 'set'|name = 'X A'|values = ['a']", "make a name"),
     (r"type = 'response_header'|action = 'set'|name = 'X-A'|value = 'a'", "did you mean \"values\"?"),
-    (r"type = 'over_time_limit'|time_limit = 5", "add a unit, for example time_limit = \"1s\""),
+    (r"type = 'over_time_limit'|time_limit = 5", "add a unit, for example \"5s\""),
     (r"type = 'rate_limit'|rate = 5|per = 'day'", "\"second\", \"minute\", \"hour\" or a time"),
     (r"type = 'rate_limit'|rate = 5|status = 200", "a whole number from 400 to 599"),
     (r"type = 'upload_size'|limit = '10 MB'", "one whole number and one unit"),
