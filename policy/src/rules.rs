@@ -3,6 +3,7 @@
 mod check;
 mod constructor;
 mod contradictions;
+mod cross;
 mod edges;
 mod effects;
 mod facts;
@@ -154,7 +155,11 @@ impl Rules {
         };
         if remarks.errors.is_empty() {
             rivals::warn_of_modes(&rules, &applications, remarks);
-            rivals::warn_of_others(&effects.rivals(&source.rules), &applications, remarks);
+            let others = effects.rivals(&source.rules);
+            rivals::warn_of_others(&others, &applications, remarks);
+            cross::warn_of_narrow(&others, &applications, remarks);
+            cross::warn_of_exceptions(&others, remarks);
+            cross::warn_of_idle(source, &rules, &others, remarks);
         }
         for (to_blame, refusal) in refused {
             report_refused(source, to_blame, refusal, remarks);

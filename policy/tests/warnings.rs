@@ -191,6 +191,9 @@ fn kind(name: &str) -> RuleKind {
         "mode" => RuleKind::Mode(value.parse().unwrap()),
         "time" => RuleKind::OverTimeLimit { time_limit: per * number(), action: OverTimeAction::Pass },
         "upload" => RuleKind::UploadSize { limit: number().into(), action: UploadAction::Block, point: at() },
+        "upload_off" => {
+            RuleKind::UploadSize { limit: number().into(), action: UploadAction::Off, point: at() }
+        }
         "parser" => RuleKind::ParserState {
             parser: Parser::Base64,
             enabled: number() > 1,
@@ -203,6 +206,9 @@ fn kind(name: &str) -> RuleKind {
         "mask" => RuleKind::Mask { point: point(value) },
         "binary" => RuleKind::BinaryData { point: point(value) },
         "sqli_off" => RuleKind::DisableAttackType { attack_type: AttackType::Sqli, point: point(value) },
+        "any_off" => RuleKind::DisableAttackType { attack_type: AttackType::Any, point: point(value) },
+        "xss_off" => RuleKind::DisableAttackType { attack_type: AttackType::Xss, point: point(value) },
+        "any_patch" => RuleKind::VirtualPatch { attack_type: AttackType::Any, point: point(value) },
         "signature_off" => RuleKind::DisableSignature { signature: "s".into(), point: point(value) },
         "patch" => RuleKind::VirtualPatch { attack_type: AttackType::Sqli, point: point(value) },
         "detector" => RuleKind::Regex {
@@ -220,7 +226,7 @@ fn kind(name: &str) -> RuleKind {
 fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
     // rules as (what, uri), numbered from 1, and what is told
     type Rules<'a> = &'a [(&'a str, &'a str)];
-    let table: [(Rules<'_>, &[&str]); 33] = [
+    let table: [(Rules<'_>, &[&str]); 50] = [
         (&[("time 1", "/a"), ("time 2", "/a")], &["rule 2: it never counts: rule 1 goes before it"]),
         (&[("time 1", "/a"), ("time 2", "/b")], &[]),
         (&[("time 1", "/a"), ("time 2", "/**")], &[]),
@@ -253,6 +259,37 @@ fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
             &["rule 2: it adds nothing: rule 1"],
         ),
         (&[("signature_off query", "/a"), ("sqli_off query", "/a"), ("binary query", "/a")], &[]),
+        (
+            &[
+                ("signature_off query.a", "/a"),
+                ("any_off query", "/a"),
+                ("binary query", "/b"),
+                ("xss_off query", "/a"),
+            ],
+            &[
+                "rule 4: it adds nothing: rule 2 drops signs of all classes",
+                "rule 1: it adds nothing: rule 2 drops signs of all classes",
+            ],
+        ),
+        (&[("binary query", "/a"), ("any_off query", "/**")], &["rule 1: it adds nothing: rule 2 drops"]),
+        (&[("any_off query.a", "/a"), ("sqli_off query", "/a"), ("detector query.a", "/a")], &[]),
+        (&[("patch query.x", "/a"), ("any_patch query", "/**")], &["rule 1: it blocks nothing more: rule 2"]),
+        (&[("patch query", "/a"), ("any_patch query.x", "/a")], &[]),
+        (&[("patch query.x", "/a"), ("any_patch query", "/b")], &[]),
+        (
+            &[("patch query.x", "/a"), ("sqli_off query", "/a")],
+            &["rule 1: it blocks nothing: rule 2 drops signs of sqli at its point"],
+        ),
+        (&[("patch query.x", "/a"), ("any_off query.x", "/a")], &["rule 1: it blocks nothing: rule 2 drops"]),
+        (&[("patch query.x", "/a"), ("xss_off query", "/a"), ("any_off query", "/b")], &[]),
+        (&[("any_patch query.x", "/a"), ("any_off query", "/a")], &[]),
+        (&[("upload_off 1", "/a")], &["rule 1: it switches nothing off"]),
+        (&[("upload_off 1", "/a"), ("upload 9", "/**")], &[]),
+        (&[("upload_off 1", "/a"), ("upload 9 body", "/**")], &[]),
+        (&[("upload_off 1 body.x", "/**"), ("upload 9 body.x", "/a")], &["rule 1: it switches nothing off"]),
+        (&[("upload_off 1 body.x", "/a"), ("upload 9 body.y", "/**")], &["rule 1: it switches nothing off"]),
+        (&[("parser 9 query", "/a")], &["rule 1: it switches nothing on: no rule"]),
+        (&[("parser 9 query.x", "/a"), ("parser 0 body", "/**")], &[]),
         (&[("binary query", "/a"), ("binary query", "/a")], &["rule 2: it adds nothing: rule 1"]),
         (&[("patch query", "/a"), ("patch query.x", "/a")], &["rule 2: it adds nothing: rule 1"]),
         (&[("detector query", "/a"), ("detector query", "/a")], &["rule 2: it adds nothing: rule 1"]),
@@ -280,6 +317,41 @@ fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
             told.iter().zip(expected).all(|(told, start)| told.starts_with(start)),
             "{rules:?}: {told:#?}"
         );
+    }
+}
+
+#[test]
+fn rules_where_the_mode_is_always_off_are_told() {
+    type Rules<'a> = &'a [(&'a str, &'a str)];
+    let told = "it does nothing: rule 1 sets the mode `off`";
+    let table: [(Rules<'_>, Option<Override>, Vec<u64>); 11] = [
+        (&[("mode off", "/a/**"), ("patch query", "/a/**"), ("upload 1", "/a/b")], None, vec![2, 3]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/**")], Some(Override::On), vec![2]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/**")], Some(Override::Strict), vec![]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/**")], Some(Override::Off), vec![]),
+        (&[("mode off", "/a"), ("patch query", "/**")], None, vec![]),
+        (&[("mode block", "/a/**"), ("patch query", "/a/**")], None, vec![]),
+        // one that goes before it may meet a request of the other
+        (&[("mode off", "/a/**"), ("patch query", "/a/**"), ("mode block", "/a/b")], None, vec![]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/*"), ("mode block", "/a/{{^b}}")], None, vec![]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/*"), ("mode block", "/b/c")], None, vec![2]),
+        (&[("mode off", "/a/**"), ("patch query", "/a/*"), ("mode block", "/a/b/c")], None, vec![2]),
+        (&[("mode off", "/a/**"), ("mask query", "/a/b"), ("mode default", "/a/b")], None, vec![]),
+    ];
+    for (rules, policy, expected) in table {
+        let numbered = rules.iter().zip(1..).map(|((what, uri), id)| RuleSource {
+            id,
+            kind: kind(what),
+            uri: Some((*uri).to_owned()),
+            when: vec![],
+        });
+        let mut source = source(numbered.collect(), vec![]);
+        source.servers[0].context.mode_allow_override = policy;
+        let expected: Vec<String> = expected.iter().map(|id| format!("rule {id}: {told}")).collect();
+        let warnings = warnings(&source);
+        assert_eq!(warnings.len(), expected.len(), "{rules:?}: {warnings:#?}");
+        let mut pairs = warnings.iter().zip(&expected);
+        assert!(pairs.all(|(found, start)| found.starts_with(start)), "{rules:?}: {warnings:#?}");
     }
 }
 

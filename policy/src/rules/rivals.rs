@@ -17,8 +17,10 @@ const MAX_PAIRS: usize = 100;
 
 /// Warns of mode rules, which are in their order, that never win, and of ties between them.
 pub(super) fn warn_of_modes(rules: &[Rule], applications: &[String], remarks: &mut Remarks) {
-    let contenders: Vec<Contender<'_>> =
-        rules.iter().map(|rule| Contender { checks: &rule.checks, group: 0, point: None }).collect();
+    let contenders: Vec<Contender<'_>> = rules
+        .iter()
+        .map(|rule| Contender { checks: &rule.checks, group: Some(0), looks_in: Some(0), point: None })
+        .collect();
     let mut warn = |rule: &Rule, message: String| {
         if let Some(id) = rule.id {
             remarks.warn(&Place::Rule { index: rule.index, id }, message);
@@ -102,10 +104,15 @@ pub(super) fn warn_of_others(others: &[Other<'_>], applications: &[String], rema
         .iter()
         .map(|other| {
             let next = u32::try_from(groups.len()).unwrap_or(u32::MAX);
-            let group = *groups.entry(aim(other, &ignored)).or_insert(next);
+            let group = Some(*groups.entry(aim(other, &ignored)).or_insert(next));
             let kind = &other.rule.kind;
             let is_additive = counting(kind.rule_type()) == Counting::All;
-            Contender { checks: other.checks, group, point: kind.point().filter(|_| is_additive) }
+            Contender {
+                checks: other.checks,
+                group,
+                looks_in: group,
+                point: kind.point().filter(|_| is_additive),
+            }
         })
         .collect();
     let mut warn = |other: &Other<'_>, message: String| {
@@ -212,7 +219,7 @@ fn ties<'a>(
     mut found: impl FnMut(usize, usize),
 ) {
     type Shape<'a> = Vec<(&'a PointKey, Kind, Option<&'a [u8]>)>;
-    let mut groups: HashMap<(u32, Shape<'_>), Vec<usize>> = HashMap::new();
+    let mut groups: HashMap<(Option<u32>, Shape<'_>), Vec<usize>> = HashMap::new();
     for (at, contender) in contenders.iter().enumerate() {
         if contender.checks.iter().any(|check| check.kind == Kind::Regex) {
             let part = |check: &'a Check| {

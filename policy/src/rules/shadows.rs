@@ -25,8 +25,10 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Contender<'a> {
     /// Its conditions, normalised.
     pub(super) checks: &'a [Check],
-    /// Rules with the same number, and a point that covers theirs, are compared.
-    pub(super) group: u32,
+    /// It is one of those that this number stands for, if it hides any.
+    pub(super) group: Option<u32>,
+    /// It is compared with those of this number whose point covers its own.
+    pub(super) looks_in: Option<u32>,
     /// Where it does what it does; absent where the group says it.
     pub(super) point: Option<&'a PointSelector>,
 }
@@ -76,9 +78,10 @@ pub(super) fn find(
         }
         facts.sort_unstable();
         let above: &[u32] = covering.get(own.point as usize).map_or(&[], |points| points);
+        let Some(looks_in) = contenders[at].looks_in else { continue };
         let keys = [own.point].into_iter().chain(above.iter().copied()).flat_map(|point| {
             let filed_under = [NONE].into_iter().chain(facts.iter().copied());
-            filed_under.map(move |check| (contenders[at].group, point, check))
+            filed_under.map(move |check| (looks_in, point, check))
         });
         let others = keys.filter_map(|key| index.get(&key)).flatten().copied().filter(|other| *other != at);
         let other = others.take(MAX_COMPARISONS.saturating_sub(comparisons)).find(|&other| {
@@ -101,8 +104,9 @@ fn file(contenders: &[Contender<'_>], filed: &[Filed]) -> AHashMap<(u32, u32, u3
     }
     let mut index: AHashMap<_, Vec<usize>> = AHashMap::new();
     for (at, (contender, own)) in contenders.iter().zip(filed).enumerate() {
+        let Some(group) = contender.group else { continue };
         let rarest = own.core.iter().copied().min_by_key(|check| uses.get(check)).unwrap_or(NONE);
-        index.entry((contender.group, own.point, rarest)).or_default().push(at);
+        index.entry((group, own.point, rarest)).or_default().push(at);
     }
     index
 }
@@ -178,7 +182,7 @@ fn only_value(check: &Check) -> Option<Check> {
 }
 
 /// What a value that meets a check meets as well.
-fn implied(check: &Check) -> Vec<Check> {
+pub(super) fn implied(check: &Check) -> Vec<Check> {
     let Check { point, kind, value } = check;
     let as_kind = |kind, value: &[u8]| Check::new(point.clone(), kind, value);
     let present = (!value.is_empty()).then(|| as_kind(Kind::Present, b""));
