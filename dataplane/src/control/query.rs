@@ -143,7 +143,7 @@ mod tests {
             ("a[", &["a["]),
         ] {
             let mut read = Query::read(Some(query), &known);
-            (read.only_api(), read.choice(), read.number("limit", 1, 1..=9));
+            let _read = (read.only_api(), read.choice(), read.number("limit", 1, 1..=9));
             let wrong: Vec<Value> = read.finish().err().map(|error| error.errors).unwrap_or_default();
             let fields: Vec<&str> = wrong.iter().filter_map(|one| one["field"].as_str()).collect();
             assert_eq!(fields, expected, "{query}");

@@ -46,10 +46,8 @@ fn sloppy_json_is_found_and_not_let_off() {
 
 #[test]
 fn what_says_it_is_json_and_is_not_is_told() {
-    let over_limit = |request: &RequestView<'_>| {
-        let report = engine().inspector().unwrap().inspect(engine(), request).over_limit;
-        report
-    };
+    let over_limit =
+        |request: &RequestView<'_>| engine().inspector().unwrap().inspect(engine(), request).over_limit;
     assert_eq!(over_limit(&json(r#"{"a":1}]"#)), Some(OverLimit::Encoding));
     assert_eq!(over_limit(&json("{'a':1,}")), None);
     let text: &[(&[u8], &[u8])] = &[(b"content-type", b"text/plain")];
