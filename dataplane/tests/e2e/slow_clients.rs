@@ -91,10 +91,19 @@ fn slow_readers_are_cut_off() {
 
 #[test]
 fn slow_readers_keep_nobody_waiting_and_the_slowest_of_too_many_is_cut_off() {
-    let large = pattern(8 * 1024 * 1024);
-    let origin = Origin::answering(move |request| match request.target() {
-        LARGE => ok(&large),
-        target => ok(target.as_bytes()),
+    // So much that sockets and the worker's receive buffers can't take it whole.
+    const PIECES: usize = 24;
+    let piece = pattern(1024 * 1024);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PIECES * piece.len());
+    let origin = Origin::scripted(move |peer| {
+        while let Some(request) = peer.request() {
+            if request.target() == LARGE {
+                peer.send(&head);
+                (0..PIECES).for_each(|_| peer.send(&piece));
+            } else {
+                peer.send(ok(request.target().as_bytes()));
+            }
+        }
     });
     let node = Setup::new(origin.address)
         .limits("send_timeout = \"1h\"")
