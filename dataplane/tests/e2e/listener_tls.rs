@@ -123,6 +123,23 @@ fn s_client(address: SocketAddr, version: &str, extra: &[&str]) -> String {
 }
 
 #[test]
+fn http_1_1_is_agreed_on_and_clients_that_speak_only_others_get_no_connection() {
+    let authority = DemoAuthority::new("Sites' root").unwrap();
+    let origin = Origin::echoing_targets();
+    let node = secure(Setup::new(origin.address), &authority, "").start();
+    for version in ["-tls1_2", "-tls1_3"] {
+        for offer in ["http/1.1", "h2,http/1.1"] {
+            let shown = s_client(node.address, version, &["-alpn", offer]);
+            assert!(shown.contains("ALPN protocol: http/1.1"), "{version}, {offer}: {shown}");
+            assert!(shown.contains("HTTP/1.1 200"), "{version}, {offer}: {shown}");
+        }
+        // RFC 7301 section 3.2: no_application_protocol.
+        let shown = s_client(node.address, version, &["-alpn", "h2"]);
+        assert!(shown.contains("No ALPN negotiated") && !shown.contains("HTTP/1.1"), "{version}: {shown}");
+    }
+}
+
+#[test]
 fn sessions_resume_whichever_worker_takes_them() {
     let authority = DemoAuthority::new("Sites' root").unwrap();
     let origin = Origin::echoing_targets();
