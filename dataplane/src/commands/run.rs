@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Outcome, prepare, print_errors};
 use crate::config::{Config, Environment};
-use crate::control::{AdminLimits, AdminSocket, Control, Token};
+use crate::control::{AdminLimits, AdminSocket, Control, Signals, Token};
 use crate::listen::Inherited;
 use crate::node::{self, Node};
 use crate::upgrade::ADMIN_NAME;
@@ -52,11 +52,13 @@ fn serve(
         None => None,
     };
     let readiness = inherited.readiness();
+    // Before anybody is accepted: whoever is served must not be cut off by a stop that comes early.
+    let signals = Signals::catch().map_err(|error| format!("signals can't be caught: {error}"))?;
     let node = Node::start(path, environment, prepared, &mut inherited)?;
     let admin_copy = admin.as_ref().map(AdminSocket::copy).transpose();
     node.handle()
         .allow_upgrade(admin_copy.map_err(|error| format!("the admin socket can't be kept: {error}"))?);
-    let control = Control::start(admin, node.events(), node.handle())
+    let control = Control::start(signals, admin, node.events(), node.handle())
         .map_err(|error| format!("the control thread can't start: {error}"))?;
     for (name, address) in &node.listeners {
         tracing::info!(listener = name.as_str(), %address, "accepting");

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -97,15 +98,15 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the control thread. When this returns, signals are handled and the admin endpoints answer.
+    /// Starts the control thread. When this returns, the admin endpoints answer, and what `signals` caught is acted on.
     ///
     /// SIGTERM, SIGINT and SIGQUIT call [`Backend::stop`]; SIGHUP reloads and opens the event file again, SIGUSR1
-    /// does only the latter, SIGUSR2 calls [`Backend::upgrade`]. The handlers are
-    /// the process's: a system call of another thread may be interrupted (`EINTR`) and must be repeated there.
+    /// does only the latter, SIGUSR2 calls [`Backend::upgrade`].
     ///
     /// # Errors
-    /// No thread, no epoll, or no signal handler could be had.
+    /// No thread could be had, or the admin socket can't be served.
     pub fn start(
+        signals: Signals,
         admin: Option<AdminSocket>,
         events: Arc<EventWriterHandle>,
         backend: Arc<dyn Backend>,
@@ -113,16 +114,13 @@ impl Control {
         let (stop, stopped) = oneshot::channel();
         let (started, outcome) = mpsc::channel();
         let shared = Arc::new(Shared::new(backend, events));
+        let Signals { runtime, caught } = signals;
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(started.send(Err(error))),
-            };
             runtime.block_on(async {
-                match Signals::new().and_then(|signals| Ok((signals, listen(admin, &shared)?))) {
-                    Ok((signals, admin)) => {
+                match listen(admin, &shared) {
+                    Ok(admin) => {
                         let _ = started.send(Ok(()));
-                        run(signals, stopped, shared, admin).await;
+                        run(caught, stopped, shared, admin).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -151,7 +149,34 @@ fn listen(admin: Option<AdminSocket>, shared: &Arc<Shared>) -> io::Result<Option
     Ok(Some(task.abort_handle()))
 }
 
-struct Signals {
+/// The signals of this process, caught from now on: none of them ends it any more. They wait for [`Control::start`].
+///
+/// Catch them before the first connection is accepted: a stop that comes earlier than the control thread would
+/// otherwise cut requests off.
+#[derive(Debug)]
+pub struct Signals {
+    runtime: Runtime,
+    caught: Caught,
+}
+
+impl Signals {
+    /// Installs the handlers. They are the process's: a system call of another thread may be interrupted (`EINTR`) and
+    /// must be repeated there.
+    ///
+    /// # Errors
+    /// No epoll or no signal handler could be had.
+    pub fn catch() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let caught = {
+            let _within = runtime.enter();
+            Caught::new()?
+        };
+        Ok(Self { runtime, caught })
+    }
+}
+
+#[derive(Debug)]
+struct Caught {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -160,7 +185,7 @@ struct Signals {
     user_2: Signal,
 }
 
-impl Signals {
+impl Caught {
     fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -211,7 +236,7 @@ async fn upgrade(shared: Arc<Shared>, admin: Option<AbortHandle>) {
 }
 
 async fn run(
-    mut signals: Signals,
+    mut signals: Caught,
     mut stopped: oneshot::Receiver<()>,
     shared: Arc<Shared>,
     admin: Option<AbortHandle>,

@@ -153,7 +153,7 @@ fn start_with(token: Option<Token>, limits: AdminLimits) -> Running {
     let address = admin.address().unwrap();
     let events = Arc::new(EventWriter::new(None).unwrap().spawn().unwrap());
     let backend = Arc::clone(&program) as Arc<dyn Backend>;
-    let control = Control::start(Some(admin), events, backend).unwrap();
+    let control = Control::start(Signals::catch().unwrap(), Some(admin), events, backend).unwrap();
     Running { program, called, address, control }
 }
 
@@ -407,11 +407,18 @@ fn signals_in_this_process() {
     let file = folder.path().join("events.jsonl");
     let events = Arc::new(EventWriter::new(Some(&file)).unwrap().spawn().unwrap());
     let (program, called) = Program::new();
-    let control = Control::start(None, Arc::clone(&events), program).unwrap();
-    std::fs::remove_file(&file).unwrap();
-    for (signal, call) in [("-HUP", "reload"), ("-TERM", "Graceful"), ("-INT", "Now"), ("-HUP", "reload")] {
+    let send = |signal: &str| {
         let pid = std::process::id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    };
+    let signals = Signals::catch().unwrap();
+    // Workers may serve already when the control thread starts: a stop of that time is as graceful as any.
+    send("-TERM");
+    let control = Control::start(signals, None, Arc::clone(&events), program).unwrap();
+    assert_eq!(called.recv_timeout(PATIENCE).unwrap(), "Graceful");
+    std::fs::remove_file(&file).unwrap();
+    for (signal, call) in [("-HUP", "reload"), ("-INT", "Now"), ("-TERM", "Now"), ("-HUP", "reload")] {
+        send(signal);
         assert_eq!(called.recv_timeout(PATIENCE).unwrap(), call, "{signal}");
     }
     control.stop();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::origin::{Origin, OriginPlan, RequestLog};
 use crate::config::Environment;
-use crate::control::{AdminLimits, AdminSocket, Backend, Control, Stop};
+use crate::control::{AdminLimits, AdminSocket, Backend, Control, Signals, Stop};
 use crate::listen::{Inherited, ListenAddress};
 use crate::node::{self, Handle, Node};
 use crate::tls::forge::DemoAuthority;
@@ -102,8 +102,9 @@ impl Stage {
         let admin = prepared.config.admin.as_ref().ok_or("the demo's config has no [admin]")?.address;
         let admin_socket = AdminSocket::bind(admin, None, AdminLimits::default())?;
         let admin = admin_socket.address().map_err(|error| error.to_string())?;
+        let signals = Signals::catch().map_err(|error| format!("signals can't be caught: {error}"))?;
         let node = Node::start(&path, environment, prepared, &mut Inherited::default())?;
-        let control = Control::start(Some(admin_socket), node.events(), node.handle())
+        let control = Control::start(signals, Some(admin_socket), node.events(), node.handle())
             .map_err(|error| format!("the control thread can't start: {error}"))?;
         let Some((_, ListenAddress::Tcp(listener))) = node.listeners.first() else {
             return Err("the demo's config has no TCP listener".to_owned());
