@@ -4,6 +4,10 @@
 const WORDS_OF_TEXT_MIN: usize = 4;
 const STEPS_OF_TEXT_MAX: usize = 3;
 
+/// The same for a long text, such as the output of a build.
+const WORDS_OF_LONG_TEXT_MIN: usize = 24;
+const STEPS_OF_LONG_TEXT_MAX: usize = 6;
+
 /// What stands before a path in source code and in pages that name their neighbours by it.
 const REFERENCES: [&[u8]; 8] =
     [b"from", b"import", b"require(", b"import(", b"url(", b"href=", b"src=", b"include::"];
@@ -30,6 +34,9 @@ const TARGETS: [&[u8]; 12] = [
 /// Whether some run of path characters in `value` climbs above its start, or names a well-known file by way of `..`. A
 /// relative path that a text refers to in quotes, as code and pages do, does not count.
 pub(super) fn leads_out(value: &[u8]) -> bool {
+    if is_detour(value) {
+        return true;
+    }
     let mut start = 0;
     value.split(|byte| !is_path_byte(*byte)).any(|path| {
         let before = &value[..start];
@@ -38,18 +45,35 @@ pub(super) fn leads_out(value: &[u8]) -> bool {
     })
 }
 
+/// Whether the whole value is a relative path that enters a folder only to leave the one it started in:
+/// `images/../../secret.txt`. A page that names its neighbour begins with the steps up.
+fn is_detour(value: &[u8]) -> bool {
+    let path = value.trim_ascii();
+    path.first().is_some_and(u8::is_ascii_alphanumeric)
+        && path.iter().all(|byte| is_path_byte(*byte) && !matches!(byte, b'?' | b'#' | b':'))
+        && lowest_depth(path) < 0
+}
+
 /// Whether a text of several words speaks of the path: one with few plain steps up, behind a blank, to no file that an
 /// attack looks for.
 fn is_spoken_of(value: &[u8], before: &[u8], path: &[u8]) -> bool {
-    let is_word = |word: &&[u8]| {
-        word.len() > 1 && word.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
-    };
+    let steps = path.windows(2).filter(|part| part == b"..").count();
+    let words_min = if steps <= STEPS_OF_TEXT_MAX { WORDS_OF_TEXT_MIN } else { WORDS_OF_LONG_TEXT_MIN };
     before.last().is_some_and(u8::is_ascii_whitespace)
         && path.starts_with(b"../")
-        && path.windows(2).filter(|part| part == b"..").count() <= STEPS_OF_TEXT_MAX
+        && steps <= STEPS_OF_LONG_TEXT_MAX
         && !path.iter().any(|byte| matches!(byte, b'\\' | b'%' | b';' | 0 | 0x80..))
         && !TARGETS.iter().any(|target| holds(path, target))
-        && value.split(u8::is_ascii_whitespace).filter(is_word).nth(WORDS_OF_TEXT_MIN - 1).is_some()
+        && value.split(u8::is_ascii_whitespace).filter(|word| is_word(word)).nth(words_min - 1).is_some()
+}
+
+/// Whether a text holds this as a word of its own, perhaps with a mark behind it.
+fn is_word(word: &[u8]) -> bool {
+    let letters = match word {
+        [letters @ .., b'.' | b',' | b':' | b';' | b'!' | b'?'] => letters,
+        letters => letters,
+    };
+    letters.len() > 1 && letters.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
 }
 
 fn is_reference(before: &[u8], path: &[u8]) -> bool {
@@ -79,6 +103,11 @@ fn is_path_byte(byte: u8) -> bool {
 /// of a longer relative path is how pages link to their siblings, so it takes two, or one in an absolute path.
 fn climbs(path: &[u8]) -> bool {
     let absolute = matches!(path.first(), Some(b'/' | b'\\'));
+    lowest_depth(path) <= if absolute { -1 } else { -2 }
+}
+
+/// How deep in its folder the path is at most towards the root: below zero it is outside.
+fn lowest_depth(path: &[u8]) -> i32 {
     let mut depth = 0_i32;
     let mut lowest = 0_i32;
     for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
@@ -91,7 +120,7 @@ fn climbs(path: &[u8]) -> bool {
             _ => depth = depth.saturating_add(1),
         }
     }
-    lowest <= if absolute { -1 } else { -2 }
+    lowest
 }
 
 /// `..` as written, with a path parameter behind it, or in an overlong UTF-8 form.
@@ -118,6 +147,8 @@ mod tests {
             "<a href=\"../../../etc/passwd\">",
             "please show me the file ../../../etc/x",
             "please show me the file ../../../../a",
+            "images/../../secret.txt",
+            "a/b/../../../c",
         ] {
             assert!(leads_out(path.as_bytes()), "{path}");
         }
@@ -136,6 +167,11 @@ mod tests {
             "const x = require(\"../../config\")",
             "<p>see <a href=\"../../page.html\">the page</a>",
             "My app imports ../../../lib/x from there",
+            "read: more. [url]: ../../LICENSE\n\nthe terms, of course",
+            "the build makes a folder and says that it is Using ../../../../src/lib/x.c and so on in many \
+             lines that all look much the same, as each of them tells of a file that was found there",
+            "https://x.example/a/../../b",
+            "version 1/../../2 of it",
             "@use '../../styles/vars' as v;",
         ] {
             assert!(!leads_out(path.as_bytes()), "{path}");

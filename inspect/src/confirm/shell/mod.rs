@@ -160,7 +160,10 @@ fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[
     let bar = operator == b"|";
     let separates = bar || operator.iter().all(|byte| matches!(byte, b';' | b'&' | b'|'));
     if !separates {
-        return false;
+        // A line of a text begins with a language and its version.
+        return operator.iter().all(|byte| matches!(byte, b'\n' | b'\r'))
+            && matches!(follows, Follows::Number { .. })
+            && is_one_of(LANGUAGES, word);
     }
     let touches = value.get(start + operator.len()).is_some_and(|byte| !byte.is_ascii_whitespace());
     let begins = before == Before::Nothing;
@@ -196,6 +199,10 @@ fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[
             before == Before::Text
                 && is_one_of(if lone { EVERYDAY_WORDS } else { COMMON_WORDS }, word)
                 && !has_telling_argument(rest)
+        }
+        // A tool of the network does nothing without a host.
+        Follows::End | Follows::Operator if before == Before::Text && is_one_of(NETWORK_TOOLS, word) => {
+            !touches
         }
         Follows::End | Follows::Operator => !begins && !touches && is_one_of(EVERYDAY_WORDS, word),
         Follows::Argument | Follows::Other => false,
@@ -279,12 +286,22 @@ fn has_telling_argument(rest: &[u8]) -> bool {
 fn is_markup(value: &[u8], start: usize) -> bool {
     let before = &value[..start];
     let opens = memchr::memchr_iter(b'`', before).count().is_multiple_of(2);
+    let before_mark = before.strip_suffix(b"_").unwrap_or(before);
     let starts_word =
-        before.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['));
+        before_mark.last().is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b'['))
+            || is_role(before);
     let end = value.trim_ascii_end();
     let whole = before.trim_ascii().is_empty() && end.strip_suffix(b";").unwrap_or(end).ends_with(b"`");
     let fence = value[start..].starts_with(b"``");
     !opens || fence || starts_word && !whole
+}
+
+/// Whether a text ends with a role of its markup, behind a blank: ``see :ref:`id` ``.
+fn is_role(before: &[u8]) -> bool {
+    let name = before.strip_suffix(b":").unwrap_or_default();
+    let letters = name.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let head = name[..name.len() - letters].strip_suffix(b":").unwrap_or_default();
+    (2..=WORD_BYTES_MAX).contains(&letters) && head.last().is_some_and(u8::is_ascii_whitespace)
 }
 
 /// Whether a text before a line end consists of several words or is the head of a script: a line end in it starts no
@@ -574,6 +591,10 @@ mod tests {
             "pip install -r requirements.txt && python manage.py migrate",
             "a script that lists files: ls -la | grep foo; then delete /tmp/x",
             "to try it, git pull && docker build .",
+            "\n  Python 3.11 for Debian",
+            "installed with :pypi:`pip` and more",
+            ".. _`pip hash`:\n\nUsage",
+            "best way to ping host; traceroute",
         ] {
             assert!(!check(text), "{text}");
         }
