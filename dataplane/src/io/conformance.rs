@@ -76,6 +76,13 @@ macro_rules! kernel_backend_conforms {
             }
 
             #[test]
+            fn one_wait_hands_over_two_buffers_of_a_socket_at_most() {
+                let (io, address) = with(Sizes::ORDINARY);
+                let bytes = Sizes::ORDINARY.buffer_bytes as usize;
+                conformance::one_wait_hands_over_two_buffers_of_a_socket_at_most(io, address, bytes);
+            }
+
+            #[test]
             fn head_and_body_are_sent_in_order() {
                 let (io, address) = with(Sizes::ORDINARY);
                 conformance::head_and_body_are_sent_in_order(io, address);
@@ -398,6 +405,51 @@ pub(super) fn pause_holds_bytes_back<I: Io>(io: I, address: SocketAddr) {
     driver.io.shutdown_write(client);
     let (bytes, end) = driver.receive_all(server);
     assert_eq!((bytes.as_slice(), end), (&b"held back"[..], ReceiveEnd::Finished));
+}
+
+/// However much of it waits in the kernel, a wait brings little of a socket, and nothing follows a pause but what is left
+/// of that.
+pub(super) fn one_wait_hands_over_two_buffers_of_a_socket_at_most<I: Io>(
+    io: I,
+    address: SocketAddr,
+    buffer_bytes: usize,
+) {
+    let mut driver = Driver::new(io);
+    let (client, server) = driver.pair(address);
+    let bytes = pattern(4 << 20);
+    driver.send(client, &bytes);
+    let mut received = 0;
+    let mut sent = false;
+    while received < bytes.len() || !sent {
+        driver.io.receive(server);
+        // Until something comes, and for as long as it still may after the pause.
+        let mut burst = 0;
+        let mut quiet = 0;
+        while (burst == 0 && received < bytes.len()) || quiet < 3 {
+            let deadline = driver.io.now().after(Duration::from_micros(100));
+            driver.io.wait(Some(deadline), &mut driver.events).unwrap();
+            quiet += u32::from(driver.events.is_empty());
+            for event in driver.events.drain(..) {
+                match event {
+                    Event::Received { buffer, .. } => {
+                        let got = buffer.bytes();
+                        assert!(bytes[received + burst..][..got.len()] == *got, "bytes differ");
+                        burst += got.len();
+                    }
+                    Event::Sent { result, .. } => {
+                        result.unwrap();
+                        sent = true;
+                    }
+                    other => panic!("unexpected {other:?}"),
+                }
+            }
+            if burst > 0 {
+                driver.io.pause(server);
+            }
+        }
+        assert!(burst <= 2 * buffer_bytes, "{burst} bytes before and after a pause");
+        received += burst;
+    }
 }
 
 /// Head and body leave as one stream, in order; only the chosen part of the body does.

@@ -184,12 +184,18 @@ impl<I: Io> Worker<I> {
 
     /// Whether so much waits for the origin that the client is not to be read until some of it has gone.
     pub(super) fn origin_is_behind(&self, request: &Request) -> bool {
-        let Some(generation) = &request.generation else { return false };
+        self.origin_room(request) == 0
+    }
+
+    /// How many bytes of the client may be taken for the origin now.
+    pub(super) fn origin_room(&self, request: &Request) -> usize {
+        let Some(generation) = &request.generation else { return usize::MAX };
         let in_flight = request
             .upstream
             .and_then(|id| self.upstreams.get(id))
             .map_or(0, |upstream| upstream.output.pending_bytes());
-        request.to_origin.len() + in_flight > generation.snapshot.connection(request.listener).parked_bytes
+        let parked_max = generation.snapshot.connection(request.listener).parked_bytes;
+        parked_max.saturating_sub(request.to_origin.len() + in_flight)
     }
 
     /// Nothing was sent yet, so another address may be tried whatever the method is.

@@ -9,7 +9,7 @@ use crate::telemetry::Limit;
 
 /// Received bytes that wait on a connection (a pipelined request, a body that can't go on yet) before its
 /// socket isn't read any more.
-const UNREAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 impl<I: Io> Worker<I> {
     pub(super) fn client_received(&mut self, id: ClientId, buffer: &mut I::Buffer) {
@@ -172,11 +172,16 @@ impl<I: Io> Worker<I> {
             return 0;
         };
         let at_hand = std::mem::take(&mut request.body_at_hand);
-        let blocked =
-            request.paced.is_some() || (request.sink == Sink::Stream && self.origin_is_behind(&request));
+        let room = match request.sink {
+            _ if request.paced.is_some() => 0,
+            Sink::Stream => self.origin_room(&request),
+            Sink::Hold | Sink::Discard => usize::MAX,
+        };
+        // What goes beyond the room waits on the connection, which isn't read any more once that is too much.
+        let bytes = &bytes[..bytes.len().min(room)];
         let mut used = 0;
         let mut failure = None;
-        while used < bytes.len() && !blocked && !(request.sink == Sink::Hold && request.body_over_limit) {
+        while used < bytes.len() && !(request.sink == Sink::Hold && request.body_over_limit) {
             let rest = &bytes[used..];
             let (step, data) = match &mut request.upload {
                 Upload::Done => break,

@@ -121,9 +121,11 @@ impl<I: Io> Worker<I> {
         let upstream_id = tunnel.upstream;
         let parked_max = self.current.snapshot.connection(client.listener).parked_bytes;
         let Some(upstream) = self.upstreams.get_mut(upstream_id) else { return bytes.len() };
-        if upstream.output.pending_bytes() > parked_max {
+        let room = parked_max.saturating_sub(upstream.output.pending_bytes());
+        if room == 0 {
             return 0;
         }
+        let bytes = &bytes[..bytes.len().min(room)];
         let mut out = self.buffers.take();
         match &mut upstream.engine {
             None => out.extend_from_slice(bytes),

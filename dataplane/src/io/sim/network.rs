@@ -12,7 +12,7 @@ use crate::io::{Errno, Event, ListenerId, Outgoing, ReceiveBuffer, ReceiveEnd, S
 /// After how long a socket that a fault kept from a buffer tries again.
 const STARVED_RETRY_NANOS: u64 = 50_000;
 
-/// Most receives of one socket that one wait reports.
+/// Most receives of one socket that one wait reports. They end with the one that makes a buffer's worth.
 const BURST_LIMIT: u64 = 3;
 
 /// Most bytes that travel together where bytes are cut at random.
@@ -475,39 +475,44 @@ impl Network {
         order.rotate_left(first);
         for index in order {
             let burst = 1 + self.random.below(BURST_LIMIT);
-            let again = (0..burst).all(|_| self.deliver(index));
+            let mut left = self.options.buffer_bytes;
+            let again = (0..burst).all(|_| {
+                let delivered = if left == 0 { Some(0) } else { self.deliver(index) };
+                left = left.saturating_sub(delivered.unwrap_or(0));
+                delivered.is_some()
+            });
             if !again {
                 self.ready.remove(&index);
             }
         }
     }
 
-    /// Reports one receive or the end of receiving. Returns whether there may be more at once.
-    fn deliver(&mut self, index: u32) -> bool {
+    /// Reports one receive or the end of receiving. Unless there can't be more at once: how many bytes it was.
+    fn deliver(&mut self, index: u32) -> Option<usize> {
         let slot = &self.slots[index as usize];
-        let (Some(end), false) = (slot.end, slot.ended) else { return false };
+        let (Some(end), false) = (slot.end, slot.ended) else { return None };
         let socket = SocketId { index, generation: slot.generation };
         let this = &self.ends[end];
         if !this.connected || this.stalled_until > self.now || !(slot.wants_bytes || slot.late) {
-            return false;
+            return None;
         }
         if let Some(result) = this.receive_end() {
             self.slots[index as usize].ended = true;
             self.pending.push_back(Event::ReceiveEnded { socket, end: result });
-            return false;
+            return None;
         }
         if this.arrived.is_empty() {
-            return false;
+            return None;
         }
         if self.buffers_left.get() == 0 {
             // Stays ready: it gets its turn when the caller gives a buffer back.
             self.starve(index);
-            return true;
+            return Some(0);
         }
         if self.random.one_in(self.faults.starve_one_in) {
             self.starve(index);
             self.schedule(self.now + STARVED_RETRY_NANOS, Action::Retry { end });
-            return false;
+            return None;
         }
         let length = self.cut(end);
         let this = &mut self.ends[end];
@@ -519,7 +524,7 @@ impl Network {
         slot.starved = false;
         self.pending.push_back(Event::Received { socket, buffer: SimBuffer::new(bytes, &self.buffers_left) });
         self.transmit(end ^ 1);
-        true
+        Some(length)
     }
 
     fn starve(&mut self, index: u32) {

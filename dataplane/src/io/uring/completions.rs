@@ -126,7 +126,7 @@ impl UringIo {
                 self.starve(socket);
                 return;
             }
-            // Cancelled, interrupted, or the kernel ended the multishot after data.
+            // Cancelled, interrupted, or it has brought what it was to bring.
             number if number < 0 || matches!(number, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => None,
             number => Some(ReceiveEnd::Failed(Errno(number))),
         };
@@ -136,8 +136,10 @@ impl UringIo {
                 events.push(Event::ReceiveEnded { socket, end });
             }
             None if slot.wants_bytes => {
-                slot.receiving = Receiving::Armed;
-                operations::receive(&mut self.ring, slot, user_data.index);
+                // Not at once: what it would bring could be more than the caller wants when it sees what is here.
+                slot.receiving = Receiving::Due;
+                slot.has_more = cqueue::sock_nonempty(flags);
+                self.due.push(socket);
             }
             None => slot.receiving = Receiving::Idle,
         }
@@ -185,7 +187,7 @@ impl UringIo {
             slot.receiving = Receiving::Ended;
         } else if slot.wants_bytes {
             slot.receiving = Receiving::Armed;
-            operations::receive(&mut self.ring, slot, user_data.index);
+            operations::receive(&mut self.ring, slot, user_data.index, self.receive_form);
         }
         events.push(Event::Connected { socket: SocketTable::id_of(user_data), result: connected });
     }

@@ -1,7 +1,8 @@
 //! The backend of the data path: one io_uring per worker.
 //!
 //! What makes it cheap: completions run only when the worker waits, accepts and receives are armed once and
-//! complete many times, the kernel picks receive buffers from a ring shared with it, and everything that a
+//! complete many times (a receive until it has brought a buffer's worth, so that the worker can hold a fast peer up; on
+//! kernels that can't end one there, once each), the kernel picks receive buffers from a ring shared with it, and everything that a
 //! turn of the worker asks for is submitted by the same system call that waits for the next completions.
 //!
 //! Life of a socket: `Open` until [`Io::close`], `Draining` until the kernel is done with every operation
@@ -31,6 +32,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 pub use buffers::UringBuffer;
 use buffers::{BUFFER_COUNT_LIMIT, BufferPool};
+use operations::ReceiveForm;
 use ring::Ring;
 pub use ring::RingCounters;
 pub use setup::{Rung, SetupMask, SetupReport};
@@ -122,6 +124,10 @@ pub struct UringIo {
     wake_counter: Box<u64>,
     wake: Arc<EventFd>,
     listeners: Vec<Listener>,
+    /// How sockets receive.
+    receive_form: ReceiveForm,
+    /// Sockets whose receive has come to its end and is to be started anew. Entries may be out of date.
+    due: Vec<SocketId>,
     /// Sockets whose receive found no buffer, first come first served. Entries may be out of date.
     starved: VecDeque<SocketId>,
     stopping: bool,
@@ -144,6 +150,10 @@ impl UringIo {
         options.check()?;
         let (ring, setup) =
             setup::open(options.submission_entries, options.completion_entries, options.mask)?;
+        let receive_form = match setup.limited_receives {
+            true => ReceiveForm::Multishot { limit_bytes: options.buffer_bytes },
+            false => ReceiveForm::Single,
+        };
         let pool = BufferPool::new(options.buffer_count, options.buffer_bytes)?;
         operations::register_buffers(&ring, &pool).map_err(|error| {
             std::io::Error::new(error.kind(), format!("no io_uring: receive buffers were refused ({error})"))
@@ -170,6 +180,8 @@ impl UringIo {
                     resume_at: None,
                 })
                 .collect(),
+            receive_form,
+            due: Vec::new(),
             starved: VecDeque::new(),
             stopping: false,
             shutting_down: false,
@@ -224,6 +236,19 @@ impl UringIo {
         next
     }
 
+    /// Starts the receives that came to their end, where the caller still wants bytes: it has seen by now what they brought.
+    fn receive_what_is_due(&mut self) {
+        while let Some(socket) = self.due.pop() {
+            let Some(slot) = self.sockets.open(socket) else { continue };
+            if slot.wants_bytes {
+                slot.receiving = Receiving::Armed;
+                operations::receive(&mut self.ring, slot, socket.index, self.receive_form);
+            } else {
+                slot.receiving = Receiving::Idle;
+            }
+        }
+    }
+
     /// Arms as many starved sockets again as there are buffers.
     fn feed_starved(&mut self) {
         let mut turns = u32::from(self.pool.available()).min(self.starved.len() as u32);
@@ -232,7 +257,7 @@ impl UringIo {
             let Some(slot) = self.sockets.open(socket) else { continue };
             if slot.wants_bytes {
                 slot.receiving = Receiving::Armed;
-                operations::receive(&mut self.ring, slot, socket.index);
+                operations::receive(&mut self.ring, slot, socket.index, self.receive_form);
                 turns -= 1;
             } else {
                 slot.receiving = Receiving::Idle;
@@ -306,7 +331,7 @@ impl Io for UringIo {
         slot.wants_bytes = true;
         if slot.receiving == Receiving::Idle && !slot.connecting {
             slot.receiving = Receiving::Armed;
-            operations::receive(&mut self.ring, slot, socket.index);
+            operations::receive(&mut self.ring, slot, socket.index, self.receive_form);
         }
     }
 
@@ -371,6 +396,7 @@ impl Io for UringIo {
     ) -> std::io::Result<()> {
         self.now = monotonic();
         let resume = self.resume_accepting();
+        self.receive_what_is_due();
         self.feed_starved();
         let deadline = deadline.into_iter().chain(resume).min();
         self.ring.enter(deadline.map(|deadline| deadline.since(self.now)))?;

@@ -1,10 +1,12 @@
 //! Ring entries: the only place where addresses are handed to the kernel.
 #![allow(unsafe_code)] // Entries hold raw addresses; each function says why its own stay valid.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
-use io_uring::squeue::Flags;
+use io_uring::squeue::{self, Flags};
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{cqueue, opcode};
 use socket2::SockAddr;
@@ -19,6 +21,10 @@ const BUFFER_GROUP: u16 = 0;
 
 /// Most bytes in one send entry. The kernel cuts a longer one to about this; the rest follows.
 const SEND_LIMIT_BYTES: usize = 1 << 30;
+
+/// How often, and for how long each, the answer to a question to the kernel is awaited; it comes at once.
+const PROBE_ATTEMPTS: u32 = 100;
+const PROBE_WAIT: Duration = Duration::from_millis(100);
 
 /// What the kernel reads by address during a send or a connect.
 pub(super) struct Wire {
@@ -86,11 +92,67 @@ pub(super) fn accept(ring: &mut Ring, listener: RawFd, index: u32) {
     ring.in_flight += 1;
 }
 
-/// Starts a multishot receive into buffers of the pool.
-pub(super) fn receive(ring: &mut Ring, slot: &mut Slot, index: u32) {
-    let Some(descriptor) = &slot.descriptor else { return };
-    let entry = opcode::RecvMulti::new(Fd(descriptor.as_raw_fd()), BUFFER_GROUP)
+/// How a socket receives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReceiveForm {
+    /// One operation completes again and again, until it has brought so many bytes (Linux 6.17).
+    Multishot {
+        /// The receive that reaches it is the last.
+        limit_bytes: u32,
+    },
+    /// Each operation completes once.
+    Single,
+}
+
+/// Flag of a receive: wait until there is something, without a look at the socket first (`IORING_RECVSEND_POLL_FIRST`).
+const POLL_FIRST: u16 = 1 << 0;
+/// Flag of a receive: complete again and again (`IORING_RECV_MULTISHOT`).
+const MULTISHOT: u16 = 1 << 1;
+/// Where an entry has the bytes after which a multishot receive ends (`optlen` of `struct io_uring_sqe`).
+const OPTION_LENGTH_OFFSET: usize = 44;
+
+/// A receive into a buffer of the pool.
+fn receive_entry(descriptor: RawFd, form: ReceiveForm, flags: u16) -> squeue::Entry {
+    let (flags, limit_bytes) = match form {
+        ReceiveForm::Multishot { limit_bytes } => (flags | MULTISHOT, limit_bytes),
+        ReceiveForm::Single => (flags, 0),
+    };
+    let mut entry = opcode::Recv::new(Fd(descriptor), std::ptr::null_mut(), 0)
+        .ioprio(flags)
+        .buf_group(BUFFER_GROUP)
         .build()
+        .flags(Flags::BUFFER_SELECT);
+    const { assert!(size_of::<squeue::Entry>() == 64) };
+    // SAFETY: an entry is `struct io_uring_sqe` and nothing else, 64 bytes that the kernel reads as numbers; four of them,
+    // aligned, are at the offset. The library has no setter for them.
+    unsafe { std::ptr::from_mut(&mut entry).byte_add(OPTION_LENGTH_OFFSET).cast::<u32>().write(limit_bytes) };
+    entry
+}
+
+/// Whether the kernel ends a multishot receive after so many bytes: an older one refuses the number before it looks at the
+/// descriptor. Nothing else may be in flight on the ring.
+///
+/// # Errors
+/// If the ring can't be entered.
+pub(super) fn limits_receives(ring: &mut Ring) -> std::io::Result<bool> {
+    let entry = receive_entry(-1, ReceiveForm::Multishot { limit_bytes: 1 }, 0);
+    // SAFETY: the entry holds no address.
+    unsafe { ring.push(entry) };
+    let mut space = [MaybeUninit::uninit()];
+    for _ in 0..PROBE_ATTEMPTS {
+        ring.enter(Some(PROBE_WAIT))?;
+        if let [completion, ..] = ring.completions(&mut space) {
+            return Ok(completion.result() == -libc::EBADF);
+        }
+    }
+    Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no io_uring: a receive never completed"))
+}
+
+/// Starts a receive into buffers of the pool.
+pub(super) fn receive(ring: &mut Ring, slot: &mut Slot, index: u32, form: ReceiveForm) {
+    let Some(descriptor) = &slot.descriptor else { return };
+    let flags = if slot.has_more { 0 } else { POLL_FIRST };
+    let entry = receive_entry(descriptor.as_raw_fd(), form, flags)
         .user_data(slot.user_data(Kind::Receive, index).encode());
     // SAFETY: the entry holds no address; the buffers are those of the registered pool.
     unsafe { ring.push(entry) };

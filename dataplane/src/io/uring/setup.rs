@@ -2,6 +2,7 @@
 
 use io_uring::{IoUring, Probe, opcode};
 
+use super::operations;
 use super::ring::Ring;
 
 /// Features to do without although the kernel may have them: for tests, and to rule one out in the field.
@@ -15,6 +16,8 @@ pub struct SetupMask {
     pub coop_taskrun: bool,
     /// Don't register the ring's descriptor (Linux 5.18).
     pub registered_ring: bool,
+    /// Don't let a receive complete more than once, which needs a limit on what it brings (Linux 6.17).
+    pub limited_receives: bool,
 }
 
 /// Which set of flags the ring was made with, from best to worst.
@@ -68,6 +71,8 @@ pub struct SetupReport {
     pub rung: Rung,
     /// Whether entering the ring is spared the look-up of its descriptor.
     pub registered_ring: bool,
+    /// Whether one receive may complete many times, and ends after a buffer's worth; else each completes once.
+    pub limited_receives: bool,
     /// Length of the submission queue as granted.
     pub submission_entries: u32,
     /// Length of the completion queue as granted.
@@ -84,8 +89,13 @@ impl std::fmt::Display for SetupReport {
         };
         write!(
             f,
-            "flags {flags}; ring descriptor {}; {} submission and {} completion entries",
+            "flags {flags}; ring descriptor {}; receives {}; {} submission and {} completion entries",
             if self.registered_ring { "registered" } else { "not registered" },
+            if self.limited_receives {
+                "multishot up to a limit"
+            } else {
+                "one at a time (multishot: Linux 6.17)"
+            },
             self.submission_entries,
             self.completion_entries
         )
@@ -107,6 +117,7 @@ pub(super) fn open(
     let mut report = SetupReport {
         rung,
         registered_ring: false,
+        limited_receives: false,
         submission_entries: parameters.sq_entries(),
         completion_entries: parameters.cq_entries(),
     };
@@ -117,6 +128,7 @@ pub(super) fn open(
             Err(error) => tracing::info!(%error, "io_uring works without a registered ring descriptor"),
         }
     }
+    report.limited_receives = !mask.limited_receives && operations::limits_receives(&mut ring)?;
     Ok((ring, report))
 }
 
@@ -188,7 +200,7 @@ mod tests {
         let no_sqarray = SetupMask { no_sqarray: true, ..SetupMask::default() };
         let no_defer = SetupMask { defer_taskrun: true, ..SetupMask::default() };
         let nothing =
-            SetupMask { no_sqarray: true, defer_taskrun: true, coop_taskrun: true, registered_ring: true };
+            SetupMask { no_sqarray: true, defer_taskrun: true, coop_taskrun: true, ..SetupMask::default() };
         for (mask, first) in [
             (SetupMask::default(), Rung::DeferredDirect),
             (no_sqarray, Rung::Deferred),

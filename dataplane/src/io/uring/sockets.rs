@@ -24,8 +24,10 @@ pub(super) enum Phase {
 pub(super) enum Receiving {
     /// No operation; the caller has not asked, or has paused.
     Idle,
-    /// A multishot receive is in flight.
+    /// A receive is in flight.
     Armed,
+    /// None is in flight; the next wait starts one, unless the caller has paused by then.
+    Due,
     /// It is being cancelled.
     Cancelling,
     /// All buffers were in use; the socket is in the list of those that wait for one.
@@ -43,6 +45,8 @@ pub(super) struct Slot {
     pub(super) receiving: Receiving,
     /// Whether the caller wants bytes, whatever the operation is doing at the moment.
     pub(super) wants_bytes: bool,
+    /// There was more to receive when the last receive completed.
+    pub(super) has_more: bool,
     pub(super) connecting: bool,
     pub(super) sending: Option<Sending<UringBuffer>>,
     /// A FIN is due once `sending` has ended.
@@ -99,6 +103,7 @@ impl SocketTable {
                     descriptor: None,
                     receiving: Receiving::Idle,
                     wants_bytes: false,
+                    has_more: true,
                     connecting: false,
                     sending: None,
                     finish_after_send: false,
@@ -148,6 +153,7 @@ impl SocketTable {
         slot.phase = Phase::Free;
         slot.receiving = Receiving::Idle;
         slot.wants_bytes = false;
+        slot.has_more = true;
         slot.connecting = false;
         slot.sending = None;
         slot.finish_after_send = false;

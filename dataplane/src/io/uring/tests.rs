@@ -24,8 +24,13 @@ fn backend(sizes: conformance::Sizes, listeners: Vec<ListeningSocket>) -> UringI
 
 conformance::kernel_backend_conforms!(backend);
 
-const NO_FEATURES: SetupMask =
-    SetupMask { no_sqarray: true, defer_taskrun: true, coop_taskrun: true, registered_ring: true };
+const NO_FEATURES: SetupMask = SetupMask {
+    no_sqarray: true,
+    defer_taskrun: true,
+    coop_taskrun: true,
+    registered_ring: true,
+    limited_receives: true,
+};
 
 #[test]
 fn every_rung_serves() {
@@ -39,6 +44,7 @@ fn every_rung_serves() {
         let (io, address) = ring_with(UringOptions { mask, ..UringOptions::default() });
         assert_eq!(io.setup().rung, rung);
         assert_eq!(io.setup().registered_ring, !mask.registered_ring);
+        assert!(!(mask.limited_receives && io.setup().limited_receives));
         conformance::echo_on_many(io, address, 20);
     }
 }
@@ -64,6 +70,17 @@ fn a_full_submission_queue_is_submitted_early() {
 fn sends_are_abandoned_without_newer_features() {
     let (io, address) = ring_with(UringOptions { mask: NO_FEATURES, ..UringOptions::default() });
     conformance::close_abandons_a_send(io, address);
+}
+
+#[test]
+fn a_peer_can_be_held_up_without_newer_features() {
+    let limited = SetupMask { limited_receives: true, ..SetupMask::default() };
+    for mask in [limited, SetupMask { defer_taskrun: true, ..SetupMask::default() }, NO_FEATURES] {
+        let options = UringOptions { mask, ..UringOptions::default() };
+        let (io, address) = ring_with(options);
+        let bytes = options.buffer_bytes as usize;
+        conformance::one_wait_hands_over_two_buffers_of_a_socket_at_most(io, address, bytes);
+    }
 }
 
 #[test]
