@@ -164,8 +164,12 @@ fn a_soak_is_judged() {
     let soak = start(&options).soak.unwrap();
     assert!(soak.findings[0].contains("show no trend"), "{soak:?}");
     options.limit = Limit::Duration(Duration::from_secs(2));
-    let soak = start(&options).soak.unwrap();
-    assert!(soak.p99.early > 0.0 && soak.p99.late > 0.0 && soak.resident_bytes.is_none(), "{soak:?}");
+    options.watch = vec![std::process::id()];
+    let report = start(&options);
+    let soak = report.soak.as_ref().unwrap();
+    assert!(soak.p99.early > 0.0 && soak.p99.late > 0.0 && soak.resident_bytes.is_some(), "{soak:?}");
+    let line = report.to_string().lines().find(|line| line.starts_with("  soak    p99 ")).unwrap().to_owned();
+    assert!(line.contains("% of due") && line.contains(", memory "), "{line}");
 }
 
 fn slow(url: &str, kind: slow::Kind) -> slow::Options {

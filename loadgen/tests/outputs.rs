@@ -315,6 +315,11 @@ fn files_that_cannot_be_written_are_known_before_the_run() {
         assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");
         assert!(text(&output.stderr).contains("can't write /no/such/folder/file"), "{flag}: {output:?}");
     }
+    for flag in ["--html", "--csv", "--hdr-log"] {
+        let output = loadgen(&["run", "--url", "http://127.0.0.1:1/", "--closed", flag, "-"]);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");
+        assert!(text(&output.stderr).contains("only --json writes to standard output"), "{flag}: {output:?}");
+    }
     for flag in ["--json", "--html"] {
         let output = loadgen(&["compare", "--target", "a=http://127.0.0.1:1/", flag, "/no/such/folder/file"]);
         assert_eq!(output.status.code(), Some(2), "{flag}: {output:?}");

@@ -180,8 +180,10 @@ fn mutual_tls_works_and_resumes() {
 #[test]
 fn failures_are_counted_by_kind() {
     // Each answer, and what a run makes of it.
-    let cases: [(&'static [u8], &str); 5] = [
+    let cases: [(&'static [u8], &str); 6] = [
         (b"", "closed"),
+        // A TLS server's complaint.
+        (b"\x15\x03\x03\x00\x02\x02\x0a", "malformed_answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "cut_off"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "cut_off"),
         (b"nonsense\r\n\r\n", "malformed_answer"),
@@ -205,6 +207,7 @@ fn failures_are_counted_by_kind() {
         let report = start(&options);
         let errors: Vec<_> = report.errors.iter().map(|(kind, error)| (kind.as_str(), error.count)).collect();
         assert_eq!(errors, [(kind, 3)], "{}", String::from_utf8_lossy(answer));
+        assert_eq!(report.to_string().contains("begin with https://"), answer.starts_with(&[21]), "{report}");
         assert!(!report.valid);
     }
 }

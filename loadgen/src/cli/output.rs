@@ -85,6 +85,9 @@ impl Opener {
 
     pub(super) fn open(&mut self, path: Option<PathBuf>) -> Result<Option<OutputFile>, Failure> {
         let Some(path) = path else { return Ok(None) };
+        if path.as_os_str() == "-" {
+            return Err(Failure::usage("only --json writes to standard output with `-`: name a file here"));
+        }
         let file = OutputFile::open(&path).map_err(Failure::usage)?;
         if let Some(other) = self.opened.iter().find(|other| file.is_same(other)) {
             return Err(Failure::usage(format!(

@@ -31,6 +31,9 @@ const TICKET_PATIENCE: Duration = Duration::from_millis(500);
 /// How much of a body is kept where it is looked at.
 const KEPT_BODY_BYTES: usize = 64 << 20;
 
+/// How a TLS server's complaint about what is no TLS begins: record type 21, version 3 (RFC 8446 section 5.1).
+const TLS_ALERT: &[u8] = &[21, 3];
+
 /// Why a request has no answer: a kind to count by, and the details.
 pub(crate) struct Failure {
     pub(crate) kind: &'static str,
@@ -406,8 +409,11 @@ async fn read_head(
     let mut first_byte_at = None;
     let mut in_pieces = false;
     loop {
-        let parsed = http::parse_response(input.unread(), is_head);
-        if let Some(head) = parsed.map_err(|error| malformed(error.reason))? {
+        let parsed = http::parse_response(input.unread(), is_head).map_err(|error| {
+            let is_tls = transport.tls().is_none() && input.unread().starts_with(TLS_ALERT);
+            malformed(if is_tls { "it is TLS: the URL has to begin with https://" } else { error.reason })
+        });
+        if let Some(head) = parsed? {
             input.consume(head.length);
             received_bytes += head.length as u64;
             match head.status {

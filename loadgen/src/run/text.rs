@@ -4,8 +4,10 @@ use std::fmt;
 
 use super::{
     report::{Report, Times},
+    soak::Soak,
     statistics::Surprises,
 };
+
 impl Report {
     fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
@@ -27,34 +29,50 @@ impl Report {
         }
         Ok(())
     }
+
+    /// The second quarter of the run beside its last, and what became worse.
+    fn write_soak(&self, soak: &Soak, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |value: f64| format!("{:.2} ms", value / 1e6);
+        let rate = |value: f64| match self.target_rate {
+            Some(_) => format!("{:.1} % of due", value * 100.0),
+            None => format!("{value:.0}/s"),
+        };
+        let mebibytes = |value: f64| format!("{:.1} MiB", value / f64::from(1 << 20));
+        write!(
+            formatter,
+            "  soak    p99 {} -> {}, answers {} -> {}",
+            milliseconds(soak.p99.early),
+            milliseconds(soak.p99.late),
+            rate(soak.rate.early),
+            rate(soak.rate.late)
+        )?;
+        if let Some(memory) = soak.resident_bytes {
+            write!(formatter, ", memory {} -> {}", mebibytes(memory.early), mebibytes(memory.late))?;
+        }
+        writeln!(formatter, " (second quarter -> last)")?;
+        soak.findings.iter().try_for_each(|finding| writeln!(formatter, "  SOAK    {finding}"))
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (requests, answers) = match self.work {
-            "handshakes" => ("handshakes", "handshakes"),
-            _ => ("requests", "answers"),
-        };
-        let meaning = if self.target_rate.is_none() {
-            "times are service times, without the waiting that a fixed load would see"
-        } else {
-            "response times count from when a request was due"
+        let is_handshakes = self.work == "handshakes";
+        let (requests, answers) =
+            if is_handshakes { ("handshakes", "handshakes") } else { ("requests", "answers") };
+        let meaning = match (self.target_rate, is_handshakes) {
+            (None, _) => "times are service times, without the waiting that a fixed load would see",
+            (Some(_), false) => "response times count from when a request was due",
+            (Some(_), true) => "each request is a handshake, whose response time counts from when it was due",
         };
         writeln!(formatter, "{}", self.url)?;
         writeln!(formatter, "  {}: {meaning}", self.load)?;
         writeln!(formatter, "  {} connections, {} threads on {}", self.connections, self.threads, self.io)?;
-        writeln!(
-            formatter,
-            "  {} {requests} in {:.2} s: {:.1} {answers}/s, {:.2} MB/s received",
-            self.requests,
-            self.elapsed_seconds,
-            self.rate,
-            if self.elapsed_seconds > 0.0 {
-                self.received_bytes as f64 / self.elapsed_seconds / 1e6
-            } else {
-                0.0
-            }
-        )?;
+        let (count, seconds) = (self.requests, self.elapsed_seconds);
+        write!(formatter, "  {count} {requests} in {seconds:.2} s: {:.1} {answers}/s", self.rate)?;
+        if !is_handshakes && seconds > 0.0 {
+            write!(formatter, ", {:.2} MB/s received", self.received_bytes as f64 / seconds / 1e6)?;
+        }
+        writeln!(formatter)?;
         let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
         writeln!(
             formatter,
@@ -65,7 +83,7 @@ impl fmt::Display for Report {
         let rows = [
             ("response time", self.times.response_time.as_ref()),
             ("service time", Some(&self.times.service_time)),
-            ("first byte", Some(&self.times.first_byte_time)),
+            ("first byte", Some(&self.times.first_byte_time).filter(|_| !is_handshakes)),
             ("send lag", self.times.send_lag.as_ref()),
             ("TCP connect", some(&self.connect_time)),
             ("full TLS", some(&self.handshakes.full_time)),
@@ -95,14 +113,14 @@ impl fmt::Display for Report {
                 self.handshakes.full, self.handshakes.resumed
             )?;
         }
-        writeln!(
-            formatter,
-            "  own CPU {:.1} us per answer, busy {:.0} %",
-            self.cpu.microseconds_per_answer,
-            self.cpu.busy_share * 100.0
-        )?;
-        for finding in self.soak.iter().flat_map(|soak| &soak.findings) {
-            writeln!(formatter, "  SOAK    {finding}")?;
+        formatter.write_str("  own CPU ")?;
+        if self.times.service_time.count > 0 {
+            let one = if is_handshakes { "handshake" } else { "answer" };
+            write!(formatter, "{:.1} us per {one}, ", self.cpu.microseconds_per_answer)?;
+        }
+        writeln!(formatter, "busy {:.0} %", self.cpu.busy_share * 100.0)?;
+        if let Some(soak) = &self.soak {
+            self.write_soak(soak, formatter)?;
         }
         if self.interrupted {
             writeln!(formatter, "  interrupted: this is what was measured until then")?;

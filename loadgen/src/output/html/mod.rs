@@ -108,10 +108,16 @@ fn count_text(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.0}"))
 }
 
-/// A table; all cells are text.
+/// A table. Columns with words stand left, those with figures right.
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let has_words = |column: usize| {
+        rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.starts_with(char::is_alphabetic)))
+    };
+    let classes: Vec<&str> =
+        (0..header.len()).map(|column| if has_words(column) { " class=\"text\"" } else { "" }).collect();
     let cells = |tag: &str, texts: &mut dyn Iterator<Item = &str>| -> String {
-        texts.map(|text| format!("<{tag}>{}</{tag}>", escape(text))).collect()
+        let each = texts.zip(&classes);
+        each.map(|(text, class)| format!("<{tag}{class}>{}</{tag}>", escape(text))).collect()
     };
     let head = cells("th", &mut header.iter().copied());
     let rows: String = rows
@@ -157,7 +163,7 @@ fn host(report: &Value) -> String {
 /// Bars of one figure over several reports or targets.
 fn bars(title: &str, bars: Vec<(String, Option<f64>, String)>) -> String {
     let bars = bars.into_iter().filter_map(|(name, length, text)| Some((name, length?, text))).collect();
-    Bars { title: title.to_owned(), bars }.draw()
+    Bars { title: title.to_owned(), bars, whole: None }.draw()
 }
 
 #[cfg(test)]

@@ -4,25 +4,36 @@ use serde_json::Value;
 
 use super::{
     bars, count_text, count_tick, entries, host, members, nanoseconds_tick, number,
-    svg::{Plot, Scale, Series, escape},
+    svg::{Bars, Plot, Scale, Series, escape},
     table, text, time_text, validity,
 };
 
-fn opening(name: &str, title: &str, report: &Value) -> String {
-    format!(
-        "<section><h1>{}</h1><p class=\"dim\">{}</p>{}{}",
-        escape(title),
-        escape(name),
-        host(report),
-        validity(report)
-    )
+/// The title, what was done (if there is more to say than the title does), where, and whether it can be used.
+fn opening(name: &str, title: &str, what: &str, report: &Value) -> String {
+    let name = if title.ends_with(name) { "" } else { name };
+    let lines = [what, name].into_iter().filter(|line| !line.is_empty());
+    let lines: String = lines.map(|line| format!("<p class=\"dim\">{}</p>", escape(line))).collect();
+    format!("<section><h1>{}</h1>{lines}{}{}", escape(title), host(report), validity(report))
 }
 
 pub(super) fn compare(name: &str, report: &Value) -> String {
-    let mut html = opening(name, &format!("Comparison: {}", text(report, "request")), report);
+    let milliseconds = |path: &str| number(report, path).unwrap_or(0.0) * 1e3;
+    let what = format!(
+        "{}; slices of {:.0} ms behind {:.0} ms of warm-up; before them the same {} answers of each target, by {}",
+        text(report, "load"),
+        milliseconds("slice_seconds"),
+        milliseconds("warm_up_seconds"),
+        count_text(number(report, "parity.requests")),
+        report.get("parity").map_or("", |parity| text(parity, "level"))
+    );
+    let mut html = opening(name, &format!("Comparison: {}", text(report, "request")), &what, report);
     for part in entries(report, "tables") {
         let targets = entries(part, "targets");
-        html += &format!("<h2>{} connections</h2>", count_text(number(part, "connections")));
+        html += &format!(
+            "<h2>{} connections, {} cycles</h2>",
+            count_text(number(part, "connections")),
+            count_text(number(part, "cycles"))
+        );
         let figure = |title: &str, path: &str, unit: &str, digits: usize| {
             let bar = |target: &Value| {
                 let value = number(target, path);
@@ -72,7 +83,7 @@ pub(super) fn compare(name: &str, report: &Value) -> String {
         };
         let rows: Vec<_> = targets.iter().map(row).collect();
         html += "<p class=\"dim\">10th percentile / median / 90th percentile over slices</p>";
-        html += &table(&["target", "CPU us", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows);
+        html += &table(&["target", "CPU us/answer", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows);
     }
     html + "</section>"
 }
@@ -82,7 +93,14 @@ fn text_of_name(target: &Value) -> String {
 }
 
 pub(super) fn search(name: &str, report: &Value) -> String {
-    let mut html = opening(name, &format!("Search: {}", text(report, "url")), report);
+    let what = format!(
+        "{} over {} connections; {} trials of {} s for each rate",
+        text(report, "request"),
+        count_text(number(report, "connections")),
+        count_text(number(report, "repeats")),
+        number(report, "trial_seconds").unwrap_or(0.0)
+    );
+    let mut html = opening(name, &format!("Search: {}", text(report, "url")), &what, report);
     let bound = format!(
         "p{} within {}",
         number(report, "quantile").unwrap_or(0.0) * 100.0,
@@ -99,25 +117,17 @@ pub(super) fn search(name: &str, report: &Value) -> String {
         html +=
             "<p class=\"bad\">the generator did not keep up itself: the target may be able to do more</p>";
     }
-    let mut trials: Vec<&Value> = entries(report, "trials").iter().collect();
-    trials.sort_by(|one, other| {
-        let rate = |trial: &Value| number(trial, "rate").unwrap_or(0.0);
-        rate(one).total_cmp(&rate(other))
-    });
-    let line = |name: &str, key: &str| Series {
+    let series = |name: &str, key: &str| Series {
         name: name.to_owned(),
-        points: trials
-            .iter()
-            .filter_map(|trial| Some((number(trial, "rate")?, number(trial, key)?)))
-            .collect(),
+        points: medians_by_rate(entries(report, "trials"), key),
         is_dashed: false,
     };
     let plot = Plot {
-        title: "latency by rate".to_owned(),
+        title: "latency by rate: medians of the trials that count".to_owned(),
         x: (Scale::Linear, "requests a second"),
         y: (Scale::Logarithmic, "time"),
         format_y: nanoseconds_tick,
-        series: vec![line("bounded quantile", "latency"), line("p50", "p50")],
+        series: vec![series("bounded quantile", "latency"), series("p50", "p50")],
     };
     html += &format!("<div class=\"plots\">{}</div>", plot.draw());
     let row = |trial: &Value| {
@@ -145,24 +155,27 @@ pub(super) fn search(name: &str, report: &Value) -> String {
     html + "</section>"
 }
 
+/// A point for each rate. Trials that the generator spoiled, and made again, say nothing about the target.
+fn medians_by_rate(trials: &[Value], key: &str) -> Vec<(f64, f64)> {
+    let counted = trials.iter().filter(|trial| trial.get("repeated") != Some(&Value::Bool(true)));
+    let mut points: Vec<(f64, f64)> =
+        counted.filter_map(|trial| Some((number(trial, "rate")?, number(trial, key)?))).collect();
+    points.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+    points
+        .chunk_by(|one, other| one.0 == other.0)
+        .map(|of_one_rate| of_one_rate[of_one_rate.len() / 2])
+        .collect()
+}
+
 pub(super) fn replay(name: &str, report: &Value) -> String {
-    let mut html = opening(name, &format!("Replay: {}", text(report, "url")), report);
-    let rate = |title: &str, path: &str| {
-        let value = number(report, path);
-        (title.to_owned(), value, value.map_or_else(String::new, |value| format!("{:.2} %", value * 100.0)))
-    };
-    html += "<div class=\"plots\">";
-    html += &bars(
-        "detection",
-        vec![rate("recall", "recall.rate"), rate("balanced accuracy", "balanced_accuracy")],
-    );
-    html += &bars("false positives", vec![rate("false positive rate", "false_positive_rate.rate")]);
-    html += "</div>";
+    let mut html = opening(name, &format!("Replay: {}", text(report, "url")), "", report);
+    html += &scores(report);
     let rows: Vec<_> = entries(report, "categories")
         .iter()
         .map(|category| {
-            let verdicts = ["blocked", "passed", "unresolved", "closed", "error"]
-                .map(|verdict| count_text(number(category, &format!("verdicts.{verdict}"))));
+            let verdicts = ["blocked", "passed", "unresolved", "closed", "error"].map(|verdict| {
+                count_text(Some(number(category, &format!("verdicts.{verdict}")).unwrap_or(0.0)))
+            });
             let mut row = vec![text(category, "label").to_owned(), text(category, "category").to_owned()];
             row.extend(verdicts);
             row
@@ -174,8 +187,45 @@ pub(super) fn replay(name: &str, report: &Value) -> String {
     html + "</section>"
 }
 
+/// What was blocked of attacks and of benign requests, as bars of at most 100 % and with the intervals.
+fn scores(report: &Value) -> String {
+    let percent = |value: f64| format!("{:.2} %", value * 100.0);
+    let bar =
+        |title: &str, path: &str| number(report, path).map(|value| (title.to_owned(), value, percent(value)));
+    let bars = [
+        bar("recall (blocked attacks)", "recall.rate"),
+        bar("false positives (blocked benign requests)", "false_positive_rate.rate"),
+        bar("balanced accuracy", "balanced_accuracy"),
+    ];
+    let bars =
+        Bars { title: "detection".to_owned(), bars: bars.into_iter().flatten().collect(), whole: Some(1.0) };
+    let row = |title: &str, name: &str| {
+        let at = |figure: &str| number(report, &format!("{name}.{figure}"));
+        Some(vec![
+            title.to_owned(),
+            percent(at("rate")?),
+            format!("{} to {}", percent(at("low")?), percent(at("high")?)),
+            format!("{} of {}", count_text(at("count")), count_text(at("of"))),
+        ])
+    };
+    let rows = [
+        row("recall", "recall"),
+        row("recall, blocked or refused", "recall_with_refused"),
+        row("false positives", "false_positive_rate"),
+        row("false positives, blocked or refused", "false_positive_rate_with_refused"),
+    ];
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    let table = if rows.is_empty() {
+        String::new()
+    } else {
+        table(&["", "share", "with 95 % certainty", "requests"], &rows)
+    };
+    format!("<div class=\"plots\">{}</div>{table}", bars.draw())
+}
+
 pub(super) fn slow(name: &str, report: &Value) -> String {
-    let mut html = opening(name, &format!("Slow {}: {}", text(report, "kind"), text(report, "url")), report);
+    let mut html =
+        opening(name, &format!("Slow {}: {}", text(report, "kind"), text(report, "url")), "", report);
     let rows: Vec<_> = members(report, "ends")
         .map(|(end, times)| {
             let at = |figure: &str| time_text(number(times, figure));
@@ -226,4 +276,38 @@ fn slow_effect(effect: &Value) -> String {
         html += &format!("<p>With slow clients {factor:.2} times as high.</p>");
     }
     html
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_has_one_point_of_the_trials_that_count() {
+        let trial = |rate: f64, latency: u64, repeated: bool| json!({"rate": rate, "latency": latency, "repeated": repeated});
+        let trials = [
+            trial(2e3, 5, false),
+            trial(1e3, 9, false),
+            trial(1e3, 1, false),
+            trial(1e3, 3, false),
+            trial(1e3, 1_000, true),
+            trial(4e3, 7, true),
+        ];
+        assert_eq!(medians_by_rate(&trials, "latency"), [(1e3, 3.0), (2e3, 5.0)]);
+    }
+
+    #[test]
+    fn scores_are_bars_of_at_most_a_hundred_percent() {
+        let rate = |rate: f64| json!({"rate": rate, "low": 0.0, "high": 1.0, "count": 1, "of": 2});
+        let html = scores(
+            &json!({"recall": rate(0.5), "false_positive_rate": rate(0.0), "balanced_accuracy": 0.75}),
+        );
+        for width in ["width=\"240.0\"", "width=\"0.0\"", "width=\"360.0\""] {
+            assert!(html.contains(width), "{width} in {html}");
+        }
+        assert!(html.contains("50.00 %") && html.contains("1 of 2"), "{html}");
+        assert!(!scores(&json!({})).contains("<table"));
+    }
 }

@@ -10,6 +10,8 @@ use super::{
 
 /// The most labels whose curves are drawn; the table has all.
 const MOST_CURVES: usize = 8;
+/// From this one on, curves are dashed: more colours are hard to tell apart.
+const FIRST_DASHED_CURVE: usize = 4;
 
 pub(super) fn section(name: &str, report: &Value) -> String {
     let is_open = text(report, "mode") == "open";
@@ -89,7 +91,12 @@ fn times(report: &Value) -> String {
         ("full TLS handshake", "handshakes.full_time"),
         ("resumed TLS handshake", "handshakes.resumed_time"),
     ];
+    let is_handshakes = text(report, "work") == "handshakes";
     let row = |(title, path): &(&str, &str)| {
+        // A handshake alone has no answer that could begin.
+        if is_handshakes && *path == "first_byte_time" {
+            return None;
+        }
         number(report, &format!("{path}.count")).filter(|count| *count > 0.0)?;
         let at = |figure: &str| time_text(number(report, &format!("{path}.{figure}")));
         let figures = ["p50", "p90", "p99", "p99_9", "p99_99", "max", "mean"].map(at);
@@ -135,11 +142,12 @@ fn latency(report: &Value, is_open: bool) -> String {
 }
 
 fn labels_plot(report: &Value) -> String {
-    let series = members(report, "labels").take(MOST_CURVES).map(|(name, label)| Series {
-        name: name.clone(),
-        points: points(label.get("curve")),
-        is_dashed: false,
-    });
+    let series =
+        members(report, "labels").take(MOST_CURVES).enumerate().map(|(index, (name, label))| Series {
+            name: name.clone(),
+            points: points(label.get("curve")),
+            is_dashed: index >= FIRST_DASHED_CURVE,
+        });
     quantiles("latency by label", series.collect())
 }
 
@@ -254,10 +262,24 @@ fn errors(report: &Value) -> String {
 fn soak(report: &Value) -> String {
     let Some(soak) = report.get("soak") else { return String::new() };
     let findings: Vec<&str> = entries(soak, "findings").iter().filter_map(Value::as_str).collect();
+    let trend = |name: &str, path: &str, text: &dyn Fn(f64) -> String| {
+        let at = |when: &str| number(soak, &format!("{path}.{when}")).map(text);
+        Some(vec![name.to_owned(), at("early")?, at("late")?])
+    };
+    let is_open = text(report, "mode") == "open";
+    let rate =
+        |value: f64| if is_open { format!("{:.1} % of due", value * 100.0) } else { format!("{value:.0}/s") };
+    let rows = [
+        trend("p99", "p99", &|value| time_text(Some(value))),
+        trend("answers", "rate", &rate),
+        trend("memory", "resident_bytes", &|value| format!("{:.1} MiB", value / f64::from(1 << 20))),
+    ];
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    let table = table(&["", "second quarter", "last quarter"], &rows);
     if findings.is_empty() {
-        return "<h2>Soak</h2><p class=\"good\">no change over the time of the run</p>".to_owned();
+        return format!("<h2>Soak</h2><p class=\"good\">no change over the time of the run</p>{table}");
     }
     let findings: String =
         findings.iter().map(|finding| format!("<p class=\"bad\">{}</p>", escape(finding))).collect();
-    format!("<h2>Soak</h2>{findings}")
+    format!("<h2>Soak</h2>{findings}{table}")
 }

@@ -225,14 +225,16 @@ pub(super) struct Bars {
     pub(super) title: String,
     /// Name, length and text.
     pub(super) bars: Vec<(String, f64, String)>,
+    /// How long the longest bar could be; without, the longest takes the whole width.
+    pub(super) whole: Option<f64>,
 }
 
 impl Bars {
     pub(super) fn draw(&self) -> String {
         const ROW: f64 = 34.0;
-        let longest =
-            self.bars.iter().map(|bar| bar.1).filter(|length| length.is_finite()).fold(0.0, f64::max);
-        if longest <= 0.0 {
+        let lengths = self.bars.iter().map(|bar| bar.1).filter(|length| length.is_finite());
+        let whole = lengths.chain(self.whole).fold(0.0, f64::max);
+        if self.bars.is_empty() || whole <= 0.0 {
             return String::new();
         }
         let height = ROW * self.bars.len() as f64 + 4.0;
@@ -242,7 +244,7 @@ impl Bars {
         );
         for (index, (name, length, text)) in self.bars.iter().enumerate() {
             let top = ROW * index as f64;
-            let width = if length.is_finite() { length / longest * WIDTH } else { 0.0 };
+            let width = if length.is_finite() { length / whole * WIDTH } else { 0.0 };
             // Writing to a string can't fail.
             let _written = write!(
                 svg,
