@@ -136,6 +136,15 @@ macro_rules! kernel_backend_conforms {
             }
 
             #[test]
+            fn a_connection_that_comes_while_accepting_stops_is_not_left_waiting() {
+                let (socket, address) = listener();
+                let copy = socket.try_clone().unwrap();
+                let before = $make(Sizes::ORDINARY, vec![listening(0, socket)]);
+                let after = $make(Sizes::ORDINARY, vec![listening(0, copy)]);
+                conformance::a_listener_changes_hands(before, after, address);
+            }
+
+            #[test]
             fn relay() {
                 relay_with(Sizes::ORDINARY, 40);
             }
@@ -682,6 +691,27 @@ pub(super) fn accepting_stops<I: Io>(io: I, address: SocketAddr) {
     driver.io.shutdown_write(client);
     let (bytes, _) = driver.receive_all(server);
     assert_eq!(bytes, b"still here");
+}
+
+/// `before` and `after` accept on the same socket, and `before` stops just when a connection has come in.
+pub(super) fn a_listener_changes_hands<I: Io>(before: I, after: I, address: SocketAddr) {
+    let (mut before, mut after) = (Driver::new(before), Driver::new(after));
+    for driver in [&mut before, &mut after] {
+        assert!(driver.during(Duration::from_millis(1)).is_empty(), "it only begins to accept");
+    }
+    let _client = TcpStream::connect(address).unwrap();
+    before.io.stop_accepting();
+    let deadline = after.io.now().after(PATIENCE);
+    let mut accepted = 0;
+    while accepted == 0 {
+        assert!(after.io.now() < deadline, "nobody took the connection");
+        for driver in [&mut before, &mut after] {
+            let events = driver.during(Duration::from_millis(1));
+            accepted += events.iter().filter(|event| matches!(event, Event::Accepted { .. })).count();
+        }
+    }
+    assert_eq!(accepted, 1);
+    assert!(!before.io.is_accepting());
 }
 
 /// A relay between two listeners: each connection to `front` gets one to `back`, whose other end echoes.

@@ -76,7 +76,9 @@ impl UringIo {
         }
         let Some(listener) = self.listeners.get_mut(index as usize) else { return };
         listener.accepting = false;
-        if self.stopping {
+        if self.stopping && !listener.last_accept && !self.shutting_down {
+            self.accept_for_the_last_time(index);
+        } else if self.stopping {
             listener.socket = None;
         } else if result >= 0 || result == -libc::ECONNABORTED {
             self.accept(index);

@@ -111,6 +111,8 @@ struct Listener {
     /// Gone once accepting was stopped and the kernel is done with it.
     socket: Option<OwnedFd>,
     accepting: bool,
+    /// Accepting was stopped, and this is the accept behind it.
+    last_accept: bool,
     /// When to accept again after a failure.
     resume_at: Option<Monotonic>,
 }
@@ -177,6 +179,7 @@ impl UringIo {
                     id: listener,
                     socket: Some(socket),
                     accepting: false,
+                    last_accept: false,
                     resume_at: None,
                 })
                 .collect(),
@@ -221,6 +224,16 @@ impl UringIo {
             operations::accept(&mut self.ring, socket.as_raw_fd(), index);
             listener.accepting = true;
         }
+    }
+
+    /// Takes in what came in while the accept on the listener was being cancelled, and no more.
+    ///
+    /// The kernel tells of a new connection only one of those that wait at a socket. If that was this ring, and its accept
+    /// was cancelled before it took the connection, a successor at the same socket would not hear of it.
+    fn accept_for_the_last_time(&mut self, index: u32) {
+        self.accept(index);
+        operations::cancel(&mut self.ring, UserData::plain(Kind::Accept, index));
+        self.listeners[index as usize].last_accept = true;
     }
 
     /// Resumes accepting where the pause is over, and returns when the next pause ends.
