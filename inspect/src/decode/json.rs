@@ -95,7 +95,7 @@ impl JsonReader {
         let mut expect = Expect::Value;
         let mut position = 0;
         loop {
-            position += input[position..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            position = skip_white_space(input, position);
             let Some(&byte) = input.get(position) else {
                 let whole = self.frames.is_empty() && position > 0;
                 return if whole { Ending::Complete } else { Ending::Truncated };
@@ -125,22 +125,21 @@ impl JsonReader {
                         }
                         _ => return Ending::Stopped(position),
                     }
-                    expect = self.after_value();
-                    position += 1;
+                    (position, expect) = self.after_value(input, position + 1);
                 }
                 (Expect::Key, b'"') => {
                     let end = self.key(input, position, target, arena);
                     let Some(end) = end else { return Ending::Truncated };
-                    position = end;
-                    expect = Expect::Colon;
+                    let has_colon = input.get(end) == Some(&b':');
+                    position = end + usize::from(has_colon);
+                    expect = if has_colon { Expect::Value } else { Expect::Colon };
                 }
                 (Expect::Value, b'"') => {
                     let node = self.start_value(target, arena);
                     let (span, end) = string(input, position, &mut self.sloppy, arena);
                     arena.add(span, node, target.place, target.depth);
                     let Some(end) = end else { return Ending::Truncated };
-                    position = end;
-                    expect = self.after_value();
+                    (position, expect) = self.after_value(input, end);
                 }
                 (Expect::Colon, b':') => {
                     position += 1;
@@ -162,8 +161,7 @@ impl JsonReader {
                         let span = arena.write(|bytes| bytes.extend_from_slice(word));
                         arena.add(span, node, target.place, target.depth);
                     }
-                    position += end;
-                    expect = self.after_value();
+                    (position, expect) = self.after_value(input, position + end);
                 }
                 _ => match self.leniently(expect, input, position, target, arena) {
                     Some(next) => (position, expect) = next,
@@ -221,8 +219,16 @@ impl JsonReader {
         end
     }
 
-    fn after_value(&self) -> Expect {
-        if self.frames.is_empty() { Expect::Value } else { Expect::CommaOrEnd }
+    /// Where to read on behind the value that ends at `end`, and what may come there. A comma right behind it is read with
+    /// it, as is almost always the case.
+    #[inline]
+    fn after_value(&self, input: &[u8], end: usize) -> (usize, Expect) {
+        match self.frames.last() {
+            None => (end, Expect::Value),
+            Some(_) if input.get(end) != Some(&b',') => (end, Expect::CommaOrEnd),
+            Some(frame) if frame.index.is_some() => (end + 1, Expect::Value),
+            Some(_) => (end + 1, Expect::Key),
+        }
     }
 
     fn after_comma(&self) -> Expect {
@@ -237,6 +243,17 @@ impl JsonReader {
 impl Frame {
     fn is_empty(&self) -> bool {
         self.index.map_or(self.name == NO_NAME, |index| index == 0)
+    }
+}
+
+/// The offset of the first byte from `position` on that is no white space.
+#[inline]
+fn skip_white_space(input: &[u8], position: usize) -> usize {
+    match input.get(position) {
+        Some(byte) if byte.is_ascii_whitespace() => {
+            position + input[position..].iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+        }
+        _ => position,
     }
 }
 
@@ -281,11 +298,13 @@ fn hash(name: &[u8]) -> usize {
 }
 
 /// The length of the string that `input` begins inside of, if it ends and nothing in it is escaped.
+#[inline]
 fn plain_end(input: &[u8]) -> Option<usize> {
     quote_or_backslash(input).filter(|position| input[*position] == b'"')
 }
 
 /// Where the first quote or backslash is. Strings in documents are short, so the first bytes are looked at in words.
+#[inline]
 fn quote_or_backslash(input: &[u8]) -> Option<usize> {
     const WORDS: usize = 4;
     const ONES: u64 = u64::from_le_bytes([1; 8]);

@@ -59,7 +59,7 @@ impl JsonReader {
                 let (span, end) = text(input, position, arena)?;
                 let node = self.start_value(target, arena);
                 arena.add(span, node, target.place, target.depth);
-                Some((end, self.after_value()))
+                Some(self.after_value(input, end))
             }
         }
     }
