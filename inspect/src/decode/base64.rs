@@ -8,14 +8,23 @@ const SHORT_BYTES_MIN: usize = 8;
 
 /// A cheap look at whether [`decode_text`] is worth a try: the length fits, the first letters encode text and the last
 /// one is one of base64 or padding.
+#[inline]
 pub(crate) fn may_be_text(input: &[u8]) -> bool {
     input.len() >= SHORT_BYTES_MIN
-        && input.last().is_some_and(|byte| *byte == b'=' || sextet(*byte).is_some())
-        && decode_chunk(&input[..4]).is_some_and(|bytes| {
-            bytes
-                .iter()
-                .all(|byte| is_text_byte(byte) && (byte.is_ascii() || input.len() >= ENCODED_BYTES_MIN))
+        && input.first_chunk().and_then(decode_letters).is_some_and(|bytes| {
+            if bytes.iter().all(u8::is_ascii) {
+                bytes.iter().all(is_text_byte)
+            } else {
+                input.len() >= ENCODED_BYTES_MIN && starts_as_text(bytes)
+            }
         })
+        && input.last().is_some_and(|byte| *byte == b'=' || sextet(*byte).is_some())
+}
+
+/// Whether text in UTF-8 can start with these bytes.
+fn starts_as_text(bytes: [u8; 3]) -> bool {
+    // Most words decode to a byte at the start that no character begins with.
+    !matches!(bytes[0], 0x80..0xc2) && is_text(&bytes)
 }
 
 /// Appends what `input` encodes, if all of it is base64 in either alphabet and encodes text: printable characters and
@@ -78,8 +87,23 @@ const fn is_mark(byte: u8) -> bool {
     )
 }
 
+/// Decodes four letters.
+#[inline]
+fn decode_letters(letters: &[u8; 4]) -> Option<[u8; 3]> {
+    let sextets = letters.map(|letter| SEXTETS[letter as usize]);
+    // No sextet has the two high bits, which the mark of what is none has.
+    if sextets.iter().fold(0, |bits, sextet| bits | sextet) == NO_SEXTET {
+        return None;
+    }
+    let [first, second, third, fourth] = sextets;
+    Some([first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth])
+}
+
 /// Decodes up to four letters, as if zeros followed.
 fn decode_chunk(chunk: &[u8]) -> Option<[u8; 3]> {
+    if let Ok(letters) = chunk.try_into() {
+        return decode_letters(letters);
+    }
     let mut bits = 0_u32;
     for position in 0..4 {
         let sextet = match chunk.get(position) {

@@ -56,6 +56,9 @@ impl Expander {
         while let Some(value) = arena.values().get(index).copied() {
             index += 1;
             let bytes = arena.slice(value.span);
+            if is_ordinary(bytes) {
+                continue;
+            }
             let off = scope.parsers_off(value.node, arena);
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
             let encoding = encoding(bytes, &value, off);
@@ -181,6 +184,64 @@ fn marks(bytes: &[u8]) -> u8 {
     rest | (escapes * ESCAPE) | (nuls * NUL) | if all.is_ascii() { 0 } else { LOOK_ALIKE }
 }
 
+/// Whether nothing is encoded in a value: what most values are told to be, and at once.
+fn is_ordinary(bytes: &[u8]) -> bool {
+    bytes.len() < PADDING_BYTES_MIN
+        && !begins_unusually(bytes)
+        && !holds_marks(bytes)
+        && !hex::may_be_text(bytes)
+        && !base64::may_be_text(bytes)
+}
+
+/// Whether a value begins as JSON does, or as what [`strings`] and [`encoding_by_begin`] look for.
+fn begins_unusually(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [b'{' | b'[' | b'\t'..=b'\r' | b' ', ..]
+            | [b's' | b'a' | b'O', b':', ..]
+            | [b'q', b'u', b'e', ..]
+            | [b'm', b'u', b't', ..]
+            | [b's', b'u', b'b', ..]
+            | [b'f', b'r', b'a', ..]
+            | [b'e', b'y' | b'w' | b'A' | b'F' | b'J' | b'N', ..]
+            | [b'H', b'4', ..]
+            | [b'b' | b'B', b'e' | b'E', b'a' | b'A', ..]
+            | [b'd' | b'D', b'a' | b'A', b't' | b'T', ..]
+    )
+}
+
+/// Whether [`marks`] may find any in a value.
+fn holds_marks(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        return bytes.as_chunks::<16>().0.iter().any(block_holds_marks) || block_holds_marks(last);
+    }
+    // Shorter values are read in two halves, which may overlap.
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return block_holds_marks(&joined(u64::from_le_bytes(*first), u64::from_le_bytes(*last)));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let halves = u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+        return block_holds_marks(&joined(halves, halves));
+    }
+    bytes.iter().any(|byte| matches!(byte, 0 | b'%' | b'&' | b'\\' | 0x80..))
+}
+
+fn joined(first: u64, last: u64) -> [u8; 16] {
+    (u128::from(first) | u128::from(last) << 64).to_le_bytes()
+}
+
+/// As [`holds_marks`], without a branch for each byte, so that compilers make vectors of it.
+fn block_holds_marks(block: &[u8; 16]) -> bool {
+    let marks = block.map(|byte| {
+        u8::from(byte == 0)
+            | u8::from(byte == b'%')
+            | u8::from(byte == b'&')
+            | u8::from(byte == b'\\')
+            | byte >> 7
+    });
+    u128::from_ne_bytes(marks) != 0
+}
+
 /// The fewest bytes that count as padding: no word or identifier is as long.
 const PADDING_BYTES_MIN: usize = 512;
 
@@ -230,14 +291,14 @@ fn encoding(bytes: &[u8], value: &Value, off: ParserSet) -> Option<Encoding> {
         } else if escapes::are_in(bytes) {
             return Some(Encoding::Escapes);
         }
-    } else if hex::may_be_text(bytes) {
+    } else if marks == 0 && hex::may_be_text(bytes) {
         return Some(Encoding::Hex);
     } else if let Some(encoding) = encoding_by_begin(bytes) {
         let parser = if encoding == Encoding::Token { Parser::Jwt } else { Parser::Base64 };
         if !(off.has(parser) || encoding == Encoding::Packed && off.has(Parser::Gzip)) {
             return Some(encoding);
         }
-    } else if base64::may_be_text(bytes) && !off.has(Parser::Base64) {
+    } else if marks == 0 && base64::may_be_text(bytes) && !off.has(Parser::Base64) {
         return Some(Encoding::Base64);
     }
     if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
@@ -281,4 +342,85 @@ fn has_percent_escape(bytes: &[u8]) -> bool {
 /// Whether a value inside a request is worth a try as JSON: an object or a list from end to end.
 fn looks_like_json(bytes: &[u8]) -> bool {
     matches!(bytes, [b'{', .., b'}'] | [b'[', .., b']'])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::arena::{ROOT, Span};
+
+    fn encoding_of(bytes: &[u8]) -> Option<Encoding> {
+        let span = Span { start: 0, end: 0 };
+        let value = Value { span, node: ROOT, place: Place::Query, depth: 0 };
+        encoding(bytes, &value, ParserSet::NONE)
+    }
+
+    /// Values that look like something, whole and damaged.
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        const BEGINS: &[&str] = &[
+            "",
+            "{",
+            "[",
+            " ",
+            "s:1",
+            "a:2",
+            "O:3",
+            "query",
+            "{a",
+            "fragment ",
+            "eyJ",
+            "ewo",
+            "Bearer eyJ",
+            "H4sI",
+            "eJw",
+            "data:a;base64,",
+            "DATA:;base64,",
+            "0x3c",
+            "3c7363726970743e",
+            "PHNjcmlwdD4",
+            "YWJj",
+            "w6nDqcOpw6n",
+            "abc",
+        ];
+        const MIDDLES: &[&str] =
+            &["", "a", "{x:\"y\"}", "abcdefgh", "%41", "&#60;", "\\x3c", "\0", "\u{ff1c}", "\u{e9}", "."];
+        const ENDS: &[&str] = &["", "}", "]", "=", "==", "x", "\u{2215}"];
+        (
+            prop::sample::select(BEGINS),
+            prop::collection::vec(prop::sample::select(MIDDLES), 0..8),
+            prop::sample::select(ENDS),
+        )
+            .prop_map(|(begin, middles, end)| format!("{begin}{}{end}", middles.concat()).into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_is_undone_in_what_is_ordinary(bytes in prop_oneof![value(), prop::collection::vec(any::<u8>(), 1..40)]) {
+            if is_ordinary(&bytes) {
+                prop_assert!(!looks_like_json(&bytes));
+                prop_assert!(strings(&bytes, ParserSet::NONE).is_none());
+                prop_assert_eq!(encoding_of(&bytes), None);
+                prop_assert_eq!(padding(&bytes), None);
+            }
+        }
+    }
+
+    #[test]
+    fn most_values_are_ordinary() {
+        for text in ["In stock, ships soon", "Item 7", "42", "dark blue", "8f14e45fceea167a5a36dedd4bea2543"]
+        {
+            assert!(is_ordinary(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_begins_like_base64_may_hide_something_else() {
+        assert_eq!(encoding_of("PHNjcmlwdD4 \u{ff1c}script\u{ff1e}x".as_bytes()), Some(Encoding::LookAlikes));
+        assert_eq!(encoding_of(b"info.php\0.jpg"), Some(Encoding::Nuls));
+        assert_eq!(encoding_of(b"PHNjcmlwdD4="), Some(Encoding::Base64));
+    }
 }
