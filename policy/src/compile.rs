@@ -12,7 +12,7 @@ use crate::locations::{Entry, Locations, RegexEntry};
 use crate::mode::{Mode, Override};
 use crate::path::{Path, PathScratch, encoded, lower_case_encoding, needlessly_encoded};
 use crate::policy::{HeaderMap, Location, Policy, SetBy};
-use crate::rules::{Known, Rules, is_header_name};
+use crate::rules::{Rules, is_header_name};
 use crate::source::{ContextSource, MatchKind, PolicySource, ServerSource};
 
 /// A policy, and what is odd about its source.
@@ -77,10 +77,7 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
     if !remarks.errors.is_empty() {
         return Err(remarks.errors);
     }
-    for location in &mut locations {
-        location.known_instance = rules.instance(&location.instance);
-    }
-    let modes = Policy::mode_table(&mut locations);
+    let (spots, mapped_modes) = Policy::spots(&locations, &rules);
     let lists = Lists::new(&source.lists);
     let applications = locations.iter().map(|location| location.application).collect();
     list_remarks::warn(source, &lists, &applications, &mut remarks);
@@ -92,7 +89,8 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         paths,
         locations: locations.into(),
         server_locations: server_locations.into(),
-        modes,
+        spots,
+        mapped_modes,
         has_regexes: paths_have_regexes || rules.databases().next().is_some(),
         rules,
         lists,
@@ -330,12 +328,10 @@ fn location(source: &PolicySource, server: usize, index: Option<usize>) -> Locat
         index: index.map(|index| index as u32),
         application,
         instance: application.to_string().into(),
-        known_instance: Known::default(),
         disable_acl: contexts.iter().find_map(|(_, context)| context.disable_acl).unwrap_or(false),
         local_mode,
         allow_override: contexts.iter().find_map(set_override).unwrap_or((Override::On, SetBy::Default)),
         maps: maps.into(),
-        map_rows: 0,
     }
 }
 

@@ -240,8 +240,7 @@ impl Policy {
         let disabled_by = disabled_by.filter(|_| location.disable_acl).map(|context| &*context.context);
         let (list_entries, list_entry_count) =
             self.covering_entries(client, &resolution, now_unix_seconds, disabled_by);
-        let instance = location.instance.as_bytes();
-        let of_rules = Facts { request: facts, host, path, instance };
+        let of_rules = Facts { request: facts, host, path, location };
         let (rules, general_mode) = self.rules.explain(&of_rules, policy, local, idle(&resolution));
         Explanation {
             list_entries,

@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Locations {
     nodes: Vec<Node>,
     labels: Vec<u8>,
-    /// First bytes of the labels of each node's children, at the children's own indexes, so that a step reads one run.
+    /// The first byte of each node's label, at the node's own index: for the children that have no place in their parent.
     first_bytes: Vec<u8>,
     /// Root node of each server.
     roots: Vec<u32>,
@@ -39,8 +39,15 @@ pub(crate) struct RegexEntry<'a> {
     pub(crate) location: u32,
 }
 
+/// Children whose first bytes stand in their parent.
+const NEAR: usize = 16;
+
+/// A cache line: all that a step through the tree reads, but for labels longer than a word and children of many.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Node {
+    /// First bytes of the labels of the first [`NEAR`] children; zeros behind them.
+    near: [u8; NEAR],
     /// What the label starts with; as zeros behind its end.
     label_word: u64,
     label_start: u32,
@@ -109,6 +116,7 @@ impl Locations {
     fn reserve(&mut self, count: usize) -> u32 {
         let start = self.nodes.len();
         let empty = Node {
+            near: [0; NEAR],
             label_word: 0,
             label_start: 0,
             label_length: 0,
@@ -144,6 +152,11 @@ impl Locations {
         let groups: Vec<&[Entry<'_>]> = entries[ended..].chunk_by(|a, b| a.path[to] == b.path[to]).collect();
         built.children_start = self.reserve(groups.len());
         built.children_count = groups.len() as u32;
+        let mut near = [0; NEAR];
+        for (place, group) in near.iter_mut().zip(&groups) {
+            *place = group[0].path[to];
+        }
+        built.near = near;
         self.nodes[node as usize] = built;
         for (child, group) in (built.children_start..).zip(groups) {
             self.build(child, group, to, common_length(group, to));
@@ -163,12 +176,8 @@ impl Locations {
                 found.exact = (node.exact != NONE).then_some(node.exact);
                 return found;
             };
-            let start = node.children_start as usize;
-            let first_bytes = &self.first_bytes[start..start + node.children_count as usize];
-            let Some(offset) = first_bytes.iter().position(|&byte| byte == next) else {
-                return found;
-            };
-            node = &self.nodes[start + offset];
+            let Some(child) = self.child(node, next) else { return found };
+            node = child;
             let length = node.label_length as usize;
             if length > 1 && !self.has_label(node, &path[at..]) {
                 return found;
@@ -179,6 +188,19 @@ impl Locations {
 }
 
 impl Locations {
+    /// The child whose label starts with the byte.
+    #[inline]
+    fn child(&self, node: &Node, byte: u8) -> Option<&Node> {
+        let (start, count) = (node.children_start as usize, node.children_count as usize);
+        let near = &node.near[..count.min(NEAR)];
+        if let Some(offset) = near.iter().position(|&first| first == byte) {
+            return self.nodes.get(start + offset);
+        }
+        let far = self.first_bytes[start..start + count].get(NEAR..)?;
+        let offset = far.iter().position(|&first| first == byte)?;
+        self.nodes.get(start + NEAR + offset)
+    }
+
     /// Whether the path goes on with the node's whole label. Most labels fit into a word.
     #[inline]
     fn has_label(&self, node: &Node, path: &[u8]) -> bool {
@@ -244,6 +266,26 @@ mod tests {
         locations.add_server(&mut [], &[]).unwrap();
         locations.add_server(&mut entries, &[]).unwrap();
         locations
+    }
+
+    /// More children than stand in a node, first bytes of all values but 0, and a path with a 0 in it.
+    #[test]
+    fn a_node_has_any_number_of_children() {
+        for count in [1, 7, 8, 9, 15, 16, 17, 40, 255] {
+            let paths: Vec<[u8; 3]> = (1..=count).map(|first: u8| [b'/', first, b'x']).collect();
+            let mut entries: Vec<_> = (0..)
+                .zip(&paths)
+                .map(|(location, path)| Entry { path, exact: false, is_final: false, location })
+                .collect();
+            let mut locations = Locations::default();
+            locations.add_server(&mut entries, &[]).unwrap();
+            for first in 0..=u8::MAX {
+                let known = (1..=count).contains(&first);
+                let expected = known.then(|| u32::from(first) - 1);
+                assert_eq!(locations.find(0, &[b'/', first, b'x', b'y']).prefix, expected, "{first} {count}");
+                assert_eq!(locations.find(0, &[b'/', first]).prefix, None, "{first} {count}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub(crate) struct Names {
     count: usize,
 }
 
+/// Half a cache line, so that none is in two.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
 struct Slot {
     ends: Ends,
     /// Where in `long` the text starts.

@@ -162,8 +162,8 @@ pub struct Resolution {
 const COLUMNS: usize = 8;
 /// In a byte of that table: the mode is the rule's, not the local one.
 const FROM_RULE: u8 = 4;
-/// Row of the table that follows the location's own, one per mode, where headers choose the local mode.
-const NO_ROW: u32 = u32::MAX;
+/// Where no header chooses the local mode.
+const NO_ROWS: u32 = u32::MAX;
 
 /// Who set a value, with the indexes that `explain` needs to name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,16 +184,29 @@ pub(crate) struct Location {
     pub(crate) application: i64,
     /// The application as conditions see it.
     pub(crate) instance: Box<str>,
-    /// What rules tell apart of that.
-    pub(crate) known_instance: Known,
     pub(crate) disable_acl: bool,
     pub(crate) local_mode: (Mode, SetBy),
     pub(crate) allow_override: (Override, SetBy),
     /// Maps to be asked before the local mode, most local first.
     pub(crate) maps: Box<[HeaderMap]>,
-    /// First of four rows, one per mode that a map may give.
-    pub(crate) map_rows: u32,
 }
+
+/// What each request reads of its location, close together.
+#[derive(Debug)]
+#[repr(align(32))]
+pub(crate) struct Spot {
+    application: i64,
+    /// What rules tell apart of that.
+    known_instance: Known,
+    /// The effective mode by column (the winning rule's mode), for the local mode of the location.
+    row: Row,
+    /// First of four rows in the table of modes, one per mode that a map may give; [`NO_ROWS`] without a map.
+    map_rows: u32,
+    disable_acl: bool,
+}
+
+/// The effective mode by column.
+type Row = [u8; COLUMNS];
 
 /// A compiled `mode_by_header`.
 #[derive(Debug)]
@@ -243,10 +256,12 @@ pub struct Policy {
     pub(crate) hosts: Hosts,
     pub(crate) paths: Locations,
     pub(crate) locations: Box<[Location]>,
+    /// Of each of these what requests read.
+    pub(crate) spots: Box<[Spot]>,
     /// First location of each server: the one for all other paths.
     pub(crate) server_locations: Box<[u32]>,
-    /// The effective mode by row (location, or location and mapped mode) and column (the winning rule's mode).
-    pub(crate) modes: Box<[u8]>,
+    /// The effective modes where headers choose the local one: a row for each location with a map and mode of these.
+    pub(crate) mapped_modes: Box<[Row]>,
     pub(crate) rules: Rules,
     /// Unique in the process.
     pub(crate) number: u64,
@@ -260,8 +275,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The table of effective modes; gives each location with maps its rows.
-    pub(crate) fn mode_table(locations: &mut [Location]) -> Box<[u8]> {
+    /// What requests read of locations, and the table of mapped modes.
+    pub(crate) fn spots(locations: &[Location], rules: &Rules) -> (Box<[Spot]>, Box<[Row]>) {
         use crate::mode::{RuleMode, effective};
         let row = |local, policy| {
             let mut row = [0; COLUMNS];
@@ -272,18 +287,30 @@ impl Policy {
             }
             row
         };
-        let mut table: Vec<u8> = Vec::with_capacity(locations.len() * COLUMNS);
-        for location in &*locations {
-            table.extend(row(location.local_mode.0, location.allow_override.0));
-        }
-        for location in locations {
-            location.map_rows = NO_ROW;
+        let mut mapped: Vec<Row> = Vec::new();
+        let mut spot = |location: &Location| {
+            let policy = location.allow_override.0;
+            let mut map_rows = NO_ROWS;
             if !location.maps.is_empty() {
-                location.map_rows = (table.len() / COLUMNS) as u32;
-                table.extend(Mode::ALL.into_iter().flat_map(|mode| row(mode, location.allow_override.0)));
+                map_rows = mapped.len() as u32;
+                mapped.extend(Mode::ALL.map(|mode| row(mode, policy)));
             }
-        }
-        table.into()
+            Spot {
+                application: location.application,
+                known_instance: rules.instance(&location.instance),
+                row: row(location.local_mode.0, policy),
+                map_rows,
+                disable_acl: location.disable_acl,
+            }
+        };
+        (locations.iter().map(&mut spot).collect(), mapped.into())
+    }
+
+    /// The effective modes of a location where headers choose its local mode.
+    #[inline(never)]
+    fn mapped_row(&self, location: u32, map_rows: u32, headers: &[(&[u8], &[u8])]) -> Option<&Row> {
+        let (mode, _) = self.locations[location as usize].mapped_mode(headers)?;
+        self.mapped_modes.get(map_rows as usize + mode as usize)
     }
 
     /// What the policy says about a request. `now_unix_seconds` settles which list entries have expired.
@@ -331,15 +358,17 @@ impl Policy {
             matching.scanner.fit(self.number, databases);
         }
         let index = self.location_of(server, path.bytes, &mut matching.scanner);
-        let location = &self.locations[index as usize];
-        let facts = Facts { request: facts, host, path, instance: location.instance.as_bytes() };
-        let rule = self.rules.winner(matching, &facts, location.known_instance);
-        let row = location
-            .mapped_mode(facts.request.headers)
-            .map_or(index, |(mode, _)| location.map_rows + mode as u32);
-        let byte = self.modes[row as usize * COLUMNS + usize::from(rule.column)];
+        let spot = &self.spots[index as usize];
+        let facts = Facts { request: facts, host, path, location: &self.locations[index as usize] };
+        let rule = self.rules.winner(matching, &facts, spot.known_instance);
+        let mapped = if spot.map_rows == NO_ROWS {
+            None
+        } else {
+            self.mapped_row(index, spot.map_rows, facts.request.headers)
+        };
+        let byte = mapped.unwrap_or(&spot.row)[usize::from(rule.column)];
         let mode = Mode::from_low_bits(byte);
-        let list = self.list(location, mode, client, begun, now_unix_seconds);
+        let list = self.list(spot, mode, client, begun, now_unix_seconds);
         let stage = self.stage(mode, list);
         effects.clear();
         if even_idle || stage != Stage::PassUninspected {
@@ -352,7 +381,7 @@ impl Policy {
         Resolution {
             server: ServerIndex(server),
             location: LocationIndex(index),
-            application: location.application,
+            application: spot.application,
             mode,
             mode_source: if byte & FROM_RULE != 0 { self.rules.mode_source(rule) } else { ModeSource::Local },
             list,
@@ -417,11 +446,11 @@ impl Policy {
 
     /// The list that holds the client, of those that this mode and location read.
     #[inline]
-    fn list(&self, location: &Location, mode: Mode, client: &Client, begun: Begun, now: u64) -> Option<List> {
-        if mode == Mode::Off || location.disable_acl {
+    fn list(&self, spot: &Spot, mode: Mode, client: &Client, begun: Begun, now: u64) -> Option<List> {
+        if mode == Mode::Off || spot.disable_acl {
             return None;
         }
-        let (application, read_gray) = (location.application, mode == Mode::SafeBlocking);
+        let (application, read_gray) = (spot.application, mode == Mode::SafeBlocking);
         let by_address = self.lists.find(begun, application, now, read_gray);
         if self.attribute_lists.is_empty() {
             return by_address;

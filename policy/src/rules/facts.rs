@@ -3,7 +3,7 @@
 use super::check::{PointKey, without_protocol_name};
 use crate::hosts::Host;
 use crate::path::{Path, percent_decoded};
-use crate::policy::RequestFacts;
+use crate::policy::{Location, RequestFacts};
 
 /// A request as conditions see it.
 #[derive(Debug, Clone, Copy)]
@@ -11,8 +11,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) request: &'a RequestFacts<'a>,
     pub(crate) host: Host<'a>,
     pub(crate) path: Path<'a>,
-    /// The application.
-    pub(crate) instance: &'a [u8],
+    /// Has the application; nothing of it is read where nobody asks for that.
+    pub(crate) location: &'a Location,
 }
 
 impl<'a> Facts<'a> {
@@ -20,7 +20,7 @@ impl<'a> Facts<'a> {
     #[inline(always)]
     pub(crate) fn single(&self, point: &PointKey) -> Option<&'a [u8]> {
         match point {
-            PointKey::Instance => Some(self.instance),
+            PointKey::Instance => Some(self.location.instance.as_bytes()),
             PointKey::Host => Some(self.host.value).filter(|host| !host.is_empty()),
             PointKey::Path(index) => self.path.segment(*index),
             PointKey::ActionName => Some(self.path.action_name()),
