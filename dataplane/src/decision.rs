@@ -198,8 +198,8 @@ pub fn inspect<'i>(
         return inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up);
     }
     let mut readings = PathReadings::default();
-    readings.of(view.path);
-    let path_readings: Vec<&[u8]> = readings.with_normalised().collect();
+    let others = snapshot.http.ambiguous_path.compares_readings();
+    let path_readings: Vec<&[u8]> = readings.forms(view.path, others).collect();
     let applied = Applied { path_readings: &path_readings, ..applied };
     inspector.inspect_applying(&snapshot.engine, view, applied, &mut time_is_up)
 }

@@ -20,7 +20,8 @@ pub struct Placement {
     pub read_as: Option<usize>,
     /// The readings lead to different places, and the config says to refuse that.
     pub refused: bool,
-    /// Servers may divide the path into segments in different ways.
+    /// Servers may divide the path into segments in different ways; where readings aren't compared, its normalised form
+    /// does.
     pub divides_differently: bool,
     /// The readings lead to different locations: these, and what the strictest reading alone comes to.
     several: Option<Box<weir_policy::Placed>>,
@@ -87,19 +88,13 @@ pub fn place(
     client: &Client,
     now_unix_seconds: u64,
 ) -> Placement {
-    let others = match ambiguous_path {
-        AmbiguousPath::Literal => &[],
-        AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
-    };
+    let others = if ambiguous_path.compares_readings() { readings.of(facts.path) } else { &[] };
     if others.is_empty() {
         let resolution = policy.resolve_client(scratch, facts, client, now_unix_seconds);
-        return Placement {
-            resolution,
-            read_as: None,
-            refused: false,
-            divides_differently: false,
-            several: None,
-        };
+        // what rules look for is in the path as received
+        let divides_differently =
+            !ambiguous_path.compares_readings() && readings.normalising_divides(facts.path);
+        return Placement { resolution, read_as: None, refused: false, divides_differently, several: None };
     }
     let placed = policy.resolve_readings(scratch, facts, others, client, now_unix_seconds);
     Placement {
@@ -181,6 +176,22 @@ mod tests {
             let literally = placed(path, AmbiguousPath::Literal);
             assert_eq!((literally.resolution.mode, literally.refused), (Mode::Off, false), "{path}");
         }
+    }
+
+    /// What rules look for at a segment is looked for in the path as received, which may be divided otherwise.
+    #[test]
+    fn segments_are_unsure_where_the_normalised_path_has_others() {
+        for (path, divides) in [
+            ("/a/b", false),
+            ("/%61/b%2fc;d", false),
+            ("/a//b", true),
+            ("/./a", true),
+            ("/a/%2e%2e/b", true),
+            ("*", false),
+        ] {
+            assert_eq!(placed(path, AmbiguousPath::Literal).divides_differently, divides, "{path}");
+        }
+        assert!(placed("/a/b%2fc", AmbiguousPath::Strictest).divides_differently);
     }
 
     #[test]

@@ -157,6 +157,16 @@ pub enum AmbiguousPath {
     Literal,
 }
 
+impl AmbiguousPath {
+    /// Whether other readings than the normalised one count.
+    pub const fn compares_readings(self) -> bool {
+        match self {
+            Self::Strictest | Self::Reject => true,
+            Self::Literal => false,
+        }
+    }
+}
+
 /// Settings that http, server and location share; `None` = inherited from the context around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContextConfig {

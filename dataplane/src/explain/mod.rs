@@ -20,7 +20,6 @@ pub use described::{Described, DescriptionError, DescriptionErrors, Parts};
 pub use effects::RuleEffect;
 use effects::{COUNTS, effects, overruled_headers, rate_effects};
 
-use crate::config::AmbiguousPath;
 use crate::decision::{self, BodyCut, BodySeen, HeaderList, Shortened};
 use crate::http::{BodyFraming, ChunkLimits, ChunkedDecoder, PathReadings, Progress, RequestHead};
 use crate::io::ListenerId;
@@ -136,10 +135,7 @@ impl<'s> Explainer<'s> {
             let detail = "servers may take the path to different places, and ambiguous_path refuses that";
             return refused(400, "ambiguous_path", detail);
         }
-        let others = match setting {
-            AmbiguousPath::Literal => &[],
-            AmbiguousPath::Strictest | AmbiguousPath::Reject => readings.of(facts.path),
-        };
+        let others = if setting.compares_readings() { readings.of(facts.path) } else { &[] };
         let policy = snapshot.policy.explain_readings(&facts, others, &known, now);
         let read_as = placement.read_as.map(|number| readings.get(number));
         let read_as = read_as.map(|path| self.shown_path(path));
@@ -201,7 +197,9 @@ impl<'s> Explainer<'s> {
                 method: facts.method,
                 scheme: facts.scheme,
                 proto: facts.proto,
-                target: self.head.target(bytes),
+                path: facts.path,
+                query: facts.query,
+                path_has_readings: setting.compares_readings(),
             };
             decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
             decided.settle_rates();

@@ -42,7 +42,7 @@ pub use framing::{BodyFraming, ResponseFraming};
 pub use head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version, find_head_end};
 pub use host::{host_without_port, is_valid_host};
 pub use page::{BlockPage, Page, PageKind, PageValues, UnknownVariable, page_variables};
-pub use readings::PathReadings;
+pub use readings::{PathReadings, decode_path};
 pub use request::RequestHead;
 pub use response::ResponseHead;
 pub use websocket::{accepts_websocket, websocket_key, write_switch_head};

@@ -140,10 +140,34 @@ impl PathReadings {
         self.readings.get(number).map_or(&[], Vec::as_slice)
     }
 
-    /// The normalised form of the path asked for last, if that has other readings, and then those.
-    pub fn with_normalised(&self) -> impl Iterator<Item = &[u8]> {
-        let normalised = (self.count > 0).then(|| &self.bases[Base::Normalised as usize]);
-        normalised.into_iter().chain(&self.readings[..self.count]).map(Vec::as_slice)
+    /// The normalised form of a path, and with `others` what else it may mean: at least one.
+    pub fn forms<'a>(&'a mut self, path: &'a [u8], others: bool) -> impl Iterator<Item = &'a [u8]> {
+        let is_plain = looks_plain(path) || !path.starts_with(b"/");
+        if others {
+            self.of(path);
+        } else {
+            self.count = 0;
+        }
+        if !is_plain && self.count == 0 {
+            self.fill_normalised(path);
+        }
+        let normalised = if is_plain { path } else { &self.bases[Base::Normalised as usize] };
+        std::iter::once(normalised).chain(self.readings[..self.count].iter().map(Vec::as_slice))
+    }
+
+    /// Whether the normalised form of the path divides it otherwise than its slashes do.
+    pub fn normalising_divides(&mut self, path: &[u8]) -> bool {
+        if looks_plain(path) || !path.starts_with(b"/") {
+            return false;
+        }
+        self.fill_normalised(path);
+        self.bases[Base::Written as usize] != self.bases[Base::Normalised as usize]
+    }
+
+    fn fill_normalised(&mut self, path: &[u8]) {
+        let [written, normalised, ..] = &mut self.bases;
+        write_normalised(path, written);
+        merge(written, normalised);
     }
 
     #[cold]
@@ -163,10 +187,9 @@ impl PathReadings {
     }
 
     fn fill_bases(&mut self, path: &[u8]) -> Oddities {
+        self.fill_normalised(path);
         let Self { bases, spare, .. } = self;
-        let [written, normalised, decoded, resolved, twice, parameters_first, wide] = bases;
-        write_normalised(path, written);
-        merge(written, normalised);
+        let [_, _, decoded, resolved, twice, parameters_first, wide] = bases;
         decode(path, false, decoded);
         merge(decoded, resolved);
         decode(decoded, false, twice);
@@ -334,6 +357,11 @@ fn write_normalised(path: &[u8], out: &mut Vec<u8>) {
         };
         rest = &rest[width..];
     }
+}
+
+/// Decodes the percent-encodings of a path once.
+pub fn decode_path(path: &[u8], out: &mut Vec<u8>) {
+    decode(path, false, out);
 }
 
 /// Decodes percent-encodings once, with `wide` also those of the form `%uhhhh`.

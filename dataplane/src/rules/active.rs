@@ -63,8 +63,12 @@ pub struct RateKeyParts<'a> {
     pub scheme: &'a [u8],
     /// The version of the protocol.
     pub proto: &'a [u8],
-    /// The target.
-    pub target: &'a [u8],
+    /// The path as received.
+    pub path: &'a [u8],
+    /// What follows the first `?`.
+    pub query: Option<&'a [u8]>,
+    /// What servers may read in the path counts beside its normalised form.
+    pub path_has_readings: bool,
 }
 
 impl Active {
@@ -266,7 +270,7 @@ impl RateRule {
             RateKey::Method => keys.push(parts.method),
             RateKey::Scheme => keys.push(parts.scheme),
             RateKey::Proto => keys.push(parts.proto),
-            RateKey::Target => keys.push(parts.target),
+            RateKey::Path(key) => key.write(parts, keys),
             RateKey::Value(selector) => values_at(selector, keys),
         }
     }

@@ -11,7 +11,7 @@ use weir_policy::{
     UploadAction, translate_regex,
 };
 
-use super::{Enforcement, Rate, RateKey, RateRule, RateTable, Rule, RuleSet, UploadRule};
+use super::{Enforcement, PathKey, Rate, RateKey, RateRule, RateTable, Rule, RuleSet, UploadRule};
 use crate::config::OverLimit;
 use crate::http::{EditAction, HeaderEdit};
 
@@ -232,8 +232,10 @@ impl<'a> Compiler<'a> {
             Part::Method => RateKey::Method,
             Part::Scheme => RateKey::Scheme,
             Part::Proto => RateKey::Proto,
-            Part::Uri => RateKey::Target,
-            _ => RateKey::Value(self.selector(source, point)),
+            _ => match PathKey::of(point) {
+                Some(key) => RateKey::Path(key),
+                None => RateKey::Value(self.selector(source, point)),
+            },
         }
     }
 

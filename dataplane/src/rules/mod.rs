@@ -6,6 +6,7 @@
 mod active;
 mod compile;
 mod mask;
+mod path_key;
 mod rate;
 mod report;
 
@@ -20,6 +21,7 @@ use crate::http::HeaderEdit;
 
 pub use active::{Active, RateKeyParts};
 pub use compile::{RuleError, Surroundings, compile, faults};
+pub use path_key::PathKey;
 pub use rate::{Admission, Rate, RateTable};
 pub use report::Oversized;
 
@@ -98,8 +100,8 @@ pub enum RateKey {
     Scheme,
     /// The version of the protocol.
     Proto,
-    /// The target.
-    Target,
+    /// The target or a part of its path.
+    Path(PathKey),
     /// A value inside the request.
     Value(Selector),
 }

@@ -151,6 +151,7 @@ impl<I: Io> Worker<I> {
             return;
         };
         let bytes = &request.head_bytes;
+        let snapshot = &generation.snapshot;
         let parts = RateKeyParts {
             client: request.client_ip(),
             application: resolution.application,
@@ -160,9 +161,10 @@ impl<I: Io> Worker<I> {
                 Version::Http10 => b"HTTP/1.0",
                 Version::Http11 => b"HTTP/1.1",
             },
-            target: request.head.target(bytes),
+            path: request.head.path(bytes),
+            query: request.head.query(bytes),
+            path_has_readings: snapshot.http.ambiguous_path.compares_readings(),
         };
-        let snapshot = &generation.snapshot;
         limit.keys(&parts, keys, &mut |selector, keys| {
             let mut headers = HeaderList::new();
             headers.extend(request.head.headers(bytes));

@@ -43,14 +43,24 @@ pub(crate) fn report_patched(
 /// The most values of one point that a request is counted by.
 pub const POINT_VALUES_MAX: usize = 8;
 
+/// The most that there is room for.
+const POINT_VALUES_ROOM: usize = 32;
+
 /// Bytes of a value by which it is told from others.
 const POINT_VALUE_BYTES_MAX: usize = 8_000;
 
 /// The different values at a point, one after the other. Reused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PointValues {
     bytes: Vec<u8>,
-    ends: ArrayVec<usize, POINT_VALUES_MAX>,
+    ends: ArrayVec<usize, POINT_VALUES_ROOM>,
+    max: usize,
+}
+
+impl Default for PointValues {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl PointValues {
@@ -58,7 +68,7 @@ impl PointValues {
     #[must_use]
     pub fn new(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
-        Self { bytes, ends: ArrayVec::new() }
+        Self { bytes, ends: ArrayVec::new(), max: POINT_VALUES_MAX }
     }
 
     /// The buffer that was lent.
@@ -71,16 +81,22 @@ impl PointValues {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.max = POINT_VALUES_MAX;
     }
 
-    /// Adds the start of a value unless it is known. Where there are more than [`POINT_VALUES_MAX`], the last one takes the
-    /// place of the one before.
+    /// Until the next [`PointValues::clear`] takes up to 32 values: each way to read a path is one.
+    pub fn take_as_many_as_possible(&mut self) {
+        self.max = POINT_VALUES_ROOM;
+    }
+
+    /// Adds the start of a value unless it is known. Where there are too many, the last one takes the place of the one
+    /// before.
     pub fn push(&mut self, value: &[u8]) {
         let value = &value[..value.len().min(POINT_VALUE_BYTES_MAX)];
         if self.iter().any(|known| known == value) {
             return;
         }
-        if self.ends.is_full() {
+        if self.ends.len() >= self.max {
             self.ends.pop();
             self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
         }
