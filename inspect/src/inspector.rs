@@ -425,7 +425,7 @@ fn look_closer(
     sqli: &mut SqliVerdict,
     counts: &dyn Fn(usize, usize) -> bool,
 ) -> Option<(usize, usize)> {
-    const MATCHES_MAX: usize = 8;
+    const MATCHES_MAX: usize = 24;
     let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
     let mut from = 0;
     for _ in 0..MATCHES_MAX {

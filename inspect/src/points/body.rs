@@ -198,8 +198,9 @@ fn add_read(
         }
         return;
     }
-    let is_json = starts_as_json(body, claims.json) && !off.has(Parser::Json);
-    let is_whole_json = is_json && json(body, request, claims, node, expander, arena) == Ending::Complete;
+    let document = without_guard(body);
+    let is_json = starts_as_json(document, claims.json) && !off.has(Parser::Json);
+    let is_whole_json = is_json && json(document, request, claims, node, expander, arena) == Ending::Complete;
     // What starts as JSON is no binary file, and most bodies do.
     let is_binary = !is_json && is_binary(body);
     let is_xml = (looks_like_xml(body) || (claims.xml && !is_json && !is_binary)) && !off.has(Parser::Xml);
@@ -223,6 +224,12 @@ fn add_read(
         let place = if is_binary && !is_xml && found == Found::Nothing { Place::File } else { Place::Body };
         whole(body, node, place, arena);
     }
+}
+
+/// The body behind the mark `)]}'` that some write before JSON, so that it is no script.
+fn without_guard(body: &[u8]) -> &[u8] {
+    let Some(rest) = body.trim_ascii_start().strip_prefix(b")]}'") else { return body };
+    rest.strip_prefix(b",").unwrap_or(rest)
 }
 
 /// A bracket at the start, or a comment in front of it where the body says that it is JSON.

@@ -107,16 +107,25 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             || follows != Follows::Other && is_one_of(TELLING_COMMANDS, word)
             || substitutes && word == b"id" && matches!(rest.first(), Some(b'`' | b')'));
     }
+    let breaks_line = operator.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
     if known {
+        // A heading (`Hexdump:`), or a sentence that begins with the name of a program.
+        if rest.starts_with(b":") || breaks_line && follows == Follows::Other && !rest.is_ascii() {
+            return false;
+        }
         let between_bars = operator == b"|" && rest.trim_ascii_start().starts_with(b"|");
         return (follows != Follows::Other || before == Before::Nothing && is_short(rest))
             && !between_bars
             && !(operator == b"|" && follows == Follows::End && in_list(value, start));
     }
     // `&id>` is a reference in source code.
-    if operator.iter().all(|byte| matches!(byte, b'\n' | b'\r')) {
-        // A line that starts with an ordinary word is one of a text, unless what follows it is no word.
-        return follows != Follows::Other && !starts_with_word(rest);
+    if breaks_line {
+        // A line that starts with an ordinary word is one of a text, unless what follows it is no word; one that is an
+        // ordinary word too, unless it is a command without arguments.
+        let bare = matches!(follows, Follows::End | Follows::Operator);
+        return follows != Follows::Other
+            && !starts_with_word(rest)
+            && (!bare || is_one_of(BARE_WORDS, word));
     }
     let separated = operator != b"&" || rest.first().is_none_or(u8::is_ascii_whitespace);
     match follows {
@@ -393,7 +402,9 @@ fn what_argument(rest: &[u8]) -> Follows {
         b'/' | b'~' => return Follows::Argument,
         b'$' if second.is_ascii_digit() => return Follows::Hint,
         b'$' => return Follows::Argument,
-        b'%' if second.is_ascii_alphanumeric() => return Follows::Argument,
+        b'%' if is_variable_of_windows(rest) => return Follows::Argument,
+        // The mark where a number or a text is put in.
+        b'%' if second.is_ascii_alphabetic() => return Follows::Other,
         b'"' | b'\'' | b'%' => return Follows::Hint,
         b'.' if rest.starts_with(b". -") => return Follows::Argument,
         b'-' if second == b'-' => {
@@ -433,6 +444,13 @@ fn what_argument(rest: &[u8]) -> Follows {
     }
     let telling = argument.contains(&b'/') || dots > 0 && argument.last() != Some(&b'.');
     if telling { Follows::Argument } else { Follows::Other }
+}
+
+/// Whether a name between percent signs begins here.
+fn is_variable_of_windows(rest: &[u8]) -> bool {
+    let name = rest[1..].iter().take(WORD_BYTES_MAX).take_while(|byte| byte.is_ascii_alphanumeric());
+    let length = name.count();
+    length > 0 && matches!(rest.get(1 + length), Some(b'%' | b':'))
 }
 
 /// Whether a tag of HTML begins here, which is no redirection: `</p>`, `<br/>`, `<a href=..`.
@@ -595,6 +613,12 @@ mod tests {
             "installed with :pypi:`pip` and more",
             ".. _`pip hash`:\n\nUsage",
             "best way to ping host; traceroute",
+            "Binary\nSource",
+            "\n\t\tHexdump: ",
+            "\n\nTop %d lines:",
+            "pruning %s cache; time %ld",
+            "do this:\n  touch %s\n",
+            "prints the second column; cut -d';' -f1 takes the first",
         ] {
             assert!(!check(text), "{text}");
         }

@@ -49,8 +49,9 @@ pub(super) const WORKING_TOOLS: &str = "\
     ansible apk apt apt-get docker dpkg git go htop java journalctl kubectl lsof make npm npx pip pip3 rpm service systemctl \
     vmstat yum";
 
-/// Programs that move files about, as texts for developers do: an intruder names files of the system.
-pub(super) const FILE_TOOLS: &str = "chgrp chmod chown cp ln mkdir mv rm rmdir tar touch unzip";
+/// Programs that move files about or cut columns out, as texts for developers do: an intruder names files of the system.
+pub(super) const FILE_TOOLS: &str =
+    "chgrp chmod chown column cp cut fold ln mkdir mv rm rmdir sort tar touch tr uniq unzip wc";
 
 /// Programs that take the name of a host, which looks like that of a file.
 pub(super) const NETWORK_TOOLS: &str = "\

@@ -152,7 +152,8 @@ impl Seen {
                 self.telling_call
             }
             Context::Quoted { before, quote, .. } => {
-                let ends = self.comment_end || self.open_text.is_some_and(|length| length <= 3);
+                let opens = self.open_text.is_some_and(|length| length <= 3) && !self.names_marks(before);
+                let ends = self.comment_end || opens;
                 let short = before.len() <= 16 && !before.contains(&b' ');
                 reads
                     || self.stacked
@@ -192,6 +193,16 @@ impl Seen {
                     || self.clause && self.comment_end && value_first && self.last_is_number
             }
         }
+    }
+
+    /// Whether the value is a text that names two marks: `when it holds ' or "`.
+    fn names_marks(&self, before: &[u8]) -> bool {
+        let text = before.trim_ascii();
+        self.operands == 1
+            && self.open_text == Some(0)
+            && before.last().is_some_and(u8::is_ascii_whitespace)
+            && text.last().is_some_and(u8::is_ascii_alphabetic)
+            && text.contains(&b' ')
     }
 
     /// Constants, calls or queries: texts compare things by their names.
