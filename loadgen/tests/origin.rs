@@ -11,7 +11,7 @@ use std::{
 
 use common::{Certificates, Logged, exchange, exchange_in_steps};
 use serde_json::{Value, json};
-use weir_loadgen::origin::{Body, CloseAfter, Draw, Faults, Options, spawn};
+use weir_loadgen::origin::{Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, spawn};
 
 fn curl(arguments: &[&str]) -> (i32, String) {
     let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output().unwrap();
@@ -266,7 +266,7 @@ fn idle_connections_are_closed_and_a_stop_ends_all() {
     assert_eq!(idle.read_to_end(&mut nothing).unwrap(), 0);
 
     // An address of its own, so that no other test gets the port behind it.
-    let listen = "127.0.78.1:0".parse().unwrap();
+    let listen = Listen::Tcp("127.0.78.1:0".parse().unwrap());
     let origin = spawn(Options { listen, ..Options::default() }).unwrap();
     let address = origin.address();
     let mut waiting = TcpStream::connect(address).unwrap();
@@ -279,6 +279,41 @@ fn idle_connections_are_closed_and_a_stop_ends_all() {
 }
 
 #[test]
+fn a_unix_socket_is_served_and_goes_with_the_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("origin.sock");
+    let log = folder.path().join("log");
+    let options = || Options {
+        listen: Listen::Unix(path.clone()),
+        threads: 2,
+        request_log: Some(LogTarget::File(log.clone())),
+        ..Options::default()
+    };
+    // What an earlier process left behind is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let origin = spawn(options()).unwrap();
+    assert_eq!(origin.listens_on().to_string(), format!("unix:{}", path.display()));
+    let curl = |query: &str| {
+        let url = format!("http://localhost/?{query}");
+        Command::new("curl").args(["-s", "--unix-socket"]).arg(&path).arg(url).output().unwrap()
+    };
+    assert_eq!(curl("size=300000&chunked=1").stdout.len(), 300_000);
+    // 52 is an empty reply.
+    assert_eq!(curl("fault=reset").status.code(), Some(52));
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(lines.matches(r#""peer":"unix""#).count(), 2, "{lines}");
+    // One that is in use is not.
+    let error = spawn(options()).unwrap_err().to_string();
+    assert!(error.contains("origin.sock: ") && error.contains("in use"), "{error}");
+    assert_eq!(origin.stop(), 1);
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    let error = spawn(options()).unwrap_err().to_string();
+    assert!(error.contains("no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
 fn what_cannot_be_started_is_explained() {
     let certificates = Certificates::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -288,7 +323,10 @@ fn what_cannot_be_started_is_explained() {
     let mut absent = certificates.mutual_tls();
     absent.client_ca = Some(certificates.path("absent.pem"));
     let cases = [
-        (Options { listen: taken.local_addr().unwrap(), ..Options::default() }, "can't listen on 127.0.0.1:"),
+        (
+            Options { listen: taken.local_addr().unwrap().into(), ..Options::default() },
+            "can't listen on 127.0.0.1:",
+        ),
         (Options { headers: vec![header], ..Options::default() }, "`Connection` frames the message"),
         (Options { tls: Some(mismatched), ..Options::default() }, "client-key.pem do not go together"),
         (Options { tls: Some(absent), ..Options::default() }, "absent.pem: No such file"),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::ToSocketAddrs,
     path::PathBuf,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use signal_hook::{
 };
 use weir_loadgen::{
     Identity, files,
-    origin::{self, Body, CloseAfter, Draw, Faults, LogTarget, Options, StartError, TlsOptions},
+    origin::{self, Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, StartError, TlsOptions},
     units::{parse_duration, parse_size},
 };
 
@@ -31,7 +31,8 @@ use super::{Failure, parse_header};
 /// this mean, and `1ms=95,exp:50ms=5` is a mix with weights.
 #[derive(Args)]
 pub(super) struct OriginArguments {
-    /// Where to listen; port 0 takes a free one. `listening ADDRESS` on standard output says that it accepts
+    /// Where to listen: ADDRESS:PORT, port 0 takes a free one, or unix:PATH. `listening ADDRESS` on standard output says that
+    /// it accepts
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: String,
     /// Threads [default: one per core that this process may use]
@@ -111,12 +112,12 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
         // Renamed into place, so that who sees the file sees all of it.
         let mut part = path.clone().into_os_string();
         part.push(".part");
-        fs::write(&part, format!("{}\n", origin.address()))
+        fs::write(&part, format!("{}\n", origin.listens_on()))
             .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;
     }
     let mut output = io::stdout();
-    writeln!(output, "listening {}", origin.address())
+    writeln!(output, "listening {}", origin.listens_on())
         .and_then(|()| output.flush())
         .map_err(Failure::failed)?;
     let _signal = signals.forever().next();
@@ -183,10 +184,18 @@ fn parse_rate(text: &str) -> Result<u64, String> {
     })
 }
 
-fn resolve(listen: &str) -> Result<SocketAddr, Failure> {
+fn resolve(listen: &str) -> Result<Listen, Failure> {
     let wrong = |why: &dyn std::fmt::Display| {
-        Failure::usage(format!("--listen {listen}: {why}; expected ADDRESS:PORT, as in 127.0.0.1:8080"))
+        Failure::usage(format!(
+            "--listen {listen}: {why}; expected ADDRESS:PORT or unix:PATH, as in 127.0.0.1:8080 or unix:origin.sock"
+        ))
     };
-    let mut addresses = listen.to_socket_addrs().map_err(|error| wrong(&error))?;
-    addresses.next().ok_or_else(|| wrong(&"no address"))
+    match listen.strip_prefix("unix:") {
+        Some("") => Err(wrong(&"no path")),
+        Some(path) => Ok(Listen::Unix(path.into())),
+        None => {
+            let mut addresses = listen.to_socket_addrs().map_err(|error| wrong(&error))?;
+            addresses.next().map(Listen::Tcp).ok_or_else(|| wrong(&"no address"))
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 mod buffer;
 mod connect;
+mod listen;
 mod reset;
+mod stream;
 mod tickets;
 mod timer;
 mod tls;
@@ -12,6 +14,9 @@ mod worker;
 
 pub(crate) use buffer::ReceiveBuffer;
 pub(crate) use connect::{check_source, connect, connect_and_wait};
+pub use listen::Listen;
+pub(crate) use listen::{Listener, RingListener, SocketFile, listen};
+pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{
     ClientTlsFiles, ServerTlsFiles, Shown, client_config, server_config, subject_common_name,
@@ -20,6 +25,4 @@ pub use tls::{Identity, TlsError};
 pub(crate) use transport::Transport;
 pub(crate) use watch::{Watch, Watcher};
 pub use worker::default_threads;
-pub(crate) use worker::{
-    CpuUse, check_unused, cpu_use, listen_socket, run_on_ring, stop_pair, wait_for_stop,
-};
+pub(crate) use worker::{CpuUse, cpu_use, run_on_ring, stop_pair, wait_for_stop};

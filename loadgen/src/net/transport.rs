@@ -1,28 +1,24 @@
-//! A connection's byte stream: plain TCP, or rustls over it. Reads and writes hand their buffers to the kernel whole.
+//! A connection's byte stream: plain, or rustls over it. Reads and writes hand their buffers to the kernel whole.
 
 use std::{
     io::{self, Read, Write},
     time::Duration,
 };
 
-use monoio::{
-    buf::{IoBuf, IoBufMut},
-    io::{AsyncWriteRent, CancelableAsyncReadRent, CancelableAsyncWriteRent},
-    net::TcpStream,
-};
+use monoio::buf::{IoBuf, IoBufMut};
 use rustls::Connection;
 
-use super::{ReceiveBuffer, Watch, reset::reset_on_close};
+use super::{ReceiveBuffer, Stream, Watch};
 
 /// Room for one receive of ciphertext: a whole TLS record.
 const CIPHERTEXT_BYTES: usize = 17 * 1024;
 
-/// A TLS connection before its handshake, or none for plain TCP.
+/// A TLS connection before its handshake, or none.
 type Side = Option<Connection>;
 
 /// One connection.
 pub(crate) struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<Tls>>,
     watch: Watch,
 }
@@ -35,7 +31,7 @@ struct Tls {
 }
 
 impl Transport {
-    pub(crate) fn new(stream: TcpStream, side: Side, watch: Watch) -> Self {
+    pub(crate) fn new(stream: impl Into<Stream>, side: Side, watch: Watch) -> Self {
         let tls = side.map(|mut connection| {
             // Answers are written in pieces that this crate chooses; rustls need not limit them again.
             connection.set_buffer_limit(None);
@@ -45,7 +41,7 @@ impl Transport {
                 outgoing: Vec::with_capacity(CIPHERTEXT_BYTES),
             })
         });
-        Self { stream, tls, watch }
+        Self { stream: stream.into(), tls, watch }
     }
 
     pub(crate) const fn watch(&self) -> &Watch {
@@ -57,7 +53,7 @@ impl Transport {
         self.tls.as_ref().map(|tls| &tls.connection)
     }
 
-    /// Completes the TLS handshake; returns at once on plain TCP.
+    /// Completes the TLS handshake; returns at once where there is none.
     ///
     /// # Errors
     ///
@@ -84,8 +80,7 @@ impl Transport {
             let room = buffer.lend();
             let (start, end) = (room.len(), room.capacity());
             let Self { stream, watch, .. } = self;
-            let (result, room) =
-                watch.guard(|handle| stream.cancelable_read(room.slice_mut(start..end), handle)).await;
+            let (result, room) = watch.guard(|handle| stream.read(room.slice_mut(start..end), handle)).await;
             buffer.give_back(room.into_inner());
             return result;
         }
@@ -148,7 +143,7 @@ impl Transport {
 
     /// Makes the connection end with a reset when this is dropped; bytes that the peer has not read are lost then.
     pub(crate) fn reset_on_close(&self) {
-        reset_on_close(&self.stream);
+        self.stream.reset_on_close();
     }
 
     /// Reads and forgets what the peer still sends, up to `bytes` and `time`: closing a socket with unread input resets
@@ -159,7 +154,7 @@ impl Transport {
         let mut room = Vec::with_capacity(CIPHERTEXT_BYTES);
         while left > 0 {
             let Self { stream, watch, .. } = self;
-            let (result, back) = watch.guard(|handle| stream.cancelable_read(room, handle)).await;
+            let (result, back) = watch.guard(|handle| stream.read(room, handle)).await;
             room = back;
             match result {
                 Ok(received) if received > 0 => left = left.saturating_sub(received),
@@ -173,7 +168,7 @@ impl Transport {
         let Self { stream, watch, tls } = self;
         let Some(tls) = tls else { return Ok(0) };
         let room = std::mem::take(&mut tls.incoming);
-        let (result, room) = watch.guard(|handle| stream.cancelable_read(room, handle)).await;
+        let (result, room) = watch.guard(|handle| stream.read(room, handle)).await;
         tls.incoming = room;
         let received = result?;
         let decrypted = tls.decrypt(received, plain);
@@ -231,11 +226,11 @@ impl Tls {
     }
 }
 
-async fn send_all(stream: &mut TcpStream, watch: &Watch, mut data: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+async fn send_all(stream: &mut Stream, watch: &Watch, mut data: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
     let mut sent = 0;
     while sent < data.len() {
         let rest = data.slice(sent..);
-        let (result, rest) = watch.guard(|handle| stream.cancelable_write(rest, handle)).await;
+        let (result, rest) = watch.guard(|handle| stream.write(rest, handle)).await;
         data = rest.into_inner();
         match result {
             Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), data),

@@ -3,17 +3,14 @@
 use std::{
     future::Future,
     io::{self, Read},
-    net::{SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     time::Duration,
 };
 
 use monoio::{FusionDriver, RuntimeBuilder, io::AsyncReadRent};
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// Submission entries of each ring.
 const RING_ENTRIES: u32 = 4096;
-const LISTEN_BACKLOG: i32 = 4096;
 
 /// Runs `main` on a runtime of this thread until it ends.
 ///
@@ -45,32 +42,6 @@ where
 #[must_use]
 pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Finds out whether others use an address: `SO_REUSEPORT` alone would share their connections with them.
-///
-/// # Errors
-///
-/// The address is in use or not this machine's.
-pub(crate) fn check_unused(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier process that the kernel still remembers do no harm.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
-}
-
-/// A listening socket that several threads may each have one of (`SO_REUSEPORT`).
-///
-/// # Errors
-///
-/// The address is taken or not this machine's.
-pub(crate) fn listen_socket(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Two ends of a stop signal: the second end's thread stops when the first is dropped.

@@ -35,7 +35,7 @@ struct Connection {
     out: Vec<u8>,
     number: u64,
     requests: u64,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     tls: Option<TlsFacts>,
     /// How much of the input was searched for the end of a head in vain.
     searched: usize,
@@ -61,7 +61,7 @@ struct Refusal {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, number: u64, peer: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, number: u64, peer: Option<SocketAddr>) {
     let mut connection = Connection {
         worker,
         transport,

@@ -1,7 +1,7 @@
 //! The origin stub: a small, fast HTTP/1.1 server that reads requests whole and gives answers that it was told to give.
 //!
-//! Each thread has its own listening socket on the same address (`SO_REUSEPORT`), its own ring and its own connections;
-//! threads share the request log and the TLS settings, nothing else.
+//! Each thread has its own listening socket on the same address (`SO_REUSEPORT`; a Unix socket they share), its own ring and
+//! its own connections; threads share the request log and the TLS settings, nothing else.
 
 mod answer;
 mod connection;
@@ -11,7 +11,7 @@ mod record;
 use std::{
     cell::{Cell, RefCell},
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::PathBuf,
     rc::Rc,
@@ -31,7 +31,10 @@ pub use self::{
     answer::{Fault, Faults},
     draw::Draw,
 };
-use crate::net::{self, Identity, ServerTlsFiles, TlsError, Transport, Watcher};
+pub use crate::net::Listen;
+use crate::net::{
+    self, Identity, Listener, RingListener, ServerTlsFiles, SocketFile, TlsError, Transport, Watcher,
+};
 use crate::scenario::template::Random;
 
 /// How long connections get to end after a stop.
@@ -45,8 +48,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// Threads, at least 1.
     pub threads: usize,
     /// The body of an answer. Default: 1024 bytes of text.
@@ -120,7 +123,7 @@ pub enum LogTarget {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))),
             threads: 1,
             body: Body::Size(Draw::fixed(1024)),
             delay_nanoseconds: Draw::fixed(0),
@@ -145,7 +148,7 @@ impl Default for Options {
 #[non_exhaustive]
 pub enum StartError {
     /// The address can't be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(Listen, io::Error),
     /// A certificate, key or CA can't be used.
     Tls(TlsError),
     /// The request log can't be opened.
@@ -175,16 +178,23 @@ impl std::error::Error for StartError {}
 /// A running origin. Dropping it stops it.
 #[derive(Debug)]
 pub struct Origin {
-    address: SocketAddr,
+    listen: Listen,
+    socket_file: Option<SocketFile>,
     threads: Vec<(UnixStream, JoinHandle<()>)>,
     answered: Arc<AtomicU64>,
 }
 
 impl Origin {
-    /// The address that it listens on, with the port that it got.
+    /// Where it listens, with the port that it got.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn listens_on(&self) -> &Listen {
+        &self.listen
+    }
+
+    /// The TCP address that it listens on, see [`Listen::tcp_address`].
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen.tcp_address()
     }
 
     /// Stops accepting, ends all connections and waits for the threads. Returns how many requests were answered.
@@ -195,6 +205,8 @@ impl Origin {
     }
 
     fn end(&mut self) {
+        // Who starts an origin in its place finds the name free.
+        self.socket_file = None;
         // Let go of all signals first, so that the threads end together.
         let (signals, handles): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
         drop(signals);
@@ -242,13 +254,9 @@ pub fn spawn(options: Options) -> Result<Origin, StartError> {
         None => None,
         Some(target) => Some(RequestLog::open(target, options.log_body_bytes)?),
     };
-    let first = net::check_unused(options.listen).and_then(|()| net::listen_socket(options.listen));
-    let first = first.map_err(|error| StartError::Listen(options.listen, error))?;
-    let address = first.local_addr().map_err(|error| StartError::Listen(options.listen, error))?;
-    let mut listeners = vec![first];
-    for _ in 1..threads {
-        listeners.push(net::listen_socket(address).map_err(|error| StartError::Listen(address, error))?);
-    }
+    let listened = net::listen(&options.listen, threads);
+    let (listeners, listen, socket_file) =
+        listened.map_err(|error| StartError::Listen(options.listen.clone(), error))?;
     let shared = Arc::new(Shared {
         answers: Answers::new(&options).map_err(StartError::Header)?,
         tls,
@@ -258,7 +266,7 @@ pub fn spawn(options: Options) -> Result<Origin, StartError> {
         close_after: options.close_after,
     });
     let answered = Arc::new(AtomicU64::new(0));
-    let mut origin = Origin { address, threads: Vec::new(), answered: Arc::clone(&answered) };
+    let mut origin = Origin { listen, socket_file, threads: Vec::new(), answered: Arc::clone(&answered) };
     for (index, listener) in listeners.into_iter().enumerate() {
         let (signal, stop) = net::stop_pair().map_err(StartError::Thread)?;
         let (shared, answered) = (Arc::clone(&shared), Arc::clone(&answered));
@@ -287,12 +295,11 @@ fn server_tls(options: &TlsOptions) -> Result<Arc<ServerConfig>, TlsError> {
 async fn serve(
     shared: Arc<Shared>,
     random: Random,
-    listener: TcpListener,
+    listener: Listener,
     stop: UnixStream,
     answered: Arc<AtomicU64>,
 ) -> io::Result<()> {
-    listener.set_nonblocking(monoio::utils::is_legacy())?;
-    let listener = monoio::net::TcpListener::from_std(listener)?;
+    let listener = listener.on_ring()?;
     let worker = Rc::new(Worker {
         shared,
         watcher: Watcher::new(),
@@ -310,15 +317,15 @@ async fn serve(
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, listener: monoio::net::TcpListener, cancel: CancelHandle) {
+async fn accept(worker: Rc<Worker>, listener: RingListener, cancel: CancelHandle) {
     const ECANCELED: i32 = 125;
     loop {
-        match listener.cancelable_accept(cancel.clone()).await {
+        match listener.accept(cancel.clone()).await {
             Ok(_) if worker.watcher.len() >= CONNECTIONS_PER_THREAD => {}
             Ok((stream, peer)) => {
                 let number = worker.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
                 // Small answers go out at once. Where this fails the peer is gone, as the next receive will say.
-                let _gone = stream.set_nodelay(true);
+                let _gone = stream.set_nodelay();
                 let side = match &worker.shared.tls {
                     None => None,
                     Some(config) => match ServerConnection::new(Arc::clone(config)) {

@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::{Connection, HandshakeKind, ProtocolVersion};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{LogTarget, StartError};
 use crate::{http::Framing, net};
@@ -48,7 +48,8 @@ pub(super) struct LogLine<'a> {
     pub(super) connection: u64,
     /// The number of the request on its connection, from 1.
     pub(super) request: u64,
-    pub(super) peer: SocketAddr,
+    #[serde(serialize_with = "peer_text")]
+    pub(super) peer: Option<SocketAddr>,
     #[serde(flatten)]
     pub(super) record: Option<&'a Record>,
     /// The request's body came to its end.
@@ -61,6 +62,14 @@ pub(super) struct LogLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'a str>,
     pub(super) tls: Option<&'a TlsFacts>,
+}
+
+/// The peer's address; clients of a Unix socket have none.
+fn peer_text<S: Serializer>(peer: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match peer {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str("unix"),
+    }
 }
 
 /// The answer of `--echo`.
