@@ -3,6 +3,8 @@
 import math
 from html import escape
 
+import generator_cost
+
 HEADER = ["", "connections", "CPU us/request", "x first", "p10-p90", "requests/s", "p50", "p99", "MiB"]
 
 # The plot, in pixels.
@@ -42,6 +44,8 @@ def table(facts, results):
     lines += [f"- {name}: left out, {why}" for name, why in facts["left_out"].items()]
     if "agreement" in facts:
         lines += ["", "## Can the generator be trusted?", "", *agreement(facts["agreement"])]
+    if "generator_cost" in facts:
+        lines += ["", generator_cost.sentences(facts["generator_cost"])]
     lines += ["", "Digests of binaries, configs and traffic are in `environment.json`, every slice in the other files.", ""]
     return "\n".join(lines)
 

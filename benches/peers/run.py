@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import agreement
+import generator_cost
 import machine
 import peers
 import report
@@ -146,6 +147,10 @@ def measure(arguments, run, folder, running, facts, cpus):
         url = f"http://127.0.0.1:{up['nginx'].ports['PLAIN']}/"
         facts["agreement"] = agreement.check(arguments.loadgen, url, rounds, seconds, load_cpu)
         print(facts["agreement"]["verdict"])
+        cost = generator_cost.measure(arguments.loadgen, rounds, seconds, load_cpu, proxy_cpu)
+        if cost:
+            facts["generator_cost"] = cost
+            print(generator_cost.sentences(cost))
     return results
 
 
