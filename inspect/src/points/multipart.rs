@@ -34,6 +34,10 @@ pub(super) enum Found {
 /// How many bodies of parts inside of parts are read.
 const NESTED_MAX: u8 = 2;
 
+/// How often each byte of a body may be looked at for delimiters: four boundaries that are read in three ways, and parts
+/// of parts that are read again in each of them.
+const LOOKS_MAX: usize = 48;
+
 /// Where the parts of a body go.
 #[derive(Debug, Clone, Copy)]
 struct Home {
@@ -45,6 +49,12 @@ struct Home {
     depth: u8,
 }
 
+/// Where parts are added, and how many bytes may still be looked at for delimiters.
+struct Reader<'a> {
+    arena: &'a mut Arena,
+    bytes_left: usize,
+}
+
 /// Adds the parts of a body whose boundary these Content-Type fields name, or that starts with one.
 pub(super) fn add<'a>(
     body: &[u8],
@@ -52,21 +62,31 @@ pub(super) fn add<'a>(
     node: NodeId,
     arena: &mut Arena,
 ) -> Found {
-    add_at(body, content_types, Home { node, outer: None, depth: 0 }, arena)
+    let mut reader = Reader { arena, bytes_left: body.len().saturating_mul(LOOKS_MAX) };
+    add_at(body, content_types, Home { node, outer: None, depth: 0 }, &mut reader)
 }
 
 fn add_at<'a>(
     body: &[u8],
     content_types: impl Iterator<Item = &'a [u8]>,
     home: Home,
-    arena: &mut Arena,
+    reader: &mut Reader<'_>,
 ) -> Found {
     let boundaries = Boundaries::of(content_types, body);
+    if boundaries.is_over {
+        reader.arena.hit_limit(OverLimit::Depth);
+    }
     let (mut any, mut more) = (false, boundaries.disputed);
     for delimiter in boundaries.as_slice() {
         let finder = Finder::new(delimiter.as_bytes());
         let mut last_count = 0;
         for strictness in [Strictness::Anywhere, Strictness::LineStart, Strictness::WholeLine] {
+            let Some(bytes_left) = reader.bytes_left.checked_sub(body.len()) else {
+                reader.arena.hit_limit(OverLimit::Depth);
+                more = true;
+                break;
+            };
+            reader.bytes_left = bytes_left;
             let delimiters = Delimiters { body, finder: &finder, strictness, position: 0 };
             let count = delimiters.count();
             if count == 0 || count == last_count {
@@ -75,7 +95,7 @@ fn add_at<'a>(
             more |= last_count > 0;
             last_count = count;
             any = true;
-            more |= pieces(delimiters, home, arena);
+            more |= pieces(delimiters, home, reader);
         }
     }
     match (any, more) {
@@ -138,23 +158,23 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
 }
 
 /// Adds all that the delimiters part from each other. Says whether something but white space lies outside of the parts.
-fn pieces(delimiters: Delimiters<'_>, home: Home, arena: &mut Arena) -> bool {
+fn pieces(delimiters: Delimiters<'_>, home: Home, reader: &mut Reader<'_>) -> bool {
     let body = delimiters.body;
     let mut outside = false;
     let mut start = 0;
     let mut is_part = false;
     for (end, next) in delimiters.chain([(body.len(), body.len())]) {
-        if arena.is_full() {
+        if reader.arena.is_full() {
             break;
         }
         let piece = &body[start..end];
         start = next;
         // Behind the closing delimiter a reader may stop or go on: it is text, and what follows it may be parts again.
         if is_part && !piece.starts_with(b"--") {
-            part(piece, home, arena);
+            part(piece, home, reader);
         } else if !piece.trim_ascii().is_empty() && piece.trim_ascii() != b"--" {
             outside = true;
-            add_text(piece, home.node, Place::Body, arena);
+            add_text(piece, home.node, Place::Body, reader.arena);
         }
         is_part = true;
     }
@@ -162,7 +182,8 @@ fn pieces(delimiters: Delimiters<'_>, home: Home, arena: &mut Arena) -> bool {
 }
 
 /// One part, from the end of its delimiter to the next delimiter.
-fn part(part: &[u8], home: Home, arena: &mut Arena) {
+fn part(part: &[u8], home: Home, reader: &mut Reader<'_>) {
+    let arena = &mut *reader.arena;
     let part = skip_line_end(part);
     let (head, content) = split_head(part);
     let content = content.strip_suffix(b"\n").unwrap_or(content);
@@ -170,19 +191,22 @@ fn part(part: &[u8], home: Home, arena: &mut Arena) {
     let mut names = Names::default();
     dispositions(head).for_each(|field| names.read(field));
     let mut names = names.all();
-    let name = match (names.next(), home.outer) {
-        (Some(name), _) => arena.copy(name),
-        (None, Some(outer)) => outer,
+    let (name, is_own) = match (names.next(), home.outer) {
+        (Some(name), _) => (arena.copy(name), true),
+        // It is a value already, at the part around this one.
+        (None, Some(outer)) => (outer, false),
         (None, None) => {
             // No server would know what to do with it, but one might do something.
             add_text(part, home.node, Place::Body, arena);
-            return nested(head, content, home, arena);
+            return nested(head, content, home, reader);
         }
     };
     let node = arena.node(home.node, Step::Name(name));
-    arena.add(name, node, Place::Name, 0);
-    // Some give what lies in a part its name.
-    home.outer.into_iter().for_each(|outer| arena.also_named(node, outer));
+    if is_own {
+        arena.add(name, node, Place::Name, 0);
+        // Some give what lies in a part its name.
+        home.outer.into_iter().for_each(|outer| arena.also_named(node, outer));
+    }
     for name in names {
         let span = arena.copy(name);
         arena.also_named(node, span);
@@ -201,19 +225,19 @@ fn part(part: &[u8], home: Home, arena: &mut Arena) {
         let span = arena.write(|bytes| transfer.decode(content, bytes));
         arena.add(span, node, place, 1);
     }
-    nested(head, content, Home { outer: Some(name), ..home }, arena);
+    nested(head, content, Home { outer: Some(name), ..home }, reader);
 }
 
 /// Adds the parts that a part holds, if its head says so.
-fn nested(head: &[u8], content: &[u8], home: Home, arena: &mut Arena) {
+fn nested(head: &[u8], content: &[u8], home: Home, reader: &mut Reader<'_>) {
     let types = || content_types(head).filter(|value| is_multipart(value));
-    if types().next().is_none() || arena.is_full() {
+    if types().next().is_none() || reader.arena.is_full() {
         return;
     }
     if home.depth == NESTED_MAX {
-        return arena.hit_limit(OverLimit::Depth);
+        return reader.arena.hit_limit(OverLimit::Depth);
     }
-    add_at(content, types(), Home { depth: home.depth + 1, ..home }, arena);
+    add_at(content, types(), Home { depth: home.depth + 1, ..home }, reader);
 }
 
 fn is_multipart(content_type: &[u8]) -> bool {

@@ -11,6 +11,12 @@ const BOUNDARIES_MAX: usize = 4;
 /// The longest boundary that is looked for, in bytes. RFC 2046 allows 70.
 const BOUNDARY_BYTES_MAX: usize = 256;
 
+/// The most mentions of a boundary that are read, in all fields together.
+const MENTIONS_MAX: usize = 16;
+
+/// How much of a field is looked at behind a mention, in bytes: a boundary and what may stand around it.
+const MENTION_BYTES_MAX: usize = 4 * BOUNDARY_BYTES_MAX;
+
 /// A boundary with the two dashes before it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Delimiter {
@@ -41,15 +47,23 @@ impl Delimiter {
 pub(super) struct Boundaries {
     delimiters: [Delimiter; BOUNDARIES_MAX],
     count: usize,
+    mentions: usize,
     /// Whether servers can disagree about the boundary.
     pub(super) disputed: bool,
+    /// Whether there are more mentions than are read.
+    pub(super) is_over: bool,
 }
 
 impl Boundaries {
     /// The boundaries that Content-Type fields name, and the one that the body starts with.
     pub(super) fn of<'a>(content_types: impl Iterator<Item = &'a [u8]>, body: &[u8]) -> Self {
-        let mut boundaries =
-            Self { delimiters: [Delimiter::DASHES; BOUNDARIES_MAX], count: 0, disputed: false };
+        let mut boundaries = Self {
+            delimiters: [Delimiter::DASHES; BOUNDARIES_MAX],
+            count: 0,
+            mentions: 0,
+            disputed: false,
+            is_over: false,
+        };
         content_types.for_each(|content_type| boundaries.read(content_type));
         if let Some(first) = first_line(body) {
             boundaries.add(first.iter().copied());
@@ -67,11 +81,19 @@ impl Boundaries {
         const NAME: &[u8] = b"boundary";
         let mut pieces = Delimiter::DASHES;
         for position in 0..content_type.len().saturating_sub(NAME.len()) {
-            let after = &content_type[position + NAME.len()..];
-            if !content_type[position..position + NAME.len()].eq_ignore_ascii_case(NAME) {
+            let (name, after) = content_type[position..].split_at(NAME.len());
+            if !name.eq_ignore_ascii_case(NAME) {
                 continue;
             }
-            let Some(equals) = memchr::memchr(b'=', after) else { return };
+            if self.mentions == MENTIONS_MAX {
+                (self.disputed, self.is_over) = (true, true);
+                break;
+            }
+            self.mentions += 1;
+            let cut = &after[..after.len().min(MENTION_BYTES_MAX)];
+            self.disputed |= cut.len() < after.len();
+            let after = cut;
+            let Some(equals) = memchr::memchr(b'=', after) else { continue };
             let value = after[equals + 1..].trim_ascii_start();
             if let Some(quoted) = value.strip_prefix(b"\"") {
                 let first = memchr::memchr(b'"', quoted).unwrap_or(quoted.len());
@@ -169,11 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn mentions_without_end_are_read_up_to_a_limit() {
+        let read = |field: String| Boundaries::of([field.as_bytes()].into_iter(), b"");
+        for mention in ["boundary=", "boundary", "boundary=\"", "boundary*=", "boundary=x;"] {
+            let few = read(format!("multipart/mixed; {}=", mention.repeat(MENTIONS_MAX)));
+            assert!(!few.is_over && few.mentions == MENTIONS_MAX, "{mention}");
+            let many = read(format!("multipart/mixed; {}=", mention.repeat(4 * MENTIONS_MAX)));
+            assert!(many.is_over && many.disputed && many.mentions == MENTIONS_MAX, "{mention}");
+        }
+    }
+
+    #[test]
     fn what_is_not_kept_is_disputed() {
         let long = format!("multipart/form-data; boundary={}", "a".repeat(257));
         assert_eq!(boundaries(&[&long], ""), (vec![], true));
         let many = "multipart/form-data; boundary=a; boundary=b; boundary=c; boundary=d; boundary=e";
         assert_eq!(boundaries(&[many], "").0.len(), 4);
         assert_eq!(boundaries(&["boundary", "text/plain", ""], "text"), (vec![], false));
+        let far = format!("multipart/form-data; boundary=x{}y", " ".repeat(2000));
+        assert_eq!(boundaries(&[&far], ""), (vec!["x".to_owned()], true));
     }
 }

@@ -141,3 +141,25 @@ fn each_of_two_boundaries_is_read() {
         assert!(values.contains(&("body.a".to_owned(), "1".to_owned(), Place::Body)), "{content_type}");
     }
 }
+
+/// A body that is read in each of four ways, each of which leads to parts inside of a part.
+fn read_in_many_ways(inner_boundaries: &str) -> Arena {
+    let field = format!("Content-Type: multipart/mixed; {inner_boundaries}");
+    let head = "X: --az: --bz: --cz: --d\r\nContent-Disposition: form-data; name=\"f\"\r\n";
+    let body = format!("{head}{field}\r\n\r\n{}", "text ".repeat(1000));
+    let field = b"multipart/form-data; boundary=a; boundary=b; boundary=c; boundary=d";
+    let mut arena = Arena::new(Limits::default());
+    let node = arena.node(ROOT, Step::Part("body"));
+    let found = add(body.as_bytes(), [&field[..]].into_iter(), node, &mut arena);
+    assert_eq!(found, Found::PartsAndMore);
+    arena
+}
+
+#[test]
+fn readings_inside_of_readings_end_at_a_limit_that_is_told() {
+    assert_eq!(read_in_many_ways("boundary=e").over_limit(), None);
+    let four = "boundary=e; boundary=f; boundary=g; boundary=h";
+    assert_eq!(read_in_many_ways(four).over_limit(), Some(OverLimit::Depth));
+    let endless = "boundary=".repeat(1000);
+    assert_eq!(read_in_many_ways(&endless).over_limit(), Some(OverLimit::Depth));
+}
