@@ -4,9 +4,22 @@
 use crate::directives::selector::{Names, Pick};
 use crate::directives::spelling::{Spelling, taken};
 
+/// How much of a name is compared, in bytes. No name that a rule gives is as long.
+const NAME_BYTES_MAX: usize = 4096;
+
+/// At how many open brackets a name is divided into its start and keys. No name that a rule gives has as many.
+const BRACKETS_MAX: usize = 64;
+
 /// How many picks a field's name takes, of which there is at least one: those of its start, and of the keys in brackets
-/// behind that.
+/// behind that. What is longer than is compared is never sure to be the name, and possibly is if its begin is.
 pub(super) fn taken_of_field(name: &[u8], picks: &[Pick], names: Names) -> usize {
+    let name = match (name.get(..NAME_BYTES_MAX), names) {
+        (None, _) => name,
+        (Some(_), Names::Sure) => return 0,
+        // Any name may follow, and some servers leave out the blanks before it.
+        (Some(start), Names::Possible) if start.trim_ascii_start().is_empty() => return picks.len(),
+        (Some(start), Names::Possible) => start,
+    };
     if names == Names::Possible && name.contains(&0) {
         let taken = taken_of_text(up_to_nul(name), picks, names);
         if taken > 0 {
@@ -23,9 +36,10 @@ fn taken_of_text(name: &[u8], picks: &[Pick], names: Names) -> usize {
     {
         return of_keys;
     }
-    for bracket in memchr::memchr_iter(b'[', name) {
+    let blanks = name.len() - name.trim_ascii_start().len();
+    for bracket in memchr::memchr_iter(b'[', name).take(BRACKETS_MAX) {
         let (start, keys) = name.split_at(bracket);
-        let of_start = taken_at_start(start, picks, names);
+        let of_start = taken_at_start(start, blanks, picks, names);
         if of_start == 0 || (names == Names::Sure && !are_keys(keys)) {
             continue;
         }
@@ -33,14 +47,14 @@ fn taken_of_text(name: &[u8], picks: &[Pick], names: Names) -> usize {
             return of_start + of_keys;
         }
     }
-    taken_at_start(name, picks, names)
+    taken_at_start(name, blanks, picks, names)
 }
 
-/// What a name without keys takes.
-fn taken_at_start(name: &[u8], picks: &[Pick], names: Names) -> usize {
+/// What a name without keys takes, which begins with so many blanks.
+fn taken_at_start(name: &[u8], blanks: usize, picks: &[Pick], names: Names) -> usize {
     match (taken(name, picks, Spelling::Exact), names) {
         (0, Names::Possible) => match taken(name, picks, Spelling::AnyField) {
-            0 => taken(name.trim_ascii(), picks, Spelling::AnyField),
+            0 => taken(name[blanks..].trim_ascii_end(), picks, Spelling::AnyField),
             taken => taken,
         },
         (taken, _) => taken,
@@ -49,7 +63,8 @@ fn taken_at_start(name: &[u8], picks: &[Pick], names: Names) -> usize {
 
 /// What readers see of a name that take a NUL byte for its end.
 pub(super) fn up_to_nul(name: &[u8]) -> &[u8] {
-    memchr::memchr(0, name).map_or(name, |end| &name[..end])
+    let looked_at = &name[..name.len().min(NAME_BYTES_MAX)];
+    memchr::memchr(0, looked_at).map_or(name, |end| &name[..end])
 }
 
 /// Whether there is nothing but keys in brackets.
@@ -152,6 +167,22 @@ mod tests {
         assert_eq!(taken_by("user-id", &["user_id"], Names::Possible), 0);
         assert_eq!(taken_by("user_id", &["user", "id"], Names::Possible), 2);
         assert_eq!(taken_by("id[A]", &["id", "a"], Names::Possible), 2);
+    }
+
+    #[test]
+    fn of_a_long_name_only_the_begin_is_compared() {
+        let long = |begin: &str, filling: &str| format!("{begin}{}", filling.repeat(NAME_BYTES_MAX));
+        for name in
+            [long("id[", "a"), long("id", " "), long("id", "[a]"), long("", " ") + "id", long("", " ") + "x"]
+        {
+            assert!(taken_by(&name, &["id"], Names::Possible) > 0, "{}", &name[..8]);
+            assert_eq!(taken_by(&name, &["id"], Names::Sure), 0, "{}", &name[..8]);
+        }
+        assert_eq!(taken_by(&long("", "x"), &["id"], Names::Possible), 0);
+        assert_eq!(taken_by(&long(" ", "["), &["id"], Names::Possible), 0);
+        assert_eq!(taken_by(&("[a]".repeat(BRACKETS_MAX) + "x[b]"), &["x"], Names::Possible), 0);
+        let far = "a".repeat(NAME_BYTES_MAX) + "\0";
+        assert_eq!(up_to_nul(far.as_bytes()).len(), far.len());
     }
 
     #[test]
