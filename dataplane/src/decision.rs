@@ -124,7 +124,8 @@ const FAILURE: &str = "inspection_failure";
 /// Inspection's own name for the memory that it could not get.
 const MEMORY: &str = weir_inspect::OverLimit::Memory.as_str();
 
-/// Whether inspection saw all there was. Without a report it failed.
+/// Whether inspection saw all there was. Without a report it failed. Of several limits one that blocks counts, otherwise
+/// the first.
 pub fn shortened(
     report: Option<&Report<'_>>,
     cut: BodyCut,
@@ -134,16 +135,16 @@ pub fn shortened(
     let Some(report) = report else {
         return Some(Shortened { limit: FAILURE, then: location.inspection_failure });
     };
-    if report.over_limit == Some(weir_inspect::OverLimit::Memory) {
-        return Some(Shortened { limit: MEMORY, then: location.inspection_failure });
-    }
-    if cut.overloaded {
-        return Some(Shortened { limit: OVERLOAD, then: location.overload });
-    }
-    if let Some(limit) = report.over_limit {
-        return Some(Shortened { limit: limit.as_str(), then: settings.over_time_limit });
-    }
-    cut.over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit })
+    let has_no_memory = report.over_limits.contains(weir_inspect::OverLimit::Memory);
+    let of_inspection = report.over_limit.filter(|limit| *limit != weir_inspect::OverLimit::Memory);
+    let all = [
+        has_no_memory.then_some(Shortened { limit: MEMORY, then: location.inspection_failure }),
+        cut.overloaded.then_some(Shortened { limit: OVERLOAD, then: location.overload }),
+        of_inspection.map(|limit| Shortened { limit: limit.as_str(), then: settings.over_time_limit }),
+        cut.over_limit.then_some(Shortened { limit: BODY_LIMIT, then: settings.over_body_limit }),
+    ];
+    let all = || all.iter().flatten().copied();
+    all().find(|shortened| shortened.then == OverLimit::Block).or_else(|| all().next())
 }
 
 /// What inspection saw of a body.

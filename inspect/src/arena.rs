@@ -4,7 +4,7 @@
 //! its value by binary search, and a value's node leads to its name by way of the parents; names are put together only
 //! for findings.
 
-use crate::limits::{Limits, OverLimit};
+use crate::limits::{Limits, OverLimit, OverLimits};
 use crate::place::Place;
 
 /// A point's number in the tree.
@@ -86,10 +86,13 @@ pub(crate) struct Arena {
     disputed: Vec<NodeId>,
     limits: Limits,
     over_limit: Option<OverLimit>,
+    over_limits: OverLimits,
     /// The first value that grows out of proportion, and what showed it.
     bomb: Option<(NodeId, Bomb)>,
     /// Whether values that no attack can hide in are wanted too.
     keeps_all: bool,
+    /// Whether the same value counts at each of its points.
+    judges_points: bool,
 }
 
 /// The parent of the top-level points.
@@ -114,8 +117,10 @@ impl Arena {
             disputed: Vec::new(),
             limits,
             over_limit: None,
+            over_limits: OverLimits::default(),
             bomb: None,
             keeps_all: false,
+            judges_points: false,
         };
         arena.reset(limits);
         arena
@@ -125,8 +130,10 @@ impl Arena {
     pub(crate) fn reset(&mut self, limits: Limits) {
         self.limits = limits;
         self.over_limit = None;
+        self.over_limits = OverLimits::default();
         self.bomb = None;
         self.keeps_all = false;
+        self.judges_points = false;
         self.bytes.clear();
         self.values.clear();
         self.nodes.clear();
@@ -162,6 +169,16 @@ impl Arena {
     /// Whether values are wanted that no attack can hide in.
     pub(crate) const fn keeps_all(&self) -> bool {
         self.keeps_all
+    }
+
+    /// Asks for the same value at each of its points, though it says the same everywhere.
+    pub(crate) const fn judge_points(&mut self) {
+        self.judges_points = true;
+    }
+
+    /// Whether the same value is wanted at each of its points.
+    pub(crate) const fn judges_points(&self) -> bool {
+        self.judges_points
     }
 
     /// All points.
@@ -231,9 +248,15 @@ impl Arena {
         self.over_limit
     }
 
-    /// Notes that a limit was hit; the first one is kept.
+    /// All limits that were hit.
+    pub(crate) const fn over_limits(&self) -> OverLimits {
+        self.over_limits
+    }
+
+    /// Notes that a limit was hit.
     pub(crate) fn hit_limit(&mut self, limit: OverLimit) {
         self.over_limit.get_or_insert(limit);
+        self.over_limits.add(limit);
     }
 
     /// The first value that grows out of proportion.
@@ -286,6 +309,10 @@ impl Arena {
         if span.start == span.end {
             return;
         }
+        debug_assert!(
+            self.values.last().is_none_or(|last| last.span.end < span.start),
+            "values are found by their offsets, so they are added in the order of these"
+        );
         if self.values.len() >= self.limits.values {
             self.hit_limit(OverLimit::Values);
             return;

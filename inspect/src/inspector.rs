@@ -159,7 +159,7 @@ impl Inspector {
         if time_is_up() {
             self.arena.hit_limit(OverLimit::Time);
         } else {
-            self.scan(engine, scope.judges_points());
+            self.scan(engine, scope);
         }
         if scope.has_detectors() {
             let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
@@ -179,6 +179,7 @@ impl Inspector {
             hits: &self.hits,
             nominations: self.trace.nominations(),
             over_limit: self.arena.over_limit(),
+            over_limits: self.arena.over_limits(),
         }
     }
 
@@ -186,6 +187,9 @@ impl Inspector {
         self.arena.reset(engine.options.limits);
         if scope.needs_all_values() {
             self.arena.keep_all();
+        }
+        if scope.judges_points() || scope.has_detectors() {
+            self.arena.judge_points();
         }
         points::decompose(scope, &mut self.expander, &mut self.arena);
         self.expander.expand(scope, &mut self.arena);
@@ -236,10 +240,11 @@ impl Inspector {
     }
 
     /// Collects what patterns match. Where points aren't judged differently, values that many others are equal to are
-    /// nominated once.
-    fn scan(&mut self, engine: &Engine, judges_points: bool) {
+    /// nominated once. Where signs are patched at points, those there have room of their own behind the limit.
+    fn scan(&mut self, engine: &Engine, scope: &Scope<'_>) {
         let Self { scratch, arena, nominations, repeated, rules, work, .. } = self;
         repeated.reset();
+        let judges_points = scope.judges_points();
         let limit = engine.options.limits.confirmations;
         let mut too_many = false;
         let mut last = 0;
@@ -257,18 +262,28 @@ impl Inspector {
             {
                 return ControlFlow::Continue(());
             }
+            let nomination = Nomination { value: number, rule };
             if nominations.len() >= limit {
                 too_many = true;
-                return ControlFlow::Break(());
+                if !scope.has_patches() || nominations.len() >= limit.saturating_mul(2) {
+                    return ControlFlow::Break(());
+                }
+                // So that it is asked once, patched or not.
+                state.last_value = number;
+                if !is_patched(engine, scope, arena, nomination) {
+                    return ControlFlow::Continue(());
+                }
             }
             state.last_value = number;
-            nominations.push(Nomination { value: number, rule });
+            nominations.push(nomination);
             ControlFlow::Continue(())
         });
         if scanned.is_err() {
             arena.hit_limit(OverLimit::Memory);
         }
         if too_many {
+            // Some of them belong to no nomination.
+            rules.iter_mut().for_each(|state| state.last_value = NO_VALUE);
             arena.hit_limit(OverLimit::Confirmations);
         }
     }
@@ -285,7 +300,7 @@ impl Inspector {
         if scope.has_patches() {
             // What is patched is looked at first, and all of it: no number of other signs may hide it.
             nominations.sort_unstable_by_key(|nomination| {
-                (!self.is_patched(engine, scope, *nomination), nomination.value, nomination.rule)
+                (!is_patched(engine, scope, &self.arena, *nomination), nomination.value, nomination.rule)
             });
         }
         let mut sqli = SqliVerdict::default();
@@ -317,7 +332,7 @@ impl Inspector {
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> ControlFlow<OverLimit> {
         let often = self.rules[nomination.rule as usize].confirmed >= FINDINGS_PER_RULE_MAX;
-        if often && !self.is_patched(engine, scope, nomination) {
+        if often && !is_patched(engine, scope, &self.arena, nomination) {
             return ControlFlow::Continue(());
         }
         let rule = &engine.rules[nomination.rule as usize];
@@ -400,13 +415,13 @@ impl Inspector {
         });
         BOMB_SCORE >= engine.options.min_score
     }
+}
 
-    /// Whether a sign in this value would be patched.
-    fn is_patched(&self, engine: &Engine, scope: &Scope<'_>, nomination: Nomination) -> bool {
-        let class = engine.rules[nomination.rule as usize].class;
-        let value = self.arena.values()[nomination.value as usize];
-        scope.has_patches() && scope.patches(class, &value, &self.arena).next().is_some()
-    }
+/// Whether a sign in this value would be patched.
+fn is_patched(engine: &Engine, scope: &Scope<'_>, arena: &Arena, nomination: Nomination) -> bool {
+    let class = engine.rules[nomination.rule as usize].class;
+    let value = arena.values()[nomination.value as usize];
+    scope.has_patches() && scope.patches(class, &value, arena).next().is_some()
 }
 
 /// Where the pattern matches first inside the value, for explanations.

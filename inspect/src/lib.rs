@@ -54,7 +54,7 @@ pub use directives::{
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use graphql::GraphqlLimits;
 pub use inspector::Inspector;
-pub use limits::{Limits, OverLimit};
+pub use limits::{Limits, OverLimit, OverLimits};
 pub use pack::{Pack, PackError};
 pub use report::{Finding, Report};
 pub use request::RequestView;

@@ -68,6 +68,22 @@ pub enum OverLimit {
     Time,
 }
 
+/// All limits that were hit in one inspection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OverLimits(u8);
+
+impl OverLimits {
+    /// Whether this one was.
+    #[must_use]
+    pub const fn contains(self, limit: OverLimit) -> bool {
+        self.0 & 1 << limit as u8 != 0
+    }
+
+    pub(crate) const fn add(&mut self, limit: OverLimit) {
+        self.0 |= 1 << limit as u8;
+    }
+}
+
 impl OverLimit {
     /// The name that logs and metrics use.
     #[must_use]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::class::AttackClass;
 use crate::directives::RuleHit;
-use crate::limits::OverLimit;
+use crate::limits::{OverLimit, OverLimits};
 use crate::trace::Nominated;
 
 /// The outcome of one inspection, borrowed from its [`Inspector`](crate::Inspector).
@@ -20,8 +20,10 @@ pub struct Report<'s> {
     /// All that patterns nominated and what closer looks said, at most 256; empty unless a trace was asked for, see
     /// [`Applied::trace`](crate::Applied::trace).
     pub nominations: &'s [Nominated],
-    /// Which limit cut the inspection short, if one did.
+    /// The first limit that cut the inspection short, if one did.
     pub over_limit: Option<OverLimit>,
+    /// All limits that did.
+    pub over_limits: OverLimits,
 }
 
 /// One confirmed sign of an attack.

@@ -309,6 +309,9 @@ fn a_body_beyond_body_limit_is_blocked_where_the_config_says_so() {
     assert_eq!(event["attack_class"], "overlimit_res", "{event}");
     assert_eq!((&event["action"], &event["reason"]), (&"blocked".into(), &"over_limit".into()), "{event}");
     assert_eq!(node.metric("weir_blocked_total", &[("reason", "over_limit")]), 1);
+    // Another limit that is reached as well, and that lets pass, doesn't change that.
+    let deep = ["[".repeat(100).as_bytes(), &body].concat();
+    assert_eq!(node.connect().ask(post("/", &deep)).status(), 403);
     assert_eq!(origin.connections(), 0);
     let answer = node.connect().ask(post("/monitored", &body));
     assert_eq!(answer.status(), 200);

@@ -49,6 +49,8 @@ pub(crate) struct JsonReader {
     /// Names of this document that are in the arena already, by a hash of theirs: the objects of a list all have the
     /// same, and once is enough.
     names: [Option<Span>; NAMES_KEPT],
+    /// How many bytes of text behind bare words may still be added that are read on their own as well.
+    tails_left: usize,
 }
 
 /// What may come next.
@@ -92,6 +94,7 @@ impl JsonReader {
     fn read_documents(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> Ending {
         self.frames.clear();
         self.names = [None; NAMES_KEPT];
+        self.tails_left = input.len();
         let mut expect = Expect::Value;
         let mut position = 0;
         loop {
@@ -150,7 +153,7 @@ impl JsonReader {
                     expect = self.after_comma();
                 }
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
-                    let (length, end) = bare_length(&input[position..]);
+                    let (length, end) = bare_length(&input[position..], &mut self.tails_left);
                     let word = &input[position..position + length];
                     let is_harmless = is_harmless_word(word);
                     self.sloppy |= !is_harmless;
@@ -193,10 +196,11 @@ impl JsonReader {
         }
     }
 
-    /// Reads the name whose opening quote is at `position` and makes it a value, unless it is known. The offset after the
+    /// Reads the name whose opening quote is at `position` and makes it a value, unless it is known and one is enough. The offset after the
     /// closing quote is `None` when the input ends first.
     fn key(&mut self, input: &[u8], position: usize, target: Target, arena: &mut Arena) -> Option<usize> {
-        let slot = plain_end(&input[position + 1..]).map(|length| {
+        let plain = plain_end(&input[position + 1..]).filter(|_| !arena.judges_points());
+        let slot = plain.map(|length| {
             let name = &input[position + 1..position + 1 + length];
             (name, &mut self.names[hash(name) % NAMES_KEPT])
         });
@@ -263,18 +267,25 @@ fn is_word(byte: u8) -> bool {
 
 /// The length of the bare word or number that `input` starts with. What follows it without a comma or a bracket belongs to
 /// it: a reader that puts documents together from text takes it so. Also where to read on: a separator or a comment of
-/// tolerant readers may come right behind the word.
-fn bare_length(input: &[u8]) -> (usize, usize) {
+/// tolerant readers may come right behind the word. What is then read twice is taken from `tails_left`; with nothing left
+/// the word is all.
+fn bare_length(input: &[u8], tails_left: &mut usize) -> (usize, usize) {
     let word = input.iter().take_while(|byte| is_word(**byte)).count();
     let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b'\r');
     let rest = &input[word..];
     match rest.iter().find(|byte| !matches!(byte, b' ' | b'\t')) {
         Some(byte) if !ends(byte) && !matches!(byte, b'{' | b'[' | b'"') => {
-            let end = rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'\n'));
-            let length = word + end.unwrap_or(rest.len());
-            let rest = rest.trim_ascii_start();
-            let goes_on = rest.starts_with(b";") || lenient::comment_length(rest).is_some();
-            (length, if goes_on { word } else { length })
+            let tail = |text: &[u8]| text.iter().position(|byte| matches!(byte, b',' | b'}' | b']' | b'\n'));
+            let next = rest.trim_ascii_start();
+            if !next.starts_with(b";") && lenient::comment_length(next).is_none() {
+                let length = word + tail(rest).unwrap_or(rest.len());
+                return (length, length);
+            }
+            let looked_at = &rest[..rest.len().min(*tails_left)];
+            let length = tail(looked_at).or_else(|| (looked_at.len() == rest.len()).then_some(rest.len()));
+            // Where the end isn't found, looking for it for the next word would cost as much again.
+            *tails_left = length.map_or(0, |length| *tails_left - length);
+            (word + length.unwrap_or(0), word)
         }
         _ => (word, word),
     }

@@ -324,3 +324,22 @@ fn an_upload_that_a_server_would_run_is_found() {
     assert!(upload("filename=\"a.jpg\"", "GIF89a<?php system($_GET['c']);?>"));
     assert!(upload("filename=\"a.txt\"", "AddType application/x-httpd-php .jpg"));
 }
+
+#[test]
+fn a_part_without_a_name_inside_of_a_part_hides_nothing_before_it() {
+    let body = format!(
+        "--x\r\nContent-Disposition: form-data; name=\"f\"\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n\
+         --y\r\n\r\n{ATTACK}\r\n--y\r\n\r\nb\r\n--y--\r\n--x--\r\n"
+    );
+    assert!(is_attack(&[MULTIPART], body));
+}
+
+#[test]
+fn text_behind_many_bare_words_is_not_copied_for_each() {
+    let mut inspector = engine().inspector().unwrap();
+    let body = format!("[{}\"{ATTACK}\"]", "1;".repeat(20_000));
+    let report = inspector.inspect(engine(), &RequestView { body: body.as_bytes(), ..EMPTY });
+    assert_eq!((report.attack, report.over_limit), (true, None));
+    let (_, decoded_bytes) = inspector.work();
+    assert!(decoded_bytes < 8 * body.len(), "{decoded_bytes}");
+}

@@ -153,3 +153,24 @@ fn the_point_of_an_event_can_be_copied_into_a_rule() {
         assert!(is_patched(point, &query(&text)), "{point}");
     }
 }
+
+#[test]
+fn a_key_counts_at_each_of_its_points() {
+    let request = json(r#"{"a":{"$ne":1},"password":{"$ne":1}}"#);
+    let patch = DirectiveAction::Patch(Some(AttackClass::Nosqli));
+    for point in ["body.json.a", "body.json.password"] {
+        let hits = inspect(vec![(point, patch.clone())], &request).kinds();
+        assert_eq!(hits, [(0, HitKind::Patched)], "{point}");
+        assert!(!passes_where_dropped(point, &request), "{point}");
+    }
+}
+
+#[test]
+fn no_number_of_other_signs_hides_a_patched_one() {
+    let flood: String = (0..6000).map(|number| format!("x=<script>alert({number})</script>&")).collect();
+    let text = format!("{flood}id={SQLI}");
+    let patch = vec![("query.id", DirectiveAction::Patch(Some(AttackClass::Sqli)))];
+    assert_eq!(inspect(patch, &query(&text)).kinds(), [(0, HitKind::Patched)]);
+    let report = engine().inspector().unwrap().inspect(engine(), &query(&text)).over_limit;
+    assert_eq!(report, Some(OverLimit::Confirmations));
+}
