@@ -88,6 +88,8 @@ pub struct Handle {
     /// keeps its connections waiting.
     sockets: Mutex<Vec<(String, OwnedFd)>>,
     upgradable: AtomicBool,
+    /// Sockets that each worker has room for.
+    socket_limit: u32,
     certificates: Mutex<(FileWatch, ExpiryWatch)>,
     /// There are other origins, addresses or names than before.
     origins_changed: Notify,
@@ -135,6 +137,15 @@ impl Node {
             "weir starts"
         );
         let io = WorkerIo::choose(config.node.io)?;
+        if let Some(theirs) =
+            inherited.is_nonblocking().map(WorkerIo::of_sockets).filter(|theirs| *theirs != io)
+        {
+            return Err(format!(
+                "the predecessor's workers run on {theirs}, these would on {io}, and they can't share sockets: stop and \
+                 start instead of upgrading"
+            ));
+        }
+        let socket_limit = socket_limit(&config, workers);
         let Listeners { by_worker, addresses: listeners, kept } =
             Listeners::open(&config.listeners, workers, inherited)?;
         let mut writer = EventWriter::new(config.events.file.as_deref())
@@ -163,7 +174,7 @@ impl Node {
                 addresses: Arc::clone(&addresses),
                 metrics: Arc::clone(&metrics),
                 events,
-                socket_limit: socket_limit(&config, workers),
+                socket_limit,
             };
             let (thread, waker, description) = start.spawn()?;
             threads.push(thread);
@@ -195,6 +206,7 @@ impl Node {
             stopper: notice_sender,
             sockets: Mutex::new(kept),
             upgradable: AtomicBool::new(false),
+            socket_limit,
             certificates: Mutex::new((
                 FileWatch::new(certificate_files.unwrap_or_default()),
                 ExpiryWatch::default(),
@@ -226,6 +238,7 @@ impl Node {
         let mut deadline: Option<Instant> = None;
         let mut running = self.threads.len();
         let mut died = false;
+        let mut stop_asked = false;
         while running > 0 {
             match self.next_notice(deadline) {
                 Some((number, Notice::Serving(generation))) => {
@@ -242,8 +255,11 @@ impl Node {
                     died = true;
                     running -= 1;
                 }
-                Some((_, Notice::StopAsked)) if deadline.is_none() => {
-                    deadline = Some(self.handle.leave(|| Message::Drain));
+                // A successor that serves has made nobody ask for a stop.
+                Some((_, Notice::StopAsked)) if !stop_asked => {
+                    stop_asked = true;
+                    let latest = self.handle.leave(|| Message::Drain);
+                    deadline = Some(deadline.map_or(latest, |deadline| deadline.min(latest)));
                 }
                 Some((_, Notice::Succeeded)) if deadline.is_none() => {
                     deadline = Some(self.handle.leave(|| Message::Leave));

@@ -106,7 +106,8 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, BadHeader> {
             _ => None,
         }
     };
-    let endpoint = |host: &str, port: &str| Some(SocketAddr::new(address(host)?, port_number(port)?));
+    let endpoint =
+        |host: &str, port: &str| Some(SocketAddr::new(address(host)?.to_canonical(), port_number(port)?));
     match (endpoint(source, source_port), endpoint(destination, destination_port)) {
         (Some(source), Some(destination)) => {
             Ok(Parsed::Complete { consumed, endpoints: Some(Endpoints { source, destination }) })
@@ -169,8 +170,8 @@ fn v6_endpoints(block: &[u8; 36]) -> Endpoints {
         Ipv6Addr::from(octets)
     };
     Endpoints {
-        source: SocketAddr::new(address(0).into(), port_of(&block[32..])),
-        destination: SocketAddr::new(address(16).into(), port_of(&block[34..])),
+        source: SocketAddr::new(address(0).to_canonical(), port_of(&block[32..])),
+        destination: SocketAddr::new(address(16).to_canonical(), port_of(&block[34..])),
     }
 }
 
@@ -260,6 +261,19 @@ mod tests {
         let header = b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n";
         let expected = endpoints("[2001:db8::7]:56324", "[2001:db8::1]:443");
         assert_eq!(complete(header), (header.len(), Some(expected)));
+    }
+
+    #[test]
+    fn ipv4_within_ipv6_is_ipv4() {
+        let header = b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 56324 443\r\n";
+        let expected = endpoints("192.0.2.7:56324", "198.51.100.1:443");
+        assert_eq!(complete(header), (header.len(), Some(expected)));
+        let mut header = Vec::from(*b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24");
+        for address in ["::ffff:192.0.2.7", "::ffff:198.51.100.1"] {
+            header.extend(address.parse::<Ipv6Addr>().unwrap().octets());
+        }
+        header.extend([56324_u16.to_be_bytes(), 443_u16.to_be_bytes()].concat());
+        assert_eq!(complete(&header), (header.len(), Some(expected)));
     }
 
     #[test]

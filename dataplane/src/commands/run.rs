@@ -97,7 +97,8 @@ fn raise_descriptor_limit(config: &Config) {
         u64::from,
     );
     let to_origins = workers * u64::from(config.node.origin_connections_total);
-    let wanted = u64::from(config.node.max_connections) + to_origins + DESCRIPTORS_BESIDE;
+    let of_clients = u64::from(config.node.max_connections) + u64::from(config.node.max_tunnels);
+    let wanted = of_clients + to_origins + DESCRIPTORS_BESIDE;
     let mut limit = getrlimit(Resource::Nofile);
     // None is unlimited.
     if limit.current.is_none_or(|current| current >= wanted) {
@@ -111,7 +112,7 @@ fn raise_descriptor_limit(config: &Config) {
         tracing::warn!(
             wanted,
             limit = limit.current,
-            "fewer files may be open than max_connections and origin_connections_total need: when they run out, \
+            "fewer files may be open than max_connections, max_tunnels and origin_connections_total need: when they run out, \
              accepting pauses; raise LimitNOFILE (systemd) or `ulimit -Hn`"
         );
     }

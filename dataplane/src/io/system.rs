@@ -26,12 +26,28 @@ pub(super) fn unix_nanos() -> u64 {
     u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The address that a peer counts as; none for a family that nothing here listens on.
+/// The address that a peer counts as; none for a family that nothing here listens on. A socket for both IPv6 and IPv4 gives
+/// clients of the latter as `::ffff:192.0.2.1`: they are who they are on any other socket.
 pub(super) fn peer_address(peer: &SockAddr) -> Option<SocketAddr> {
-    peer.as_socket().or_else(|| peer.is_unix().then_some(UNIX_PEER))
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    peer.as_socket().map(canonical).or_else(|| peer.is_unix().then_some(UNIX_PEER))
 }
 
 /// Sends FIN. It fails only on a socket that is broken or finished already, which other events tell.
 pub(super) fn finish(socket: &Socket) {
     let _ = socket.shutdown(std::net::Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_a_socket_for_both_families_are_who_they_are() {
+        let of =
+            |address: &str| peer_address(&address.parse::<SocketAddr>().unwrap().into()).unwrap().to_string();
+        assert_eq!(of("[::ffff:192.0.2.1]:80"), "192.0.2.1:80");
+        assert_eq!(of("[2001:db8::1]:80"), "[2001:db8::1]:80");
+        assert_eq!(of("192.0.2.1:80"), "192.0.2.1:80");
+    }
 }

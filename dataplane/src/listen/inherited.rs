@@ -1,10 +1,12 @@
 //! Sockets that this process was started with.
 #![allow(unsafe_code)] // Descriptors come as numbers; nothing but their owner's word says that they are ours.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 
 use super::{ListenAddress, bind};
@@ -23,6 +25,8 @@ const FIRST_ACTIVATED: RawFd = 3;
 pub struct Inherited {
     sockets: Vec<(String, OwnedFd)>,
     ready: Option<File>,
+    /// Whether a predecessor has its listening sockets in non-blocking mode; absent where there is none.
+    is_nonblocking: Option<bool>,
 }
 
 /// Tells whoever started this process that it serves.
@@ -37,11 +41,15 @@ impl Inherited {
     pub fn from_environment() -> Result<Self, String> {
         let mut inherited = Self::default();
         if let Ok(text) = std::env::var(SOCKETS_VARIABLE) {
+            let mut seen = HashSet::new();
             for line in text.lines() {
                 let parsed =
                     line.rsplit_once('=').and_then(|(name, number)| Some((name, number.parse().ok()?)));
                 let (name, number) =
                     parsed.ok_or_else(|| format!("{SOCKETS_VARIABLE}: {line:?} is no NAME=NUMBER"))?;
+                if !seen.insert(number) {
+                    return Err(format!("{SOCKETS_VARIABLE}: {line}: that descriptor is named twice"));
+                }
                 let descriptor =
                     own(number).map_err(|error| format!("{SOCKETS_VARIABLE}: {line}: {error}"))?;
                 if name == READY_NAME {
@@ -51,8 +59,21 @@ impl Inherited {
                 }
             }
         }
+        inherited.is_nonblocking = inherited.mode_of_listeners();
         inherited.take_activated()?;
         Ok(inherited)
+    }
+
+    fn mode_of_listeners(&self) -> Option<bool> {
+        // What isn't a listener's has a name that none can have.
+        let (_, socket) = self.sockets.iter().find(|(name, _)| !name.starts_with('['))?;
+        Some(rustix::fs::fcntl_getfl(socket).ok()?.contains(OFlags::NONBLOCK))
+    }
+
+    /// Whether the listening sockets of a predecessor are in non-blocking mode, which it and this process share; nothing
+    /// where there is no predecessor.
+    pub fn is_nonblocking(&self) -> Option<bool> {
+        self.is_nonblocking
     }
 
     /// The sockets of a systemd unit (sd_listen_fds(3)), with the names that `FileDescriptorName=` gives them.

@@ -1,8 +1,8 @@
 //! The keeper of the origins: a thread that resolves their names when the records end and checks the health of their
 //! addresses. Workers are told of other addresses by a message, and see the health of one in its flag.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -145,12 +145,16 @@ fn unresolved(config: &Config, host: &str, reason: &str) -> ConfigError {
 async fn keep(handle: Arc<Handle>) {
     let slots = Arc::new(Semaphore::new(AT_ONCE_MAX));
     let mut probers = Probers::default();
+    let under_way = Arc::new(Mutex::new(HashSet::new()));
     loop {
         probers.follow(&handle, &slots);
         let pause = handle.in_force().config.node.resolver.timeout + Duration::from_secs(1);
         let (due, next) = handle.in_force().names.take_due(Instant::now(), pause);
         for host in due {
-            tokio::spawn(refresh(Arc::clone(&handle), host, Arc::clone(&slots)));
+            // It may wait for a slot longer than it takes to be due again.
+            if under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone()) {
+                tokio::spawn(refresh(Arc::clone(&handle), host, Arc::clone(&slots), Arc::clone(&under_way)));
+            }
         }
         let next = next.unwrap_or_else(|| Instant::now() + IDLE_TIME);
         tokio::select! {
@@ -161,12 +165,18 @@ async fn keep(handle: Arc<Handle>) {
 }
 
 /// Resolves one name again.
-async fn refresh(handle: Arc<Handle>, host: String, slots: Arc<Semaphore>) {
+async fn refresh(
+    handle: Arc<Handle>,
+    host: String,
+    slots: Arc<Semaphore>,
+    under_way: Arc<Mutex<HashSet<String>>>,
+) {
     // The semaphore is never closed.
     let Ok(_slot) = slots.acquire().await else { return };
     let settings = handle.in_force().config.node.resolver.clone();
     let answer = look_up(&host, &settings).await;
     handle.note_answer(&host, answer);
+    under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
     handle.origins_changed.notify_one();
 }
 

@@ -35,7 +35,8 @@ pub struct Prepared {
 pub fn prepare(path: &Path, environment: &Environment) -> Result<Prepared, Vec<ConfigError>> {
     let loaded = load(path, environment)?;
     let layer = Layer::read(&loaded.config.node.state_dir)?;
-    prepare_loaded(loaded, path, layer, Names::default(), 1)
+    let workers = worker_count(&loaded.config);
+    prepare_loaded(loaded, path, layer, Names::default(), 1, workers)
 }
 
 /// Reads the config; where it has errors, those are told too that compiling its rules would find.
@@ -53,16 +54,17 @@ pub(super) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec
     })
 }
 
+/// For `workers` of them: those that run, whatever the machine has now.
 pub(super) fn prepare_loaded(
     loaded: Loaded,
     path: &Path,
     layer: Layer,
     known_names: Names,
     generation: u64,
+    workers: usize,
 ) -> Result<Prepared, Vec<ConfigError>> {
     let Loaded { mut config, mut warnings, digest } = loaded;
     let (layer, files) = layer.lay_over(&mut config, digest)?;
-    let workers = worker_count(&config);
     let digest = layer.digest(&files.digest);
     let certificate_files = Some(FileStamps::of(&config));
     let names = origins::resolve(&config, known_names, &mut warnings);

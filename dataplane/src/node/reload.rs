@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::certificates::FileWatch;
 use super::prepare::{Prepared, load, prepare_loaded};
-use super::{Handle, changes, labels, unix_seconds};
+use super::{Handle, changes, labels, socket_limit, unix_seconds};
 use crate::config::{Config, ConfigError};
 use crate::listen::ListenAddress;
 use crate::origins::AddressTable;
@@ -22,16 +22,20 @@ impl Handle {
     pub(super) fn reload_files(&self) -> Result<u64, Vec<String>> {
         let _no_other_change = self.changing();
         let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (generation, layer, names) = {
+        let (generation, layer, names, workers) = {
             let in_force = self.in_force();
-            (in_force.snapshot.generation + 1, in_force.layer.clone(), in_force.names.clone())
+            let generation = in_force.snapshot.generation + 1;
+            (generation, in_force.layer.clone(), in_force.names.clone(), in_force.workers.len())
         };
         let loaded = load(&self.path, &self.environment).map_err(texts)?;
-        let blockers = changes_that_need_a_restart(&self.in_force().config, &loaded.config);
+        let mut blockers = changes_that_need_a_restart(&self.in_force().config, &loaded.config);
+        blockers
+            .extend(sockets_that_need_a_restart(self.socket_limit, socket_limit(&loaded.config, workers)));
         if !blockers.is_empty() {
             return Err(blockers);
         }
-        let prepared = prepare_loaded(loaded, &self.path, layer, names, generation).map_err(texts)?;
+        let prepared =
+            prepare_loaded(loaded, &self.path, layer, names, generation, workers).map_err(texts)?;
         for warning in &prepared.warnings {
             tracing::warn!(%warning, "config");
         }
@@ -107,7 +111,18 @@ fn changes_that_need_a_restart(old: &Config, new: &Config) -> Vec<String> {
     check(old.node.io != new.node.io, "node.io");
     check(old.node.state_dir != new.node.state_dir, "node.state_dir");
     check(old.events.queue_length != new.events.queue_length, "events.queue_length");
+    check(old.events.queue_bytes != new.events.queue_bytes, "events.queue_bytes");
     check(old.events.file != new.events.file, "events.file");
     check(admin(old) != admin(new), "the admin endpoint");
     found
+}
+
+/// Each worker has made room for so many sockets when it started.
+fn sockets_that_need_a_restart(room: u32, wanted: u32) -> Option<String> {
+    (wanted > room).then(|| {
+        format!(
+            "node.max_connections, node.max_tunnels and node.origin_connections_total ask for {wanted} sockets of a \
+             worker, and it started with room for {room}: more needs a restart or an upgrade; nothing was put in force"
+        )
+    })
 }

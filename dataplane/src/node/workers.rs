@@ -1,5 +1,6 @@
 //! The workers' threads: which I/O backend they run on, and how they start and end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -22,7 +23,21 @@ pub(super) enum WorkerIo {
     Portable,
 }
 
+impl fmt::Display for WorkerIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "io_uring",
+            Self::Portable => "epoll",
+        })
+    }
+}
+
 impl WorkerIo {
+    /// Whose listening sockets are in this state: a ring needs them blocking, an epoll the other way.
+    pub(super) fn of_sockets(are_nonblocking: bool) -> Self {
+        if are_nonblocking { Self::Portable } else { Self::Uring }
+    }
+
     /// The backend that the config asks for. `auto` takes io_uring where a small ring can be made, and tells otherwise
     /// what is in its way.
     ///

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Pack};
 use weir_policy::{CompileError, LocationIndex, Place};
 
@@ -27,7 +26,7 @@ use crate::config::{
 };
 use crate::files;
 use crate::rules::{self, RuleSet};
-use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification, read_pem_file};
+use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
 
 /// A larger file of compiled signatures is not used.
 const CACHE_BYTES_MAX: u64 = 256 << 20;
@@ -259,17 +258,17 @@ fn build_origin(
                 revocation_lists: tls.crl.clone(),
                 pinned_keys: tls.pinned_keys.clone(),
             };
-            match OriginTls::build(&tls.server_name, verification.clone(), identity) {
+            match OriginTls::build(&tls.server_name, verification, identity) {
                 // The certificate's errors are reported already; what is wrong with the trust is told with them.
                 Ok(_) if tls.client_certificate.is_some() && identity.is_none() => return None,
                 Ok(settings) => Some(OriginTlsSettings {
-                    settings,
                     key: TlsKey {
                         server_name: tls.server_name.clone(),
-                        identity: identity.map(|identity| *identity.fingerprint_sha256()),
+                        identity: identity.map(Identity::chain_digest),
                         require_mtls: tls.require_mtls,
-                        trust: verification_digest(&verification),
+                        trust: settings.verification_digest,
                     },
+                    settings,
                 }),
                 Err(error) => {
                     let key = format!("origin `{}`: tls", config.name);
@@ -293,29 +292,6 @@ fn build_origin(
         tls,
         limits: origin_limits(config),
     })
-}
-
-/// Tells apart what certificates are verified against, by content and not by file name.
-fn verification_digest(verification: &Verification) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    if let Some(path) = &verification.revocation_lists {
-        hash.update(b"revocation");
-        hash.update(read_pem_file(path).unwrap_or_default());
-    }
-    for key in &verification.pinned_keys {
-        hash.update(b"pin");
-        hash.update(key);
-    }
-    match &verification.trust {
-        Trust::SystemRoots => hash.update(b"system"),
-        Trust::Insecure => hash.update(b"insecure"),
-        Trust::Bundle(path) => {
-            hash.update(b"bundle");
-            // It was read a moment ago; if it's gone now, a digest of its own is the safe answer.
-            hash.update(read_pem_file(path).unwrap_or_default());
-        }
-    }
-    hash.finalize().into()
 }
 
 fn origin_limits(config: &OriginConfig) -> OriginLimits {

@@ -188,7 +188,7 @@ pub struct OriginTlsSettings {
 pub struct TlsKey {
     /// The name asked for (SNI) and verified.
     pub server_name: String,
-    /// SHA-256 of the client certificate presented; absent if none is.
+    /// SHA-256 of the client certificate presented and its intermediates; absent if none is.
     pub identity: Option<[u8; 32]>,
     /// Whether the origin must ask for it.
     pub require_mtls: bool,

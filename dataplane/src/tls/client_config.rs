@@ -28,6 +28,8 @@ pub struct OriginTls {
     pub identity_name: Option<String>,
     /// False if the origin's certificate is accepted unseen ([`Trust::Insecure`]).
     pub verifies_origin: bool,
+    /// Over all that the origin's certificate is verified against, by content: authorities, revocation lists, pins.
+    pub verification_digest: [u8; 32],
     template: ClientConfig,
 }
 
@@ -92,11 +94,12 @@ impl OriginTls {
         let verification = verification.into();
         let server_name = ServerName::try_from(server_name.to_owned())
             .map_err(|_| TlsConfigError::BadServerName { name: server_name.to_owned() })?;
+        let verifier = trust::verifier(&verification)?;
         let builder = ClientConfig::builder_with_provider(provider::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
             .dangerous()
-            .with_custom_certificate_verifier(trust::verifier(&verification)?);
+            .with_custom_certificate_verifier(verifier.verifier);
         let mut template = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
@@ -110,6 +113,7 @@ impl OriginTls {
             server_name,
             identity_name: identity.map(|identity| identity.name().to_owned()),
             verifies_origin: verification.trust != Trust::Insecure,
+            verification_digest: verifier.digest,
             template,
         })
     }

@@ -35,10 +35,7 @@ pub struct IdentityFiles {
 #[derive(Debug, Clone)]
 pub struct Identity {
     name: String,
-    subject: String,
-    not_before: i64,
     not_after: i64,
-    fingerprint_sha256: [u8; 32],
     certified_key: CertifiedKey,
 }
 
@@ -74,10 +71,7 @@ impl Identity {
         match signing_key {
             Some(signing_key) if problems.is_empty() => Ok(Self {
                 name: files.name.clone(),
-                subject: leaf.subject().to_string(),
-                not_before: leaf.validity().not_before.timestamp(),
                 not_after: leaf.validity().not_after.timestamp(),
-                fingerprint_sha256: Sha256::digest(leaf.as_raw()).into(),
                 certified_key: CertifiedKey::new(chain, signing_key),
             }),
             _ => Err(problems),
@@ -90,40 +84,20 @@ impl Identity {
         &self.name
     }
 
-    /// The subject of the certificate, such as `CN=edge, O=Example`.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        &self.subject
-    }
-
-    /// The first second of validity, Unix time.
-    #[must_use]
-    pub fn not_before(&self) -> i64 {
-        self.not_before
-    }
-
     /// The last second of validity, Unix time: the metric `weir_client_certificate_not_after_seconds`.
     #[must_use]
     pub fn not_after(&self) -> i64 {
         self.not_after
     }
 
-    /// SHA-256 over the certificate's DER.
+    /// SHA-256 over what an origin is shown: the certificate and its intermediates.
     #[must_use]
-    pub fn fingerprint_sha256(&self) -> &[u8; 32] {
-        &self.fingerprint_sha256
-    }
-
-    /// The fingerprint in lower-case hexadecimal, as tools print it without colons.
-    #[must_use]
-    pub fn fingerprint_hex(&self) -> String {
-        self.fingerprint_sha256.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// How many certificates are sent: the certificate itself and its intermediates.
-    #[must_use]
-    pub fn chain_length(&self) -> usize {
-        self.certified_key.cert.len()
+    pub fn chain_digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for certificate in &self.certified_key.cert {
+            hash.update(Sha256::digest(certificate));
+        }
+        hash.finalize().into()
     }
 
     pub(super) fn certified_key(&self) -> &CertifiedKey {

@@ -197,8 +197,10 @@ impl ListenerTls {
     ) -> Option<ClientCertificate> {
         let (leaf, intermediates) = presented?.split_first()?;
         let verifier = self.verifier.as_ref()?;
-        let subject = X509Certificate::from_der(leaf)
-            .map_or_else(|_| String::new(), |(_, certificate)| printable(&certificate.subject().to_string()));
+        let subject = X509Certificate::from_der(leaf).map_or_else(
+            |_| String::new(),
+            |(_, certificate)| bounded(printable(&certificate.subject().to_string())),
+        );
         let problem = verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).err();
         let problem = problem.map(|error| TlsFailure::of_client(&error));
         Some(ClientCertificate {
@@ -225,6 +227,19 @@ impl ListenerTls {
             None => Err(TlsFailure::of_client(&rustls::Error::NoCertificatesPresented)),
         }
     }
+}
+
+/// Bytes of a subject that are kept and sent on. Who has nothing to prove may write any number of them into a certificate.
+const SUBJECT_BYTES_MAX: usize = 1024;
+
+/// Cuts what is too long, and shows that it is cut.
+fn bounded(mut subject: String) -> String {
+    if subject.len() > SUBJECT_BYTES_MAX {
+        subject.truncate(SUBJECT_BYTES_MAX - 3);
+        subject.push_str("...");
+        subject.shrink_to_fit();
+    }
+    subject
 }
 
 /// A text that fits into a header field, whatever a certificate's owner wrote into it.

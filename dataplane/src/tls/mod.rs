@@ -35,6 +35,5 @@ pub use client_config::{OriginTls, TlsConfigError, WorkerTls};
 pub use engine::{ClientEngine, Engine, Ingested, ServerEngine};
 pub use failure::TlsFailure;
 pub use identity::{Identity, IdentityError, IdentityFiles};
-pub(crate) use pem::read_bounded as read_pem_file;
 pub use role::Role;
 pub use trust::{Trust, TrustError, Verification};

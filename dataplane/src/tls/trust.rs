@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, TrustAnchor, UnixTime};
 use rustls::{CertRevocationListError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::pem::SectionKind;
+use sha2::{Digest, Sha256};
 
 use super::certificate_file::{self, CertificateFileError};
 use super::client_config::TlsConfigError;
@@ -93,32 +94,73 @@ impl std::error::Error for TrustError {
     }
 }
 
+/// A verifier of server certificates.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
+    /// Of what it verifies against, as it was read: another content is another digest, whatever the files are called.
+    pub(super) digest: [u8; 32],
+}
+
 /// Makes the verifier of server certificates that `verification` asks for.
-pub(super) fn verifier(verification: &Verification) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+pub(super) fn verifier(verification: &Verification) -> Result<Verifier, TlsConfigError> {
+    let mut hash = Sha256::new();
     let roots = match &verification.trust {
         Trust::SystemRoots => Some(system_roots()?),
         Trust::Bundle(file) => Some(bundle_roots(file).map_err(TrustError::Bundle)?),
         Trust::Insecure => None,
     };
-    let verifier: Arc<dyn ServerCertVerifier> = match roots {
-        None => Arc::new(AcceptEveryCertificate),
+    let mut verifier: Arc<dyn ServerCertVerifier> = match roots {
+        None => {
+            hash.update(b"insecure");
+            Arc::new(AcceptEveryCertificate)
+        }
         Some(roots) => {
+            hash_roots(&mut hash, &roots);
             let roots = Arc::new(roots);
             let lists = match &verification.revocation_lists {
                 None => Vec::new(),
                 Some(file) => revocation_lists(file, &roots)
                     .map_err(|reason| TrustError::RevocationLists { file: file.clone(), reason })?,
             };
+            for list in &lists {
+                hash.update(b"revocation");
+                hash.update(Sha256::digest(list));
+            }
             WebPkiServerVerifier::builder_with_provider(roots, provider::provider())
                 .with_crls(lists)
                 .build()
                 .map_err(|error| TlsConfigError::Refused { reason: error.to_string() })?
         }
     };
-    if verification.pinned_keys.is_empty() {
-        return Ok(verifier);
+    if !verification.pinned_keys.is_empty() {
+        for key in &verification.pinned_keys {
+            hash.update(b"pin");
+            hash.update(key);
+        }
+        verifier = Arc::new(PinnedKeys::new(verifier, verification.pinned_keys.clone()));
     }
-    Ok(Arc::new(PinnedKeys::new(verifier, verification.pinned_keys.clone())))
+    Ok(Verifier { verifier, digest: hash.finalize().into() })
+}
+
+/// The same for the same authorities: the system gives them in the order of its folders.
+fn hash_roots(hash: &mut Sha256, roots: &RootCertStore) {
+    let of_root = |root: &TrustAnchor<'_>| -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [Some(&root.subject), Some(&root.subject_public_key_info), root.name_constraints.as_ref()]
+        {
+            let part = part.map_or(&[][..], |part| part.as_ref());
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    };
+    let mut of_roots: Vec<_> = roots.roots.iter().map(of_root).collect();
+    of_roots.sort_unstable();
+    of_roots.dedup();
+    hash.update(b"roots");
+    hash.update((of_roots.len() as u64).to_le_bytes());
+    of_roots.iter().for_each(|root| hash.update(root));
 }
 
 fn system_roots() -> Result<RootCertStore, TrustError> {

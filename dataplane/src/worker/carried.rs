@@ -36,7 +36,7 @@ impl<I: Io> Worker<I> {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
-        Some(Endpoints { source, destination: destination.unwrap_or(SocketAddr::new(nowhere, 0)) })
+        Some(Endpoints { source, destination: destination.map_or(SocketAddr::new(nowhere, 0), canonical) })
     }
 
     /// A client's connection has ended: nobody will ever use those that carried it.

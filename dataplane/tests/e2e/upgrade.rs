@@ -110,6 +110,9 @@ fn what_runs_is_finished_by_the_process_that_began_it() {
     let answer = node.admin_request("POST", "/v1/rules", rule);
     assert_eq!(answer.status(), 201, "so is the state folder: {}", answer.text());
     assert!(node.runs());
+    // A service manager that stops the service now tells both: this one goes on finishing what runs.
+    node.signal("TERM");
+    node.await_log("the stop", |entry| entry["message"] == "stopping");
     gate.open();
     assert_eq!(running.answer().text(), "/slow");
     assert_eq!(node.await_exit().code(), Some(0));
