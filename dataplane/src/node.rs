@@ -66,6 +66,8 @@ struct InForce {
     warnings: Arc<HashSet<String>>,
     /// Those about rules.
     rule_warnings: Arc<[String]>,
+    /// Those about entries of the lists.
+    list_warnings: Arc<[String]>,
     since_unix: i64,
     workers: Vec<WorkerLink>,
 }
@@ -194,6 +196,7 @@ impl Node {
                 addresses,
                 warnings: Arc::new(changes::warning_texts(&warnings)),
                 rule_warnings: changes::rule_warnings(&warnings),
+                list_warnings: changes::list_warnings(&warnings),
                 since_unix: unix_seconds(),
                 workers: links,
             }),

@@ -157,6 +157,13 @@ impl Engine {
         self.signature_number(id).is_some()
     }
 
+    /// The class of the signature with this id, if there is one.
+    #[must_use]
+    pub fn signature_class(&self, id: &str) -> Option<AttackClass> {
+        let rule = self.rules.iter().find(|rule| &*rule.id == id)?;
+        Some(rule.class)
+    }
+
     /// Bytes of memory that the matcher's database takes.
     #[must_use]
     pub fn database_bytes(&self) -> usize {

@@ -34,6 +34,8 @@ pub enum Place {
         /// Its id.
         id: u64,
     },
+    /// Entries of the lists, none in particular.
+    Lists,
     /// An entry of the address lists.
     Entry {
         /// Index among the entries about addresses.
@@ -56,6 +58,7 @@ impl fmt::Display for Place {
                 write!(f, "server `{server_name}`, location `{path}`")
             }
             Self::Rule { id, .. } => write!(f, "rule {id}"),
+            Self::Lists => f.write_str("list entries"),
             Self::Entry { index } | Self::AttributeEntry { index } => write!(f, "list entry {}", index + 1),
         }
     }

@@ -40,7 +40,7 @@ impl Capped {
         }
         if more > 0 {
             let message = format!("{more} more entries of the lists {}", self.of_what);
-            remarks.warn(&Place::Policy, message);
+            remarks.warn(&Place::Lists, message);
         }
     }
 }

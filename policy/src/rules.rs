@@ -157,7 +157,7 @@ impl Rules {
             rivals::warn_of_modes(&rules, &applications, remarks);
             let others = effects.rivals(&source.rules);
             rivals::warn_of_others(&others, &applications, remarks);
-            cross::warn_of_narrow(&others, &applications, remarks);
+            cross::warn_of_narrow(&others, &source.signature_classes, &applications, remarks);
             cross::warn_of_exceptions(&others, remarks);
             cross::warn_of_idle(source, &rules, &others, remarks);
         }

@@ -1,11 +1,11 @@
 //! What the config says about policy, already parsed: the input of [`compile`](crate::compile).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::kinds::RuleKind;
+use crate::kinds::{AttackType, RuleKind};
 use crate::mode::{Mode, Override, RuleMode};
 use crate::point::Condition;
 
@@ -26,6 +26,8 @@ pub struct PolicySource {
     pub attribute_lists: Vec<AttributeEntry>,
     /// Whether denylisted sources are blocked before anything is inspected (spec S1.4).
     pub acl_access_phase: bool,
+    /// The classes of signatures by their ids, as far as they are known: for warnings alone.
+    pub signature_classes: HashMap<String, AttackType>,
 }
 
 impl Default for PolicySource {
@@ -38,6 +40,7 @@ impl Default for PolicySource {
             lists: Vec::new(),
             attribute_lists: Vec::new(),
             acl_access_phase: true,
+            signature_classes: HashMap::new(),
         }
     }
 }

@@ -296,6 +296,7 @@ fn source() -> impl Strategy<Value = PolicySource> {
             lists,
             attribute_lists,
             acl_access_phase,
+            signature_classes: Default::default(),
         },
     )
 }

@@ -10,6 +10,7 @@ fn source(rules: Vec<RuleSource>, lists: Vec<ListEntry>) -> PolicySource {
         servers: vec![server("s", context(None, None), vec![])],
         rules,
         lists,
+        signature_classes: [("of-sqli".to_owned(), AttackType::Sqli)].into(),
         ..PolicySource::default()
     }
 }
@@ -164,7 +165,7 @@ fn applications_that_no_place_has_are_told_a_few_times() {
     assert_eq!(told[0], "list entry 1: no server or location has application 7; there is -1");
     assert_eq!(
         told[20],
-        "policy: 30 more entries of the lists name applications that no server or location has"
+        "list entries: 30 more entries of the lists name applications that no server or location has"
     );
 }
 
@@ -209,6 +210,9 @@ fn kind(name: &str) -> RuleKind {
         "any_off" => RuleKind::DisableAttackType { attack_type: AttackType::Any, point: point(value) },
         "xss_off" => RuleKind::DisableAttackType { attack_type: AttackType::Xss, point: point(value) },
         "any_patch" => RuleKind::VirtualPatch { attack_type: AttackType::Any, point: point(value) },
+        "sqli_signature_off" => {
+            RuleKind::DisableSignature { signature: "of-sqli".into(), point: point(value) }
+        }
         "signature_off" => RuleKind::DisableSignature { signature: "s".into(), point: point(value) },
         "patch" => RuleKind::VirtualPatch { attack_type: AttackType::Sqli, point: point(value) },
         "detector" => RuleKind::Regex {
@@ -226,7 +230,7 @@ fn kind(name: &str) -> RuleKind {
 fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
     // rules as (what, uri), numbered from 1, and what is told
     type Rules<'a> = &'a [(&'a str, &'a str)];
-    let table: [(Rules<'_>, &[&str]); 50] = [
+    let table: [(Rules<'_>, &[&str]); 52] = [
         (&[("time 1", "/a"), ("time 2", "/a")], &["rule 2: it never counts: rule 1 goes before it"]),
         (&[("time 1", "/a"), ("time 2", "/b")], &[]),
         (&[("time 1", "/a"), ("time 2", "/**")], &[]),
@@ -271,6 +275,11 @@ fn rules_of_each_type_that_never_count_are_told_with_the_one_that_hides_them() {
                 "rule 1: it adds nothing: rule 2 drops signs of all classes",
             ],
         ),
+        (
+            &[("sqli_signature_off query.a", "/a"), ("sqli_off query", "/**")],
+            &["rule 1: it adds nothing: rule 2 drops signs of sqli"],
+        ),
+        (&[("sqli_signature_off query", "/a"), ("sqli_off query.a", "/a"), ("xss_off query", "/a")], &[]),
         (&[("binary query", "/a"), ("any_off query", "/**")], &["rule 1: it adds nothing: rule 2 drops"]),
         (&[("any_off query.a", "/a"), ("sqli_off query", "/a"), ("detector query.a", "/a")], &[]),
         (&[("patch query.x", "/a"), ("any_patch query", "/**")], &["rule 1: it blocks nothing more: rule 2"]),

@@ -23,7 +23,7 @@ const READ_ONLY_KEYS: [&str; 7] =
     ["source", "place", "generation", "general_mode_source", "removed", "warning_count", "warnings"];
 
 /// Keys beside a list of entries, as answers have them.
-const ENTRIES_KEYS: [&str; 5] = ["entries", "total", "offset", "next_offset", "generation"];
+const ENTRIES_KEYS: [&str; 6] = ["entries", "total", "offset", "next_offset", "generation", "warnings"];
 
 /// Keys of an object that are named where there is something else: enough to tell which object is meant.
 const KEYS_NAMED: usize = 4;

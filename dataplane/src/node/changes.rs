@@ -69,6 +69,7 @@ pub(super) struct Current {
     pub(super) snapshot: Arc<Snapshot>,
     known_warnings: Arc<HashSet<String>>,
     pub(super) rule_warnings: Arc<[String]>,
+    pub(super) list_warnings: Arc<[String]>,
 }
 
 /// What a change of the rules did.
@@ -192,7 +193,8 @@ impl Handle {
 
     /// What is in force. Nobody waits for whoever looks at it.
     pub(super) fn current(&self) -> Current {
-        let InForce { config, files, layer, snapshot, warnings, rule_warnings, .. } = &*self.in_force();
+        let InForce { config, files, layer, snapshot, warnings, rule_warnings, list_warnings, .. } =
+            &*self.in_force();
         Current {
             config: config.clone(),
             files: files.clone(),
@@ -200,6 +202,7 @@ impl Handle {
             snapshot: Arc::clone(snapshot),
             known_warnings: Arc::clone(warnings),
             rule_warnings: Arc::clone(rule_warnings),
+            list_warnings: Arc::clone(list_warnings),
         }
     }
 
@@ -296,6 +299,12 @@ pub(super) fn warning_texts(warnings: &[ConfigWarning]) -> HashSet<String> {
 pub(super) fn rule_warnings(warnings: &[ConfigWarning]) -> Arc<[String]> {
     let of_rules = warnings.iter().filter(|warning| warning.key.starts_with("rule "));
     of_rules.map(ToString::to_string).collect()
+}
+
+/// The texts of those about entries of the lists.
+pub(super) fn list_warnings(warnings: &[ConfigWarning]) -> Arc<[String]> {
+    let of_lists = warnings.iter().filter(|warning| warning.key.starts_with("list entr"));
+    of_lists.map(ToString::to_string).collect()
 }
 
 fn unix_now() -> u64 {

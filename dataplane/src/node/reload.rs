@@ -71,6 +71,7 @@ impl Handle {
         in_force.addresses = addresses;
         in_force.warnings = Arc::new(changes::warning_texts(&prepared.warnings));
         in_force.rule_warnings = changes::rule_warnings(&prepared.warnings);
+        in_force.list_warnings = changes::list_warnings(&prepared.warnings);
         in_force.since_unix = unix_seconds();
         drop(in_force);
         self.origins_changed.notify_one();

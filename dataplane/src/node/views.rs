@@ -89,6 +89,7 @@ impl Current {
             offset: page.offset,
             next_offset: (next < total).then_some(next),
             generation: self.snapshot.generation,
+            warnings: &self.list_warnings,
         };
         // Nothing in it is a map with keys that aren't texts, the one thing that JSON can't say.
         let body = serde_json::to_string(&shown).unwrap_or_default();
@@ -105,6 +106,8 @@ struct Shown<'a> {
     /// Where the next part begins.
     next_offset: Option<usize>,
     generation: u64,
+    /// What is odd about all entries in force; the first of each kind, and how many more there are.
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]

@@ -332,6 +332,12 @@ fn attack_class(attack_type: AttackType) -> Option<AttackClass> {
     AttackClass::ALL.into_iter().find(|class| class.as_str() == attack_type.as_str())
 }
 
+/// The type of that name, as rules call a class.
+pub(crate) fn attack_type(class: AttackClass) -> Option<AttackType> {
+    let known = AttackType::NAMES.iter().find(|(name, _)| *name == class.as_str());
+    known.map(|(_, attack_type)| *attack_type)
+}
+
 fn known_parser(parser: weir_policy::Parser) -> Option<Parser> {
     match parser {
         weir_policy::Parser::Base64 => Some(Parser::Base64),

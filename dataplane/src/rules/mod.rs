@@ -20,6 +20,7 @@ use crate::config::OverLimit;
 use crate::http::HeaderEdit;
 
 pub use active::{Active, RateKeyParts};
+pub(crate) use compile::attack_type;
 pub use compile::{RuleError, Surroundings, compile, faults};
 pub use path_key::PathKey;
 pub use rate::{Admission, Rate, RateTable};

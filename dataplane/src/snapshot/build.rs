@@ -12,8 +12,8 @@ use super::addresses::AddressDatabases;
 use super::limits::{connection_settings, share, with_request_limits};
 use super::listeners::{certificate_ends, listeners};
 use super::policy_source::{
-    entries_without_database, error_in_files, policy_source, rule_error_in_files, rule_warning_in_files,
-    warning_in_files,
+    entries_without_database, error_in_files, policy_source, policy_source_with, rule_error_in_files,
+    rule_warning_in_files, warning_in_files,
 };
 use super::signatures::{own_pack, signature_error};
 use super::{
@@ -63,8 +63,11 @@ pub fn build(
         config.origins.iter().map(|origin| build_origin(origin, &identities, &mut errors)).collect();
     let listeners = listeners(config, workers, now_unix, &mut errors, &mut warnings);
     let addresses = AddressDatabases::open(&config.ip_lists.databases, &mut errors);
-    let policy = compile_policy(config, file, &mut errors, &mut warnings);
-    let engine = build_engine(config, file, &mut errors, &mut warnings);
+    let (mut engine_errors, mut engine_warnings) = (Vec::new(), Vec::new());
+    let engine = build_engine(config, file, &mut engine_errors, &mut engine_warnings);
+    let policy = compile_policy(config, file, engine.as_ref(), &mut errors, &mut warnings);
+    errors.append(&mut engine_errors);
+    warnings.append(&mut engine_warnings);
     let rules = match (&policy, &engine) {
         (Some(policy), Some(engine)) => build_rules(config, file, policy, engine, &mut errors, &mut warnings),
         (None, _) => {
@@ -126,11 +129,11 @@ pub fn rebuild(
 ) -> Result<Built, Vec<ConfigError>> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
-    let Some(policy) = compile_policy(config, file, &mut errors, &mut warnings) else {
+    let engine = Arc::clone(&previous.engine);
+    let Some(policy) = compile_policy(config, file, Some(&engine), &mut errors, &mut warnings) else {
         errors.extend(rule_faults(config, file));
         return Err(errors);
     };
-    let engine = Arc::clone(&previous.engine);
     let Some(rules) = build_rules(config, file, &policy, &engine, &mut errors, &mut warnings) else {
         return Err(errors);
     };
@@ -160,13 +163,14 @@ pub fn rebuild(
 fn compile_policy(
     config: &Config,
     file: &Path,
+    engine: Option<&Engine>,
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<weir_policy::Policy> {
     let known = errors.len();
     errors.extend(entries_without_database(config));
     let has_databases = errors.len() == known;
-    match weir_policy::compile(&policy_source(config)) {
+    match weir_policy::compile(&policy_source_with(config, engine)) {
         Ok(compiled) => {
             warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
             has_databases.then_some(compiled.policy)

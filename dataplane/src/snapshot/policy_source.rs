@@ -1,14 +1,16 @@
 //! The config's words for the policy compiler, and the compiler's errors back at their places in the files.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use weir_policy::{
     Attribute, AttributeEntry, CompileError, Condition, ContextSource, List, ListEntry, LocationSource,
-    ModeByHeader, Override, Place, PolicySource, RuleSource, ServerSource, Warning,
+    ModeByHeader, Override, Place, PolicySource, RuleKind, RuleSource, ServerSource, Warning,
 };
 
 use crate::config::{self, Config, ConfigError, ConfigWarning, EntrySubject, Where};
-use crate::rules::RuleError;
+use crate::rules::{RuleError, attack_type};
+use weir_inspect::Engine;
 
 /// What the policy compiler is given.
 pub(super) fn policy_source(config: &Config) -> PolicySource {
@@ -20,7 +22,22 @@ pub(super) fn policy_source(config: &Config) -> PolicySource {
         lists: config.ip_lists.entries.iter().filter_map(list_entry).collect(),
         attribute_lists: config.ip_lists.entries.iter().filter_map(attribute_entry).collect(),
         acl_access_phase: config.http.acl_access_phase,
+        signature_classes: HashMap::new(),
     }
+}
+
+/// The same with the classes of the signatures that rules name.
+pub(super) fn policy_source_with(config: &Config, engine: Option<&Engine>) -> PolicySource {
+    let mut source = policy_source(config);
+    let Some(engine) = engine else { return source };
+    for rule in &source.rules {
+        if let RuleKind::DisableSignature { signature, .. } = &rule.kind
+            && let Some(class) = engine.signature_class(signature).and_then(attack_type)
+        {
+            source.signature_classes.insert(signature.clone(), class);
+        }
+    }
+    source
 }
 
 fn context(context: &config::ContextConfig) -> ContextSource {
@@ -140,7 +157,7 @@ pub(crate) fn lacks_database(
 /// Where in the files the compiler's place is.
 fn place_in_files<'a>(config: &'a Config, place: &Place) -> Option<&'a config::Place> {
     match place {
-        Place::Policy | Place::Http => None,
+        Place::Policy | Place::Http | Place::Lists => None,
         Place::Server { server, .. } => config.servers.get(*server).map(|server| &server.place),
         Place::Location { server, location, .. } => {
             config.servers.get(*server)?.locations.get(*location).map(|location| &location.place)

@@ -69,6 +69,13 @@ fn lists_are_replaced_as_a_whole_and_read_in_parts() {
         (Some("10.0.0.0/24"), &json!(10))
     );
 
+    let covered = json!({ "list": "gray", "address": "10.0.7.7" }).to_string();
+    assert_eq!(part["warnings"], json!([]));
+    assert_eq!(node.api("POST", "/v1/ip-lists", &covered).0, 201);
+    let (_, part) = node.api("GET", "/v1/ip-lists?covers=127.0.0.3", "");
+    let told = part["warnings"][0].as_str().unwrap_or_default();
+    assert!(told.contains("`gray 10.0.7.0/24` holds for all that it holds for"), "{part}");
+
     let got = node.admin_get("/v1/ip-lists");
     assert_eq!(node.api("PUT", "/v1/ip-lists", &got.text()).0, 200);
     assert_eq!(node.admin_get("/v1/ip-lists").field("etag"), got.field("etag"), "nothing has changed");

@@ -39,22 +39,29 @@ const fn is_broader(kind: &RuleKind) -> Option<Broader> {
 }
 
 /// What others may be to a rule.
-fn broader_ones(kind: &RuleKind) -> Vec<Broader> {
+fn broader_ones(kind: &RuleKind, signature_classes: &HashMap<String, AttackType>) -> Vec<Broader> {
     match kind {
         RuleKind::VirtualPatch { attack_type: AttackType::Any, .. }
         | RuleKind::DisableAttackType { attack_type: AttackType::Any, .. } => Vec::new(),
         RuleKind::VirtualPatch { attack_type, .. } => {
             vec![Broader::PatchOfAny, Broader::DropOfAny, Broader::DropOf(*attack_type)]
         }
-        RuleKind::DisableAttackType { .. }
-        | RuleKind::DisableSignature { .. }
-        | RuleKind::BinaryData { .. } => vec![Broader::DropOfAny],
+        RuleKind::DisableAttackType { .. } | RuleKind::BinaryData { .. } => vec![Broader::DropOfAny],
+        RuleKind::DisableSignature { signature, .. } => {
+            let class = signature_classes.get(signature).map(|class| Broader::DropOf(*class));
+            [Broader::DropOfAny].into_iter().chain(class).collect()
+        }
         _ => Vec::new(),
     }
 }
 
 /// Warns of rules, which are in their order, that do nothing beside broader ones.
-pub(super) fn warn_of_narrow(others: &[Other<'_>], applications: &[String], remarks: &mut Remarks) {
+pub(super) fn warn_of_narrow(
+    others: &[Other<'_>],
+    signature_classes: &HashMap<String, AttackType>,
+    applications: &[String],
+    remarks: &mut Remarks,
+) {
     let mut groups: HashMap<Broader, u32> = HashMap::new();
     for broader in others.iter().filter_map(|other| is_broader(&other.rule.kind)) {
         let next = u32::try_from(groups.len()).unwrap_or(u32::MAX);
@@ -69,7 +76,7 @@ pub(super) fn warn_of_narrow(others: &[Other<'_>], applications: &[String], rema
         if let Some(group) = is_broader(kind).and_then(|broader| groups.get(&broader)) {
             entries.push(entry(Some(*group), None));
         }
-        let wanted = broader_ones(kind);
+        let wanted = broader_ones(kind, signature_classes);
         let found = wanted.iter().filter_map(|broader| groups.get(broader));
         entries.extend(found.map(|group| entry(None, Some(*group))));
     }
@@ -100,6 +107,9 @@ fn why_narrow(kind: &RuleKind, by: &RuleKind, id: u64) -> String {
             "it blocks nothing: rule {id} drops signs of {attack_type} at its point for all that it is for, and patches \
              don't count what is dropped"
         ),
+        (_, RuleKind::DisableAttackType { attack_type, .. }) if *attack_type != AttackType::Any => {
+            format!("it adds nothing: rule {id} drops signs of {attack_type}, for all that it is for")
+        }
         _ => format!("it adds nothing: rule {id} drops signs of all classes, for all that it is for"),
     }
 }

@@ -155,6 +155,19 @@ fn a_rule_that_says_something_else_begins_anew() {
 }
 
 #[test]
+fn a_path_has_one_bucket_however_it_is_spelled() {
+    let rules = rule(1, "type = \"rate_limit\"\nrate = 1\nper = \"1d\"\npoint = [\"path\", 1]");
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).rules(&rules).start();
+    assert_eq!(node.get("/user/ann").status(), 200);
+    for path in ["/user/ann", "/user/%61nn", "//user/ann", "/./user/ann", "/x/..%2fuser/ann", "/user/ann;v=1"]
+    {
+        assert_eq!(node.get(path).status(), 503, "{path}");
+    }
+    assert_eq!([node.get("/user/bob").status(), node.get("/user").status()], [200, 200]);
+}
+
+#[test]
 fn every_value_at_the_point_counts() {
     let rules = rule(1, "type = \"rate_limit\"\nrate = 1\nper = \"1d\"\npoint = \"query.user\"");
     let origin = Origin::echoing_targets();
