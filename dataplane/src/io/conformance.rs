@@ -7,6 +7,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use super::{Errno, Event, Io, ListenerId, ListeningSocket, Outgoing, ReceiveBuffer, ReceiveEnd, SocketId};
 
 /// Longest that a body waits for something that must happen; far beyond what any of it takes.
@@ -33,6 +35,14 @@ pub(super) fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// An address at which nobody listens, and the socket that keeps others from it.
+pub(super) fn unserved() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 pub(super) fn listening(number: u32, socket: TcpListener) -> ListeningSocket {
@@ -114,7 +124,7 @@ macro_rules! kernel_backend_conforms {
 
             #[test]
             fn refused_connects_are_reported() {
-                let nobody = listener().1;
+                let (_unserved, nobody) = conformance::unserved();
                 conformance::refused_connects_are_reported(with(Sizes::ORDINARY).0, nobody);
             }
 
