@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use crate::support::eventually;
 use crate::support::haproxy::Haproxy;
-use crate::support::nginx::{Nginx, free_address};
+use crate::support::nginx::Nginx;
 use crate::support::node::Node;
-use crate::support::origin::{Origin, ok};
+use crate::support::origin::{Origin, Unserved, ok};
 use crate::support::pki::{ORIGIN_NAME, Pki};
 use crate::support::setup::Setup;
 
-/// Quick checks; the last line is for more keys.
+/// Quick checks that wait for an answer, however late it comes.
 const CHECK: &str = "[origin.health_check]\npath = \"/healthz?deep=1\"\ninterval = \"100ms\"\nhealthy_threshold = 2\n\
-                     unhealthy_threshold = 2";
+                     unhealthy_threshold = 2\ntimeout = \"1h\"";
 
 /// Healthy until there is a file `down`. Every page tells which of them it is.
 fn directives(name: &str) -> String {
@@ -100,7 +100,8 @@ fn what_is_wrong_with_an_address_is_said_and_all_are_used_when_none_is_healthy()
     let pki = Pki::new();
     // It wants a certificate, and gets none: nginx answers 400.
     let strict = Nginx::mutual(&pki, &directives("strict"));
-    let setup = Setup::new(strict.address).address(free_address());
+    let dead = Unserved::reserve();
+    let setup = Setup::new(strict.address).address(dead.address);
     let node = pki.verified(setup).tls(CHECK).start();
     for reason in ["it answered 400", "Connection refused (os error 111)"] {
         node.await_log(reason, |entry| entry["reason"] == reason);
@@ -112,9 +113,10 @@ fn what_is_wrong_with_an_address_is_said_and_all_are_used_when_none_is_healthy()
 #[test]
 fn the_first_check_of_an_address_decides_alone() {
     let origin = Origin::echoing_targets();
-    let dead = free_address();
+    let unserved = Unserved::reserve();
+    let dead = unserved.address;
     let settings = "[origin.health_check]\npath = \"/\"\nmethod = \"HEAD\"\nhost = \"check.test\"\ninterval = \"1h\"\n\
-                    unhealthy_threshold = 100";
+                    timeout = \"1h\"\nunhealthy_threshold = 100";
     let node = Setup::new(origin.address).address(dead).origin(settings).start();
     let labels = [("origin", "app"), ("address", &dead.to_string() as &str)];
     node.await_metric("weir_origin_address_healthy", &labels, 0);

@@ -6,17 +6,16 @@ use crate::support::client::get;
 use crate::support::command::run;
 use crate::support::dns::{Dns, Reply};
 use crate::support::eventually;
-use crate::support::nginx::free_address;
 use crate::support::node::Node;
 use crate::support::origin::Origin;
 use crate::support::setup::Setup;
 
 const NAME: &str = "app.test";
 
-/// A node before a name, whose records count for a second.
+/// A node before a name, whose records count for a second. The server is a thread of the tests: it may be late.
 fn before(dns: &Dns, port: u16) -> Setup {
     let resolver = format!(
-        "[node.resolver]\naddresses = [\"{}\"]\nttl_min = \"1s\"\nttl_max = \"1s\"\ntimeout = \"500ms\"",
+        "[node.resolver]\naddresses = [\"{}\"]\nttl_min = \"1s\"\nttl_max = \"1s\"\ntimeout = \"4s\"",
         dns.address
     );
     Setup::named(&format!("{NAME}:{port}")).node(&resolver)
@@ -112,7 +111,8 @@ fn a_reload_without_dns_keeps_what_is_known() {
 #[test]
 fn a_name_of_the_hosts_file_needs_no_dns() {
     let origin = Origin::echoing_targets();
-    let resolver = format!("[node.resolver]\naddresses = [\"{}\"]\ntimeout = \"200ms\"", free_address());
+    let dns = Dns::start();
+    let resolver = format!("[node.resolver]\naddresses = [\"{}\"]", dns.address);
     let setup = Setup::named(&format!("localhost:{}", origin.address.port())).node(&resolver);
     let node = setup.start();
     assert_eq!(node.connect().ask(get("/page")).text(), "/page");

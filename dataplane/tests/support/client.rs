@@ -97,6 +97,13 @@ impl Client {
         self.ask(get(target))
     }
 
+    /// Waits until so many bytes have come that nobody has taken yet.
+    #[track_caller]
+    pub(crate) fn await_bytes(&mut self, count: usize) {
+        let came = self.inbox.need(&mut self.stream, count);
+        assert!(came.is_ok(), "it ended before: {:?}", self.inbox.bytes);
+    }
+
     /// Everything until the node closes.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Cut {

@@ -1,7 +1,7 @@
 //! nginx and openssl as origins: parties that share no code with the node.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -67,7 +67,7 @@ impl Nginx {
         for _ in 0..5 {
             let folder = tempfile::Builder::new().prefix("weir-e2e-nginx-").tempdir().unwrap();
             prepare(folder.path());
-            let address = free_address();
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
             std::fs::write(folder.path().join("nginx.conf"), config(address, listen, directives)).unwrap();
             std::fs::write(folder.path().join("index.html"), "the page\n").unwrap();
             let process = Command::new("nginx")
@@ -79,9 +79,10 @@ impl Nginx {
                 .spawn()
                 .expect("these tests need nginx: apt-get install nginx-light");
             let mut process = Process(process);
-            let listens = eventually("nginx to listen", || match TcpStream::connect(address) {
-                Ok(_) => Some(true),
-                Err(_) => process.0.try_wait().unwrap().map(|_| false),
+            // It writes its number once it listens. A connection would tell less: somebody else may have taken it.
+            let listens = eventually("nginx to listen", || match folder.path().join("nginx.pid").exists() {
+                true => Some(true),
+                false => process.0.try_wait().unwrap().map(|_| false),
             });
             if listens {
                 return Self { address, folder, process };
@@ -115,10 +116,11 @@ impl Nginx {
         log
     }
 
-    /// The lines of the access log: `STATUS REQUEST|SUBJECT|RESUMED`.
+    /// The whole lines of the access log: `STATUS REQUEST|SUBJECT|RESUMED`.
     pub(crate) fn access_log(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(str::to_owned).collect()
     }
 }
 
@@ -135,11 +137,6 @@ fn config(address: SocketAddr, listen: &str, directives: &str) -> String {
            server {{ listen {address} {listen}; root .; {directives} }}\n\
          }}\n"
     )
-}
-
-/// An address that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// An `openssl s_server` that serves a status page and demands client certificates of an authority.

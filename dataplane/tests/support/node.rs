@@ -112,7 +112,7 @@ impl Node {
     /// Runs curl with a URL of the node; `-s` and a time limit are given.
     pub(crate) fn curl(&self, arguments: &[&str], target: &str) -> std::process::Output {
         Command::new("curl")
-            .args(["-s", "--max-time", "20", "--noproxy", "*"])
+            .args(["-s", "--max-time", "120", "--noproxy", "*"])
             .args(arguments)
             .arg(format!("http://{}{target}", self.address))
             .output()

@@ -27,6 +27,20 @@ pub(crate) struct Origin {
     seen: Arc<Mutex<Seen>>,
 }
 
+/// An address at which nobody listens, and which nobody else can get as long as this is kept.
+pub(crate) struct Unserved {
+    pub(crate) address: SocketAddr,
+    _socket: socket2::Socket,
+}
+
+impl Unserved {
+    pub(crate) fn reserve() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        Self { address: socket.local_addr().unwrap().as_socket().unwrap(), _socket: socket }
+    }
+}
+
 /// One connection of an origin, in the hands of a script.
 pub(crate) struct Peer {
     /// Which connection it is, counted from 0.

@@ -52,7 +52,7 @@ impl Drop for Server {
 /// Connects, says `line`, and returns the answer and whether a session was resumed.
 fn ask(server: &Server, config: &Arc<ClientConfig>, line: &str) -> Result<(String, bool), TlsFailure> {
     let mut socket = TcpStream::connect(&server.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let mut engine = ClientEngine::new(config, ORIGIN.try_into().unwrap()).unwrap();
     let (mut out, mut plain, mut resumed, mut received) = (Vec::new(), Vec::new(), false, [0; 700]);
     engine.start(&mut out).unwrap();
