@@ -82,7 +82,7 @@ impl Drop for Held {
 /// The status that curl sees.
 fn status(url: &str) -> String {
     let output = Command::new("curl")
-        .args(["--silent", "--max-time", "20", "--output", "/dev/null", "--write-out", "%{http_code}", url])
+        .args(["--silent", "--max-time", "120", "--output", "/dev/null", "--write-out", "%{http_code}", url])
         .output()
         .expect("curl is installed");
     String::from_utf8(output.stdout).unwrap()

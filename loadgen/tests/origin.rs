@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use weir_loadgen::origin::{Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, spawn};
 
 fn curl(arguments: &[&str]) -> (i32, String) {
-    let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(arguments).output().unwrap();
+    let output = Command::new("curl").args(["-sS", "--max-time", "120"]).args(arguments).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -329,7 +329,7 @@ fn the_outside_of_requests_is_judged_too() {
     assert_eq!(node.admin_request("DELETE", "/v1/rules/7?only=me", "").status(), 400);
     let url = node.admin_url("/v1/rules");
     let arguments =
-        ["-s", "--max-time", "20", "-X", "PUT", "-H", "Content-Length: 99999999999", "--noproxy", "*"];
+        ["-s", "--max-time", "120", "-X", "PUT", "-H", "Content-Length: 99999999999", "--noproxy", "*"];
     let too_large = Command::new("curl").args(arguments).arg(url).output().unwrap();
     let answer: Value = serde_json::from_slice(&too_large.stdout).unwrap();
     assert_eq!(answer["code"], "body_too_large", "{answer}");

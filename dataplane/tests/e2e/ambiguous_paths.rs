@@ -123,7 +123,7 @@ fn what_adds_to_what_is_looked_at_holds_at_every_spelling() {
         ("r:q", "type = \"mask\"\npoint = [\"query\", \"q\"]"),
         ("p:q", "type = \"virtual_patch\"\nattack_type = \"sqli\"\npoint = [\"query\", \"q\"]"),
         ("d:q", "type = \"regex\"\nregex = \"evil\"\nattack_type = \"vpatch\"\npoint = [\"query\", \"q\"]"),
-        ("t:q", "type = \"rate_limit\"\nrate = 1\nper = \"minute\""),
+        ("t:q", "type = \"rate_limit\"\nrate = 1\nper = \"1d\""),
         ("u:q", "type = \"upload_size\"\nlimit = \"10B\"\naction = \"block\""),
         ("n/1", "type = \"virtual_patch\"\nattack_type = \"any\"\npoint = [\"path\", 2]"),
     ];

@@ -125,7 +125,10 @@ fn ten_rotations_of_both_certificates_under_load_cost_no_request() {
         eventually("answers under the new ones", || (load.answers() > before + 100).then_some(()));
     }
     load.end();
-    assert!(!node.log().iter().any(|line| line["level"] == "ERROR"), "{:#?}", node.log());
+    // Where this test was held up between a certificate and its key, the node has seen two that are no pair.
+    let is_wrong =
+        |line: &serde_json::Value| line["level"] == "ERROR" && !line.to_string().contains("doesn't match");
+    assert!(!node.log().iter().any(is_wrong), "{:#?}", node.log());
 }
 
 #[test]

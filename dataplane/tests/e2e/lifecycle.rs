@@ -450,7 +450,7 @@ fn web_pages_cannot_call_the_admin_endpoints() {
         .args([
             "-s",
             "--max-time",
-            "20",
+            "120",
             "-o",
             "/dev/null",
             "-w",
@@ -472,7 +472,9 @@ fn web_pages_cannot_call_the_admin_endpoints() {
 #[test]
 fn a_client_in_the_middle_of_its_head_does_not_hold_up_a_stop_for_long() {
     let origin = Origin::echoing_targets();
-    let mut node = Setup::new(origin.address).limits("head_timeout = \"300ms\"").start();
+    // Long enough for a test that is held up between connecting and sending.
+    let node = Setup::new(origin.address).node("drain_timeout = \"1h\"");
+    let mut node = node.limits("head_timeout = \"4s\"").start();
     let mut client = node.connect();
     client.send("GET / HT");
     // Before that it would be idle, and closed at once.

@@ -34,7 +34,7 @@ fn secure(setup: Setup, authority: &DemoAuthority, more: &str) -> Setup {
 fn curl(node: &Node, name: &str, arguments: &[&str], target: &str) -> Output {
     let port = node.address.port();
     Command::new("curl")
-        .args(["-sS", "--max-time", "20", "--noproxy", "*", "--resolve"])
+        .args(["-sS", "--max-time", "120", "--noproxy", "*", "--resolve"])
         .arg(format!("{name}:{port}:127.0.0.1"))
         .arg("--cacert")
         .arg(node.setup.folder.path().join("site-ca.pem"))

@@ -537,7 +537,7 @@ fn point_34_half_closed_clients() {
 #[test]
 fn point_35_an_answer_arrives_although_the_client_still_sends() {
     let origin = Origin::echoing_targets();
-    let node = Setup::new(origin.address).start();
+    let node = Setup::new(origin.address).limits("lingering_timeout = \"1h\"").start();
     let mut client = node.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
     client.send(vec![b'x'; 512 * 1024]);

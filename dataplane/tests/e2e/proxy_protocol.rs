@@ -101,7 +101,7 @@ fn curl_sends_a_header_and_tls_follows_it() {
         .start();
     let port = node.address.port();
     let output = Command::new("curl")
-        .args(["-sSk", "--max-time", "20", "--noproxy", "*", "--haproxy-protocol", "--resolve"])
+        .args(["-sSk", "--max-time", "120", "--noproxy", "*", "--haproxy-protocol", "--resolve"])
         .args([format!("site.example:{port}:127.0.0.1"), format!("https://site.example:{port}/page")])
         .output()
         .unwrap();

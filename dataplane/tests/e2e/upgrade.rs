@@ -183,7 +183,7 @@ fn a_unix_socket_is_served_and_its_leftover_replaced() {
             .args([
                 "-s",
                 "--max-time",
-                "20",
+                "120",
                 "-H",
                 "X-Forwarded-For: 192.0.2.9",
                 "http://a/",

@@ -130,7 +130,7 @@ pub fn json_lines(path: &Path) -> Vec<Value> {
 pub fn exchange_in_steps(address: SocketAddr, request: &[u8], step: usize) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     for piece in request.chunks(step) {
         stream.write_all(piece).unwrap();
     }

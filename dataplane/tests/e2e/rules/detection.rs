@@ -249,7 +249,7 @@ fn rules_cover_what_lies_below_a_field_and_every_name_of_a_part() {
         rule(1, "type = \"virtual_patch\"\nattack_type = \"sqli\"\npoint = [\"query\", \"id\"]"),
         rule(2, "type = \"mask\"\npoint = [\"query\", \"secret\"]"),
         rule(3, "type = \"virtual_patch\"\nattack_type = \"any\"\npoint = [\"body\", \"f\"]"),
-        rule(4, "type = \"rate_limit\"\nrate = 1\nper = \"minute\"\npoint = [\"query\", \"user\"]"),
+        rule(4, "type = \"rate_limit\"\nrate = 1\nper = \"1d\"\npoint = [\"query\", \"user\"]"),
         rule(5, "type = \"disable_attack_type\"\nattack_type = \"any\"\npoint = [\"query\", \"free\"]"),
         rule(6, "type = \"mode\"\nmode = \"off\"\n[[rule.when]]\npoint = [\"query\", \"off\"]\nis = \"equal\"\nvalue = \"1\""),
     ]
