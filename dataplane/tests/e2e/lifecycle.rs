@@ -153,11 +153,13 @@ fn events_reach_their_file_before_the_process_ends() {
 /// Changes the config and reloads it by signal; waits until it is in force.
 #[track_caller]
 fn reload(node: &Node, change: impl Fn(String) -> String) {
-    let generation = node.metric("weir_config_generation", &[]);
+    let in_force = [("result", "in_force")];
+    let before = node.metric("weir_config_reloads_total", &in_force);
     let text = std::fs::read_to_string(node.setup.config_path()).unwrap();
     node.setup.write("weir.toml", change(text));
     node.signal("HUP");
-    node.await_metric("weir_config_generation", &[], generation + 1);
+    // It is counted when it is over, behind the generation.
+    node.await_metric("weir_config_reloads_total", &in_force, before + 1);
     eventually("all workers to serve it", || (node.admin_get("/ready").status() == 200).then_some(()));
 }
 
