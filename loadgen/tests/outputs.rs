@@ -129,7 +129,9 @@ fn a_run_leaves_a_report_a_page_and_logs_that_agree() {
     let live = text(&output.stderr);
     assert!(live.lines().filter(|line| line.contains("answers/s")).count() >= 1, "{live}");
     let html = fs::read_to_string(path("html")).unwrap();
-    assert!(html.contains("an attack, or two") && html.matches("<svg").count() >= 4, "{html}");
+    // A machine that stood still may have had one interval only, which makes no curve.
+    let plots = if rows.len() > 1 { 4 } else { 1 };
+    assert!(html.contains("an attack, or two") && html.matches("<svg").count() >= plots, "{html}");
 }
 
 #[test]
