@@ -72,7 +72,7 @@ pub(super) fn exchange(client: Client, node: SocketAddr, request: &[u8]) -> io::
     let mut limited = socket.take(ANSWER_BYTES_MAX);
     let mut piece = [0; 4096];
     loop {
-        let length = limited.read(&mut piece)?;
+        let length = read_some(&mut limited, &mut piece)?;
         if length == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -81,8 +81,18 @@ pub(super) fn exchange(client: Client, node: SocketAddr, request: &[u8]) -> io::
         }
         received.extend_from_slice(&piece[..length]);
         if let Some(head) = parse(&received)? {
-            let closed = head.closes && limited.read(&mut piece)? == 0;
+            let closed = head.closes && read_some(&mut limited, &mut piece)? == 0;
             return Ok(Answer { status: head.status, request_id: head.request_id, closed });
+        }
+    }
+}
+
+/// Reads what is there. A process that is stopped and goes on finds its read interrupted where that has a time limit.
+fn read_some(stream: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
         }
     }
 }
