@@ -201,7 +201,7 @@ impl Setup {
         let connecting = unless_set(&self.origin, "connect_timeout", "1h");
         let waiting = unless_set(&self.origin, "queue_timeout", "1h");
         write!(text, "[[origin]]\nname = \"app\"\naddresses = {:?}\n", self.addresses).unwrap();
-        write!(text, "{connecting}{waiting}{}\n", self.origin).unwrap();
+        writeln!(text, "{connecting}{waiting}{}", self.origin).unwrap();
         if !self.origin_tls.is_empty() {
             write!(text, "[origin.tls]\n{}\n", self.origin_tls).unwrap();
         }
