@@ -130,9 +130,11 @@ def plot(facts, results):
     for result in results:
         for measured in result["tables"]:
             title = f"{result['workload'].title}, {measured['connections']} connections"
-            # Without an answer in any slice there is no figure.
-            groups.append((title, [target for target in measured["targets"] if target["cpu_ratio"]]))
-    ratios = [ratio for _, targets in groups for target in targets for ratio in bounds(target)]
+            # Without an answer in any slice there is no figure, and one of 0, of slices that were too short, has no place
+            # on a logarithmic scale.
+            shown = [target for target in measured["targets"] if target["cpu_ratio"] and target["cpu_ratio"]["median"] > 0]
+            groups.append((title, shown))
+    ratios = [ratio for _, targets in groups for target in targets for ratio in bounds(target) if ratio > 0]
     if not ratios:
         return svg(80, [text(16, 40, "nothing was measured")])
     low = 2 ** math.floor(math.log2(min(ratios)))
@@ -141,7 +143,7 @@ def plot(facts, results):
         high *= 2
 
     def across(value):
-        return LEFT + (WIDTH - LEFT - RIGHT) * math.log2(value / low) / math.log2(high / low)
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log2(max(value, low) / low) / math.log2(high / low)
 
     height = TOP + sum(ROW * (len(targets) + 2) for _, targets in groups) + 10
     parts = [
@@ -173,7 +175,7 @@ def plot(facts, results):
 
 
 def bounds(target):
-    return target["cpu_ratio"]["p10"], target["cpu_ratio"]["p90"]
+    return target["cpu_ratio"]["p10"], target["cpu_ratio"]["median"], target["cpu_ratio"]["p90"]
 
 
 def svg(height, parts):
