@@ -184,7 +184,7 @@ pub struct OriginTlsSettings {
 }
 
 /// The TLS part of a pool's key. The protocol (ALPN) is always `http/1.1` and so is no part of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TlsKey {
     /// The name asked for (SNI) and verified.
     pub server_name: String,

@@ -5,7 +5,7 @@
 //! there each: time-outs, caps, outliers and counts are those of the origin that a request goes to. Pools outlive a snapshot generation, so
 //! a reload keeps the connections whose key did not change.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::tls::{TlsFailure, WorkerTls};
 pub(crate) struct PoolIndex(pub(crate) u32);
 
 /// What makes connections interchangeable.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct PoolKey {
     /// The name of the origin.
     pub(crate) origin: Arc<str>,
@@ -138,6 +138,23 @@ impl Pool {
     }
 }
 
+/// Where pools are, by their keys: a table of thousands is not to be gone through for each address.
+struct Places {
+    by_key: HashMap<PoolKey, PoolIndex>,
+    /// Those that were vacant at first.
+    vacant: Vec<PoolIndex>,
+}
+
+impl Places {
+    fn of(table: &[Pool]) -> Self {
+        let numbered = || (0..).map(PoolIndex).zip(table);
+        Self {
+            by_key: numbered().map(|(index, pool)| (pool.key.clone(), index)).collect(),
+            vacant: numbered().filter(|(_, pool)| pool.vacant).map(|(index, _)| index).collect(),
+        }
+    }
+}
+
 /// All pools of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
@@ -172,6 +189,7 @@ impl Pools {
         for pool in &mut self.table {
             (pool.limits.idle_connections, pool.limits.min_idle_connections) = (0, 0);
         }
+        let mut places = Places::of(&self.table);
         let mut by_origin = Vec::with_capacity(snapshot.origins.len());
         for (number, (origin, known)) in snapshot.origins.iter().zip(&addresses.origins).enumerate() {
             let limits = origin.limits.shared_by(known.addresses.len());
@@ -182,7 +200,7 @@ impl Pools {
                     tls: origin.tls.as_ref().map(|tls| tls.key.clone()),
                     proxy_protocol: origin.proxy_protocol,
                 };
-                let index = self.find_or_add(key, origin, metrics);
+                let index = self.find_or_add(&mut places, key, origin, metrics);
                 let pool = self.get(index);
                 pool.origin = u32::try_from(number).unwrap_or(u32::MAX);
                 pool.metrics = Arc::clone(metrics);
@@ -205,9 +223,15 @@ impl Pools {
         }
     }
 
-    fn find_or_add(&mut self, key: PoolKey, origin: &Origin, metrics: &Arc<WorkerMetrics>) -> PoolIndex {
-        if let Some(position) = self.table.iter().position(|pool| pool.key == key) {
-            return PoolIndex(u32::try_from(position).unwrap_or(u32::MAX));
+    fn find_or_add(
+        &mut self,
+        places: &mut Places,
+        key: PoolKey,
+        origin: &Origin,
+        metrics: &Arc<WorkerMetrics>,
+    ) -> PoolIndex {
+        if let Some(index) = places.by_key.get(&key) {
+            return *index;
         }
         let tls = origin.tls.as_ref().map(|tls| PoolTls {
             worker: tls.settings.of_worker(),
@@ -232,13 +256,17 @@ impl Pools {
             outlier_settings: Arc::clone(&origin.outliers),
             vacant: false,
         };
-        let position = self.table.iter().position(|pool| pool.vacant).unwrap_or(self.table.len());
-        if position == self.table.len() {
-            self.table.push(pool);
-        } else {
-            self.table[position] = pool;
+        let vacant = std::iter::from_fn(|| places.vacant.pop()).find(|index| self.peek(*index).vacant);
+        let index = vacant.unwrap_or(PoolIndex(u32::try_from(self.table.len()).unwrap_or(u32::MAX)));
+        if vacant.is_some() {
+            places.by_key.remove(&self.peek(index).key);
         }
-        PoolIndex(u32::try_from(position).unwrap_or(u32::MAX))
+        places.by_key.insert(pool.key.clone(), index);
+        match self.table.get_mut(index.0 as usize) {
+            Some(place) => *place = pool,
+            None => self.table.push(pool),
+        }
+        index
     }
 
     /// How often the pool's origin has asked for a certificate.
