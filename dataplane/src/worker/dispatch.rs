@@ -10,13 +10,16 @@ use super::{ClientId, UpstreamId, Worker};
 use crate::decision;
 use crate::http::{self, ForwardFacts};
 use crate::io::Io;
-use crate::telemetry::Limit;
+use crate::telemetry::{Limit, UpstreamError};
 
 impl<I: Io> Worker<I> {
     /// Writes the request for its origin and finds it a connection.
     pub(super) fn forward(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(mut request) = client.request.take() else { return };
+        if request.to_origin.capacity() == 0 {
+            request.to_origin = self.buffers.take();
+        }
         request.to_origin.clear();
         if !request.forwarded && self.opens_websocket(&request) {
             if !self.tunnel_has_room() {
@@ -81,7 +84,15 @@ impl<I: Io> Worker<I> {
     pub(super) fn acquire(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(request) = &client.request else { return };
-        let (Some(generation), Some(index)) = (request.generation.clone(), request.pool) else { return };
+        let Some(generation) = request.generation.clone() else { return };
+        let Some(index) = request.pool else {
+            let failure = OriginFailure::new(
+                502,
+                UpstreamError::ConnectFailed,
+                "the origin has no address to connect to",
+            );
+            return self.origin_failed(id, failure);
+        };
         let fresh_only = request.repeated != Repeated::Never;
         if request.is_uploading() && self.pools.peek(index).uploads_are_full() {
             self.metrics.limit(Limit::OriginUploads);

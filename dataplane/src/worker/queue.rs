@@ -17,9 +17,8 @@ impl<I: Io> Worker<I> {
     pub(super) fn wait_for_connection(&mut self, id: ClientId, index: PoolIndex, wait: Wait) {
         let pool = self.pools.get(index);
         let (length_max, timeout) = (pool.limits.queue as usize, pool.limits.queue_timeout);
-        let queue = pool.queue(wait);
-        if queue.len() < length_max {
-            queue.push_back(id);
+        if pool.queue(wait).len() < length_max {
+            self.join_queue(id, index, wait);
             self.set_queued(id, Some(wait));
             match wait {
                 Wait::Connection => self.client_set_deadline(id, timeout),
@@ -31,6 +30,18 @@ impl<I: Io> Worker<I> {
             let detail = "all connections are busy and the queue is full";
             self.origin_failed(id, OriginFailure::new(503, UpstreamError::QueueFull, detail));
         }
+    }
+
+    /// Puts a request behind those that wait longer. It may have waited for something else before.
+    fn join_queue(&mut self, id: ClientId, index: PoolIndex, wait: Wait) {
+        let began = |id: ClientId| {
+            let request = self.clients.get(id).and_then(|client| client.request.as_ref());
+            request.map(|request| request.started)
+        };
+        let started = began(id);
+        let queue = self.pools.get(index).queue(wait);
+        let place = queue.iter().rposition(|other| began(*other) <= started).map_or(0, |last| last + 1);
+        queue.insert(place, id);
     }
 
     fn set_queued(&mut self, id: ClientId, queued: Option<Wait>) {
@@ -84,17 +95,27 @@ impl<I: Io> Worker<I> {
         Some(id)
     }
 
-    /// The first in a queue that is still there, and when it began.
+    /// The first in a queue that is still there, and when it began. Uploads that waited for any connection wait for one of
+    /// those that uploads may have, as long as there is none.
     fn first_waiting(&mut self, index: PoolIndex, wait: Wait) -> Option<(Monotonic, ClientId)> {
         loop {
             let id = *self.pools.get(index).queue(wait).front()?;
-            if let Some(request) = self.clients.get(id).and_then(|client| client.request.as_ref())
-                && request.queued == Some(wait)
-                && request.pool == Some(index)
+            let request = self.clients.get(id).and_then(|client| client.request.as_ref());
+            let request = request.filter(|it| it.queued == Some(wait) && it.pool == Some(index));
+            if let Some(request) = request
+                && !(wait == Wait::Connection
+                    && request.is_uploading()
+                    && self.pools.peek(index).uploads_are_full())
             {
                 return Some((request.started, id));
             }
+            let is_upload = request.is_some();
             self.pools.get(index).queue(wait).pop_front();
+            if is_upload {
+                self.set_queued(id, None);
+                self.metrics.limit(Limit::OriginUploads);
+                self.wait_for_connection(id, index, Wait::Upload);
+            }
         }
     }
 
@@ -113,38 +134,47 @@ impl<I: Io> Worker<I> {
         true
     }
 
-    /// A connection of the pool is gone, or one more upload may have one: a request that waits is served. Where the total
+    /// A connection of the pool is gone, or one more upload may have one: requests that wait are served. Where the total
     /// over all origins was short, it may be one that waits for another pool.
     pub(super) fn serve_waiting(&mut self, index: PoolIndex) {
-        self.serve_one_waiting(index);
+        self.serve_waiting_of(index);
         if self.pools.total_is_short {
             self.pools.total_is_short = false;
             for other in self.pools.with_waiting() {
-                self.serve_one_waiting(other);
+                self.serve_waiting_of(other);
             }
         }
     }
 
-    fn serve_one_waiting(&mut self, index: PoolIndex) {
+    /// Serves those who wait for a pool, as long as there are places.
+    fn serve_waiting_of(&mut self, index: PoolIndex) {
+        while self.has_place_for_waiting(index) {
+            let Some(id) = self.next_waiting(index) else { return };
+            self.acquire(id);
+            self.client_body_progress(id);
+            let request = self.clients.get(id).and_then(|client| client.request.as_ref());
+            if request.is_some_and(|request| request.queued.is_some()) {
+                return; // it found that there is none
+            }
+        }
+    }
+
+    /// Whether somebody waits for a pool who can have a connection now.
+    fn has_place_for_waiting(&mut self, index: PoolIndex) -> bool {
         let total_max = self.current.snapshot.http.origin_connections_total;
         let pool = self.pools.peek(index);
         if !pool.has_waiting() {
-            return;
+            return false;
         }
         // Uploads may wait while there are idle connections.
-        if pool.idle.len() == 0 {
-            if pool.is_full() {
-                return;
-            }
-            if self.pools.open_total >= total_max {
-                self.pools.total_is_short = true;
-                return;
-            }
+        if pool.idle.len() > 0 {
+            return true;
         }
-        if let Some(id) = self.next_waiting(index) {
-            self.acquire(id);
-            self.client_body_progress(id);
+        if pool.is_full() {
+            return false;
         }
+        self.pools.total_is_short |= self.pools.open_total >= total_max;
+        self.pools.open_total < total_max
     }
 
     /// A request has its connection: if its body is still coming in, it has one of those for uploads.
