@@ -51,6 +51,7 @@ impl<I: Io> Worker<I> {
         }
         if let Some(request) = &mut client.request {
             request.keep_alive = false;
+            request.body_broke_off |= request.is_uploading();
             request.upload = Upload::Done;
             if !request.forwarded && request.verdict.is_none() {
                 // It went nowhere, for what it is itself.

@@ -82,9 +82,14 @@ impl<B> Client<B> {
         }
     }
 
+    /// Whether no request of it was there yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.phase == Phase::Idle && self.served == 0
+    }
+
     /// Whether a stop may close it at once.
     pub(crate) fn is_idle(&self) -> bool {
-        self.phase == Phase::Idle && self.output.is_empty()
+        self.phase == Phase::Idle && self.served > 0 && self.output.is_empty()
     }
 }
 
@@ -235,6 +240,9 @@ impl<I: Io> Worker<I> {
         let pending = client.output.pending_bytes();
         match client.phase {
             Phase::Flushing { linger } if pending == 0 => self.client_flushed(id, linger),
+            Phase::Flushing { linger } => self.client_flushes(id, linger),
+            // A part of a handshake. The first head is still due when it was.
+            Phase::Idle if client.served == 0 => self.client_later(id),
             Phase::Idle if pending == 0 && self.life == Life::Draining => self.client_flushed(id, true),
             Phase::Idle => {
                 self.client_idles(id);
@@ -265,15 +273,19 @@ impl<I: Io> Worker<I> {
             self.client_idles(id);
             return;
         }
-        client.phase = Phase::Flushing { linger };
+        self.client_flushes(id, linger);
         self.client_close_notify(id);
-        let Some(client) = self.clients.get(id) else { return };
-        if client.output.is_empty() {
+        if self.clients.get(id).is_some_and(|client| client.output.is_empty()) {
             self.client_flushed(id, linger);
-        } else {
-            let span = self.current.snapshot.connection(client.listener).send_timeout;
-            self.client_set_deadline(id, span);
         }
+    }
+
+    /// The connection ends once the client has taken what waits for it: it has `send_timeout` for each part.
+    pub(super) fn client_flushes(&mut self, id: ClientId, linger: bool) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.phase = Phase::Flushing { linger };
+        let span = self.current.snapshot.connection(client.listener).send_timeout;
+        self.client_set_deadline(id, span);
     }
 
     /// All was sent and the connection is to end.

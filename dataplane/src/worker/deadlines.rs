@@ -28,6 +28,9 @@ impl<I: Io> Worker<I> {
         if request.queued == Some(Wait::Connection) {
             return; // its place in the queue has a time-out of its own, and that runs
         }
+        if request.paced.is_some() {
+            return; // nothing of it is read before its turn comes
+        }
         if request.is_discarding() {
             return; // nobody wants the rest: it has lingering_timeout in all, however it comes
         }
@@ -35,7 +38,7 @@ impl<I: Io> Worker<I> {
             self.client_refresh_send_deadline(id);
             return;
         };
-        let elapsed = now.since(request.started);
+        let elapsed = request.body_clock.elapsed(now);
         let stopped = self.stopped_upload_timeout(request);
         let at = until(now, stopped.unwrap_or(limits.body_timeout));
         let too_slow = elapsed > limits.body_rate_grace
@@ -46,7 +49,6 @@ impl<I: Io> Worker<I> {
         let taken = !client.paused && stopped.is_none();
         let unanswered = client.request.as_ref().is_some_and(|request| request.answer == Answer::None);
         self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
-        // A body that waits for a slow origin isn't the client's fault.
         if too_slow && taken && unanswered {
             self.metrics.limit(Limit::BodyRate);
             self.client_refuse_with(id, 408, "body_rate_min_bytes");
@@ -62,8 +64,8 @@ impl<I: Io> Worker<I> {
             (None, Some(tunnel)) => tunnel.send_timeout,
             (None, None) => self.current.snapshot.connection(client.listener).send_timeout,
         };
-        if client.request.as_ref().is_some_and(|request| request.is_uploading()) {
-            return; // the body's time-out runs
+        if client.request.as_ref().is_some_and(|request| request.is_uploading() || request.queued.is_some()) {
+            return; // the body's time-out runs, or that of the queue
         }
         if client.output.is_empty() {
             client.deadline.clear();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use weir_inspect::{Inspector, Report, RequestView};
 use weir_policy::{Finding, Reason, Stage, Verdict};
 
+use super::body_clock::BodyClock;
 use super::input::upload_of;
 use super::request::{Answer, Paced, Request, Sink, Upload, forget};
 use super::{ClientId, Life, Worker};
@@ -39,6 +40,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get(id) else { return self.put_request(request) };
         request.id = self.request_ids.next();
         request.started = self.io.now();
+        request.body_clock = BodyClock::starting(request.started);
         request.upload = upload_of(request.head.framing());
         // Without a body, what follows the head is the next request.
         request.body_at_hand &= request.is_uploading();
@@ -281,7 +283,7 @@ impl<I: Io> Worker<I> {
         let mut headers = HeaderList::new();
         headers.extend(request.head.headers(&request.head_bytes));
         let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];
-        let complete = !request.is_uploading() && !request.body_over_limit;
+        let complete = !request.is_uploading() && !request.body_broke_off && !request.body_over_limit;
         let view = decision::view(&request.head, &request.head_bytes, &headers, body, complete);
         let seen = request.body_seen();
         let report = inspect_guarded(&mut inspector, snapshot, &request.active, &view, seen);

@@ -177,6 +177,10 @@ impl<I: Io> Worker<I> {
             Sink::Stream => self.origin_room(&request),
             Sink::Hold | Sink::Discard => usize::MAX,
         };
+        request.body_clock.go_on(self.io.now());
+        if bytes.len() > room {
+            request.body_clock.stop(self.io.now());
+        }
         // What goes beyond the room waits on the connection, which isn't read any more once that is too much.
         let bytes = &bytes[..bytes.len().min(room)];
         let mut used = 0;
@@ -266,14 +270,14 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         match client.phase {
             Phase::Idle if client.output.is_empty() => self.client_close(id, false),
-            Phase::Idle => client.phase = Phase::Flushing { linger: false },
+            Phase::Idle => self.client_flushes(id, false),
             Phase::Head => {
                 self.metrics.protocol_error(0, "incomplete_head");
                 if client.output.is_empty() {
                     self.client_close(id, false);
                 } else {
                     // Answers to the requests before it are still on their way.
-                    client.phase = Phase::Flushing { linger: false };
+                    self.client_flushes(id, false);
                 }
             }
             Phase::Active => {

@@ -1,9 +1,11 @@
 //! A worker: one ring, its connections, its pools, its timers, and nothing that is shared.
 //!
-//! Where things are: `client` is a client's connection, `input` reads from it, `deadlines` watches its time,
-//! `answers` writes what we say ourselves, `tunnel` is a WebSocket; `request` is the life of one request, `decide` what becomes of it;
-//! `dispatch` finds it a connection, `upstream` is such a connection, `relay` carries the answer back;
-//! `balance` chooses its address, `outliers` leaves addresses out;
+//! Where things are: `client` is a client's connection, `transport` what lies between its socket and HTTP, `input` reads from it,
+//! `deadlines` and `body_clock` watch its time, `answers` writes what we say ourselves, `tunnel` is a WebSocket; `request` is the
+//! life of one request, `decide` what becomes of it, `rules` what rules beside that of the mode say; `dispatch` finds it a connection or a place
+//! in a `queue`, `connect` opens connections and `warm` keeps some ready, `upstream` is such a connection, `relay` carries the
+//! answer back, `stalled` is about answers that wait for slow clients, `failures` and `refused_certificate` are about connections
+//! that fail, `refusals` about requests that are refused for what they are; `balance` chooses an address, `outliers` leaves addresses out;
 //! `pool`, `idle`, `carried`, `output`, `timers` and `buffers` are what these stand on. All of it is generic over
 //! [`Io`], so that the same code runs on io_uring and in the simulator.
 //!
@@ -15,6 +17,7 @@
 
 mod answers;
 mod balance;
+mod body_clock;
 mod buffers;
 mod carried;
 mod client;
@@ -421,6 +424,10 @@ impl<I: Io> Worker<I> {
 
     /// Puts other addresses of the origins in force. What runs finishes where it is.
     fn adopt_addresses(&mut self, addresses: &AddressTable) {
+        if !belong_together(addresses, &self.current.snapshot) {
+            // Those of a generation that could not be adopted. They are joined by number: others would get requests.
+            return;
+        }
         self.vacate_pools();
         let targets = self.pools.adopt(&self.current.snapshot, addresses, &self.metrics);
         *self.current.targets.borrow_mut() = targets;
@@ -460,12 +467,17 @@ impl<I: Io> Worker<I> {
         }
         self.life = Life::Draining;
         self.io.stop_accepting();
-        let idle = self.clients.iter().filter(|(_, client)| client.is_idle());
-        let idle: Vec<(ClientId, bool)> = idle.map(|(id, client)| (id, client.served == 0)).collect();
-        for (id, is_new) in idle {
-            // The first request of a new connection is probably on its way.
-            if is_new { self.client_awaits_first_head(id) } else { self.client_close(id, false) }
+        let (mut new, mut idle) = (Vec::new(), Vec::new());
+        for (id, client) in &self.clients {
+            if client.is_new() {
+                new.push(id);
+            } else if client.is_idle() {
+                idle.push(id);
+            }
         }
+        // The first request of a new connection is probably on its way.
+        new.into_iter().for_each(|id| self.client_awaits_first_head(id));
+        idle.into_iter().for_each(|id| self.client_close(id, false));
         for id in self.pools.all_idle() {
             self.upstream_discard(id);
         }
@@ -504,6 +516,7 @@ impl<I: Io> Worker<I> {
         self.tunnels -= usize::from(request.websocket);
         request.websocket = false;
         self.release_body(&mut request);
+        self.buffers.put(std::mem::take(&mut request.to_origin));
         if self.free_requests.len() < REQUESTS_KEPT_MAX {
             request.clear();
             self.free_requests.push(request);
@@ -527,6 +540,12 @@ impl Generation {
         let targets = RefCell::new(targets);
         Ok(Self { snapshot, inspector: RefCell::new(inspector), targets, rotation, shortages, metrics })
     }
+}
+
+/// Whether a table has the addresses of a snapshot's origins.
+fn belong_together(addresses: &AddressTable, snapshot: &Snapshot) -> bool {
+    let names = snapshot.origins.iter().map(|origin| &*origin.name);
+    names.eq(addresses.origins.iter().map(|origin| &*origin.name))
 }
 
 /// The time until which something lasts.

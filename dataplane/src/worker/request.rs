@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use weir_policy::{Resolution, Verdict};
 
 use super::balance::ATTEMPTS_MAX;
+use super::body_clock::BodyClock;
 use super::pool::PoolIndex;
 use super::timers::Deadline;
 use super::{Generation, UpstreamId};
@@ -171,10 +172,14 @@ pub(crate) struct Request {
     pub(crate) inspect: bool,
     /// Body bytes (framing removed) for inspection, and for the origin where the request is held.
     pub(crate) body: Vec<u8>,
+    /// How long the client has had for it.
+    pub(crate) body_clock: BodyClock,
     /// Body bytes seen, kept or not.
     pub(crate) body_bytes: u64,
     /// The body was longer than what is inspected.
     pub(crate) body_over_limit: bool,
+    /// The body ended before it was whole: the rest isn't awaited any more.
+    pub(crate) body_broke_off: bool,
     /// Bytes of `body` that count towards what the worker keeps of all bodies.
     pub(crate) kept_bytes: usize,
     /// The worker kept so much of other bodies that there was no room for all that is to be inspected of this one.
@@ -246,8 +251,10 @@ impl Request {
             sink,
             inspect,
             body,
+            body_clock: _,
             body_bytes,
             body_over_limit,
+            body_broke_off,
             kept_bytes,
             overloaded,
             uninspected,
@@ -295,6 +302,7 @@ impl Request {
         for flag in [
             inspect,
             body_over_limit,
+            body_broke_off,
             body_at_hand,
             overloaded,
             uninspected,
@@ -424,11 +432,11 @@ impl Request {
     }
 }
 
-/// Memory beyond this isn't kept between requests.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
+/// A buffer of a request that grew beyond this isn't kept for the next one.
+const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) fn forget(buffer: &mut Vec<u8>) {
-    if buffer.capacity() > KEPT_BYTES_MAX {
+    if buffer.capacity() > BUFFER_KEPT_BYTES_MAX {
         *buffer = Vec::new();
     } else {
         buffer.clear();

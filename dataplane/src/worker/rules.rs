@@ -68,7 +68,9 @@ impl<I: Io> Worker<I> {
     ) {
         self.metrics.limit(Limit::RateLimitPaced);
         request.paced = Some(then);
-        let at = self.io.now().after(span);
+        let now = self.io.now();
+        request.body_clock.stop(now);
+        let at = now.after(span);
         self.timers.set(&mut request.turn, TimerKey::Turn(id), at);
         if let Some(client) = self.clients.get_mut(id) {
             client.deadline.clear();
@@ -81,6 +83,7 @@ impl<I: Io> Worker<I> {
         let Some(mut request) = self.clients.get_mut(id).and_then(|client| client.request.take()) else {
             return;
         };
+        request.body_clock.go_on(self.io.now());
         match request.paced.take() {
             Some(Paced::Starts) => self.request_was_admitted(id, request),
             Some(Paced::Forwards) => {
