@@ -142,6 +142,12 @@ impl<R: Role> Engine<R> {
         self.connection.is_handshaking()
     }
 
+    /// Whether the connection can go on: the peer hasn't said that it sends no more, and nothing has failed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.peer_closed && self.failure.is_none()
+    }
+
     /// Encrypts `parts`, one after the other as one stream of bytes, and appends the records to `out`.
     ///
     /// Parts are joined into records of up to 16 KiB, so a head and a short body make one record.

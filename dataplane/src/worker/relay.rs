@@ -12,7 +12,7 @@ use crate::telemetry::{Limit, UpstreamError};
 
 /// Body parts of at least this size are passed on in the buffer they came in; smaller ones are copied, so that
 /// a few bytes never pin a whole receive buffer.
-const HAND_OVER_BYTES_MIN: usize = 16 * 1024;
+pub(super) const HAND_OVER_BYTES_MIN: usize = 16 * 1024;
 /// Interim answers (1xx) per request.
 const INTERIM_RESPONSES_MAX: u32 = 8;
 
@@ -312,7 +312,10 @@ impl<I: Io> Worker<I> {
             self.metrics.limit(Limit::ParkedBytes);
             upstream.deadline.clear();
             self.io.pause(upstream.socket);
-            self.stall_begins(id);
+            // A tunnel has left the pool's count: there is no place to give to others.
+            if !matches!(upstream.download, Download::Tunnel) {
+                self.stall_begins(id);
+            }
         }
     }
 
@@ -374,6 +377,7 @@ impl<I: Io> Worker<I> {
             && request.to_origin.is_empty()
             && request.response.keep_alive()
             && upstream.output.is_empty()
+            && upstream.engine.as_ref().is_none_or(|engine| engine.is_open())
             && upstream.served < requests_max;
         let retires = reusable && upstream.retires_at <= self.io.now();
         if retires {

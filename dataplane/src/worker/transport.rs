@@ -77,6 +77,11 @@ impl Transport {
     }
 }
 
+/// Whether a failure of TLS is one of its handshake. In TLS 1.3 a certificate may be refused after it.
+pub(super) fn is_of_handshake(handshaking: bool, failure: &TlsFailure) -> bool {
+    handshaking || !matches!(failure.code, "peer_alert" | "protocol" | "internal")
+}
+
 impl<I: Io> Worker<I> {
     /// Takes off what lies around HTTP, and goes on with what is inside.
     pub(super) fn client_unwrap(&mut self, id: ClientId, received: &mut [u8]) {
@@ -93,6 +98,7 @@ impl<I: Io> Worker<I> {
         let mut plaintext = std::mem::take(&mut self.plaintext);
         plaintext.clear();
         let mut out = self.buffers.take();
+        let handshaking = secure.engine.is_handshaking();
         let result = secure.engine.ingest(rest, &mut plaintext, &mut out);
         self.metrics.bytes(0, out.len() as u64);
         client.output.push(&mut self.io, &mut self.buffers, client.socket, out, None);
@@ -101,7 +107,7 @@ impl<I: Io> Worker<I> {
                 if ingested.handshake_finished_now {
                     let presented = secure.settings.client_certificate(secure.engine.peer_certificates());
                     if let Err(failure) = secure.settings.admits(presented.as_ref()) {
-                        self.client_tls_failed(id, &failure);
+                        self.client_tls_failed(id, &failure, handshaking);
                         self.plaintext = plaintext;
                         return;
                     }
@@ -117,7 +123,13 @@ impl<I: Io> Worker<I> {
                     self.client_receive_ended(id, ReceiveEnd::Finished);
                 }
             }
-            Err(failure) => self.client_tls_failed(id, &failure),
+            Err(failure) => {
+                // What came before the failure counts, once the client was let in.
+                if !handshaking && !plaintext.is_empty() {
+                    self.client_data(id, &plaintext);
+                }
+                self.client_tls_failed(id, &failure, handshaking);
+            }
         }
         self.plaintext = plaintext;
     }
@@ -169,8 +181,10 @@ impl<I: Io> Worker<I> {
         self.client_refuse_with(id, 400, "plain_http_to_tls");
     }
 
-    fn client_tls_failed(&mut self, id: ClientId, failure: &TlsFailure) {
-        self.metrics.client_handshake(HandshakeResult::from_failure_code(failure.code));
+    fn client_tls_failed(&mut self, id: ClientId, failure: &TlsFailure, handshaking: bool) {
+        if is_of_handshake(handshaking, failure) {
+            self.metrics.client_handshake(HandshakeResult::from_failure_code(failure.code));
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         tracing::debug!(
             peer = %client.peer,
@@ -183,9 +197,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         // The alert says more than a closed connection does.
-        client.phase = Phase::Flushing { linger: true };
-        let span = self.current.snapshot.connection(client.listener).send_timeout;
-        self.client_set_deadline(id, span);
+        self.client_flushes(id, true);
     }
 
     /// Puts around an answer what the connection asks for: TLS records, or nothing.
@@ -210,7 +222,7 @@ impl<I: Io> Worker<I> {
         match result {
             Ok(()) => Some((sealed, None)),
             Err(failure) => {
-                self.client_tls_failed(id, &failure);
+                self.client_tls_failed(id, &failure, false);
                 None
             }
         }

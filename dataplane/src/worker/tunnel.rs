@@ -9,16 +9,13 @@ use std::time::Duration;
 
 use super::client::Phase;
 use super::failures::OriginFailure;
-use super::relay::Incoming;
+use super::relay::{HAND_OVER_BYTES_MIN, Incoming};
 use super::request::Answer;
 use super::upstream::Download;
 use super::{ClientId, HANDED_OVER_MAX, UpstreamId, Worker};
 use crate::http;
 use crate::io::{Io, ReceiveBuffer};
 use crate::telemetry::{Limit, UpstreamError};
-
-/// Parts of at least this size are passed on in the buffer they came in.
-const HAND_OVER_BYTES_MIN: usize = 16 * 1024;
 
 /// What a client's connection knows of its tunnel.
 #[derive(Debug)]

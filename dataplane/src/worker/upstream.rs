@@ -8,6 +8,7 @@ use super::failures::OriginFailure;
 use super::output::Output;
 use super::pool::PoolIndex;
 use super::timers::Deadline;
+use super::transport::is_of_handshake;
 use super::{ClientId, Life, TimerKey, UpstreamId, Worker, until};
 use crate::http::ChunkedDecoder;
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
@@ -115,7 +116,14 @@ impl<I: Io> Worker<I> {
                 }
             }
             Err(failure) => {
-                if let Some(upstream) = self.upstreams.get(id) {
+                // What came before the failure may be a whole answer.
+                if !handshaking && !plaintext.is_empty() {
+                    let incoming = super::relay::Incoming { buffer: None, plaintext: &plaintext };
+                    self.relay(id, incoming, 0..plaintext.len());
+                }
+                if let Some(upstream) = self.upstreams.get(id)
+                    && is_of_handshake(handshaking, &failure)
+                {
                     let result = HandshakeResult::from_failure_code(failure.code);
                     upstream.metrics.handshake(upstream.origin, result);
                 }
@@ -194,10 +202,10 @@ impl<I: Io> Worker<I> {
             return;
         };
         let limits = &self.pools.get(upstream.pool).limits;
-        let timeout = match uploading {
-            false => limits.first_byte_timeout,
-            true if !upstream.output.is_empty() => limits.idle_timeout,
-            true => {
+        let timeout = match (upstream.output.is_empty(), uploading) {
+            (false, _) => limits.idle_timeout,
+            (true, false) => limits.first_byte_timeout,
+            (true, true) => {
                 upstream.deadline.clear(); // it is the client's turn, and its time-out runs
                 return;
             }
@@ -233,7 +241,7 @@ impl<I: Io> Worker<I> {
                 UpstreamError::ConnectTimeout,
                 "the connection or its handshake took longer than connect_timeout",
             ),
-            (Stage::Ready, Download::Head) if self.is_uploading(id) => OriginFailure::new(
+            (Stage::Ready, Download::Head) if !upstream.output.is_empty() => OriginFailure::new(
                 504,
                 UpstreamError::IdleTimeout,
                 "the origin took nothing of the request for longer than idle_timeout",
