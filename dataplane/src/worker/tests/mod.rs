@@ -9,6 +9,7 @@
 
 mod answers;
 mod carried;
+mod checks;
 mod client;
 mod explore;
 mod failures;
@@ -23,5 +24,6 @@ mod steady;
 mod tunnels;
 mod uploads;
 mod verdicts;
+mod waiting;
 mod warm;
 mod world;

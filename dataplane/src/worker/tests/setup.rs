@@ -248,13 +248,21 @@ name = "app"
 addresses = ["10.0.0.2:9000"]
 "#;
 
-/// A rate limit that looks into requests, and holds nobody back.
+/// A rate limit that looks into requests, and holds nobody back; and one that holds requests back for five seconds.
 const RULES: &str = r#"
 [[rule]]
 id = 1
 type = "rate_limit"
 rate = 1000000
 point = ["get", "panic"]
+
+[[rule]]
+id = 2
+type = "rate_limit"
+rate = 12
+per = "minute"
+burst = 8
+point = ["get", "paced"]
 "#;
 
 const LISTS: &str = r#"

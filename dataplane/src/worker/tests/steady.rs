@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::client::Step;
-use super::script::Request;
+use super::script::{ReplyFraming, Request};
 use super::setup::{BLOCK, MAIN, MONITORING, OFF, SAFE};
 use super::world::{Weather, World, sequential};
 use crate::io::Monotonic;
@@ -18,7 +18,10 @@ fn allocated(request: impl Fn() -> Request) -> usize {
 }
 
 fn allocated_from(start: Monotonic, request: impl Fn() -> Request) -> usize {
-    let mut world = World::new(&Weather { config: &AGELESS, ..Weather::calm(1) });
+    let mut weather = Weather { config: &AGELESS, ..Weather::calm(1) };
+    // Buffers as large as those that workers have.
+    (weather.options.buffer_bytes, weather.options.window_bytes) = (68 * 1024, 256 * 1024);
+    let mut world = World::new(&weather);
     world.client((0..100).map(|_| request()).collect(), |wires| {
         let mut steps = sequential(wires);
         steps.insert(100, Step::Sleep(Duration::from_secs(2)));
@@ -39,6 +42,13 @@ fn a_clean_request_allocates_nothing() {
         let large = || Request::get(host).replied(|reply| reply.length = 60_000);
         assert_eq!(allocated(large), 0, "GET {host} with a large answer");
     }
+    let chunked = || {
+        Request::get(MONITORING).replied(|reply| {
+            reply.length = 140_000;
+            reply.framing = ReplyFraming::Chunked(60_000);
+        })
+    };
+    assert_eq!(allocated(chunked), 0, "a large answer in chunks");
 }
 
 #[test]

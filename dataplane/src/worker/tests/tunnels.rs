@@ -78,6 +78,32 @@ fn a_large_talk_with_slow_ears() {
 }
 
 #[test]
+fn a_tunnel_with_slow_ears_holds_no_place_either() {
+    explore(Depth::Long, MAIN, |world| {
+        let talk = Request::websocket(NARROW, 40).replied(|reply| {
+            (reply.length, reply.piece, reply.pace) = (900_000, 300_000, Duration::from_secs(2));
+            reply.after = After::Close(Duration::from_secs(9));
+        });
+        world.client(vec![talk], |wires| {
+            let mut steps = talks(wires, 40, Duration::ZERO, Step::Reading(false));
+            for reads in [true, false, true] {
+                steps.extend([Step::Sleep(Duration::from_millis(1900)), Step::Reading(reads)]);
+            }
+            steps.push(Step::FinishAndListen);
+            steps
+        });
+        for seconds in [1, 5, 20] {
+            let requests = vec![Request::get(NARROW), Request::get(NARROW)];
+            for _ in 0..2 {
+                world.client_at("192.0.2.4", Duration::from_secs(seconds), requests.clone(), sequential);
+            }
+        }
+        world.run();
+        assert!(world.limit_hits("parked_bytes") > 1 || world.breaks(), "it stalls more than once");
+    });
+}
+
+#[test]
 fn silence_ends_it_and_so_does_a_client_that_takes_nothing() {
     explore(Depth::Long, MAIN, |world| {
         let silent = Request::websocket(BRIEF, 40);
