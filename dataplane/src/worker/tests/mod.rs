@@ -19,6 +19,7 @@ mod origin;
 mod overload;
 mod random;
 mod script;
+mod secure;
 mod setup;
 mod steady;
 mod tunnels;

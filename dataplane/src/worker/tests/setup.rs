@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use crate::config::{self, Environment, OriginConfig};
 use crate::origins::{AddressTable, Names};
 use crate::snapshot::{self, Snapshot};
+use crate::tls::forge::DemoAuthority;
 
 /// Hosts, one for each thing that differs by place.
 pub(super) const OFF: &str = "off.test";
@@ -328,6 +329,11 @@ fn make(text: &str, generation: u64) -> Made {
     std::fs::write(&file, format!("{text}\n{listener}")).unwrap();
     std::fs::write(folder.path().join("lists.toml"), LISTS).unwrap();
     std::fs::write(folder.path().join("rules.toml"), RULES).unwrap();
+    if text.contains("site.pem") {
+        let site = DemoAuthority::new("Test CA").unwrap().server(&["app.internal"], &[]).unwrap();
+        std::fs::write(folder.path().join("site.pem"), site.certificate_pem).unwrap();
+        std::fs::write(folder.path().join("site.key"), site.private_key_pem).unwrap();
+    }
     let environment = Environment { cache_home: Some(CACHE.path().to_owned()), ..Environment::default() };
     let loaded = config::load(&file, &environment).unwrap_or_else(|errors| panic!("{errors:#?}"));
     let built = snapshot::build(&loaded.config, &file, &loaded.digest, generation, 1, 1_767_225_600)

@@ -342,6 +342,18 @@ impl World {
         panic!("the worker does not come to rest");
     }
 
+    /// Lets time pass, for scenarios that play the other sides themselves.
+    pub(super) fn pass(&mut self, span: Duration) {
+        let end = self.network.now().0 + nanos(span);
+        while self.network.now().0 < end && self.worker.life != Life::Stopped {
+            let next = self.act();
+            let soon = (!self.network.is_idle()).then_some(self.network.now().0 + self.quantum);
+            self.probe.limit.set([next, soon, Some(end)].into_iter().flatten().min().map(Monotonic));
+            self.turn();
+            self.check();
+        }
+    }
+
     /// One turn of the worker, with its allocations counted, those of the simulator left out.
     fn turn(&mut self) {
         let inside = self.probe.allocations.get();
