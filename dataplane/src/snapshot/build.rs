@@ -12,8 +12,8 @@ use super::addresses::AddressDatabases;
 use super::limits::{connection_settings, share, with_request_limits};
 use super::listeners::{certificate_ends, listeners};
 use super::policy_source::{
-    entries_without_database, error_in_files, policy_source, policy_source_with, rule_error_in_files,
-    rule_warning_in_files, warning_in_files,
+    PlacesOfRules, entries_without_database, error_in_files, policy_source, policy_source_with,
+    rule_error_in_files, rule_warning_in_files, warning_in_files,
 };
 use super::signatures::{own_pack, signature_error};
 use super::{
@@ -375,7 +375,8 @@ fn surroundings(config: &Config) -> rules::Surroundings {
 /// What is wrong with the rules of a config beside what the policy's compiler says, for when it has refused them.
 fn rule_faults(config: &Config, file: &Path) -> Vec<ConfigError> {
     let faults = rules::faults(&policy_source(config).rules, surroundings(config));
-    faults.iter().map(|error| rule_error_in_files(config, file, error)).collect()
+    let places = PlacesOfRules::new(config, file);
+    faults.iter().map(|error| rule_error_in_files(&places, error)).collect()
 }
 
 /// What is wrong with the rules and locations of a config that has the errors `known` already, so that all are told at
@@ -416,11 +417,15 @@ fn build_rules(
 ) -> Option<RuleSet> {
     match rules::compile(policy, engine, surroundings(config)) {
         Ok((rules, odd)) => {
-            warnings.extend(odd.iter().map(|warning| rule_warning_in_files(config, file, warning)));
+            if !odd.is_empty() {
+                let places = PlacesOfRules::new(config, file);
+                warnings.extend(odd.iter().map(|warning| rule_warning_in_files(&places, warning)));
+            }
             Some(rules)
         }
         Err(found) => {
-            errors.extend(found.iter().map(|error| rule_error_in_files(config, file, error)));
+            let places = PlacesOfRules::new(config, file);
+            errors.extend(found.iter().map(|error| rule_error_in_files(&places, error)));
             None
         }
     }

@@ -203,13 +203,28 @@ pub(super) fn warning_in_files(config: &Config, file: &Path, warning: &Warning) 
     ConfigWarning { place, key: warning.place.to_string(), message: warning.message.clone() }
 }
 
+/// Where the rules of a config are written, by their ids: there may be as many errors and warnings as rules.
+pub(super) struct PlacesOfRules<'a> {
+    file: &'a Path,
+    places: HashMap<u64, &'a config::Place>,
+}
+
+impl<'a> PlacesOfRules<'a> {
+    /// `file` is the config file, for what has no closer place.
+    pub(super) fn new(config: &'a Config, file: &'a Path) -> Self {
+        // of rules with the same id the first one is meant
+        let rules = config.rules.rules.iter().rev();
+        Self { file, places: rules.map(|rule| (rule.id, &rule.place)).collect() }
+    }
+}
+
 /// An error of the rules' compiler as an error of the file that it comes from.
-pub(super) fn rule_error_in_files(config: &Config, file: &Path, error: &RuleError) -> ConfigError {
+pub(super) fn rule_error_in_files(rules: &PlacesOfRules<'_>, error: &RuleError) -> ConfigError {
     let key = format!("rule {}: {}", error.rule, error.key);
-    match place_of_rule(config, error.rule) {
+    match rules.places.get(&error.rule) {
         Some(place) => ConfigError::at(place, &key, error.message.clone(), error.advice.clone()),
         None => ConfigError {
-            place: Where::File(file.to_owned()),
+            place: Where::File(rules.file.to_owned()),
             key,
             message: error.message.clone(),
             advice: error.advice.clone(),
@@ -218,15 +233,11 @@ pub(super) fn rule_error_in_files(config: &Config, file: &Path, error: &RuleErro
 }
 
 /// The same for a warning.
-pub(super) fn rule_warning_in_files(config: &Config, file: &Path, warning: &RuleError) -> ConfigWarning {
-    let place = match place_of_rule(config, warning.rule) {
-        Some(place) => Where::Text(place.clone()),
-        None => Where::File(file.to_owned()),
+pub(super) fn rule_warning_in_files(rules: &PlacesOfRules<'_>, warning: &RuleError) -> ConfigWarning {
+    let place = match rules.places.get(&warning.rule) {
+        Some(&place) => Where::Text(place.clone()),
+        None => Where::File(rules.file.to_owned()),
     };
     let key = format!("rule {}: {}", warning.rule, warning.key);
     ConfigWarning { place, key, message: format!("{}; {}", warning.message, warning.advice) }
-}
-
-fn place_of_rule(config: &Config, id: u64) -> Option<&config::Place> {
-    config.rules.rules.iter().find(|rule| rule.id == id).map(|rule| &rule.place)
 }
