@@ -219,6 +219,9 @@ impl Selector {
         let mut steps = (0..kept).map(|back| ring[(visited - 1 - back) % ring.len()]);
         let Some(first) = steps.next() else { return Relation::Above };
         let Some(mut picks) = self.below_top(first, scope, names) else { return Relation::Apart };
+        if matches!(self.part, Part::ActionName | Part::ActionExt) {
+            return self.of_last_segment(node, arena, scope);
+        }
         let mut is_list = matches!(first, Step::Part("query" | "cookie" | "body"));
         let mut is_document = false;
         for (above, step) in steps.enumerate() {
@@ -255,11 +258,7 @@ impl Selector {
             }
             picks = &picks[taken..];
         }
-        match (picks.is_empty(), self.part) {
-            (true, Part::ActionName | Part::ActionExt) => self.of_last_segment(node, arena, scope),
-            (true, _) => Relation::Inside,
-            (false, _) => Relation::Above,
-        }
+        if picks.is_empty() { Relation::Inside } else { Relation::Above }
     }
 
     /// What is left to be compared below a top-level point; `None` where the point is another one.

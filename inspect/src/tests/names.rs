@@ -174,3 +174,17 @@ fn no_number_of_other_signs_hides_a_patched_one() {
     let report = engine().inspector().unwrap().inspect(engine(), &query(&text)).over_limit;
     assert_eq!(report, Some(OverLimit::Confirmations));
 }
+
+#[test]
+fn the_last_segment_is_told_apart_from_the_others() {
+    let patch = |point| vec![(point, DirectiveAction::Patch(Some(AttackClass::Sqli)))];
+    let attack = "1'%20union%20select%20password%20from%20users--";
+    for point in ["action_name", "action_ext"] {
+        let last = format!("/a/{attack}");
+        assert!(inspect(patch(point), &RequestView { path: last.as_bytes(), ..EMPTY }).kinds().len() == 1);
+        let other = format!("/{attack}/a");
+        let request = RequestView { path: other.as_bytes(), ..EMPTY };
+        assert!(inspect(patch(point), &request).kinds().is_empty(), "{point}");
+        assert!(!passes_where_dropped(point, &request), "{point}");
+    }
+}
