@@ -73,7 +73,7 @@ pub enum FieldId {
     Te,
     /// `Trailer`
     Trailer,
-    /// `Transfer_Encoding` and `Content_Length`, which origins of the CGI kind read as the fields that frame a body
+    /// `Transfer_Encoding`, `Content.Length` and the like, which origins of the CGI kind read as the fields that frame a body
     FramingInCgi,
     /// `Transfer-Encoding`
     TransferEncoding,
@@ -189,11 +189,12 @@ fn same<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
     difference == 0
 }
 
-/// Compares a name with a lower-case one as a CGI-like origin would: any case, `_` as `-`.
+/// Compares a name with a lower-case one as a CGI-like origin would: any case, and each byte that is no letter and no digit
+/// as `-`. Some origins make `_` of `_` and `-` alone, some of all of these.
 fn same_as_cgi(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len()
         && name.iter().zip(lower).all(|(byte, expected)| {
-            let folded = if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+            let folded = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
             folded == *expected
         })
 }
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case() {
-        let cases: [(&[u8], FieldId); 16] = [
+        let cases: [(&[u8], FieldId); 20] = [
             (b"HOST", FieldId::Host),
             (b"Content-Length", FieldId::ContentLength),
             (b"transfer-ENCODING", FieldId::TransferEncoding),
@@ -264,6 +265,10 @@ mod tests {
             (b"Proxy-Authorization", FieldId::Proxy),
             (b"Proxying", FieldId::Other),
             (b"Content_Length", FieldId::FramingInCgi),
+            (b"Content.Length", FieldId::FramingInCgi),
+            (b"Transfer.Encoding", FieldId::FramingInCgi),
+            (b"X.Forwarded~For", FieldId::XForwardedOther),
+            (b"X-Forwarded1For", FieldId::Other),
             (b"hosT1", FieldId::Other),
             (b"", FieldId::Other),
         ];

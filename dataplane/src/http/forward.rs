@@ -15,7 +15,7 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What we add or change when we forward a request. `Expect` is never forwarded: we answer it ourselves.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardFacts<'a> {
-    /// The Host of a request that came without one, or with an empty one.
+    /// The Host of a request that came without one.
     pub fallback_host: &'a [u8],
     /// The effective client's address as text; ends the `X-Forwarded-For` that the origin sees.
     pub client_ip: &'a [u8],

@@ -134,7 +134,7 @@ fn parse_path(path: &str, checks: &mut Vec<Check>) -> Result<(), Refusal> {
         index += 1;
     }
     if index > MAX_SEGMENT {
-        return refuse(format!("it has {index} directories"), "a path of at most 256 directories");
+        return refuse(format!("it has {index} directories"), "a path of at most 255 directories");
     }
     if action == "**" {
         return if any_depth { refuse("it has more than one `**`", "one `**`") } else { Ok(()) };

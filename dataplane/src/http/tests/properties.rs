@@ -131,7 +131,8 @@ fn end_to_end(head: &RequestHead, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     head.headers(bytes)
         .map(|(name, value)| (lower(name), value.to_vec()))
         .filter(|(name, _)| {
-            let folded: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+            let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { *byte } else { b'-' };
+            let folded: Vec<u8> = name.iter().map(fold).collect();
             let ours: [&[u8]; 15] = [
                 b"host",
                 b"connection",
@@ -149,8 +150,11 @@ fn end_to_end(head: &RequestHead, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
                 b"proxy",
                 b"proxy-connection",
             ];
-            let identity = folded.starts_with(b"x-forwarded-") || folded == b"x-real-ip";
-            !named.contains(name) && !ours.contains(&name.as_slice()) && !identity
+            let in_any_spelling: [&[u8]; 4] =
+                [b"x-real-ip", b"x-request-id", b"content-length", b"transfer-encoding"];
+            let in_any_spelling =
+                folded.starts_with(b"x-forwarded-") || in_any_spelling.contains(&folded.as_slice());
+            !named.contains(name) && !ours.contains(&name.as_slice()) && !in_any_spelling
         })
         .collect()
 }
