@@ -89,6 +89,10 @@ pub(crate) struct Arena {
     over_limits: OverLimits,
     /// The first value that grows out of proportion, and what showed it.
     bomb: Option<(NodeId, Bomb)>,
+    /// Where the inspected part of a body that goes on ends in memory; 0 for a whole one.
+    cut_at: usize,
+    /// The values that end there and go on behind it, by their indexes. One for each way that the body is read.
+    open: Vec<u32>,
     /// Whether values that no attack can hide in are wanted too.
     keeps_all: bool,
     /// Whether the same value counts at each of its points.
@@ -100,6 +104,12 @@ pub(crate) const ROOT: NodeId = NodeId(0);
 
 /// The most points that are known to be disputed; with more, all are.
 const DISPUTED_MAX: usize = 64;
+
+/// How many bytes of values stay allocated behind a request that needed less.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
+/// How many points and values stay allocated behind a request that needed fewer.
+const KEPT_POINTS_MAX: usize = 16 << 10;
 
 /// The most bytes of a name that go into a point's label.
 const NAME_BYTES_MAX: usize = 64;
@@ -119,6 +129,8 @@ impl Arena {
             over_limit: None,
             over_limits: OverLimits::default(),
             bomb: None,
+            cut_at: 0,
+            open: Vec::new(),
             keeps_all: false,
             judges_points: false,
         };
@@ -126,12 +138,22 @@ impl Arena {
         arena
     }
 
-    /// Forgets the last request and keeps the memory.
+    /// Forgets the last request and keeps the memory, but not what one far larger than the last has left.
     pub(crate) fn reset(&mut self, limits: Limits) {
+        if self.bytes.capacity() > KEPT_BYTES_MAX && self.bytes.len() <= KEPT_BYTES_MAX {
+            self.bytes.shrink_to(KEPT_BYTES_MAX);
+        }
+        if self.nodes.capacity() > KEPT_POINTS_MAX && self.nodes.len() <= KEPT_POINTS_MAX {
+            self.nodes.shrink_to(KEPT_POINTS_MAX);
+            self.values.shrink_to(KEPT_POINTS_MAX);
+            self.other_names.shrink_to(KEPT_POINTS_MAX);
+        }
         self.limits = limits;
         self.over_limit = None;
         self.over_limits = OverLimits::default();
         self.bomb = None;
+        self.cut_at = 0;
+        self.open.clear();
         self.keeps_all = false;
         self.judges_points = false;
         self.bytes.clear();
@@ -320,6 +342,27 @@ impl Arena {
         self.values.push(Value { span, node, place, depth });
     }
 
+    /// Says that the bytes are the inspected part of a body that goes on, until the next part is named; none ends that.
+    pub(crate) fn cut_behind(&mut self, body: Option<&[u8]>) {
+        self.cut_at = body.map_or(0, end_in_memory);
+    }
+
+    /// As [`Arena::add`], for a value of the body that was read from `source`: where the body is cut behind that, the value
+    /// goes on.
+    #[inline]
+    pub(crate) fn add_from(&mut self, source: &[u8], span: Span, node: NodeId, place: Place, depth: u8) {
+        let count = self.values.len();
+        self.add(span, node, place, depth);
+        if end_in_memory(source) == self.cut_at && self.values.len() > count {
+            self.open.push(index_u32(count));
+        }
+    }
+
+    /// Whether the value with this index goes on behind the inspected part of the body.
+    pub(crate) fn is_open(&self, value: usize) -> bool {
+        self.open.contains(&index_u32(value))
+    }
+
     /// Whether there is no room for more values, so that going on is useless. Ask only when there is more to add: that
     /// it is left out is noted.
     pub(crate) fn is_full(&mut self) -> bool {
@@ -419,6 +462,11 @@ fn push_encoded(label: &mut String, bytes: &[u8]) {
     }
 }
 
+/// The address behind the last byte.
+fn end_in_memory(bytes: &[u8]) -> usize {
+    bytes.as_ptr_range().end.addr()
+}
+
 /// Offsets fit in 32 bits because [`Limits::decoded_bytes`] is capped well below 4 GiB.
 fn index_u32(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
@@ -456,6 +504,25 @@ mod tests {
         let arena = arena_with(Limits { decoded_bytes: 4, ..Limits::default() }, &["ab", "cdef"]);
         assert_eq!(arena.over_limit(), Some(OverLimit::DecodedBytes));
         assert_eq!(arena.values().len(), 1);
+    }
+
+    #[test]
+    fn memory_of_one_large_request_is_not_kept_for_good() {
+        let mut arena = arena_with(Limits::default(), &["a"]);
+        let large = |arena: &mut Arena| {
+            for _ in 0..2 * KEPT_POINTS_MAX {
+                let node = arena.node(ROOT, Step::Part("query"));
+                let span = arena.copy(&[b'a'; 256]);
+                arena.add(span, node, Place::Query, 0);
+            }
+            arena.bytes.capacity()
+        };
+        let most = large(&mut arena);
+        assert!(most > KEPT_BYTES_MAX);
+        arena.reset(Limits::default());
+        assert_eq!(arena.bytes.capacity(), most, "the next may be as large");
+        arena.reset(Limits::default());
+        assert!(arena.bytes.capacity() < most && arena.values.capacity() <= KEPT_POINTS_MAX);
     }
 
     #[test]

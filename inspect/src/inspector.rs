@@ -30,6 +30,9 @@ const FINDINGS_PER_RULE_MAX: u32 = 4;
 /// more.
 const VALUE_BYTES_PER_ROOM: usize = 256 << 10;
 
+/// After how many matches the caller is asked again whether the time is up. Ordinary requests have fewer.
+const MATCHES_PER_ASKED_TIME: usize = 1024;
+
 /// What stands in place of a signature in the finding of a data bomb.
 const BOMB_SIGNATURE: &str = "data-bomb";
 
@@ -119,7 +122,7 @@ impl Inspector {
     }
 
     /// As [`Inspector::inspect`], but stops early once `time_is_up` says so, and reports [`OverLimit::Time`]. It is asked
-    /// between the stages and then before every closer look, so the rest of one stage is the most that is overrun.
+    /// between the stages, within them for each thousand values or matches, and then before every closer look.
     pub fn inspect_within<'s>(
         &'s mut self,
         engine: &Engine,
@@ -155,11 +158,11 @@ impl Inspector {
         self.trace.reset();
         self.masks.reset();
         self.work = Work::default();
-        self.take_apart(engine, scope);
+        self.take_apart(engine, scope, time_is_up);
         if time_is_up() {
             self.arena.hit_limit(OverLimit::Time);
         } else {
-            self.scan(engine, scope);
+            self.scan(engine, scope, time_is_up);
         }
         if scope.has_detectors() {
             let mut look = Look { scope, masks: &mut self.masks, hits: &mut self.hits };
@@ -183,7 +186,7 @@ impl Inspector {
         }
     }
 
-    fn take_apart(&mut self, engine: &Engine, scope: &Scope<'_>) {
+    fn take_apart(&mut self, engine: &Engine, scope: &Scope<'_>, time_is_up: &mut dyn FnMut() -> bool) {
         self.arena.reset(engine.options.limits);
         if scope.needs_all_values() {
             self.arena.keep_all();
@@ -192,7 +195,7 @@ impl Inspector {
             self.arena.judge_points();
         }
         points::decompose(scope, &mut self.expander, &mut self.arena);
-        self.expander.expand(scope, &mut self.arena);
+        self.expander.expand(scope, &mut self.arena, time_is_up);
     }
 
     /// Adds the values at a point to `values`: what a rule counts requests by. Nothing is looked for in them.
@@ -207,7 +210,7 @@ impl Inspector {
         self.arena.reset(engine.options.limits);
         self.arena.keep_all();
         points::decompose(&scope, &mut self.expander, &mut self.arena);
-        self.expander.expand(&scope, &mut self.arena);
+        self.expander.expand(&scope, &mut self.arena, &mut || false);
         directives::values_at(selector, &scope, &self.arena, values);
     }
 
@@ -241,15 +244,19 @@ impl Inspector {
 
     /// Collects what patterns match. Where points aren't judged differently, values that many others are equal to are
     /// nominated once. Where signs are patched at points, those there have room of their own behind the limit.
-    fn scan(&mut self, engine: &Engine, scope: &Scope<'_>) {
+    fn scan(&mut self, engine: &Engine, scope: &Scope<'_>, time_is_up: &mut dyn FnMut() -> bool) {
         let Self { scratch, arena, nominations, repeated, rules, work, .. } = self;
         repeated.reset();
         let judges_points = scope.judges_points();
         let limit = engine.options.limits.confirmations;
-        let mut too_many = false;
+        let (mut too_many, mut too_late) = (false, false);
         let mut last = 0;
         let scanned = scratch.scan(&engine.database, arena.bytes(), &mut |rule, end| {
             work.matches += 1;
+            if work.matches.is_multiple_of(MATCHES_PER_ASKED_TIME) && time_is_up() {
+                too_late = true;
+                return ControlFlow::Break(());
+            }
             let Some(value) = arena.value_ending_at(end, last) else { return ControlFlow::Continue(()) };
             last = value;
             let number = value as u32;
@@ -285,6 +292,9 @@ impl Inspector {
             // Some of them belong to no nomination.
             rules.iter_mut().for_each(|state| state.last_value = NO_VALUE);
             arena.hit_limit(OverLimit::Confirmations);
+        }
+        if too_late {
+            arena.hit_limit(OverLimit::Time);
         }
     }
 

@@ -10,7 +10,8 @@ use crate::trace::Nominated;
 /// The outcome of one inspection, borrowed from its [`Inspector`](crate::Inspector).
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'s> {
-    /// All confirmed signs, at most [`Limits::findings`](crate::Limits::findings), in the order of their values.
+    /// All confirmed signs, at most [`Limits::findings`](crate::Limits::findings), in the order of their values. Where points
+    /// are patched, what is found there comes first.
     pub findings: &'s [Finding],
     /// Whether the scores of one class reach [`EngineOptions::min_score`](crate::EngineOptions::min_score), or a detector
     /// matched that is not experimental.

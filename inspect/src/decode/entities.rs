@@ -33,15 +33,14 @@ const NAMES: [(&[u8], u8); 24] = [
 /// What every escaping of HTML produces: alone it is no sign of hiding.
 const USUAL: [&[u8]; 5] = [b"amp", b"apos", b"gt", b"lt", b"quot"];
 
-/// The longest reference, in bytes, with leading zeros.
-const REFERENCE_BYTES_MAX: usize = 16;
+/// The most digits of a number behind its leading zeros, of which there can be any number.
+const DIGITS_MAX: usize = 7;
 
 /// Whether there is a reference other than those that ordinary escaping produces.
 pub(crate) fn are_hidden_in(input: &[u8]) -> bool {
     memchr::memchr_iter(b'&', input).any(|position| {
-        reference(&input[position..]).is_some_and(|(_, length)| {
-            !USUAL.iter().any(|usual| is_name(&input[position + 1..], usual) && length > 0)
-        })
+        reference(&input[position..])
+            .is_some_and(|_| !USUAL.iter().any(|usual| is_name(&input[position + 1..], usual)))
     })
 }
 
@@ -78,9 +77,11 @@ fn reference(input: &[u8]) -> Option<(u32, usize)> {
         _ => (number, 2, 10),
     };
     let is_digit = |byte: &u8| if radix == 16 { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
-    let length = digits.iter().take(REFERENCE_BYTES_MAX).take_while(|byte| is_digit(byte)).count();
-    let significant = &digits[digits[..length].iter().take_while(|byte| **byte == b'0').count()..length];
-    if length == 0 || significant.len() > 7 {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    let significant = digits[zeros..].iter().take(DIGITS_MAX + 1).take_while(|byte| is_digit(byte)).count();
+    let length = zeros + significant;
+    let significant = &digits[zeros..length];
+    if length == 0 || significant.len() > DIGITS_MAX {
         return None;
     }
     let character = if radix == 16 {
@@ -111,6 +112,7 @@ mod tests {
     fn references_are_replaced() {
         assert_eq!(decoded("&#60;b&#x3E; &#0000060c &lt;&Colon;&lpar;"), "<b> <c <:(");
         assert_eq!(decoded("&#106avascript"), "javascript");
+        assert_eq!(decoded(&format!("java&#{}115;cript", "0".repeat(1000))), "javascript");
         assert_eq!(decoded("&#xd800;&#9999999;"), "\u{fffd}\u{fffd}");
     }
 

@@ -2,9 +2,10 @@
 
 use crate::arena::{Arena, Step, Value};
 use crate::decode::json;
+use crate::limits::OverLimit;
 
 /// The most strings that are taken from one document.
-const STRINGS_MAX: usize = 64;
+const STRINGS_MAX: usize = 4096;
 
 /// The mark around a string that may hold quotes and line ends.
 const BLOCK: &[u8] = b"\"\"\"";
@@ -43,6 +44,7 @@ pub(super) fn add_strings(document: &[u8], value: Value, arena: &mut Arena) {
         arena.add(span, node, value.place, value.depth + 1);
         rest = &rest[taken..];
     }
+    arena.hit_limit(OverLimit::Values);
 }
 
 /// Appends what the string at the start of `input` stands for and returns its length with both quotes.

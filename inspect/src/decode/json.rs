@@ -140,7 +140,9 @@ impl JsonReader {
                 (Expect::Value, b'"') => {
                     let node = self.start_value(target, arena);
                     let (span, end) = string(input, position, &mut self.sloppy, arena);
-                    arena.add(span, node, target.place, target.depth);
+                    // One that is closed doesn't go on behind the input.
+                    let source = &input[..if end.is_none() { input.len() } else { position }];
+                    arena.add_from(source, span, node, target.place, target.depth);
                     let Some(end) = end else { return Ending::Truncated };
                     (position, expect) = self.after_value(input, end);
                 }
@@ -162,7 +164,7 @@ impl JsonReader {
                     } else {
                         let node = self.start_value(target, arena);
                         let span = arena.write(|bytes| bytes.extend_from_slice(word));
-                        arena.add(span, node, target.place, target.depth);
+                        arena.add_from(word, span, node, target.place, target.depth);
                     }
                     (position, expect) = self.after_value(input, position + end);
                 }

@@ -23,6 +23,9 @@ use percent::Plus;
 /// At most this many decoders lie before a value whose percent-encoding is still undone.
 const PERCENT_ROUNDS: u8 = 3;
 
+/// After how many values the caller is asked again whether the time is up. Ordinary requests have fewer.
+const VALUES_PER_ASKED_TIME: usize = 1024;
+
 /// Decodes what is encoded inside values, again and again within the limits. Reused.
 #[derive(Debug, Default)]
 pub(crate) struct Expander {
@@ -48,20 +51,28 @@ enum Encoding {
 }
 
 impl Expander {
-    /// Adds to the arena what decoders make of its values, until nothing new comes or a limit is hit. One decoder at a
-    /// time is applied to a value and the next to what it made, so that work is linear in the input.
-    pub(crate) fn expand(&mut self, scope: &Scope<'_>, arena: &mut Arena) {
+    /// Adds to the arena what decoders make of its values, until nothing new comes, a limit is hit or the time is up. One
+    /// decoder at a time is applied to a value and the next to what it made, so that work is linear in the input.
+    pub(crate) fn expand(
+        &mut self,
+        scope: &Scope<'_>,
+        arena: &mut Arena,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) {
         let mut index = 0;
         self.unpacker.reset();
         while let Some(value) = arena.values().get(index).copied() {
             index += 1;
+            if index.is_multiple_of(VALUES_PER_ASKED_TIME) && time_is_up() {
+                return arena.hit_limit(OverLimit::Time);
+            }
             let bytes = arena.slice(value.span);
             if is_ordinary(bytes) {
                 continue;
             }
             let off = scope.parsers_off(value.node, arena);
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
-            let encoding = encoding(bytes, &value, off);
+            let mut encoding = encoding(bytes, &value, off, Tried::default());
             let strings = strings(bytes, off);
             let padding = padding(bytes);
             if !json && encoding.is_none() && strings.is_none() && padding.is_none() {
@@ -84,13 +95,20 @@ impl Expander {
             if let Some(strings) = strings {
                 strings(&self.input, value, arena);
             }
-            if let Some(encoding) = encoding {
-                self.undo(encoding, value, arena);
+            let mut tried = Tried::default();
+            while let Some(next) = encoding {
+                if self.undo(next, value, arena) {
+                    break;
+                }
+                // It only looked like that.
+                tried.add(next);
+                encoding = self::encoding(&self.input, &value, off, tried);
             }
         }
     }
 
-    fn undo(&mut self, encoding: Encoding, value: Value, arena: &mut Arena) {
+    /// Whether something came out.
+    fn undo(&mut self, encoding: Encoding, value: Value, arena: &mut Arena) -> bool {
         let input = &mut self.input;
         let (name, span) = match encoding {
             Encoding::Percent => {
@@ -121,13 +139,15 @@ impl Expander {
             let node = arena.node(value.node, Step::Decoder(name));
             arena.add(span, node, value.place, value.depth + 1);
         }
+        span.len() > 0
     }
 
     /// Reads a value as JSON and says whether it is that, to all readers, to its end.
     fn expand_json(&mut self, value: Value, arena: &mut Arena) -> bool {
         let node = arena.node(value.node, Step::Part("json"));
         let target = Target { node, place: value.place, depth: value.depth + 1 };
-        let ending = self.json.read(&self.input, target, arena);
+        let text = self.input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.input);
+        let ending = self.json.read(text, target, arena);
         if ending == json::Ending::Truncated {
             arena.dispute(node);
         }
@@ -137,6 +157,20 @@ impl Expander {
     /// Reads a JSON body; see [`JsonReader::read`].
     pub(crate) fn read_json(&mut self, input: &[u8], target: Target, arena: &mut Arena) -> json::Ending {
         self.json.read(input, target, arena)
+    }
+}
+
+/// What was tried to undo in a value without any outcome.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tried(u16);
+
+impl Tried {
+    const fn add(&mut self, encoding: Encoding) {
+        self.0 |= 1 << encoding as u16;
+    }
+
+    const fn has(self, encoding: Encoding) -> bool {
+        self.0 & 1 << encoding as u16 != 0
     }
 }
 
@@ -279,31 +313,41 @@ fn strings(bytes: &[u8], off: ParserSet) -> Option<Strings> {
 }
 
 /// What to undo in a value next.
-fn encoding(bytes: &[u8], value: &Value, off: ParserSet) -> Option<Encoding> {
+fn encoding(bytes: &[u8], value: &Value, off: ParserSet, tried: Tried) -> Option<Encoding> {
     let marks = marks(bytes);
+    let is_open = |encoding| !tried.has(encoding);
     if marks & ESCAPE != 0 {
-        if value.depth < PERCENT_ROUNDS && !off.has(Parser::Percent) && has_percent_escape(bytes) {
+        let is_read = value.depth < PERCENT_ROUNDS && !off.has(Parser::Percent);
+        if is_read && is_open(Encoding::Percent) && has_percent_escape(bytes) {
             return Some(Encoding::Percent);
-        } else if off.has(Parser::HtmlJs) {
-            // Neither entities nor escapes are undone.
-        } else if entities::are_hidden_in(bytes) {
-            return Some(Encoding::Entities);
-        } else if escapes::are_in(bytes) {
-            return Some(Encoding::Escapes);
         }
-    } else if marks == 0 && hex::may_be_text(bytes) {
+        if !off.has(Parser::HtmlJs) {
+            if is_open(Encoding::Entities) && entities::are_hidden_in(bytes) {
+                return Some(Encoding::Entities);
+            }
+            if is_open(Encoding::Escapes) && escapes::are_in(bytes) {
+                return Some(Encoding::Escapes);
+            }
+        }
+    }
+    if marks == 0 && is_open(Encoding::Hex) && hex::may_be_text(bytes) {
         return Some(Encoding::Hex);
-    } else if let Some(encoding) = encoding_by_begin(bytes) {
+    }
+    // A media type can hold any byte.
+    let by_begin = encoding_by_begin(bytes, tried)
+        .filter(|encoding| marks & ESCAPE == 0 || *encoding == Encoding::DataUrl);
+    if let Some(encoding) = by_begin {
         let parser = if encoding == Encoding::Token { Parser::Jwt } else { Parser::Base64 };
         if !(off.has(parser) || encoding == Encoding::Packed && off.has(Parser::Gzip)) {
             return Some(encoding);
         }
-    } else if marks == 0 && base64::may_be_text(bytes) && !off.has(Parser::Base64) {
+    }
+    if marks == 0 && is_open(Encoding::Base64) && base64::may_be_text(bytes) && !off.has(Parser::Base64) {
         return Some(Encoding::Base64);
     }
-    if marks & LOOK_ALIKE != 0 && unicode::are_in(bytes) {
+    if marks & LOOK_ALIKE != 0 && is_open(Encoding::LookAlikes) && unicode::are_in(bytes) {
         Some(Encoding::LookAlikes)
-    } else if marks & NUL != 0 && value.place != Place::File {
+    } else if marks & NUL != 0 && is_open(Encoding::Nuls) && value.place != Place::File {
         Some(Encoding::Nuls)
     } else {
         None
@@ -311,11 +355,12 @@ fn encoding(bytes: &[u8], value: &Value, off: ParserSet) -> Option<Encoding> {
 }
 
 /// What a value shows to be by its first bytes.
-fn encoding_by_begin(bytes: &[u8]) -> Option<Encoding> {
+fn encoding_by_begin(bytes: &[u8], tried: Tried) -> Option<Encoding> {
+    let is_open = |encoding| !tried.has(encoding);
     match bytes.first()? {
-        b'e' | b'H' if packed::is_packed(bytes) => Some(Encoding::Packed),
-        b'e' | b'b' | b'B' if pieces::is_token(bytes) => Some(Encoding::Token),
-        b'd' | b'D' if data_of_url(bytes).is_some() => Some(Encoding::DataUrl),
+        b'e' | b'H' if is_open(Encoding::Packed) && packed::is_packed(bytes) => Some(Encoding::Packed),
+        b'e' | b'b' | b'B' if is_open(Encoding::Token) && pieces::is_token(bytes) => Some(Encoding::Token),
+        b'd' | b'D' if is_open(Encoding::DataUrl) && data_of_url(bytes).is_some() => Some(Encoding::DataUrl),
         _ => None,
     }
 }
@@ -339,9 +384,13 @@ fn has_percent_escape(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'%', bytes).any(|position| percent::is_escape(&bytes[position..]))
 }
 
+/// What some editors begin a text in UTF-8 with, and readers skip.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Whether a value inside a request is worth a try as JSON: an object or a list from end to end.
 fn looks_like_json(bytes: &[u8]) -> bool {
-    matches!(bytes, [b'{', .., b'}'] | [b'[', .., b']'])
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    matches!(text.trim_ascii(), [b'{', .., b'}'] | [b'[', .., b']'])
 }
 
 #[cfg(test)]
@@ -354,7 +403,7 @@ mod tests {
     fn encoding_of(bytes: &[u8]) -> Option<Encoding> {
         let span = Span { start: 0, end: 0 };
         let value = Value { span, node: ROOT, place: Place::Query, depth: 0 };
-        encoding(bytes, &value, ParserSet::NONE)
+        encoding(bytes, &value, ParserSet::NONE, Tried::default())
     }
 
     /// Values that look like something, whole and damaged.

@@ -38,15 +38,16 @@ impl Unpacker {
         (self.count, self.inflated_bytes) = (0, 0);
     }
 
-    /// Adds the text that is compressed in a value, if it is text.
-    pub(super) fn unpack(&mut self, input: &[u8], value: Value, arena: &mut Arena) {
+    /// Adds the text that is compressed in a value, if it is text, and says whether it is.
+    pub(super) fn unpack(&mut self, input: &[u8], value: Value, arena: &mut Arena) -> bool {
         self.data.clear();
         if !base64::decode_bytes(input, &mut self.data) {
-            return;
+            return false;
         }
         let room = inflate::INFLATED_BYTES_MAX - self.inflated_bytes;
         if self.count == INFLATED_VALUES_MAX || room == 0 {
-            return arena.hit_limit(OverLimit::DecodedBytes);
+            arena.hit_limit(OverLimit::DecodedBytes);
+            return false;
         }
         self.count += 1;
         let (name, (text, ended)) = if inflate::is_gzip(&self.data) {
@@ -58,11 +59,13 @@ impl Unpacker {
         if matches!(ended, inflate::Ended::TooMuch(_)) {
             arena.hit_limit(OverLimit::DecodedBytes);
         }
-        if base64::is_text(&text) {
+        let is_text = !text.is_empty() && base64::is_text(&text);
+        if is_text {
             let span = arena.copy(&text);
             let node = arena.node(value.node, Step::Decoder("base64"));
             let node = arena.node(node, Step::Decoder(name));
             arena.add(span, node, value.place, value.depth + 1);
         }
+        is_text
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::arena::{Arena, Step, Value};
 use crate::decode::base64;
+use crate::limits::OverLimit;
 
 /// The most strings that are taken from one serialized value.
-const STRINGS_MAX: usize = 64;
+const STRINGS_MAX: usize = 4096;
 
 /// Whether a value may be a web token, signed or not: its header is a JSON object in base64, so that its first letters
 /// stand for a brace and what may follow one. The word before it, as in credentials, may be there.
@@ -29,13 +30,16 @@ pub(crate) fn is_serialized(input: &[u8]) -> bool {
     matches!(input, [b's' | b'a' | b'O', b':', b'0'..=b'9', ..])
 }
 
-/// Adds the header and the claims of a web token.
-pub(crate) fn add_token(token: &[u8], value: Value, arena: &mut Arena) {
+/// Adds the header and the claims of a web token, and says whether there are such.
+pub(crate) fn add_token(token: &[u8], value: Value, arena: &mut Arena) -> bool {
+    let mut any = false;
     for part in without_scheme(token).split(|byte| *byte == b'.').take(2) {
         let span = arena.write(|bytes| _ = base64::decode_text(part, bytes));
         let node = arena.node(value.node, Step::Decoder("jwt"));
         arena.add(span, node, value.place, value.depth + 1);
+        any |= span.len() > 0;
     }
+    any
 }
 
 /// Adds the strings of a serialized value.
@@ -50,4 +54,5 @@ pub(crate) fn add_strings(text: &[u8], value: Value, arena: &mut Arena) {
         arena.add(span, node, value.place, value.depth + 1);
         rest = &rest[end..];
     }
+    arena.hit_limit(OverLimit::Values);
 }

@@ -482,12 +482,13 @@ fn measures(look: &mut Look<'_>, arena: &Arena) {
         let largest = arena
             .values()
             .iter()
-            .filter(|value| {
+            .enumerate()
+            .filter(|(_, value)| {
                 value.place != Place::Name
                     && !arena.is_decoded(value.node)
                     && look.scope.relation(directive, value.node, arena) == Relation::Inside
             })
-            .map(|value| (size(look.scope, arena, value), value))
+            .map(|(number, value)| (size(look.scope, arena, number), value))
             .max_by_key(|(size, _)| *size);
         if let Some((size, value)) = largest.filter(|(size, _)| *size > limit)
             && look.has_room(index, HitKind::Oversized(size))
@@ -498,11 +499,8 @@ fn measures(look: &mut Look<'_>, arena: &Arena) {
     }
 }
 
-/// How large a value is. One that the end of the inspected part cuts off goes on with what follows that.
-fn size(scope: &Scope<'_>, arena: &Arena, value: &Value) -> u64 {
-    let bytes = arena.slice(value.span);
-    let request = scope.request();
-    let is_cut = !request.body_complete && request.body.ends_with(bytes);
+/// How large the value with this index is. One that the end of the inspected part cuts off goes on with what follows that.
+fn size(scope: &Scope<'_>, arena: &Arena, number: usize) -> u64 {
     let unseen = scope.applied().map_or(0, |applied| applied.unseen_body_bytes);
-    bytes.len() as u64 + if is_cut { unseen } else { 0 }
+    arena.values()[number].span.len() as u64 + if arena.is_open(number) { unseen } else { 0 }
 }

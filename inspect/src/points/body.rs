@@ -6,7 +6,7 @@ use crate::arena::{Arena, Bomb, NodeId, ROOT, Step};
 use crate::decode::Expander;
 use crate::decode::inflate::{self, Ended, INFLATED_BYTES_MAX};
 use crate::decode::json::{Ending, Target, lenient};
-use crate::decode::percent::Plus;
+use crate::decode::percent::{self, Plus};
 use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
 use crate::place::Place;
@@ -112,7 +112,7 @@ fn inflated(
     };
     let count = codings(request.headers).count();
     let mut body = Cow::Borrowed(request.body);
-    for undone in 0..COMPRESSIONS_MAX.max(count) {
+    for undone in 0..count.max(COMPRESSIONS_MAX + 1) {
         let coding = count.checked_sub(undone + 1).and_then(|index| codings(request.headers).nth(index));
         let shows_gzip = inflate::is_gzip(&body) && !claims.file;
         let is_gzip = coding.is_some_and(|coding| mentions(coding, b"gzip"));
@@ -165,6 +165,14 @@ fn add_in_charsets(
         charset::decode_utf_7(body, &mut text);
         let node = arena.node(node, Step::Decoder("utf-7"));
         add_read(&text, request, claims, node, expander, arena);
+        if claims.form && memchr::memchr(b'%', body).is_some() {
+            // Forms are decoded before their character set is.
+            let mut decoded = Vec::new();
+            percent::decode(body, Plus::Literal, &mut decoded);
+            text.clear();
+            charset::decode_utf_7(&decoded, &mut text);
+            add_read(&text, request, claims, node, expander, arena);
+        }
     }
     for charset in charset::guesses(body, claims.utf_16, claims.utf_32) {
         let mut text = Vec::new();
@@ -179,6 +187,19 @@ fn add_in_charsets(
 /// Its type and its looks can differ, and so do servers in which of them they believe: it is read as what its types say,
 /// as what it looks like, and as a whole where these leave bytes out.
 fn add_read(
+    body: &[u8],
+    request: &RequestView<'_>,
+    claims: Claims,
+    node: NodeId,
+    expander: &mut Expander,
+    arena: &mut Arena,
+) {
+    arena.cut_behind((!request.body_complete).then_some(body));
+    add_readings(body, request, claims, node, expander, arena);
+    arena.cut_behind(None);
+}
+
+fn add_readings(
     body: &[u8],
     request: &RequestView<'_>,
     claims: Claims,
@@ -303,5 +324,5 @@ fn json(
 
 fn whole(text: &[u8], node: NodeId, place: Place, arena: &mut Arena) {
     let span = arena.write(|bytes| bytes.extend_from_slice(text));
-    arena.add(span, node, place, 0);
+    arena.add_from(text, span, node, place, 0);
 }

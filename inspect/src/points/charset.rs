@@ -1,5 +1,7 @@
 //! Bodies in UTF-7 (RFC 2152), where that is announced, and in UTF-16 and UTF-32, which parsers of JSON (RFC 4627 section 3) and XML recognise by themselves.
 
+use arrayvec::ArrayVec;
+
 use crate::decode::percent::push_character;
 
 /// How characters are laid out in units of two or four bytes.
@@ -15,7 +17,11 @@ use Charset::{Utf16Big, Utf16Little, Utf32Big, Utf32Little};
 
 /// What a body may be written in, from its first bytes and from what its type says.
 pub(super) fn guesses(body: &[u8], says_utf_16: bool, says_utf_32: bool) -> &'static [Charset] {
+    let has_mark = matches!(body, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
     match sniff(body) {
+        // A first character of another script can look like an ASCII one in the other order of bytes.
+        Some(Utf16Big) if says_utf_16 && !has_mark => &[Utf16Big, Utf16Little],
+        Some(Utf16Little) if says_utf_16 && !has_mark => &[Utf16Little, Utf16Big],
         Some(Utf16Big) => &[Utf16Big],
         Some(Utf16Little) => &[Utf16Little],
         Some(Utf32Big) => &[Utf32Big],
@@ -43,22 +49,75 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<Charset> {
     }
 }
 
-/// Whether a type or an XML declaration names a character set in which ASCII characters can have other bytes, and which
-/// is not read here.
+/// How the names of character sets begin in which ASCII characters have their own bytes, or which are read here, without
+/// marks between letters and digits. Others, such as EBCDIC's, can hide anything.
+const READ: [&[u8]; 26] = [
+    b"utf",
+    b"ucs",
+    b"unicode",
+    b"usascii",
+    b"ascii",
+    b"ansi",
+    b"iso",
+    b"latin",
+    b"l1",
+    b"windows",
+    b"win",
+    b"cp125",
+    b"cp8",
+    b"cp9",
+    b"koi8",
+    b"gb",
+    b"xgb",
+    b"big5",
+    b"xbig5",
+    b"shiftjis",
+    b"sjis",
+    b"xsjis",
+    b"euc",
+    b"xeuc",
+    b"tis",
+    b"macintosh",
+];
+
+/// The most marks and letters of a character set's name that are compared.
+const NAME_BYTES_MAX: usize = 32;
+
+/// Whether a type or an XML declaration names a character set that isn't known to be read here.
 pub(super) fn names_unread(text: &[u8]) -> bool {
-    const UNREAD: [&[u8]; 6] = [b"ibm", b"ebcdic", b"cp037", b"cp500", b"cp875", b"cp1026"];
-    UNREAD.iter().any(|word| names(text, word))
+    named(text).any(|name| {
+        let name = plain(name);
+        !name.is_empty() && !READ.iter().any(|begin| name.starts_with(begin))
+    })
 }
 
 /// Whether a type or an XML declaration names UTF-7.
 pub(super) fn names_utf_7(text: &[u8]) -> bool {
-    names(text, b"utf-7")
+    named(text).any(|name| memchr::memmem::find(&plain(name), b"utf7").is_some())
 }
 
-/// Whether the word stands behind the first equals sign.
-fn names(text: &[u8], word: &[u8]) -> bool {
-    let named = memchr::memchr(b'=', text).map_or(&b""[..], |equals| &text[equals..]);
-    named.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+/// The character sets that a type or an XML declaration names.
+fn named(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_key = |at: &usize| {
+        let before = text[..*at].trim_ascii_end();
+        [&b"charset"[..], b"encoding"].iter().any(|key| {
+            before.len().checked_sub(key.len()).is_some_and(|start| before[start..].eq_ignore_ascii_case(key))
+        })
+    };
+    memchr::memchr_iter(b'=', text).filter(is_key).map(|at| {
+        let quotes_or_blanks = |byte: &&u8| matches!(byte, b'"' | b'\'' | b' ' | b'\t');
+        let value = &text[at + 1..];
+        let value = &value[value.iter().take_while(quotes_or_blanks).count()..];
+        let end =
+            value.iter().position(|byte| matches!(byte, b';' | b',' | b'"' | b'\'' | b' ' | b'?' | b'>'));
+        &value[..end.unwrap_or(value.len())]
+    })
+}
+
+/// A name's letters and digits in lower case: what is compared of it.
+fn plain(name: &[u8]) -> ArrayVec<u8, NAME_BYTES_MAX> {
+    let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    letters.map(u8::to_ascii_lowercase).take(NAME_BYTES_MAX).collect()
 }
 
 /// Appends the text in UTF-8: what lies between a plus sign and the first byte that is no base64 is UTF-16.
@@ -171,6 +230,8 @@ mod tests {
         assert_eq!(guesses(b"ab", true, false), [Utf16Big, Utf16Little]);
         assert_eq!(guesses(b"ab", false, true), [Utf32Big, Utf32Little]);
         assert!(guesses(b"ab", false, false).is_empty());
+        assert_eq!(guesses(b"a\0", true, false), [Utf16Little, Utf16Big]);
+        assert_eq!(guesses(b"\xff\xfea\0", true, false), [Utf16Little]);
     }
 
     #[test]
@@ -186,12 +247,28 @@ mod tests {
 
     #[test]
     fn character_sets_that_are_not_read_are_known() {
-        for text in ["a/b;charset=\"ibm037\"", "<?xml version='1.0' encoding='cp037'"] {
+        for text in [
+            "a/b;charset=\"ibm037\"",
+            "<?xml version='1.0' encoding='cp037'",
+            "a/b; Charset = CP1140",
+            "a/b; charset=cp273",
+            "a/b; charset=x-unknown",
+        ] {
             assert!(names_unread(text.as_bytes()), "{text}");
         }
-        for text in ["text/xml; charset=utf-8", "application/vnd.ibm.modcap", "utf-7"] {
+        for text in [
+            "text/xml; charset=utf-8",
+            "a/b;charset=\"ISO-8859-1\"",
+            "a/b; charset=Shift_JIS",
+            "a/b; charset=windows-1252",
+            "a/b; charset=",
+            "multipart/form-data; boundary=cp037",
+            "application/vnd.ibm.modcap",
+            "utf-7",
+        ] {
             assert!(!names_unread(text.as_bytes()), "{text}");
         }
         assert!(names_utf_7(b"text/xml; charset=UTF-7") && !names_utf_7(b"utf-7"));
+        assert!(names_utf_7(b"text/xml; charset=utf7") && names_utf_7(b"a/b; charset='UNICODE-1-1-UTF_7'"));
     }
 }

@@ -31,7 +31,7 @@ impl Pairs {
                 }
                 None => {
                     let span = arena.write(|bytes| percent::decode(piece, self.plus, bytes));
-                    arena.add(span, self.node, self.values, 0);
+                    arena.add_from(piece, span, self.node, self.values, 0);
                     if arena.keeps_all() {
                         // Some take it for a name without a value.
                         self.pair(piece, b"", arena);
@@ -71,10 +71,25 @@ impl Pairs {
             }
         }
         let pairs = &pairs[..count];
+        // Most names that are the same are written alike.
+        let mut hashes = [0; JOINED_PAIRS_MAX];
+        let is_escaped = pairs.iter().any(|(name, _)| memchr::memchr2(b'%', b'+', name).is_some());
+        if is_escaped {
+            for (hash, (name, _)) in hashes.iter_mut().zip(pairs) {
+                *hash = self
+                    .decoded(name)
+                    .fold(0_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+            }
+        }
+        let same = |one: usize, other: usize| {
+            let (name, other_name) = (pairs[one].0, pairs[other].0);
+            hashes[one] == hashes[other]
+                && (name == other_name || (is_escaped && self.decoded(name).eq(self.decoded(other_name))))
+        };
         for (index, (name, value)) in pairs.iter().enumerate() {
             let later =
-                || pairs[index + 1..].iter().filter(|(other, _)| other == name).map(|(_, value)| *value);
-            let is_known = || pairs[..index].iter().any(|(other, _)| other == name);
+                || (index + 1..pairs.len()).filter(|other| same(*other, index)).map(|other| pairs[other].1);
+            let is_known = || (0..index).any(|other| same(other, index));
             if later().next().is_none() || is_known() || later().chain([*value]).all(is_plain) {
                 continue;
             }
@@ -94,6 +109,24 @@ impl Pairs {
         }
     }
 
+    /// The bytes of a name without its percent-encoding.
+    fn decoded(self, name: &[u8]) -> impl Iterator<Item = u8> {
+        let mut rest = name;
+        std::iter::from_fn(move || {
+            let (&first, after) = rest.split_first()?;
+            rest = after;
+            match (first, after) {
+                (b'%', [high, low, after @ ..]) => {
+                    let Some(byte) = percent::hex(*high).zip(percent::hex(*low)) else { return Some(b'%') };
+                    rest = after;
+                    Some(byte.0 << 4 | byte.1)
+                }
+                (b'+', _) if self.plus == Plus::Space => Some(b' '),
+                _ => Some(first),
+            }
+        })
+    }
+
     fn pair(self, name: &[u8], value: &[u8], arena: &mut Arena) {
         let name = arena.write(|bytes| percent::decode(name, self.plus, bytes));
         self.named(name, value, arena);
@@ -103,7 +136,7 @@ impl Pairs {
         let node = arena.node(self.node, Step::Name(name));
         arena.add(name, node, self.names, 0);
         let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
-        arena.add(span, node, self.values, 0);
+        arena.add_from(value, span, node, self.values, 0);
     }
 
     /// A pair whose name not all servers decode.

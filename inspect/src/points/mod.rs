@@ -71,8 +71,10 @@ fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut 
         return form::url(value, node, arena);
     }
     // Credentials are encoded without their scheme.
-    let value = match memchr::memchr(b' ', value) {
-        Some(position) if name.eq_ignore_ascii_case(b"authorization") => &value[position + 1..],
+    let has_scheme =
+        name.eq_ignore_ascii_case(b"authorization") || name.eq_ignore_ascii_case(b"proxy-authorization");
+    let value = match memchr::memchr2(b' ', b'\t', value) {
+        Some(position) if has_scheme => value[position..].trim_ascii_start(),
         _ => value,
     };
     let place = if name.eq_ignore_ascii_case(b"user-agent") {

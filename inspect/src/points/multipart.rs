@@ -186,6 +186,7 @@ fn part(part: &[u8], home: Home, reader: &mut Reader<'_>) {
     let arena = &mut *reader.arena;
     let part = skip_line_end(part);
     let (head, content) = split_head(part);
+    let whole_content = content;
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     let content = content.strip_suffix(b"\r").unwrap_or(content);
     let mut names = Names::default();
@@ -214,7 +215,8 @@ fn part(part: &[u8], home: Home, reader: &mut Reader<'_>) {
     }
     let place = if is_file(head) && !is_json(head) { Place::File } else { Place::Body };
     let transfer = add_head(head, node, arena);
-    add_text(content, node, place, arena);
+    let span = arena.copy(content);
+    arena.add_from(whole_content, span, node, place, 0);
     if let Some(charset) = charset::sniff(content) {
         let node = arena.node(node, Step::Decoder(charset.name()));
         let span = arena.write(|bytes| charset.decode(content, bytes));
@@ -253,16 +255,10 @@ fn content_types(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Adds what a part's head holds besides the part's name. Returns how the content is encoded.
 fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
     let mut transfer = None;
-    for line in head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+    for line in lines(head).map(<[u8]>::trim_ascii) {
         let (name, value) = field(line).unwrap_or((b"", line));
         if name.eq_ignore_ascii_case(DISPOSITION) {
-            for (name, value) in Parameters::new(value, true) {
-                if name.eq_ignore_ascii_case(b"filename") || name.eq_ignore_ascii_case(b"filename*") {
-                    let node = arena.node(node, Step::Part("filename"));
-                    let span = arena.write(|bytes| percent::decode(value, Plus::Literal, bytes));
-                    arena.add(span, node, Place::FileName, 0);
-                }
-            }
+            add_file_names(value, node, arena);
             if parameters::is_usual_disposition(value) {
                 continue;
             }
@@ -280,6 +276,34 @@ fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
         }
     }
     transfer
+}
+
+/// Adds the names of a file that a Content-Disposition field gives, also one in pieces (RFC 2231 section 3).
+fn add_file_names(field: &[u8], node: NodeId, arena: &mut Arena) {
+    const NAME: &[u8] = b"filename";
+    let mut pieces = Vec::new();
+    for (key, value) in Parameters::new(field, true) {
+        let (start, rest) = key.split_at(key.len().min(NAME.len()));
+        if !start.eq_ignore_ascii_case(NAME) {
+            continue;
+        }
+        match rest {
+            b"" | b"*" => {
+                let node = arena.node(node, Step::Part("filename"));
+                let span = arena.write(|bytes| percent::decode(value, Plus::Literal, bytes));
+                arena.add(span, node, Place::FileName, 0);
+            }
+            [b'*', number, ..] if number.is_ascii_digit() => {
+                percent::decode(value, Plus::Literal, &mut pieces);
+            }
+            _ => {}
+        }
+    }
+    if !pieces.is_empty() {
+        let node = arena.node(node, Step::Part("filename"));
+        let span = arena.copy(&pieces);
+        arena.add(span, node, Place::FileName, 0);
+    }
 }
 
 const DISPOSITION: &[u8] = b"content-disposition";
@@ -311,19 +335,23 @@ fn dispositions(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The values of all fields with this name, with the lines that continue them.
 fn fields<'a>(head: &'a [u8], wanted: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    lines(head)
+        .filter_map(field)
+        .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
+        .map(|(_, value)| value)
+}
+
+/// The lines of a part's head, each with those that continue it.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = head;
-    let fields = std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         let goes_on = |at: &usize| matches!(rest.get(at + 1), Some(b' ' | b'\t'));
         let end = memchr::memchr_iter(b'\n', rest).find(|at| !goes_on(at)).unwrap_or(rest.len());
         let line = &rest[..end];
         let is_over = rest.is_empty();
         rest = rest.get(end + 1..).unwrap_or_default();
         (!is_over).then_some(line)
-    });
-    fields
-        .filter_map(field)
-        .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
-        .map(|(_, value)| value)
+    })
 }
 
 /// Whether every server takes the part for an uploaded file. Some know no `filename*`, an empty name says nothing to
@@ -348,13 +376,8 @@ fn is_file(head: &[u8]) -> bool {
 /// Whether a part says that it is JSON: scripts send documents as files without a name of their own, and applications read
 /// them by this type.
 fn is_json(head: &[u8]) -> bool {
-    let mut types = head
-        .split(|byte| *byte == b'\n')
-        .filter_map(field)
-        .filter(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
-    types.any(|(_, value)| {
-        value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
-    })
+    content_types(head)
+        .any(|value| value.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/json")))
 }
 
 /// Splits a part at its first empty line; without one it is all head.
@@ -378,7 +401,7 @@ fn skip_line_end(part: &[u8]) -> &[u8] {
 
 fn add_text(text: &[u8], node: NodeId, place: Place, arena: &mut Arena) {
     let span = arena.write(|bytes| bytes.extend_from_slice(text));
-    arena.add(span, node, place, 0);
+    arena.add_from(text, span, node, place, 0);
 }
 
 #[cfg(test)]

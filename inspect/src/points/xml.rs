@@ -43,7 +43,7 @@ fn read(document: &[u8], node: NodeId, entities: &Entities<'_>, arena: &mut Aren
         }
         rest = match after {
             [] => return join(document, count, node, entities, arena),
-            [b'<', b'!' | b'?' | b'/', ..] => split(after, b">").1,
+            [b'<', b'!' | b'/', ..] => split(after, b">").1,
             _ => {
                 let (found, after) = tag(&after[1..], node, entities, arena);
                 element = found;
@@ -160,7 +160,7 @@ fn tag<'a>(input: &'a [u8], node: NodeId, entities: &Entities<'_>, arena: &mut A
 
 /// What follows a tag or a declaration; quoted values may hold the sign that ends it.
 fn behind_markup(input: &[u8]) -> &[u8] {
-    if matches!(input, [b'<', b'!' | b'?' | b'/', ..]) {
+    if matches!(input, [b'<', b'!' | b'/', ..]) {
         return split(input, b">").1;
     }
     let mut rest = input;
@@ -191,12 +191,12 @@ fn split<'a>(input: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
 
 /// Adds a text and says whether anything is in it.
 fn text(content: &[u8], node: NodeId, entities: &Entities<'_>, arena: &mut Arena) -> bool {
-    let content = content.trim_ascii();
-    if content.is_empty() {
+    let trimmed = content.trim_ascii();
+    if trimmed.is_empty() {
         return false;
     }
-    let span = arena.write(|bytes| write_text(content, entities, bytes));
-    arena.add(span, node, Place::Body, 0);
+    let span = arena.write(|bytes| write_text(trimmed, entities, bytes));
+    arena.add_from(content, span, node, Place::Body, 0);
     span.len() > 0
 }
 

@@ -343,3 +343,78 @@ fn text_behind_many_bare_words_is_not_copied_for_each() {
     let (_, decoded_bytes) = inspector.work();
     assert!(decoded_bytes < 8 * body.len(), "{decoded_bytes}");
 }
+
+/// What is known of a query.
+fn is_attack_in_query(query: &str) -> bool {
+    let request = RequestView { query: Some(query.as_bytes()), ..EMPTY };
+    engine().inspector().unwrap().inspect(engine(), &request).attack
+}
+
+#[test]
+fn what_only_looks_like_one_encoding_is_tried_for_others() {
+    for query in [
+        // In base64 this begins as base64 of compressed data does.
+        "q=eF4nIFVOSU9OIFNFTEVDVCBwYXNzd29yZCBGUk9NIHVzZXJzLS0g",
+        "q=616263646162\u{ff1c}script\u{ff1e}alert(1)\u{ff1c}/script\u{ff1e}",
+        "q=data:text/html%26x;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+    ] {
+        assert!(is_attack_in_query(query), "{query}");
+    }
+}
+
+#[test]
+fn white_space_around_json_in_a_value_hides_nothing() {
+    let value = "MScgVU5JT04gU0VMRUNUIHBhc3N3b3JkIEZST00gdXNlcnMtLSA=";
+    for (before, after) in [("", ""), ("", "%20"), ("%0a", "%0a"), ("%ef%bb%bf", "")] {
+        let query = format!("q={before}{{\"cmd\":\"{value}\"}}{after}");
+        assert!(is_attack_in_query(&query), "{query}");
+    }
+}
+
+#[test]
+fn a_repeated_name_is_known_in_every_spelling() {
+    assert!(is_attack_in_query("a=1'/*&a=*/union/*&a=*/select/*&a=*/password/*&a=*/from/*&a=*/users--%20"));
+    assert!(is_attack_in_query(
+        "a=1'/*&%61=*/union/*&a=*/select/*&%61=*/password/*&a=*/from/*&a=*/users--%20"
+    ));
+}
+
+#[test]
+fn credentials_stand_behind_any_white_space() {
+    let credentials = "JyBVTklPTiBTRUxFQ1QgcGFzc3dvcmQgRlJPTSB1c2Vycy0tIA==";
+    for (name, scheme) in [
+        ("Authorization", "Basic "),
+        ("Authorization", "Basic  "),
+        ("Authorization", "Basic\t"),
+        ("Proxy-Authorization", "Basic "),
+    ] {
+        let value = format!("{scheme}{credentials}");
+        let headers = [(name.as_bytes(), value.as_bytes())];
+        let request = RequestView { headers: &headers, ..EMPTY };
+        assert!(engine().inspector().unwrap().inspect(engine(), &request).attack, "{name}: {value}");
+    }
+}
+
+#[test]
+fn forms_in_utf_7_are_decoded_before_their_character_set_is() {
+    let attack = "q=1%2BACc-%2BACA-UNION%2BACA-SELECT%2BACA-password%2BACA-FROM%2BACA-users--%2BACA-";
+    for charset in ["utf-7", "UTF7", "utf_7"] {
+        let content_type = format!("{FORM}; charset={charset}");
+        assert!(is_attack(&[&content_type], attack), "{charset}");
+    }
+    assert!(!is_attack(&[FORM], attack));
+}
+
+#[test]
+fn a_fourth_layer_of_compression_is_told() {
+    let gzip = |bytes: &[u8]| {
+        let data = miniz_oxide::deflate::compress_to_vec(bytes, 6);
+        [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &data, &[0; 8]].concat()
+    };
+    let layers = |count: usize| (0..count).fold(b"a=1".to_vec(), |body, _| gzip(&body));
+    for (count, expected) in [(3, None), (4, Some(OverLimit::Depth))] {
+        let body = layers(count);
+        let request = RequestView { method: b"POST", body: &body, ..EMPTY };
+        assert_eq!(engine().inspector().unwrap().inspect(engine(), &request).over_limit, expected);
+    }
+}

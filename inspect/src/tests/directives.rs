@@ -342,6 +342,38 @@ fn values_are_measured() {
 }
 
 #[test]
+fn only_the_value_that_the_end_cuts_goes_on_unseen() {
+    let size_at = |point: &str, content_type: &[u8], body: &str| {
+        let headers = [(&b"content-type"[..], content_type)];
+        let request = RequestView {
+            method: b"POST",
+            headers: &headers,
+            body: body.as_bytes(),
+            body_complete: false,
+            ..EMPTY
+        };
+        let hits = inspect(vec![(point, DirectiveAction::Measure(0))], &request).kinds();
+        match hits[..] {
+            [(_, HitKind::Oversized(bytes))] => bytes,
+            ref other => panic!("{point}: {other:?}"),
+        }
+    };
+    let form = b"application/x-www-form-urlencoded";
+    assert_eq!(size_at("body.x", form, "a=e&x=%41AAe"), 104);
+    assert_eq!(size_at("body.a", form, "a=e&x=%41AAe"), 1);
+    let json = b"application/json";
+    assert_eq!(size_at("body.json.x", json, r#"{"a":"e","x":"\u0041e"#), 102);
+    assert_eq!(size_at("body.json.a", json, r#"{"a":"e","x":"\u0041e"#), 1);
+    assert_eq!(size_at("body.json.x", json, r#"{"x":"e""#), 1, "it is closed");
+    let part = |name: &str, content: &str| {
+        format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+    };
+    let parts = part("a", "e") + &part("x", "more e");
+    assert_eq!(size_at("body.x", b"multipart/form-data; boundary=x", &parts), 106);
+    assert_eq!(size_at("body.a", b"multipart/form-data; boundary=x", &parts), 1);
+}
+
+#[test]
 fn segments_of_every_form_of_the_path_are_looked_at() {
     let found = |point: &str, regex: &str, path: &'static [u8], forms: &[&[u8]]| {
         let directives = compiled(vec![(point, detector(regex))]);

@@ -164,3 +164,23 @@ fn a_caller_whose_time_is_up_gets_what_was_found_so_far_and_is_told() {
     let again = inspector.inspect(engine, &request);
     assert_eq!((again.findings.len(), again.over_limit), (all, None));
 }
+
+#[test]
+fn the_time_is_asked_for_within_long_stages() {
+    let times_asked = |query: &str| {
+        let mut asked = 0;
+        let request = RequestView { query: Some(query.as_bytes()), ..EMPTY };
+        let mut inspector = engine().inspector().unwrap();
+        inspector.inspect_within(engine(), &request, &mut || {
+            asked += 1;
+            false
+        });
+        let (work, _) = inspector.work();
+        (asked, work.matches, work.confirmations)
+    };
+    assert_eq!(times_asked("a=1").0, 1);
+    let (asked, ..) = times_asked(&"a=1&".repeat(5_000));
+    assert!(asked > 8, "{asked}: while values are decoded");
+    let (asked, matches, confirmations) = times_asked(&format!("a={}", "<script>".repeat(5_000)));
+    assert!(asked >= 1 + confirmations + matches / 1024 && matches > 4_000, "{asked}, {matches}");
+}

@@ -58,7 +58,7 @@ impl JsonReader {
                 }
                 let (span, end) = text(input, position, arena)?;
                 let node = self.start_value(target, arena);
-                arena.add(span, node, target.place, target.depth);
+                arena.add_from(&input[..end], span, node, target.place, target.depth);
                 Some(self.after_value(input, end))
             }
         }

@@ -163,3 +163,20 @@ fn readings_inside_of_readings_end_at_a_limit_that_is_told() {
     let endless = "boundary=".repeat(1000);
     assert_eq!(read_in_many_ways(&endless).over_limit(), Some(OverLimit::Depth));
 }
+
+#[test]
+fn names_of_files_may_be_folded_and_in_pieces() {
+    for parameters in [
+        "name=\"a\";\r\n filename=\"x.exe\"",
+        "name=\"a\"; filename*0=\"x.e\"; filename*1=\"xe\"",
+        "name=\"a\"; filename*0*=\"%78.e\";\r\n\tFileName*1=\"xe\"",
+    ] {
+        let body = format!("--x\r\nContent-Disposition: form-data; {parameters}\r\n\r\n1\r\n--x--");
+        let (_, values) = read(TYPE, &body);
+        let expected = ("body.a.filename".to_owned(), "x.exe".to_owned(), Place::FileName);
+        assert!(values.contains(&expected), "{parameters}: {values:?}");
+    }
+    let body = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding:\r\n base64\r\n\r\n\
+                PHNjcmlwdD4=\r\n--x--";
+    assert!(texts(TYPE, body).contains(&"<script>".to_owned()));
+}

@@ -25,6 +25,8 @@ pub(super) struct Entities<'a> {
     last_counts: bool,
     /// Replacement bytes that are left.
     budget: Cell<usize>,
+    /// Bytes that replacements have cost, without looking for them.
+    replaced: Cell<usize>,
     /// Whether there are more declarations, deeper ones or longer replacements than are followed.
     over: Cell<bool>,
     /// Whether entities inside of entities are what is too much.
@@ -40,6 +42,7 @@ impl<'a> Entities<'a> {
             count: 0,
             last_counts: false,
             budget: Cell::new(REPLACED_BYTES_MAX),
+            replaced: Cell::new(0),
             over: Cell::new(false),
             multiplies: Cell::new(false),
         };
@@ -67,6 +70,7 @@ impl<'a> Entities<'a> {
             count: self.count,
             last_counts: true,
             budget: Cell::new(REPLACED_BYTES_MAX),
+            replaced: Cell::new(0),
             over: Cell::new(false),
             multiplies: Cell::new(false),
         })
@@ -103,12 +107,17 @@ impl<'a> Entities<'a> {
             let Some((name, value)) = self.lookup(&text[position + 1..]) else { continue };
             // The name costs as well, so that empty entities are not free.
             let cost = name.len() + value.len();
+            let replaced = self.replaced.get() + cost;
             if depth == DEPTH_MAX || cost > budget {
                 self.over.set(true);
-                self.multiplies.set(true);
+                // Otherwise the document is just long.
+                if depth > 0 || replaced > REPLACED_BYTES_MAX / 2 {
+                    self.multiplies.set(true);
+                }
                 continue;
             }
             self.budget.set(budget - cost);
+            self.replaced.set(replaced);
             entities::decode(&text[written..position], out);
             self.replace(value, depth + 1, out);
             written = position + 1 + name.len() + 1;
@@ -166,6 +175,20 @@ mod tests {
         entities.other_reading().unwrap().write(b"&x;", &mut out);
         assert_eq!(out, b"ab");
         assert!(Entities::of(b"<!ENTITY x 'a'>").other_reading().is_none());
+    }
+
+    #[test]
+    fn a_long_document_is_no_bomb() {
+        let read = |declaration: &str, text: String| {
+            let entities = Entities::of(declaration.as_bytes());
+            entities.write(text.as_bytes(), &mut Vec::new());
+            (entities.is_over(), entities.multiplies())
+        };
+        // What is looked for leaves no room for the last one.
+        let long = "&amp;".repeat(REPLACED_BYTES_MAX / LOOKUP_COST - 1) + "&x;";
+        assert_eq!(read("<!ENTITY x 'some text'>", long), (true, false));
+        let value = format!("<!ENTITY x '{}'>", "a".repeat(REPLACED_BYTES_MAX / 4));
+        assert_eq!(read(&value, "&x;".repeat(8)), (true, true));
     }
 
     #[test]
