@@ -2,14 +2,15 @@
 
 use std::net::Ipv6Addr;
 
-/// Whether `host` is a name, an IPv4 address or an IPv6 address in brackets, with an optional port of 1 to 65535.
+/// Whether `host` is a name, an IPv4 address or an IPv6 address in brackets, with an optional port of 1 to 65535. The port
+/// may be left out behind its colon, too (RFC 3986 section 3.2.3).
 ///
 /// Names are what RFC 3986 calls `reg-name`, without the comma: lists of hosts are how caches are poisoned. Userinfo,
-/// spaces, slashes and an empty port are refused.
+/// spaces and slashes are refused.
 pub fn is_valid_host(host: &[u8]) -> bool {
     let name = host_without_port(host);
     let port = &host[name.len()..];
-    is_valid_name(name) && (port.is_empty() || is_valid_port(&port[1..]))
+    is_valid_name(name) && (port.len() <= 1 || is_valid_port(&port[1..]))
 }
 
 /// The host without `:port`. An IPv6 address keeps its brackets.
@@ -27,11 +28,12 @@ pub fn host_without_port(host: &[u8]) -> &[u8] {
 
 /// Whether two valid hosts are the same one: names in any case, and the port that a scheme has by default (RFC 9110
 /// sections 4.2.1 and 4.2.2) may be left out of either.
-pub(super) fn are_same_host(one: &[u8], other: &[u8], is_https: bool) -> bool {
+pub(super) fn are_same_host<'a>(one: &'a [u8], other: &'a [u8], is_https: bool) -> bool {
     let default_port: &[u8] = if is_https { b"443" } else { b"80" };
-    let parts = |host| {
+    let parts = |host: &'a [u8]| {
         let name = host_without_port(host);
-        (name, host.get(name.len() + 1..).unwrap_or(default_port))
+        let port = host.get(name.len() + 1..).filter(|port| !port.is_empty());
+        (name, port.unwrap_or(default_port))
     };
     let ((name, port), (other_name, other_port)) = (parts(one), parts(other));
     name.eq_ignore_ascii_case(other_name) && port == other_port
@@ -110,6 +112,8 @@ mod tests {
             "caf%C3%A9.example",
             "trailing.dot.",
             "it's.example",
+            "a:",
+            "[::1]:",
         ] {
             assert!(is_valid_host(host.as_bytes()), "{host}");
         }
@@ -124,7 +128,8 @@ mod tests {
             "a,b",
             "a/b",
             "user@a",
-            "a:",
+            ":",
+            "a::",
             "a:0",
             "a:65536",
             "a:999999999999999999999",
@@ -134,7 +139,7 @@ mod tests {
             "[::1]x",
             "[::1]80",
             "[]",
-            "[::1]:",
+            "[::1]::",
             "[v1.x]",
             "[fe80::1%25eth0]",
             "::1",
@@ -165,6 +170,9 @@ mod tests {
         for (one, other, is_https, same) in [
             ("a.example", "A.Example", false, true),
             ("a", "a:80", false, true),
+            ("a:", "a:80", false, true),
+            ("a:", "a", false, true),
+            ("a:", "a:8080", false, false),
             ("a:443", "a", true, true),
             ("[::1]", "[::1]:80", false, true),
             ("a", "a:80", true, false),

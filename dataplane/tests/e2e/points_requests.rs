@@ -195,9 +195,10 @@ fn point_10_exactly_one_sound_host() {
         ("400 bad_host", hosts("Host: a b")),
         ("400 bad_host", hosts("Host: a:port")),
         ("400 bad_host", hosts("Host: a:65536")),
-        ("400 bad_host", hosts("Host: a:")),
         ("200", hosts("Host: a:65535")),
         ("200", hosts("Host: [2001:db8::1]:80")),
+        ("200", hosts("Host: a:")),
+        ("200", hosts("Host: [2001:db8::1]:")),
     ]);
 }
 

@@ -124,7 +124,7 @@ fn target_forms() {
         ("5 mismatch", b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
         ("5 port mismatch", b"GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
         ("5 other scheme's port", b"GET https://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "host_mismatch"),
-        ("5 port and query", b"GET http://a:?b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_authority"),
+        ("5 port and query", b"GET http://a:b?c HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_authority"),
         ("5 no Host beside it", b"GET http://a/ HTTP/1.1\r\n\r\n", 400, "missing_host"),
         ("6 fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "fragment_in_target"),
         ("6 fragment in a query", b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", 400, "fragment_in_target"),
@@ -136,6 +136,9 @@ fn target_forms() {
     ]);
     let bytes = b"GET http://A.example:80/p HTTP/1.0\r\n\r\n";
     assert_eq!(accepted(bytes).host(bytes), b"A.example:80");
+    let bytes = b"GET http://a:?b HTTP/1.1\r\nHost: a\r\n\r\n";
+    let head = accepted(bytes);
+    assert_eq!((head.target(bytes), head.host(bytes)), (&b"/?b"[..], &b"a:"[..]));
     // The same head again: nothing of the last target is left.
     let limits = HeadLimits::default();
     let mut head = RequestHead::default();
