@@ -117,6 +117,11 @@ impl<I: Io> Worker<I> {
             }
             Stage::Inspect { .. } if !request.is_uploading() => self.request_decides(id, request),
             Stage::Inspect { hold: true } => {
+                // A client that asks before it sends the body is not told to go on for nothing.
+                let asks = request.waits_for_continue() && !request.body_at_hand;
+                if asks && let Some(verdict) = self.head_blocks(&mut request) {
+                    return self.block(id, request, verdict);
+                }
                 request.sink = Sink::Hold;
                 request.inspect = true;
                 self.request_expects(id, request);
@@ -126,6 +131,17 @@ impl<I: Io> Worker<I> {
                 self.request_streams(id, request);
             }
         }
+    }
+
+    /// The verdict if the head alone blocks the request. If not, the head is looked at once more together with the body.
+    pub(super) fn head_blocks(&self, request: &mut Request) -> Option<Verdict> {
+        let verdict = self.inspect(request);
+        if verdict.block {
+            return Some(verdict);
+        }
+        request.events.clear();
+        request.verdict = None;
+        None
     }
 
     /// Puts a request whose body is still to come in place, and tells a client that waits for it to go on.

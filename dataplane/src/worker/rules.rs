@@ -46,14 +46,9 @@ impl<I: Io> Worker<I> {
             return self.request_decides(id, request);
         }
         let hold = hold || request.active.holds_body();
-        if !hold && request.is_uploading() && request.active.looks_at_head_first() {
-            let verdict = self.inspect(&mut request);
-            if verdict.block {
-                return self.block(id, request, verdict);
-            }
-            // The head is looked at once more, together with the body.
-            request.events.clear();
-            request.verdict = None;
+        let looks = !hold && request.is_uploading() && request.active.looks_at_head_first();
+        if looks && let Some(verdict) = self.head_blocks(&mut request) {
+            return self.block(id, request, verdict);
         }
         self.request_starts(id, request, Stage::Inspect { hold });
     }

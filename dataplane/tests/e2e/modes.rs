@@ -309,6 +309,28 @@ fn a_denied_upload_is_answered_before_its_body() {
 }
 
 #[test]
+fn an_upload_that_its_head_blocks_is_answered_before_its_body() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).mode("block").start();
+    let head = |target: &str| {
+        format!("POST {target} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    };
+    let mut client = node.connect();
+    let answer = client.ask(head(ATTACK));
+    assert_eq!((answer.status(), answer.field("connection")), (403, Some("close")), "and no 100 before it");
+    client.finish_sending();
+    client.expect_close();
+    let event = node.await_event_of(&answer);
+    assert_eq!((&event["action"], &event["status"]), (&"blocked".into(), &403.into()));
+    // What only the body could tell is awaited, and looked at with the head once.
+    let mut client = node.connect();
+    assert_eq!(client.ask(head("/clean")).status(), 100);
+    assert_eq!(client.ask("hello").text(), "/clean");
+    assert_eq!(origin.targets(), ["/clean"]);
+    assert_eq!(node.events().len(), 1);
+}
+
+#[test]
 fn the_environment_sets_the_mode() {
     let origin = Origin::echoing_targets();
     let node = Setup::new(origin.address).mode("monitoring").variable("WEIR_MODE", "block").start();
