@@ -30,6 +30,7 @@ mod origin_choice;
 mod origin_failures;
 mod origin_health;
 mod origin_names;
+mod parked_bytes;
 mod points_requests;
 mod points_responses;
 mod portable_io;
