@@ -264,6 +264,12 @@ rate = 12
 per = "minute"
 burst = 8
 point = ["get", "paced"]
+
+[[rule]]
+id = 3
+type = "disable_attack_type"
+attack_type = "sqli"
+point = ["body", "json", "note"]
 "#;
 
 const LISTS: &str = r#"

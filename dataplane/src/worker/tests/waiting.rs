@@ -131,17 +131,19 @@ fn a_last_answer_may_take_its_time_as_long_as_it_is_read() {
 
 #[test]
 fn a_body_that_breaks_off_is_no_malformed_one() {
-    explore(Depth::Long, MAIN, |world| {
-        let cut = Request::post(LIMITED, 0).fails(&[408]).with(|request| {
-            request.headers = "Content-Type: application/json\r\n";
-            request.body = Body::Raw("Content-Length: 100\r\n\r\n{\"name\": \"ali");
-        });
-        world.sequential(vec![cut]);
-        world.run();
-        let findings = world.records().into_iter().filter_map(|record| record.attack);
-        let classes: Vec<_> = findings.map(|attack| attack.class).collect();
-        assert!(classes.is_empty(), "{classes:?}");
+    let mut world = World::new(&Weather { config: &PACED, ..Weather::calm(1) });
+    // What is excepted below `note` holds for a note that is cut, not for one in malformed JSON.
+    let cut = Request::post(MONITORING, 0).fails(&[408]).with(|request| {
+        request.headers = "Content-Type: application/json\r\n";
+        request.body = Body::Raw(
+            "Content-Length: 100\r\n\r\n{\"note\": \"1' union select password from users--\", \"re",
+        );
     });
+    world.sequential(vec![cut]);
+    world.run();
+    let findings = world.records().into_iter().filter_map(|record| record.attack);
+    let classes: Vec<_> = findings.map(|attack| attack.class).collect();
+    assert!(classes.is_empty(), "{classes:?}");
 }
 
 #[test]
