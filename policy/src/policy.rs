@@ -51,7 +51,7 @@ pub struct RequestFacts<'a> {
 pub struct Scratch {
     host: Vec<u8>,
     path: PathScratch,
-    matching: MatchScratch,
+    pub(crate) matching: MatchScratch,
     /// What counts beside the mode for the request resolved last.
     pub(crate) effects: Vec<EffectIndex>,
     /// What its readings have in common, where it was resolved by several.

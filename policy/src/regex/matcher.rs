@@ -279,6 +279,9 @@ pub(crate) struct Scanner {
     scratch: Option<Scratch>,
     /// Of the policy that it was fitted to.
     policy: u64,
+    /// Scans so far.
+    #[cfg(test)]
+    pub(crate) scans: u32,
 }
 
 impl Scanner {
@@ -302,6 +305,10 @@ impl Scanner {
         let (Some(database), Some(scratch), false) = (database, &mut self.scratch, text.is_empty()) else {
             return;
         };
+        #[cfg(test)]
+        {
+            self.scans += 1;
+        }
         let scanned = scratch.scan(database, text, &mut |pattern, _| {
             found(pattern);
             ControlFlow::Continue(())

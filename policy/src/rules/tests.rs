@@ -115,3 +115,53 @@ fn a_constructor_that_no_request_can_meet_is_refused() {
     }
     assert!(constructor::parse("/%c3%a9").is_ok());
 }
+
+/// However many rules there are, and whichever of them ask: at most one scan for each kind of point.
+#[test]
+fn a_request_costs_one_scan_for_each_kind_of_point() {
+    let condition = |point, value: &str| Condition { point, is: Test::Regex, value: value.to_owned() };
+    let mut when = Vec::new();
+    for number in 0..200 {
+        when.push(vec![condition(Point::Query(format!("k{}", number % 7)), &format!("^v{number}$"))]);
+        when.push(vec![condition(Point::Path(number % 9), &format!("^s{number}$"))]);
+        when.push(vec![condition(Point::Header(format!("x-{}", number % 5)), &format!("^h{number}$"))]);
+        when.push(vec![condition(Point::Uri, &format!("^/u{number}$"))]);
+        when.push(vec![condition(Point::ActionName, &format!("^n{number}$"))]);
+    }
+    let mut rules: Vec<_> = (1..)
+        .zip(when)
+        .map(|(id, when)| RuleSource { id, kind: RuleKind::Mode(RuleMode::Set(Block)), uri: None, when })
+        .collect();
+    // Walked in their order to the very last one.
+    rules.push(RuleSource {
+        id: 5000,
+        kind: RuleKind::Mode(RuleMode::Set(Off)),
+        uri: None,
+        when: Vec::new(),
+    });
+    let server = crate::ServerSource {
+        name: "s".to_owned(),
+        hosts: vec!["s".to_owned()],
+        default: true,
+        context: crate::ContextSource::default(),
+        locations: Vec::new(),
+    };
+    let source = PolicySource { rules, servers: vec![server], ..PolicySource::default() };
+    let policy = crate::compile(&source).unwrap_or_else(|errors| panic!("{errors:#?}")).policy;
+    let headers: Vec<_> =
+        (0..5).map(|number| (format!("X-{number}").into_bytes(), b"other".to_vec())).collect();
+    let headers: Vec<(&[u8], &[u8])> = headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    let facts = crate::RequestFacts {
+        method: b"GET",
+        scheme: b"http",
+        proto: b"HTTP/1.1",
+        host: b"s",
+        path: b"/a/b/c/d/e/f/g/h/i/name.ext",
+        query: Some(b"k0=1&k1=2&k2=3&k3=4&k4=5&k5=6&k6=7"),
+        headers: &headers,
+    };
+    let mut scratch = crate::Scratch::default();
+    policy.resolve(&mut scratch, &facts, "192.0.2.1".parse().unwrap(), 0);
+    let kinds = 5;
+    assert_eq!(scratch.matching.scanner.scans, kinds);
+}
