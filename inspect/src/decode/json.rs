@@ -48,9 +48,17 @@ pub(crate) struct JsonReader {
     faults: u8,
     /// Names of this document that are in the arena already, by a hash of theirs: the objects of a list all have the
     /// same, and once is enough.
-    names: [Option<Span>; NAMES_KEPT],
+    names: [Option<KnownName>; NAMES_KEPT],
     /// How many bytes of text behind bare words may still be added that are read on their own as well.
     tails_left: usize,
+}
+
+/// A name that is in the arena.
+#[derive(Debug, Clone, Copy)]
+struct KnownName {
+    span: Span,
+    /// What [`word_of`] makes of it: all there is to compare of a short one.
+    word: u64,
 }
 
 /// What may come next.
@@ -201,26 +209,31 @@ impl JsonReader {
     /// Reads the name whose opening quote is at `position` and makes it a value, unless it is known and one is enough. The offset after the
     /// closing quote is `None` when the input ends first.
     fn key(&mut self, input: &[u8], position: usize, target: Target, arena: &mut Arena) -> Option<usize> {
-        let plain = plain_end(&input[position + 1..]).filter(|_| !arena.judges_points());
+        let rest = &input[position + 1..];
+        let plain = plain_end(rest).filter(|_| !arena.judges_points());
         let slot = plain.map(|length| {
-            let name = &input[position + 1..position + 1 + length];
-            (name, &mut self.names[hash(name) % NAMES_KEPT])
+            let word = word_of(rest, length);
+            (length, word, &mut self.names[slot_of(word, length)])
         });
         let frame = self.frames.last_mut()?;
         frame.member = None;
-        if let Some((name, Some(known))) = &slot
-            && arena.slice(*known) == *name
+        if let Some((length, word, Some(known))) = &slot
+            && known.word == *word
+            && known.span.len() == *length
+            && (*length <= WORD_BYTES || arena.slice(known.span) == &rest[..*length])
         {
-            frame.name = *known;
-            return Some(position + name.len() + 2);
+            frame.name = known.span;
+            return Some(position + length + 2);
         }
         let (span, end) = string(input, position, &mut self.sloppy, arena);
         let node = arena.node(frame.node, Step::Name(span));
         arena.add(span, node, Place::Name, target.depth);
         frame.name = span;
         frame.member = Some(node);
-        if let Some((_, slot)) = slot {
-            *slot = Some(span);
+        if let Some((length, word, slot)) = slot
+            && span.len() == length
+        {
+            *slot = Some(KnownName { span, word });
         }
         end
     }
@@ -301,13 +314,27 @@ fn is_harmless_word(word: &[u8]) -> bool {
 /// The name of what has none.
 const NO_NAME: Span = Span { start: 0, end: 0 };
 
-/// A number that differs for most names.
-fn hash(name: &[u8]) -> usize {
-    let ends = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-        _ => name.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
-    };
-    ((ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize
+/// The bytes of a word.
+const WORD_BYTES: usize = 8;
+
+/// A number that differs for most names, and for all up to [`WORD_BYTES`] of the same length. The name is the first
+/// `length` bytes of `input`.
+#[inline]
+fn word_of(input: &[u8], length: usize) -> u64 {
+    let name = &input[..length];
+    match (input.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) if length > WORD_BYTES => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)
+        }
+        (Some(first), _) if length > 0 => {
+            u64::from_le_bytes(*first) & (u64::MAX >> (8 * (WORD_BYTES - length)))
+        }
+        _ => name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+fn slot_of(word: u64, length: usize) -> usize {
+    ((word ^ length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % NAMES_KEPT
 }
 
 /// The length of the string that `input` begins inside of, if it ends and nothing in it is escaped.
@@ -341,10 +368,16 @@ fn quote_or_backslash(input: &[u8]) -> Option<usize> {
 /// Unescapes the string whose opening quote is at `start` into the arena. The offset after the closing quote is `None`
 /// when the input ends first.
 /// `sloppy` is set by an escape that readers take for different things.
+#[inline]
 fn string(input: &[u8], start: usize, sloppy: &mut bool, arena: &mut Arena) -> (Span, Option<usize>) {
-    if let Some(length) = plain_end(&input[start + 1..]) {
-        return (arena.copy(&input[start + 1..start + 1 + length]), Some(start + length + 2));
+    match plain_end(&input[start + 1..]) {
+        Some(length) => (arena.copy(&input[start + 1..start + 1 + length]), Some(start + length + 2)),
+        None => escaped_string(input, start, sloppy, arena),
     }
+}
+
+/// As [`string`], for one that holds escapes or doesn't end.
+fn escaped_string(input: &[u8], start: usize, sloppy: &mut bool, arena: &mut Arena) -> (Span, Option<usize>) {
     let mut end = None;
     let span = arena.write(|bytes| {
         let mut position = start + 1;
