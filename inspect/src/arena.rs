@@ -85,6 +85,8 @@ pub(crate) struct Arena {
     /// Points inside of which servers may find other points than these. Few, mostly none.
     disputed: Vec<NodeId>,
     limits: Limits,
+    /// The most points: a value has one of its own and rarely more than one above it.
+    nodes_max: usize,
     over_limit: Option<OverLimit>,
     over_limits: OverLimits,
     /// The first value that grows out of proportion, and what showed it.
@@ -126,6 +128,7 @@ impl Arena {
             other_names: Vec::new(),
             disputed: Vec::new(),
             limits,
+            nodes_max: 0,
             over_limit: None,
             over_limits: OverLimits::default(),
             bomb: None,
@@ -149,6 +152,7 @@ impl Arena {
             self.other_names.shrink_to(KEPT_POINTS_MAX);
         }
         self.limits = limits;
+        self.nodes_max = limits.values.saturating_mul(2).saturating_add(64);
         self.over_limit = None;
         self.over_limits = OverLimits::default();
         self.bomb = None;
@@ -294,8 +298,7 @@ impl Arena {
     /// Adds a point below another. Past the limit of values the parent stands for it.
     #[inline]
     pub(crate) fn node(&mut self, parent: NodeId, step: Step) -> NodeId {
-        // A value has a point of its own and rarely more than one above it.
-        if self.nodes.len() >= self.limits.values.saturating_mul(2).saturating_add(64) {
+        if self.nodes.len() >= self.nodes_max {
             self.hit_limit(OverLimit::Values);
             return parent;
         }

@@ -11,7 +11,17 @@ pub(crate) enum Plus {
 
 /// Appends `input` with its escapes decoded. Broken escapes stay as they are. Besides `%hh`, the `%uhhhh` form that some
 /// servers read is decoded to UTF-8, its full-width letters to ASCII, as those servers do.
+#[inline]
 pub(crate) fn decode(input: &[u8], plus: Plus, out: &mut Vec<u8>) {
+    // Most names and values are short, and nothing in them is encoded.
+    const SHORT_BYTES_MAX: usize = 24;
+    if input.len() <= SHORT_BYTES_MAX && !input.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return out.extend_from_slice(input);
+    }
+    decode_escapes(input, plus, out);
+}
+
+fn decode_escapes(input: &[u8], plus: Plus, out: &mut Vec<u8>) {
     let mut rest = input;
     loop {
         let next = match plus {

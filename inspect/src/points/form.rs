@@ -20,14 +20,24 @@ pub(super) struct Pairs {
 impl Pairs {
     /// Adds the pairs of a query or an urlencoded form. A piece without `=` is a value without a name.
     pub(super) fn add(self, text: &[u8], arena: &mut Arena) {
-        for piece in text.split(|byte| *byte == b'&') {
+        let is_parted_otherwise = memchr::memchr(b';', text).is_some();
+        let mut pairs = [(&b""[..], &b""[..]); JOINED_PAIRS_MAX];
+        let mut count = 0;
+        for (index, piece) in text.split(|byte| *byte == b'&').enumerate() {
             if arena.is_full() {
                 return;
             }
-            match memchr::memchr(b'=', piece) {
+            match position(b'=', piece) {
                 Some(position) => {
-                    self.pair(&piece[..position], &piece[position + 1..], arena);
-                    self.split(piece, b';', arena);
+                    let (name, value) = (&piece[..position], &piece[position + 1..]);
+                    self.pair(name, value, arena);
+                    if is_parted_otherwise {
+                        self.split(piece, b';', arena);
+                    }
+                    if index < JOINED_PAIRS_MAX {
+                        pairs[count] = (name, value);
+                        count += 1;
+                    }
                 }
                 None => {
                     let span = arena.write(|bytes| percent::decode(piece, self.plus, bytes));
@@ -39,12 +49,12 @@ impl Pairs {
                 }
             }
         }
-        self.join_repeated(text, arena);
+        self.join_repeated(&pairs[..count], arena);
     }
 
     /// Adds the pairs of a piece to readers for which another byte parts them as well.
     fn split(self, piece: &[u8], separator: u8, arena: &mut Arena) {
-        if memchr::memchr(separator, piece).is_none() {
+        if position(separator, piece).is_none() {
             return;
         }
         for piece in piece.split(|byte| *byte == separator) {
@@ -61,16 +71,7 @@ impl Pairs {
 
     /// Adds what readers make of a name that is given several times: its values joined by commas, or right behind each
     /// other. Values of letters and digits alone can't become more than these.
-    fn join_repeated(self, text: &[u8], arena: &mut Arena) {
-        let mut pairs = [(&b""[..], &b""[..]); JOINED_PAIRS_MAX];
-        let mut count = 0;
-        for piece in text.split(|byte| *byte == b'&').take(JOINED_PAIRS_MAX) {
-            if let Some(position) = memchr::memchr(b'=', piece) {
-                pairs[count] = (&piece[..position], &piece[position + 1..]);
-                count += 1;
-            }
-        }
-        let pairs = &pairs[..count];
+    fn join_repeated(self, pairs: &[(&[u8], &[u8])], arena: &mut Arena) {
         // Most names that are the same are written alike.
         let mut hashes = [0; JOINED_PAIRS_MAX];
         let is_escaped = pairs.iter().any(|(name, _)| memchr::memchr2(b'%', b'+', name).is_some());
@@ -141,7 +142,7 @@ impl Pairs {
 
     /// A pair whose name not all servers decode.
     fn cookie(self, name: &[u8], value: &[u8], arena: &mut Arena) {
-        if memchr::memchr(b'%', name).is_none() {
+        if position(b'%', name).is_none() {
             return self.pair(name, value, arena);
         }
         let raw = arena.copy(name);
@@ -152,6 +153,16 @@ impl Pairs {
         arena.add(decoded, node, self.names, 0);
         let span = arena.write(|bytes| percent::decode(value, self.plus, bytes));
         arena.add(span, node, self.values, 0);
+    }
+}
+
+/// Where the byte is first. Pieces are mostly so short that a plain loop is faster than what looks for a byte by vectors.
+#[inline]
+fn position(byte: u8, piece: &[u8]) -> Option<usize> {
+    const SHORT_BYTES_MAX: usize = 24;
+    match piece.split_at_checked(SHORT_BYTES_MAX) {
+        None => piece.iter().position(|found| *found == byte),
+        Some(_) => memchr::memchr(byte, piece),
     }
 }
 
@@ -177,7 +188,7 @@ pub(super) fn cookies(text: &[u8], arena: &mut Arena) {
             return;
         }
         let piece = piece.trim_ascii();
-        match memchr::memchr(b'=', piece) {
+        match position(b'=', piece) {
             Some(position) => {
                 pairs.cookie(&piece[..position], &piece[position + 1..], arena);
                 pairs.split(piece, b',', arena);
