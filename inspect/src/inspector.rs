@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineError, Rule};
 use crate::graphql::Documents;
 use crate::limits::OverLimit;
 use crate::points;
+use crate::reading;
 use crate::repeated::Repeated;
 use crate::report::{Finding, Report};
 use crate::request::RequestView;
@@ -454,6 +455,7 @@ fn look_closer(
     let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
     let mut from = 0;
     for _ in 0..MATCHES_MAX {
+        reading::note(value.len() - from);
         let found = rule.pattern.search_with(cache, &Input::new(value).range(from..))?;
         let second = rule.second.as_ref().map(|second| {
             (second, &mut **state.second_cache.get_or_insert_with(|| Box::new(second.create_cache())))

@@ -39,6 +39,7 @@ mod limits;
 mod pack;
 mod place;
 mod points;
+mod reading;
 mod repeated;
 mod report;
 mod request;

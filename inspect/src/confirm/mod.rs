@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use regex_automata::meta::{Cache, Regex};
 
+use crate::reading;
+
 /// What takes the closer look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ConfirmerKind {
@@ -103,6 +105,9 @@ pub(crate) fn confirm(
     found: Range<usize>,
     sqli: &mut SqliVerdict,
 ) -> bool {
+    if kind != ConfirmerKind::Pattern {
+        reading::note(value.len());
+    }
     match kind {
         ConfirmerKind::Pattern => true,
         ConfirmerKind::LibinjectionSqli => {

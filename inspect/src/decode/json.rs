@@ -9,6 +9,7 @@ use crate::arena::{Arena, NodeId, Span, Step};
 use crate::decode::percent::{hex_number, push_character};
 use crate::limits::OverLimit;
 use crate::place::Place;
+use crate::reading;
 
 /// How many names are remembered at once. A power of two.
 const NAMES_KEPT: usize = 32;
@@ -111,6 +112,7 @@ impl JsonReader {
                 let whole = self.frames.is_empty() && position > 0;
                 return if whole { Ending::Complete } else { Ending::Truncated };
             };
+            reading::note(1);
             if arena.is_full() {
                 arena.hit_limit(OverLimit::Values);
                 return Ending::Stopped(position);
@@ -164,6 +166,7 @@ impl JsonReader {
                 }
                 (Expect::Value, b'0'..=b'9' | b'-' | b'+' | b'.' | b'a'..=b'z' | b'A'..=b'Z') => {
                     let (length, end) = bare_length(&input[position..], &mut self.tails_left);
+                    reading::note(length);
                     let word = &input[position..position + length];
                     let is_harmless = is_harmless_word(word);
                     self.sloppy |= !is_harmless;

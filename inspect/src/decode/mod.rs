@@ -16,6 +16,7 @@ use crate::arena::{Arena, Step, Value};
 use crate::directives::{Parser, ParserSet, Scope};
 use crate::limits::OverLimit;
 use crate::place::Place;
+use crate::reading;
 use json::{JsonReader, Target};
 use packed::Unpacker;
 use percent::Plus;
@@ -70,6 +71,7 @@ impl Expander {
             if is_ordinary(bytes) {
                 continue;
             }
+            reading::note(bytes.len());
             let off = scope.parsers_off(value.node, arena);
             let json = looks_like_json(bytes) && !off.has(Parser::Json);
             let mut encoding = encoding(bytes, &value, off, Tried::default());
@@ -109,6 +111,7 @@ impl Expander {
 
     /// Whether something came out.
     fn undo(&mut self, encoding: Encoding, value: Value, arena: &mut Arena) -> bool {
+        reading::note(self.input.len());
         let input = &mut self.input;
         let (name, span) = match encoding {
             Encoding::Percent => {

@@ -1,5 +1,7 @@
 //! Percent-encoding (RFC 3986 section 2.1) as forms and lenient servers read it.
 
+use crate::reading;
+
 /// How a plus sign is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plus {
@@ -22,6 +24,7 @@ pub(crate) fn decode(input: &[u8], plus: Plus, out: &mut Vec<u8>) {
 }
 
 fn decode_escapes(input: &[u8], plus: Plus, out: &mut Vec<u8>) {
+    reading::note(input.len());
     let mut rest = input;
     loop {
         let next = match plus {

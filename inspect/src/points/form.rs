@@ -3,6 +3,7 @@
 use crate::arena::{Arena, NodeId, ROOT, Span, Step};
 use crate::decode::percent::{self, Plus};
 use crate::place::Place;
+use crate::reading;
 
 /// How pairs joined by `&` become values.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,7 @@ impl Pairs {
 
     /// Adds the pairs of a piece to readers for which another byte parts them as well.
     fn split(self, piece: &[u8], separator: u8, arena: &mut Arena) {
+        reading::note(piece.len());
         if position(separator, piece).is_none() {
             return;
         }

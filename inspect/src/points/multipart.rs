@@ -14,6 +14,7 @@ use crate::decode::percent::{self, Plus};
 use crate::limits::OverLimit;
 use crate::place::Place;
 use crate::points::charset;
+use crate::reading;
 use boundary::Boundaries;
 use memchr::memmem::Finder;
 use names::Names;
@@ -132,6 +133,7 @@ impl Iterator for Delimiters<'_> {
         loop {
             let start = self.position + self.finder.find(&self.body[self.position..])?;
             let end = start + self.finder.needle().len();
+            reading::note(end - self.position);
             self.position = end;
             let (before, after) = (&self.body[..start], &self.body[end..]);
             let counts = match self.strictness {

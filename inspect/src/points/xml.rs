@@ -8,6 +8,7 @@ mod entities;
 use crate::arena::{Arena, Bomb, NodeId, Step};
 use crate::limits::OverLimit;
 use crate::place::Place;
+use crate::reading;
 use entities::Entities;
 
 /// Adds the texts, attribute values and comments of a document. An element's point is named after it alone, not after
@@ -58,6 +59,7 @@ fn read(document: &[u8], node: NodeId, entities: &Entities<'_>, arena: &mut Aren
 fn text_length(input: &[u8]) -> usize {
     let mut position = 0;
     while let Some(offset) = memchr::memchr(b'<', &input[position..]) {
+        reading::note(offset);
         position += offset;
         let markup = &input[position..];
         let Some((_, mark)) = inside_text(markup) else { return position };
@@ -183,7 +185,9 @@ fn is_name_byte(byte: u8) -> bool {
 
 /// What lies before a mark and after it; without the mark, all lies before.
 fn split<'a>(input: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
-    match memchr::memmem::find(input, mark) {
+    let found = memchr::memmem::find(input, mark);
+    reading::note(found.unwrap_or(input.len()));
+    match found {
         Some(position) => (&input[..position], &input[position + mark.len()..]),
         None => (input, b""),
     }

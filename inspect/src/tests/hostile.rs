@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{EMPTY, engine};
+use crate::reading;
 use crate::{Inspector, OverLimit, RequestView};
 
 /// Pieces that decoders and patterns react to.
@@ -183,4 +184,50 @@ fn the_time_is_asked_for_within_long_stages() {
     assert!(asked > 8, "{asked}: while values are decoded");
     let (asked, matches, confirmations) = times_asked(&format!("a={}", "<script>".repeat(5_000)));
     assert!(asked >= 1 + confirmations + matches / 1024 && matches > 4_000, "{asked}, {matches}");
+}
+
+/// What bodies may begin with, so that what follows is read by another reader.
+const BEGINNINGS: &[&str] = &["[", "{\"a\":", "a=", "<a>"];
+
+/// What readers of JSON, forms and XML part things by, alone and with something between.
+const SEPARATORS: &[&str] = &[
+    "1;", "1#", "1//", "1/*", "1 ", "a;", "a=;", "a:", "x,", "[", "{", "{\"a\":", "\"\\\"", "'", "a=&",
+    "a=1;b=2&", "%", "%25", "&a;", "&#x3c;", "<", "</a>", "<a ", "<!--", "(", "../", " or ", "'or", "`id`",
+    ";id",
+];
+
+/// The bytes that are read of a body, and those that are kept.
+fn bytes_read(body: &str) -> (usize, usize) {
+    let mut inspector = engine().inspector().unwrap();
+    reading::take();
+    inspector.inspect(engine(), &RequestView { body: body.as_bytes(), ..EMPTY });
+    let (_, kept_bytes) = inspector.work();
+    (reading::take(), kept_bytes)
+}
+
+#[test]
+fn boundaries_are_read_only_so_far() {
+    let read = |count: usize| {
+        let content_type = format!("multipart/form-data; {}", "boundary=".repeat(count));
+        let headers: [(&[u8], &[u8]); 1] = [(b"content-type", content_type.as_bytes())];
+        reading::take();
+        let request = RequestView { headers: &headers, body: b"--a\r\n", ..EMPTY };
+        engine().inspector().unwrap().inspect(engine(), &request);
+        reading::take()
+    };
+    let (few, many) = (read(400), read(3200));
+    assert!(many <= 16 * few, "{few} bytes read, then {many}");
+}
+
+#[test]
+fn what_is_read_grows_with_the_input_and_not_faster() {
+    for beginning in BEGINNINGS {
+        for separator in SEPARATORS {
+            let body = |bytes: usize| format!("{beginning}{}", separator.repeat(bytes / separator.len()));
+            let ((read, kept), (read_8, kept_8)) = (bytes_read(&body(1 << 10)), bytes_read(&body(8 << 10)));
+            let what = format!("{beginning:?} and many of {separator:?}");
+            assert!(read_8 <= 16 * read.max(4 << 10), "{what}: {read} bytes read, then {read_8}");
+            assert!(kept_8 <= 16 * kept.max(1 << 10), "{what}: {kept} bytes kept, then {kept_8}");
+        }
+    }
 }

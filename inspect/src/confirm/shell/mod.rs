@@ -4,6 +4,7 @@
 mod tests;
 mod words;
 
+use crate::reading;
 use words::{
     BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, FILE_TOOLS, LANGUAGES, NETWORK_TOOLS, NUMBER_TAKERS,
     TELLING_COMMANDS, WORKING_TOOLS, is_one_of,
@@ -68,6 +69,7 @@ enum Before {
 pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
     let stop = start.saturating_add(READ_BYTES_MAX).min(value.len());
     let Some(text) = value.get(start..stop) else { return false };
+    reading::note(stop);
     let operator_length = text.iter().take_while(|byte| is_operator(**byte)).count();
     if operator_length == 0 || start >= end {
         return false;

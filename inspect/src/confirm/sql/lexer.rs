@@ -1,5 +1,7 @@
 //! Cuts a piece of SQL into tokens, in the dialects of all common databases at once.
 
+use crate::reading;
+
 /// What one token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -57,6 +59,7 @@ impl<'a> Lexer<'a> {
 
     /// Takes `length` bytes and returns `token`.
     fn take(&mut self, length: usize, token: Token<'a>) -> Token<'a> {
+        reading::note(length);
         self.rest = &self.rest[length..];
         token
     }
@@ -70,6 +73,7 @@ impl<'a> Lexer<'a> {
     fn skip_space(&mut self) -> bool {
         loop {
             let start = self.rest.iter().take_while(|byte| is_space(**byte)).count();
+            reading::note(start);
             self.rest = &self.rest[start..];
             match self.rest {
                 [b'/', b'*', b'!', ..] => {

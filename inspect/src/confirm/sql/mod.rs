@@ -8,6 +8,7 @@ mod lexer;
 mod statement;
 mod words;
 
+use crate::reading;
 use lexer::{Lexer, Token};
 use words::Kind;
 
@@ -50,6 +51,7 @@ pub(super) fn is_injection_behind(value: &[u8], start: usize) -> bool {
 /// Whether the quotes before the one at `start`, of its kind, are in pairs. Those inside of words are none: `It's 'so'`.
 pub(super) fn are_in_pairs(value: &[u8], start: usize) -> bool {
     let Some(quote) = value.get(start) else { return true };
+    reading::note(start);
     let before = memchr::memchr_iter(*quote, &value[..start]);
     before.filter(|position| !is_inside_word(value, *position)).count().is_multiple_of(2)
 }

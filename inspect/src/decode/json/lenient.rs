@@ -4,6 +4,7 @@
 use crate::arena::{Arena, Span, Step};
 use crate::decode::json::{Expect, JsonReader, Target, unescape};
 use crate::place::Place;
+use crate::reading;
 
 impl JsonReader {
     /// Reads on from a byte that JSON doesn't have there, which isn't white space. Returns where to go on and what may come
@@ -18,6 +19,7 @@ impl JsonReader {
     ) -> Option<(usize, Expect)> {
         self.sloppy = true;
         if let Some(length) = comment_length(&input[position..]) {
+            reading::note(length);
             return Some((position + length, expect));
         }
         match (expect, input[position]) {
@@ -96,6 +98,7 @@ fn text(input: &[u8], position: usize, arena: &mut Arena) -> Option<(Span, usize
         return Some(quoted(input, position, arena));
     }
     let length = input[position..].iter().take_while(|byte| !ends_word(**byte)).count();
+    reading::note(length);
     let word = &input[position..position + length];
     (!word.is_empty()).then(|| (arena.write(|bytes| undo_escapes(word, bytes)), position + length))
 }

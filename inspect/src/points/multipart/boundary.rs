@@ -4,6 +4,7 @@
 //! readings are kept, so that the body can be read with each of them.
 
 use crate::decode::percent::{self, Plus};
+use crate::reading;
 
 /// The most readings that are kept. One is usual.
 const BOUNDARIES_MAX: usize = 4;
@@ -93,6 +94,7 @@ impl Boundaries {
             let cut = &after[..after.len().min(MENTION_BYTES_MAX)];
             self.disputed |= cut.len() < after.len();
             let after = cut;
+            reading::note(after.len());
             let Some(equals) = memchr::memchr(b'=', after) else { continue };
             let value = after[equals + 1..].trim_ascii_start();
             if let Some(quoted) = value.strip_prefix(b"\"") {
