@@ -269,9 +269,14 @@ fn joined(first: u64, last: u64) -> [u8; 16] {
 
 /// As [`holds_marks`], without a branch for each byte, so that compilers make vectors of it.
 fn block_holds_marks(block: &[u8; 16]) -> bool {
-    !block
-        .iter()
-        .all(|byte| (*byte != 0) & (*byte != b'%') & (*byte != b'&') & (*byte != b'\\') & byte.is_ascii())
+    let marks = block.map(|byte| {
+        u8::from(byte == 0)
+            | u8::from(byte == b'%')
+            | u8::from(byte == b'&')
+            | u8::from(byte == b'\\')
+            | u8::from(byte >= 0x80)
+    });
+    u128::from_ne_bytes(marks) != 0
 }
 
 /// The fewest bytes that count as padding: no word or identifier is as long.
