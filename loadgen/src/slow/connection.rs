@@ -1,7 +1,7 @@
 //! One slow connection.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     pin::pin,
     rc::Rc,
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) over: AtomicBool,
     /// Connections that are up.
     pub(super) open: AtomicUsize,
+    /// Clients that have come as far as their first step, or to the end of their first connection; each counts once.
+    pub(super) begun: AtomicUsize,
 }
 
 impl Shared {
@@ -64,6 +66,7 @@ impl Shared {
             opening,
             over: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         }
     }
 }
@@ -73,6 +76,7 @@ pub(super) struct SlowClient {
     watcher: Rc<Watcher>,
     ends: Rc<RefCell<Ends>>,
     steps: Steps,
+    has_begun: Cell<bool>,
 }
 
 impl SlowClient {
@@ -82,7 +86,7 @@ impl SlowClient {
         ends: Rc<RefCell<Ends>>,
         steps: Steps,
     ) -> Self {
-        Self { shared, watcher, ends, steps }
+        Self { shared, watcher, ends, steps, has_begun: Cell::new(false) }
     }
 
     /// One connection after the other until it is over.
@@ -96,12 +100,14 @@ impl SlowClient {
                     shared.open.fetch_add(1, Ordering::Relaxed);
                     let end = self.be_slow(transport).await;
                     shared.open.fetch_sub(1, Ordering::Relaxed);
+                    self.begins();
                     self.ends.borrow_mut().note(&end, began.elapsed());
                     // A target that refuses at once isn't asked in a tight loop.
                     monoio::time::sleep_until(self.steps.after(Instant::now()).into()).await;
                 }
                 Err(error) => {
                     self.ends.borrow_mut().note_failure(&error.to_string());
+                    self.begins();
                     monoio::time::sleep(CONNECT_PAUSE).await;
                 }
             }
@@ -146,6 +152,7 @@ impl SlowClient {
             }
             match receive_until(&mut transport, &mut answer.input, next).await {
                 Ok(0) => return answer.end().unwrap_or_else(|| "closed".to_owned()),
+                Ok(_) if shared.kind == Kind::Reader => self.begins(),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
                 Err(error) => return answer.end().unwrap_or_else(|| end_of(&error)),
@@ -161,11 +168,21 @@ impl SlowClient {
                 (true, _) => return answer.end().unwrap_or_else(|| "closed".to_owned()),
             }
             step += 1;
+            if shared.kind != Kind::Reader {
+                self.begins();
+            }
             match shared.kind {
                 Kind::Header => out.extend_from_slice(format!("X-Slow-{step}: {step}\r\n").as_bytes()),
                 Kind::Body => out.push(b'x'),
                 Kind::Reader => {}
             }
+        }
+    }
+
+    /// The client is slow from here on: what its beginning cost the target is over, or about to be.
+    fn begins(&self) {
+        if !self.has_begun.replace(true) {
+            self.shared.begun.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -55,6 +55,11 @@ impl Crowd {
         self.shared.open.load(Ordering::Relaxed)
     }
 
+    /// Clients that are up and slow by now, or were once.
+    pub(super) fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::Relaxed)
+    }
+
     /// Closes all connections; says how they ended before and now.
     pub(super) fn dismiss(mut self) -> Result<Ends, RunError> {
         self.shared.over.store(true, Ordering::Relaxed);

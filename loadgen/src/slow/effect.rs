@@ -25,6 +25,8 @@ use crate::{
 const FEWEST_REQUESTS: f64 = 500.0;
 /// Between slices, so that what one leaves behind isn't in the next: connections that are being closed, most of all.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How long a slice waits at most for its slow clients to have begun.
+const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 /// Ordinary requests that aren't counted, before each slice.
 const WARM_UP: Duration = Duration::from_millis(200);
 
@@ -105,8 +107,10 @@ pub(super) fn take_turns(
         // The other way round in every other cycle: a machine that becomes slower must not look like slow clients.
         for with_slow in [cycle % 2 == 1, cycle % 2 == 0] {
             let crowd = with_slow.then(|| Crowd::gather(options, target)).transpose()?;
-            let settled = if with_slow { pace::arrival(options.pace) } else { Duration::ZERO };
-            wait(settled + PAUSE, interrupted, &mut || tick(crowd.as_ref().map_or(0, Crowd::open)));
+            if let Some(crowd) = &crowd {
+                reasons.extend(gathered(options, crowd, cycle, interrupted, tick));
+            }
+            wait(PAUSE, interrupted, &mut || tick(crowd.as_ref().map_or(0, Crowd::open)));
             let report =
                 probe(options, slice, interrupted, &mut || tick(crowd.as_ref().map_or(0, Crowd::open)))?;
             if let Some(crowd) = crowd {
@@ -150,6 +154,32 @@ fn probe(
         }
         super::joined(probe.join())
     })
+}
+
+/// Waits until all slow clients have begun to be slow. A thousand that begin at once cost a target more than
+/// they do from then on, readers of something large above all, and that is not what is compared. Says so if some haven't.
+fn gathered(
+    options: &Options,
+    crowd: &Crowd,
+    cycle: usize,
+    interrupted: &AtomicBool,
+    tick: &mut dyn FnMut(usize),
+) -> Option<String> {
+    let began = Instant::now();
+    let most = LONGEST_GATHERING.max(options.pace * 2 + pace::arrival(options.pace));
+    let connections = options.request.connections;
+    while crowd.begun() < connections && !interrupted.load(Ordering::Relaxed) {
+        if began.elapsed() >= most {
+            return Some(format!(
+                "only {} of {connections} slow clients of cycle {} had begun after {most:?}",
+                crowd.begun(),
+                cycle + 1
+            ));
+        }
+        std::thread::sleep(super::POLL);
+        tick(crowd.open());
+    }
+    None
 }
 
 fn wait(time: Duration, interrupted: &AtomicBool, tick: &mut dyn FnMut()) {
