@@ -25,7 +25,7 @@ static PATIENT: LazyLock<String> =
 
 /// As [`MAIN`], with little time between two writes to a client.
 static URGENT: LazyLock<String> = LazyLock::new(|| {
-    MAIN.replace("parked_bytes = \"64KiB\"", "parked_bytes = \"256KiB\"\nsend_timeout = \"2s\"")
+    MAIN.replace("parked_bytes = \"64KiB\"", "parked_bytes = \"256KiB\"\nsend_timeout = \"4s\"")
 });
 
 /// As [`FULL`], with short limits of bodies.
