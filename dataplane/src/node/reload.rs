@@ -40,7 +40,13 @@ impl Handle {
             tracing::warn!(%warning, "config");
         }
         self.adopt(prepared);
-        self.await_all(generation);
+        if !self.await_all(generation) {
+            tracing::warn!(
+                generation,
+                "not every worker has taken the new config after {} s; those that haven't serve the former one until they do",
+                ADOPT_TIMEOUT.as_secs()
+            );
+        }
         Ok(generation)
     }
 

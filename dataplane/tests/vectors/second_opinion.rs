@@ -33,11 +33,11 @@ const NOT_PASSED_ON: &[&str] = &[
     "x-request-id",
 ];
 
-/// Of those, the ones that the node also knows where they are spelled with `_`.
+/// Of those, the ones that the node also knows where another byte stands for `-`.
 const KNOWN_IN_CGI: &[&str] = &["content-length", "transfer-encoding", "x-real-ip", "x-request-id"];
 
 fn is_passed_on(name: &str, connection_options: &[String]) -> bool {
-    let as_cgi = name.replace('_', "-");
+    let as_cgi = name.replace(|byte: char| !byte.is_ascii_alphanumeric(), "-");
     !NOT_PASSED_ON.contains(&name)
         && !KNOWN_IN_CGI.contains(&as_cgi.as_str())
         && !as_cgi.starts_with("x-forwarded-")
