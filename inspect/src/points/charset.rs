@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::decode::percent::push_character;
+use crate::reading;
 
 /// How characters are laid out in units of two or four bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<Charset> {
 
 /// How the names of character sets begin in which ASCII characters have their own bytes, or which are read here, without
 /// marks between letters and digits. Others, such as EBCDIC's, can hide anything.
-const READ: [&[u8]; 26] = [
+const READ: [&[u8]; 27] = [
     b"utf",
     b"ucs",
     b"unicode",
@@ -64,8 +65,6 @@ const READ: [&[u8]; 26] = [
     b"windows",
     b"win",
     b"cp125",
-    b"cp8",
-    b"cp9",
     b"koi8",
     b"gb",
     b"xgb",
@@ -78,16 +77,40 @@ const READ: [&[u8]; 26] = [
     b"xeuc",
     b"tis",
     b"macintosh",
+    b"xmac",
+    b"ksc5601",
+    b"hzgb2312",
+];
+
+/// Whole names of other such character sets.
+const READ_WHOLE: [&[u8]; 1] = [b"binary"];
+
+/// The numbers of code pages in which ASCII characters have their own bytes; those of EBCDIC lie between them.
+const ASCII_PAGES: [&[u8]; 42] = [
+    b"367", b"437", b"720", b"737", b"775", b"819", b"850", b"852", b"855", b"856", b"857", b"858", b"860",
+    b"861", b"862", b"863", b"864", b"865", b"866", b"868", b"869", b"874", b"912", b"913", b"914", b"915",
+    b"916", b"920", b"921", b"922", b"923", b"932", b"936", b"942", b"943", b"949", b"950", b"954", b"964",
+    b"970", b"1252", b"65001",
 ];
 
 /// The most marks and letters of a character set's name that are compared.
 const NAME_BYTES_MAX: usize = 32;
 
+/// The most bytes behind a key that are looked at for a character set's name.
+const VALUE_BYTES_MAX: usize = 64;
+
+/// The most bytes of a star and a number behind the name of a parameter.
+const SECTION_BYTES_MAX: usize = 8;
+
 /// Whether a type or an XML declaration names a character set that isn't known to be read here.
 pub(super) fn names_unread(text: &[u8]) -> bool {
     named(text).any(|name| {
         let name = plain(name);
-        !name.is_empty() && !READ.iter().any(|begin| name.starts_with(begin))
+        let page = name.strip_prefix(b"cp").or_else(|| name.strip_prefix(b"ibm"));
+        !name.is_empty()
+            && !READ.iter().any(|begin| name.starts_with(begin))
+            && !READ_WHOLE.contains(&name.as_slice())
+            && !page.is_some_and(|page| ASCII_PAGES.contains(&page))
     })
 }
 
@@ -96,22 +119,40 @@ pub(super) fn names_utf_7(text: &[u8]) -> bool {
     named(text).any(|name| memchr::memmem::find(&plain(name), b"utf7").is_some())
 }
 
-/// The character sets that a type or an XML declaration names.
+/// The character sets that a type or an XML declaration names, also in a parameter that is encoded or in pieces
+/// (RFC 2231): `charset*=us-ascii''ibm037`.
 fn named(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_key = |at: &usize| {
-        let before = text[..*at].trim_ascii_end();
-        [&b"charset"[..], b"encoding"].iter().any(|key| {
-            before.len().checked_sub(key.len()).is_some_and(|start| before[start..].eq_ignore_ascii_case(key))
-        })
-    };
-    memchr::memchr_iter(b'=', text).filter(is_key).map(|at| {
-        let quotes_or_blanks = |byte: &&u8| matches!(byte, b'"' | b'\'' | b' ' | b'\t');
+    memchr::memchr_iter(b'=', text).filter_map(|at| {
+        let before = text[..at].trim_ascii_end();
+        let key = without_section(before);
+        let is_key = [&b"charset"[..], b"encoding"].iter().any(|name| {
+            key.len().checked_sub(name.len()).is_some_and(|start| key[start..].eq_ignore_ascii_case(name))
+        });
+        if !is_key {
+            return None;
+        }
+        let quotes_or_blanks = |byte: &&u8| matches!(byte, b'"' | b'\'' | b' ' | b'\t' | b'\r' | b'\n');
         let value = &text[at + 1..];
         let value = &value[value.iter().take_while(quotes_or_blanks).count()..];
-        let end =
-            value.iter().position(|byte| matches!(byte, b';' | b',' | b'"' | b'\'' | b' ' | b'?' | b'>'));
-        &value[..end.unwrap_or(value.len())]
+        let is_encoded = key.len() < before.len();
+        let ends = |byte: &u8| {
+            matches!(byte, b';' | b',' | b'"' | b'\t'..=b'\r' | b' ' | b'?' | b'>' | b'=')
+                || *byte == b'\'' && !is_encoded
+        };
+        let value = &value[..value.len().min(VALUE_BYTES_MAX)];
+        let value = &value[..value.iter().position(ends).unwrap_or(value.len())];
+        reading::note(value.len());
+        // Behind a character set and a language, in which the name itself is written.
+        value.rsplit(|byte| *byte == b'\'').next()
     })
+}
+
+/// A parameter's name without the star that says that its value is encoded, and the number of a piece before it.
+fn without_section(name: &[u8]) -> &[u8] {
+    let section = name.iter().rev().take(SECTION_BYTES_MAX);
+    let length = section.take_while(|byte| byte.is_ascii_digit() || **byte == b'*').count();
+    let (key, section) = name.split_at(name.len() - length);
+    if section.starts_with(b"*") { key } else { name }
 }
 
 /// A name's letters and digits in lower case: what is compared of it.
@@ -253,6 +294,13 @@ mod tests {
             "a/b; Charset = CP1140",
             "a/b; charset=cp273",
             "a/b; charset=x-unknown",
+            "a/b; charset=cp870",
+            "a/b; charset=cp939",
+            "a/b; charset=ibm875",
+            "a/b; charset=cp8500",
+            "a/b; charset*=us-ascii''ibm037",
+            "a/b; charset*0*=us-ascii'en'cp; charset*1=930",
+            "a/b; charset=utf-8=; charset=ibm037",
         ] {
             assert!(names_unread(text.as_bytes()), "{text}");
         }
@@ -262,6 +310,15 @@ mod tests {
             "a/b; charset=Shift_JIS",
             "a/b; charset=windows-1252",
             "a/b; charset=",
+            "a/b; charset=binary",
+            "a/b; charset=ks_c_5601-1987",
+            "a/b; charset=cp437",
+            "a/b; charset=IBM850",
+            "a/b; charset=cp936",
+            "a/b; charset=hz-gb-2312",
+            "a/b; charset=x-mac-cyrillic",
+            "a/b; charset*=us-ascii''utf-8",
+            "a/b; charset*=UTF-8",
             "multipart/form-data; boundary=cp037",
             "application/vnd.ibm.modcap",
             "utf-7",

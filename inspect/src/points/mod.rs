@@ -58,6 +58,15 @@ fn is_plain_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }
 
+/// Whether a text may be the name of a scheme of authentication.
+fn is_scheme(text: &[u8]) -> bool {
+    (1..=SCHEME_BYTES_MAX).contains(&text.len())
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// The longest name of a scheme of authentication.
+const SCHEME_BYTES_MAX: usize = 32;
+
 fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut Arena) {
     let is_cookie = name.eq_ignore_ascii_case(b"cookie");
     if is_cookie && !scope.may_switch_parsers() {
@@ -70,11 +79,11 @@ fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut 
     if name.eq_ignore_ascii_case(b"referer") || name.eq_ignore_ascii_case(b"origin") {
         return form::url(value, node, arena);
     }
-    // Credentials are encoded without their scheme.
+    // Credentials are encoded without their scheme; what is none of those is looked at as well.
     let has_scheme =
         name.eq_ignore_ascii_case(b"authorization") || name.eq_ignore_ascii_case(b"proxy-authorization");
     let value = match memchr::memchr2(b' ', b'\t', value) {
-        Some(position) if has_scheme => value[position..].trim_ascii_start(),
+        Some(position) if has_scheme && is_scheme(&value[..position]) => value[position..].trim_ascii_start(),
         _ => value,
     };
     let place = if name.eq_ignore_ascii_case(b"user-agent") {

