@@ -29,8 +29,11 @@ pub(super) fn may_be_document(input: &[u8]) -> bool {
 /// Adds the strings of a document, unescaped.
 pub(super) fn add_strings(document: &[u8], value: Value, arena: &mut Arena) {
     let mut rest = document;
-    for _ in 0..STRINGS_MAX {
+    for taken_count in 0.. {
         let Some(start) = memchr::memchr(b'"', rest) else { return };
+        if taken_count == STRINGS_MAX {
+            return arena.hit_limit(OverLimit::Values);
+        }
         rest = &rest[start..];
         let node = arena.node(value.node, Step::Decoder("graphql"));
         let mut taken = rest.len();
@@ -44,7 +47,6 @@ pub(super) fn add_strings(document: &[u8], value: Value, arena: &mut Arena) {
         arena.add(span, node, value.place, value.depth + 1);
         rest = &rest[taken..];
     }
-    arena.hit_limit(OverLimit::Values);
 }
 
 /// Appends what the string at the start of `input` stands for and returns its length with both quotes.
@@ -87,6 +89,20 @@ text""") c(v: "open"#;
         assert_eq!(strings(r#"{a(b:"\"#), ["\\"]);
         assert_eq!(strings(r#"{a(b:"""#), [""; 0]);
         assert_eq!(strings(r#"{a(b:"""x"#), ["x"]);
+    }
+
+    #[test]
+    fn only_strings_that_are_left_out_set_the_limit() {
+        let over_limit = |count: usize| {
+            let mut arena = Arena::new(Limits::default());
+            let document = format!("{{a(b:[{}])}}", "\"c\" ".repeat(count));
+            let node = arena.node(ROOT, Step::Part("query"));
+            let value = Value { span: arena.copy(document.as_bytes()), node, place: Place::Query, depth: 0 };
+            add_strings(document.as_bytes(), value, &mut arena);
+            arena.over_limit()
+        };
+        assert_eq!(over_limit(STRINGS_MAX), None);
+        assert_eq!(over_limit(STRINGS_MAX + 1), Some(OverLimit::Values));
     }
 
     #[test]

@@ -45,8 +45,11 @@ pub(crate) fn add_token(token: &[u8], value: Value, arena: &mut Arena) -> bool {
 /// Adds the strings of a serialized value.
 pub(crate) fn add_strings(text: &[u8], value: Value, arena: &mut Arena) {
     let mut rest = text;
-    for _ in 0..STRINGS_MAX {
+    for taken_count in 0.. {
         let Some(start) = memchr::memmem::find(rest, b":\"") else { return };
+        if taken_count == STRINGS_MAX {
+            return arena.hit_limit(OverLimit::Values);
+        }
         rest = &rest[start + 2..];
         let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());
         let span = arena.write(|bytes| bytes.extend_from_slice(&rest[..end]));
@@ -54,5 +57,26 @@ pub(crate) fn add_strings(text: &[u8], value: Value, arena: &mut Arena) {
         arena.add(span, node, value.place, value.depth + 1);
         rest = &rest[end..];
     }
-    arena.hit_limit(OverLimit::Values);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::ROOT;
+    use crate::limits::Limits;
+    use crate::place::Place;
+
+    #[test]
+    fn only_strings_that_are_left_out_set_the_limit() {
+        let over_limit = |count: usize| {
+            let mut arena = Arena::new(Limits::default());
+            let text = "s:1:\"a\";".repeat(count);
+            let node = arena.node(ROOT, Step::Part("query"));
+            let value = Value { span: arena.copy(text.as_bytes()), node, place: Place::Query, depth: 0 };
+            add_strings(text.as_bytes(), value, &mut arena);
+            arena.over_limit()
+        };
+        assert_eq!(over_limit(STRINGS_MAX), None);
+        assert_eq!(over_limit(STRINGS_MAX + 1), Some(OverLimit::Values));
+    }
 }

@@ -290,13 +290,16 @@ impl Selector {
     }
 
     fn of_last_segment(&self, node: NodeId, arena: &Arena, scope: &Scope<'_>) -> Relation {
-        let mut current = node;
+        // Right below the path are its segments; a segment may hold lists with numbers of their own.
+        let (mut current, mut below) = (node, None);
         loop {
-            match arena.parent_and_step(current) {
-                (_, Step::Index(number)) if number + 1 == scope.segment_count() => return Relation::Inside,
-                (_, Step::Index(_)) => return Relation::Apart,
-                (ROOT, _) => return Relation::Above,
-                (parent, _) => current = parent,
+            match (arena.parent_and_step(current), below) {
+                ((ROOT, _), Some(Step::Index(number))) if number + 1 == scope.segment_count() => {
+                    return Relation::Inside;
+                }
+                ((ROOT, _), Some(Step::Index(_))) => return Relation::Apart,
+                ((ROOT, _), _) => return Relation::Above,
+                ((parent, step), _) => (current, below) = (parent, Some(step)),
             }
         }
     }

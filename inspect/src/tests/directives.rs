@@ -138,6 +138,9 @@ fn a_segment_of_the_path_is_told_apart_from_the_path_as_a_whole() {
     assert!(!inspect(vec![("uri", drop())], &in_first).attack);
     assert!(!inspect(vec![("action_name", drop())], &path(b"/a/;cat%20%2fetc%2fpasswd")).attack);
     assert!(inspect(vec![("action_name", drop())], &in_first).attack);
+    let list_in_first = path(b"/[1,%22;cat%20%2fetc%2fpasswd%22]/b");
+    assert!(inspect(vec![("action_name", drop())], &list_in_first).attack, "second in its list alone");
+    assert!(!inspect(vec![("action_name", drop())], &path(b"/a/[%22;cat%20%2fetc%2fpasswd%22]")).attack);
     let in_both = path(b"/;cat%20%2fetc%2fpasswd/;cat%20%2fetc%2fpasswd");
     assert!(inspect(vec![("path.0", drop())], &in_both).attack, "the other segment counts");
     assert!(inspect(vec![("path.0", drop())], &path(b"/../../etc/passwd")).attack, "over several segments");
