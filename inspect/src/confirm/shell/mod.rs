@@ -6,8 +6,8 @@ mod words;
 
 use crate::reading;
 use words::{
-    BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, FILE_TOOLS, LANGUAGES, NETWORK_TOOLS, NUMBER_TAKERS,
-    TELLING_COMMANDS, WORKING_TOOLS, is_one_of,
+    BARE_WORDS, COMMANDS, COMMON_WORDS, EVERYDAY_WORDS, FILE_PRINTERS, FILE_TOOLS, LANGUAGES, NETWORK_TOOLS,
+    NUMBER_TAKERS, TELLING_COMMANDS, WORKING_TOOLS, is_one_of,
 };
 
 /// The most bytes of a value that are read from the operator on.
@@ -100,7 +100,10 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     }
     if is_of_text(value, start, operator, word, rest)
         || before == Before::Text
-            && (is_one_of(WORKING_TOOLS, word) || is_one_of(FILE_TOOLS, word) && !aims_at_root(rest))
+            && (is_one_of(WORKING_TOOLS, word)
+                || is_one_of(FILE_TOOLS, word)
+                    && !aims_at_root(rest)
+                    && !(is_one_of(FILE_PRINTERS, word) && takes_absolute_path(rest)))
             && !has_telling_argument(rest)
     {
         return false;
@@ -114,7 +117,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     let breaks_line = operator.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
     if known {
         // A heading (`Hexdump:`), or a sentence that begins with the name of a program.
-        if rest.starts_with(b":") || breaks_line && follows == Follows::Other && !rest.is_ascii() {
+        if rest.starts_with(b":") || breaks_line && follows == Follows::Other && !is_ascii_word(rest) {
             return false;
         }
         let between_bars = operator == b"|" && rest.trim_ascii_start().starts_with(b"|");
@@ -282,6 +285,20 @@ fn has_path_argument(rest: &[u8]) -> bool {
 fn aims_at_root(rest: &[u8]) -> bool {
     let aims = |word: &[u8]| matches!(word, b"/" | b"/*" | b"~" | b"~/");
     command_line(rest).split(u8::is_ascii_whitespace).any(aims)
+}
+
+/// Whether an argument is a file by its path from the root or from a home.
+fn takes_absolute_path(rest: &[u8]) -> bool {
+    command_line(rest).split(|byte| byte.is_ascii_whitespace() || matches!(byte, b'<' | b'"' | b'\'')).any(|word| {
+        matches!(word, [b'/', first, ..] if first.is_ascii_alphanumeric() || matches!(first, b'.' | b'?' | b'*'))
+            || matches!(word, [b'~', _, ..])
+    })
+}
+
+/// Whether the first word in the line behind a command is of ASCII characters, or there is none.
+fn is_ascii_word(rest: &[u8]) -> bool {
+    let mut words = skip_blanks(command_line(rest)).split(u8::is_ascii_whitespace);
+    words.next().is_none_or(<[u8]>::is_ascii)
 }
 
 /// What is left of a command line, up to the next command.
@@ -461,9 +478,12 @@ fn what_argument(rest: &[u8]) -> Follows {
 
 /// Whether a name between percent signs begins here.
 fn is_variable_of_windows(rest: &[u8]) -> bool {
-    let name = rest[1..].iter().take(WORD_BYTES_MAX).take_while(|byte| byte.is_ascii_alphanumeric());
-    let length = name.count();
-    length > 0 && matches!(rest.get(1 + length), Some(b'%' | b':'))
+    let is_mark = |byte: &u8| matches!(byte, b'_' | b'(' | b')');
+    let name = rest[1..].iter().take(WORD_BYTES_MAX);
+    let length = name.take_while(|byte| byte.is_ascii_alphanumeric() || is_mark(byte)).count();
+    // `%s_%d` are two marks of a format.
+    let length_min = if rest[1..=length].iter().any(is_mark) { 4 } else { 1 };
+    length >= length_min && matches!(rest.get(1 + length), Some(b'%' | b':'))
 }
 
 /// Whether a tag of HTML begins here, which is no redirection: `</p>`, `<br/>`, `<a href=..`.

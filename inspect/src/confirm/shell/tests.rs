@@ -56,6 +56,12 @@ fn commands() {
         "`ls`;",
         "see it; curl x.example",
         "see it; echo $x > a.txt",
+        "\nnslookup host \u{e9}",
+        "\nwhoami\n\u{e9}",
+        ";echo %PROCESSOR_ARCHITECTURE%",
+        "see it; dir %ProgramFiles(x86)%",
+        "report for may; sort /srv/app/config.yml",
+        "report for may; cut -c1-80 ~/keys",
     ] {
         assert!(check(text), "{text}");
     }
@@ -124,6 +130,9 @@ fn prose_and_lists() {
         "\n\t\tHexdump: ",
         "\n\nTop %d lines:",
         "pruning %s cache; time %ld",
+        "saving it; touch %s_%d",
+        "\nPython \u{44f}\u{437}\u{44b}\u{43a} x",
+        "read it; sort and/or cut",
         "do this:\n  touch %s\n",
         "prints the second column; cut -d';' -f1 takes the first",
     ] {

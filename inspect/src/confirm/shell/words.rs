@@ -53,6 +53,9 @@ pub(super) const WORKING_TOOLS: &str = "\
 pub(super) const FILE_TOOLS: &str =
     "chgrp chmod chown column cp cut fold ln mkdir mv rm rmdir sort tar touch tr uniq unzip wc";
 
+/// Those of them that show what the files hold.
+pub(super) const FILE_PRINTERS: &str = "column cut fold sort uniq";
+
 /// Programs that take the name of a host, which looks like that of a file.
 pub(super) const NETWORK_TOOLS: &str = "\
     arp curl dig fetch finger ftp host lynx nc ncat netcat nmap nslookup pathping ping rsync scp ssh telnet tftp traceroute \

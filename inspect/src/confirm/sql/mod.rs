@@ -133,6 +133,8 @@ struct Seen {
     cast: bool,
     /// A literal is left open, with so many bytes in it.
     open_text: Option<usize>,
+    /// The last byte of the value: the mark of a literal that is left open with nothing in it.
+    last_byte: Option<u8>,
     last_is_number: bool,
     /// How many bare names there are, and the bytes of the shortest.
     names: usize,
@@ -154,7 +156,8 @@ impl Seen {
                 self.telling_call
             }
             Context::Quoted { before, quote, .. } => {
-                let opens = self.open_text.is_some_and(|length| length <= 3) && !self.names_marks(before);
+                let opens =
+                    self.open_text.is_some_and(|length| length <= 3) && !self.names_marks(before, quote);
                 let ends = self.comment_end || opens;
                 let short = before.len() <= 16 && !before.contains(&b' ');
                 reads
@@ -197,11 +200,12 @@ impl Seen {
         }
     }
 
-    /// Whether the value is a text that names two marks: `when it holds ' or "`.
-    fn names_marks(&self, before: &[u8]) -> bool {
+    /// Whether the value is a text that names two different marks: `when it holds ' or "`.
+    fn names_marks(&self, before: &[u8], quote: u8) -> bool {
         let text = before.trim_ascii();
         self.operands == 1
             && self.open_text == Some(0)
+            && self.last_byte != Some(quote)
             && before.last().is_some_and(u8::is_ascii_whitespace)
             && text.last().is_some_and(u8::is_ascii_alphabetic)
             && text.contains(&b' ')
@@ -222,7 +226,7 @@ impl Seen {
 fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
     let mut parser = Parser {
         lexer: Lexer::new(text),
-        seen: Seen { shortest_name: usize::MAX, ..Seen::default() },
+        seen: Seen { shortest_name: usize::MAX, last_byte: text.last().copied(), ..Seen::default() },
         wants_operand: matches!(context, Context::Bare),
         after_open: false,
         alias_allowed: false,

@@ -73,6 +73,7 @@ fn values_that_go_on_with_sql() {
         "name or 1=1",
         "id=1 or (2=2)",
         "1 group by 1 with rollup--",
+        "foo bar ' or not '",
     ];
     assert_eq!(wrong(&texts, true), [""; 0]);
 }
@@ -126,6 +127,7 @@ fn texts_that_break_its_grammar_or_hold_nothing_of_a_query() {
         "5 or 6",
         "it is true or false",
         "' or so",
+        "if it holds ' or \"",
         "'90 or 91 was it",
         "\"Meh\", he says; \"like it or not\", I do = we keep it.",
         "CASE WHEN x > 5 THEN 'big' ELSE 'small' END AS size -- how?",
