@@ -9,8 +9,8 @@
 //! - One send is in flight per socket at most; two could be reordered by the kernel.
 //! - After [`Io::close`] no event of that socket is delivered any more. A [`SocketId`] carries a generation,
 //!   so a stale one never reaches the socket that took its slot.
-//! - One wait hands over two receive buffers of one socket at most, however much of it has come in: whoever has
-//!   to hold the peer up can do so before more is there.
+//! - One wait hands over less than two receive buffers' worth of bytes of one socket, however much of it has come in:
+//!   whoever has to hold the peer up can do so before more is there.
 //! - Verbs don't block and need no system call of their own; [`Io::wait`] submits them all at once.
 
 pub mod portable;

@@ -171,7 +171,7 @@ label! {
         ConnectTimeout = "connect_timeout",
         /// The connection failed otherwise: unreachable, no descriptor left.
         ConnectFailed = "connect_failed",
-        /// The TLS handshake failed; `weir_upstream_handshakes_total` says how.
+        /// TLS failed, in its handshake or later; `weir_upstream_handshakes_total` says how a handshake did.
         Tls = "tls",
         /// The connection broke before a response began.
         Reset = "reset",

@@ -47,8 +47,13 @@ impl<I: Io> Worker<I> {
             });
         let Some(client) = self.clients.get_mut(id) else { return };
         let taken = !client.paused && stopped.is_none();
-        let unanswered = client.request.as_ref().is_some_and(|request| request.answer == Answer::None);
-        self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
+        let Some(request) = &mut client.request else { return };
+        let unanswered = request.answer == Answer::None;
+        let was_stopped = std::mem::replace(&mut request.upload_is_stopped, stopped.is_some());
+        // Bytes that aren't taken don't prolong the wait for a connection.
+        if stopped.is_none() || !was_stopped {
+            self.timers.set(&mut client.deadline, TimerKey::Client(id), at);
+        }
         if too_slow && taken && unanswered {
             self.metrics.limit(Limit::BodyRate);
             self.client_refuse_with(id, 408, "body_rate_min_bytes");

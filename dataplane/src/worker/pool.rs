@@ -165,6 +165,9 @@ pub(crate) struct Pools {
     pub(crate) total_is_short: bool,
     /// Pools that may have fewer connections ready than they should.
     pub(crate) cold: Vec<PoolIndex>,
+    /// Pools in which a place has become free, and whether somebody is at work on them.
+    pub(crate) to_serve: Vec<PoolIndex>,
+    pub(crate) are_served: bool,
 }
 
 impl Pools {

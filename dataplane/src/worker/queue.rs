@@ -32,15 +32,16 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Puts a request behind those that wait longer. It may have waited for something else before.
+    /// Puts a request behind those that wait longer. It may have waited in another queue before.
     fn join_queue(&mut self, id: ClientId, index: PoolIndex, wait: Wait) {
-        let began = |id: ClientId| {
-            let request = self.clients.get(id).and_then(|client| client.request.as_ref());
-            request.map(|request| request.started)
-        };
-        let started = began(id);
+        let now = self.io.now();
+        if let Some(request) = self.clients.get_mut(id).and_then(|client| client.request.as_mut()) {
+            request.waits_since.get_or_insert(now);
+        }
+        let since = |id: ClientId| self.clients.get(id)?.request.as_ref()?.waits_since;
+        let own = since(id);
         let queue = self.pools.get(index).queue(wait);
-        let place = queue.iter().rposition(|other| began(*other) <= started).map_or(0, |last| last + 1);
+        let place = queue.iter().rposition(|other| since(*other) <= own).map_or(0, |last| last + 1);
         queue.insert(place, id);
     }
 
@@ -48,6 +49,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.get_mut(id) else { return };
         if let Some(request) = &mut client.request {
             request.queued = queued;
+            request.upload_is_stopped = false;
         }
         if queued.is_none() {
             client.deadline.clear();
@@ -86,7 +88,7 @@ impl<I: Io> Worker<I> {
         };
         let wait = match (request, upload) {
             (None, None) => return None,
-            (Some((request, _)), Some((upload, _))) if upload < request => Wait::Upload,
+            (Some(request), Some(upload)) if upload < request => Wait::Upload,
             (Some(_), _) => Wait::Connection,
             (None, Some(_)) => Wait::Upload,
         };
@@ -95,9 +97,9 @@ impl<I: Io> Worker<I> {
         Some(id)
     }
 
-    /// The first in a queue that is still there, and when it began. Uploads that waited for any connection wait for one of
+    /// The first in a queue that is still there, and since when it waits. Uploads that waited for any connection wait for one of
     /// those that uploads may have, as long as there is none.
-    fn first_waiting(&mut self, index: PoolIndex, wait: Wait) -> Option<(Monotonic, ClientId)> {
+    fn first_waiting(&mut self, index: PoolIndex, wait: Wait) -> Option<Option<Monotonic>> {
         loop {
             let id = *self.pools.get(index).queue(wait).front()?;
             let request = self.clients.get(id).and_then(|client| client.request.as_ref());
@@ -107,7 +109,7 @@ impl<I: Io> Worker<I> {
                     && request.is_uploading()
                     && self.pools.peek(index).uploads_are_full())
             {
-                return Some((request.started, id));
+                return Some(request.waits_since);
             }
             let is_upload = request.is_some();
             self.pools.get(index).queue(wait).pop_front();
@@ -136,14 +138,25 @@ impl<I: Io> Worker<I> {
 
     /// A connection of the pool is gone, or one more upload may have one: requests that wait are served. Where the total
     /// over all origins was short, it may be one that waits for another pool.
+    ///
+    /// Who is served may be refused at once, for it was too slow while it waited, and gives its place back: that is noted
+    /// here and worked off one after the other, as a queue may be longer than the stack is deep.
     pub(super) fn serve_waiting(&mut self, index: PoolIndex) {
-        self.serve_waiting_of(index);
-        if self.pools.total_is_short {
-            self.pools.total_is_short = false;
-            for other in self.pools.with_waiting() {
-                self.serve_waiting_of(other);
+        if !self.pools.to_serve.contains(&index) {
+            self.pools.to_serve.push(index);
+        }
+        if std::mem::replace(&mut self.pools.are_served, true) {
+            return;
+        }
+        while let Some(index) = self.pools.to_serve.pop() {
+            self.serve_waiting_of(index);
+            if std::mem::take(&mut self.pools.total_is_short) {
+                for other in self.pools.with_waiting() {
+                    self.serve_waiting_of(other);
+                }
             }
         }
+        self.pools.are_served = false;
     }
 
     /// Serves those who wait for a pool, as long as there are places.

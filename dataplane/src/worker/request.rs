@@ -205,6 +205,10 @@ pub(crate) struct Request {
     pub(crate) upstream: Option<UpstreamId>,
     /// Waits in a queue of the pool.
     pub(crate) queued: Option<Wait>,
+    /// When it joined one for the first time.
+    pub(crate) waits_since: Option<Monotonic>,
+    /// Its upload isn't read any further before it gets a connection, and the time for that runs.
+    pub(crate) upload_is_stopped: bool,
     /// The pool of the address that it goes to.
     pub(crate) pool: Option<PoolIndex>,
     /// The addresses that it was given to, that one included.
@@ -267,6 +271,8 @@ impl Request {
             streamed,
             upstream,
             queued,
+            waits_since,
+            upload_is_stopped,
             pool,
             tried,
             repeated,
@@ -288,7 +294,7 @@ impl Request {
         events.clear();
         active.clear();
         *turn = Deadline::default();
-        (*paced, *refused, *queued) = (None, None, None);
+        (*paced, *refused, *queued, *waits_since) = (None, None, None, None);
         (*generation, *client_ip, *resolution, *verdict, *upstream) = (None, None, None, None, None);
         (*pool, *shared_place) = (None, None);
         tried.clear();
@@ -303,6 +309,7 @@ impl Request {
             inspect,
             body_over_limit,
             body_broke_off,
+            upload_is_stopped,
             body_at_hand,
             overloaded,
             uninspected,

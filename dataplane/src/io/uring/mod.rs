@@ -409,8 +409,9 @@ impl Io for UringIo {
     ) -> std::io::Result<()> {
         self.now = monotonic();
         let resume = self.resume_accepting();
-        self.receive_what_is_due();
+        // Those that wait for a buffer come first: the others have just had one.
         self.feed_starved();
+        self.receive_what_is_due();
         let deadline = deadline.into_iter().chain(resume).min();
         self.ring.enter(deadline.map(|deadline| deadline.since(self.now)))?;
         self.read_clocks();

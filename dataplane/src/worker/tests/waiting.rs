@@ -28,6 +28,9 @@ static URGENT: LazyLock<String> = LazyLock::new(|| {
     MAIN.replace("parked_bytes = \"64KiB\"", "parked_bytes = \"256KiB\"\nsend_timeout = \"4s\"")
 });
 
+/// As [`MAIN`], with a long queue before the origin of [`NARROW`].
+static DEEP: LazyLock<String> = LazyLock::new(|| MAIN.replace("queue = 2\n", "queue = 4096\n"));
+
 /// As [`FULL`], with short limits of bodies.
 static PACED: LazyLock<String> = LazyLock::new(|| {
     let limits =
@@ -57,6 +60,41 @@ fn uploads_that_waited_for_any_connection_stay_within_their_share() {
         world.run();
         assert!(world.limit_hits("origin_uploads") > 0 || world.breaks());
     });
+}
+
+/// Each of them is refused when it gets the connection that the one before has given back.
+#[test]
+fn a_long_queue_of_uploads_that_were_too_slow_is_worked_off() {
+    const WAITING: usize = 3000;
+    let mut world = World::new(&Weather { config: &DEEP, ..Weather::calm(1) });
+    let fast = vec![Request::post(NARROW, 24_000)];
+    world.client(fast, |wires| dribble(wires, 2000, SECOND));
+    for _ in 0..WAITING {
+        let slow = vec![Request::post(NARROW, 100).fails(&[408])];
+        world.client_at("192.0.2.3", SECOND, slow, |wires| dribble(wires, 50, 25 * SECOND));
+    }
+    world.run();
+    assert_eq!(world.limit_hits("body_rate_min_bytes"), WAITING as u64);
+}
+
+#[test]
+fn bytes_that_nobody_takes_do_not_prolong_a_wait() {
+    let mut world = World::new(&Weather { config: &DEEP, ..Weather::calm(1) });
+    let fast = vec![Request::post(NARROW, 24_000)];
+    world.client(fast, |wires| dribble(wires, 2000, SECOND));
+    // More than is parked, and from then on a little at a time. The time to wait is two seconds.
+    let waits = vec![Request::post(NARROW, 200_000).fails(&[503])];
+    world.client_at("192.0.2.3", SECOND, waits, |wires| {
+        let (head, body) = &wires[0];
+        let mut steps = vec![Step::Send(0, head.clone()), Step::Send(0, body[..100_000].to_vec())];
+        for bytes in body[100_000..120_000].chunks(1000) {
+            steps.extend([Step::Sleep(500 * MILLISECOND), Step::Send(0, bytes.to_vec())]);
+        }
+        steps.push(Step::Await(1));
+        steps
+    });
+    world.run();
+    assert_eq!(world.limit_hits("origin_queue_timeout"), 1);
 }
 
 #[test]
