@@ -48,8 +48,11 @@ def entries(count):
 
 def seconds(command):
     begun = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - begun
+    done = subprocess.run(command, capture_output=True, text=True)
+    taken = time.monotonic() - begun
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return taken
 
 
 def main():
