@@ -104,8 +104,12 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_timer(Milliseconds).with_writer(writer);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(Milliseconds)
+        // It would tell standard error, which is where the log goes: a thread would panic once nobody reads that.
+        .log_internal_errors(false)
+        .with_writer(writer);
     if json {
         Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
     } else {

@@ -233,6 +233,31 @@ fn sockets_come_from_systemd_by_name_or_by_address() {
     assert_eq!(eventually("the end", || process.try_wait().unwrap()).code(), Some(0));
 }
 
+#[test]
+fn whoever_read_the_log_may_go_away() {
+    let origin = Origin::echoing_targets();
+    let setup = Setup::new(origin.address);
+    setup.write_config();
+    let mut process = weir()
+        .args(["run", "--config"])
+        .arg(setup.config_path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("admin endpoints answer") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "it ended early");
+    }
+    drop(log);
+    // Each has something to say about it.
+    signal(process.id(), "HUP");
+    signal(process.id(), "TERM");
+    assert_eq!(eventually("the end", || process.try_wait().unwrap()).code(), Some(0));
+}
+
 /// Does what systemd does for a socket unit and its service: it listens, starts the service with the socket as descriptor 3,
 /// and starts it again when it has ended. USR1 restarts the service.
 const SUPERVISOR: &str = "import os, signal, socket, sys\n\
