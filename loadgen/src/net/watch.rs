@@ -118,7 +118,7 @@ impl Slot {
 }
 
 impl Alarm {
-    /// What is waited for now ends as if its time were over.
+    /// Ends the wait that is under way as if its time were over.
     pub(crate) fn ring(&self) {
         self.0.expired.set(true);
         self.0.cancel();
