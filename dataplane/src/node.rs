@@ -26,32 +26,19 @@ use self::changes::hold_state_folder;
 use self::origins::Keeper;
 use self::prepare::worker_count;
 pub use self::prepare::{Prepared, prepare};
-use self::workers::{WorkerIo, WorkerStart};
+use self::workers::{NodeWorkers, Started, WorkerLink, choose_io};
 use crate::config::{self, Config, Environment};
-use crate::io::Waker;
 use crate::listen::{Inherited, ListenAddress, Listeners};
 use crate::origins::{AddressTable, Names};
-use crate::snapshot::{Snapshot, attack_class_names};
+use crate::snapshot::Snapshot;
 use crate::state::folder::Folder;
 use crate::state::{Files, Layer};
-use crate::telemetry::{
-    EventReceiver, EventWriter, EventWriterHandle, Labels, MetricsRegistry, WorkerMetrics, event_queue,
-};
+use crate::telemetry::{EventWriter, EventWriterHandle, MetricsRegistry};
 use crate::upgrade;
-use crate::worker::{Mailbox, Message, Notice};
+use crate::worker::{Message, Notice};
 
 /// How long a stop waits for events to reach their file.
 const EVENTS_STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A worker as the rest of the node sees it.
-struct WorkerLink {
-    messages: Sender<Message>,
-    waker: Waker,
-    metrics: Arc<WorkerMetrics>,
-    /// The generation that it serves.
-    serving: u64,
-    alive: bool,
-}
 
 /// What is in force.
 struct InForce {
@@ -124,29 +111,8 @@ impl Node {
         let addresses = Arc::new(AddressTable::new(&config.origins, &names, None));
         let workers = worker_count(&config);
         let state_folder = hold_state_folder(&config, &layer, inherited.take_other(upgrade::STATE_NAME))?;
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            config = %path.display(),
-            digest = snapshot.digest,
-            workers,
-            mode = config.http.context.mode.map_or("monitoring", config::Mode::as_str),
-            mode_from_environment = config.http.context.mode_from_environment,
-            servers = config.servers.len(),
-            origins = snapshot.origins.len(),
-            rules = config.rules.rules.len(),
-            list_entries = config.ip_lists.entries.len(),
-            signatures = snapshot.engine.signature_count(),
-            "weir starts"
-        );
-        let io = WorkerIo::choose(config.node.io)?;
-        if let Some(theirs) =
-            inherited.is_nonblocking().map(WorkerIo::of_sockets).filter(|theirs| *theirs != io)
-        {
-            return Err(format!(
-                "the predecessor's workers run on {theirs}, these would on {io}, and they can't share sockets: stop and \
-                 start instead of upgrading"
-            ));
-        }
+        log_start(path, &config, &snapshot, workers);
+        let io = choose_io(&config, inherited)?;
         let socket_limit = socket_limit(&config, workers);
         let Listeners { by_worker, addresses: listeners, kept } =
             Listeners::open(&config.listeners, workers, inherited)?;
@@ -154,35 +120,18 @@ impl Node {
             .map_err(|error| format!("events: {}: {error}", file_of(&config)))?
             .with_pending_limit(usize::try_from(config.events.queue_bytes).unwrap_or(usize::MAX));
         let registry = MetricsRegistry::new();
-        let labels = labels(&snapshot);
         let snapshot = Arc::new(snapshot);
         let (notice_sender, notices) = channel();
-        let mut links = Vec::new();
-        let mut threads = Vec::new();
-        let mut io_description = String::new();
-        for (number, sockets) in by_worker.into_iter().enumerate() {
-            let metrics = registry.add_worker(&labels);
-            let (events, receiver) = event_queue(config.events.queue_length as usize);
-            let receiver: EventReceiver = receiver;
-            writer.add_queue(receiver);
-            let (messages, inbox) = channel();
-            let mailbox = Mailbox { messages: inbox, notices: notice_sender.clone() };
-            let start = WorkerStart {
-                number,
-                io,
-                sockets,
-                mailbox,
-                snapshot: Arc::clone(&snapshot),
-                addresses: Arc::clone(&addresses),
-                metrics: Arc::clone(&metrics),
-                events,
-                socket_limit,
-            };
-            let (thread, waker, description) = start.spawn()?;
-            threads.push(thread);
-            io_description = description;
-            links.push(WorkerLink { messages, waker, metrics, serving: 0, alive: true });
-        }
+        let start = NodeWorkers {
+            io,
+            socket_limit,
+            snapshot: &snapshot,
+            addresses: &addresses,
+            registry: &registry,
+            event_queue_length: config.events.queue_length as usize,
+        };
+        let Started { links, threads, io_description } =
+            start.spawn(by_worker, &mut writer, &notice_sender)?;
         let events = writer.spawn().map_err(|error| format!("the events' thread can't start: {error}"))?;
         let handle = Handle {
             path: path.to_owned(),
@@ -300,16 +249,25 @@ impl Node {
     }
 }
 
-fn file_of(config: &Config) -> String {
-    config.events.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
+fn log_start(path: &Path, config: &Config, snapshot: &Snapshot, workers: usize) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %path.display(),
+        digest = snapshot.digest,
+        workers,
+        mode = config.http.context.mode.map_or("monitoring", config::Mode::as_str),
+        mode_from_environment = config.http.context.mode_from_environment,
+        servers = config.servers.len(),
+        origins = snapshot.origins.len(),
+        rules = config.rules.rules.len(),
+        list_entries = config.ip_lists.entries.len(),
+        signatures = snapshot.engine.signature_count(),
+        "weir starts"
+    );
 }
 
-fn labels(snapshot: &Snapshot) -> Arc<Labels> {
-    Arc::new(Labels {
-        servers: snapshot.server_names.iter().map(|name| name.to_string()).collect(),
-        origins: snapshot.origins.iter().map(|origin| origin.name.to_string()).collect(),
-        attack_classes: attack_class_names(),
-    })
+fn file_of(config: &Config) -> String {
+    config.events.file.as_ref().map_or_else(String::new, |path| path.display().to_string())
 }
 
 /// Sockets of one worker: its clients, its origin connections, those of its WebSockets, and some room.

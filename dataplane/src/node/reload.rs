@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::certificates::FileWatch;
 use super::prepare::{Prepared, load, prepare_loaded};
-use super::{Handle, changes, labels, socket_limit, unix_seconds};
+use super::workers::labels;
+use super::{Handle, changes, socket_limit, unix_seconds};
 use crate::config::{Config, ConfigError};
 use crate::listen::ListenAddress;
 use crate::origins::AddressTable;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::config::IoBackend;
+use crate::config::{Config, IoBackend};
 use crate::io::portable::{PortableIo, PortableOptions};
 use crate::io::uring::{self, UringIo, UringOptions};
 use crate::io::{Io, ListeningSocket, Waker};
+use crate::listen::Inherited;
 use crate::origins::AddressTable;
-use crate::snapshot::Snapshot;
-use crate::telemetry::{EventSender, WorkerMetrics};
-use crate::worker::{Mailbox, Notice, Worker};
+use crate::snapshot::{Snapshot, attack_class_names};
+use crate::telemetry::{EventSender, EventWriter, Labels, MetricsRegistry, WorkerMetrics, event_queue};
+use crate::worker::{Mailbox, Message, Notice, Worker};
 
 /// The backend that all workers of a node run on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,25 +72,117 @@ fn probe() -> std::io::Result<()> {
     thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the probe of io_uring ended early")))
 }
 
-/// What a worker's thread starts with.
-pub(super) struct WorkerStart {
-    pub(super) number: usize,
-    pub(super) io: WorkerIo,
-    pub(super) sockets: Vec<ListeningSocket>,
-    pub(super) mailbox: Mailbox,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) addresses: Arc<AddressTable>,
+/// The backend that workers run on, which has to be the predecessor's where its sockets are `inherited`.
+///
+/// # Errors
+/// Why the one that the config asks for can't be had.
+pub(super) fn choose_io(config: &Config, inherited: &Inherited) -> Result<WorkerIo, String> {
+    let io = WorkerIo::choose(config.node.io)?;
+    match inherited.is_nonblocking().map(WorkerIo::of_sockets) {
+        Some(theirs) if theirs != io => Err(format!(
+            "the predecessor's workers run on {theirs}, these would on {io}, and they can't share sockets: stop and \
+             start instead of upgrading"
+        )),
+        _ => Ok(io),
+    }
+}
+
+/// A worker as the rest of the node sees it.
+pub(super) struct WorkerLink {
+    pub(super) messages: Sender<Message>,
+    pub(super) waker: Waker,
     pub(super) metrics: Arc<WorkerMetrics>,
-    pub(super) events: EventSender,
+    /// The generation that it serves.
+    pub(super) serving: u64,
+    pub(super) alive: bool,
+}
+
+/// What all workers of a node have in common.
+pub(super) struct NodeWorkers<'a> {
+    pub(super) io: WorkerIo,
+    /// Sockets that each has room for.
     pub(super) socket_limit: u32,
+    pub(super) snapshot: &'a Arc<Snapshot>,
+    pub(super) addresses: &'a Arc<AddressTable>,
+    pub(super) registry: &'a MetricsRegistry,
+    /// Events of each that wait for the writer at most.
+    pub(super) event_queue_length: usize,
+}
+
+/// Workers that serve.
+pub(super) struct Started {
+    pub(super) links: Vec<WorkerLink>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    /// What they run on.
+    pub(super) io_description: String,
+}
+
+impl NodeWorkers<'_> {
+    /// Starts a worker for each set of listening sockets, one after the other.
+    ///
+    /// # Errors
+    /// Why one of them can't start.
+    pub(super) fn spawn(
+        &self,
+        sockets_by_worker: Vec<Vec<ListeningSocket>>,
+        writer: &mut EventWriter,
+        notices: &Sender<(usize, Notice)>,
+    ) -> Result<Started, String> {
+        let labels = labels(self.snapshot);
+        let mut started = Started { links: Vec::new(), threads: Vec::new(), io_description: String::new() };
+        for (number, sockets) in sockets_by_worker.into_iter().enumerate() {
+            let metrics = self.registry.add_worker(&labels);
+            let (events, receiver) = event_queue(self.event_queue_length);
+            writer.add_queue(receiver);
+            let (messages, inbox) = channel();
+            let start = WorkerStart {
+                number,
+                io: self.io,
+                sockets,
+                mailbox: Mailbox { messages: inbox, notices: notices.clone() },
+                snapshot: Arc::clone(self.snapshot),
+                addresses: Arc::clone(self.addresses),
+                metrics: Arc::clone(&metrics),
+                events,
+                socket_limit: self.socket_limit,
+            };
+            let (thread, waker, description) = start.spawn()?;
+            started.threads.push(thread);
+            started.io_description = description;
+            started.links.push(WorkerLink { messages, waker, metrics, serving: 0, alive: true });
+        }
+        Ok(started)
+    }
+}
+
+/// The labels that metrics have with this snapshot.
+pub(super) fn labels(snapshot: &Snapshot) -> Arc<Labels> {
+    Arc::new(Labels {
+        servers: snapshot.server_names.iter().map(|name| name.to_string()).collect(),
+        origins: snapshot.origins.iter().map(|origin| origin.name.to_string()).collect(),
+        attack_classes: attack_class_names(),
+    })
+}
+
+/// What a worker's thread starts with.
+struct WorkerStart {
+    number: usize,
+    io: WorkerIo,
+    sockets: Vec<ListeningSocket>,
+    mailbox: Mailbox,
+    snapshot: Arc<Snapshot>,
+    addresses: Arc<AddressTable>,
+    metrics: Arc<WorkerMetrics>,
+    events: EventSender,
+    socket_limit: u32,
 }
 
 /// How a worker is woken, and what it runs on; or why it could not start.
-type Started = Result<(Waker, String), String>;
+type WorkerStarted = Result<(Waker, String), String>;
 
 impl WorkerStart {
     /// Starts the thread and waits until its backend is up.
-    pub(super) fn spawn(self) -> Result<(JoinHandle<()>, Waker, String), String> {
+    fn spawn(self) -> Result<(JoinHandle<()>, Waker, String), String> {
         let (ready, outcome) = channel();
         let number = self.number;
         let thread = std::thread::Builder::new()
@@ -101,7 +194,7 @@ impl WorkerStart {
         Ok((thread, waker, description))
     }
 
-    fn run(mut self, ready: &Sender<Started>) {
+    fn run(mut self, ready: &Sender<WorkerStarted>) {
         let guard = DeathNotice { number: self.number, notices: self.mailbox.notices.clone() };
         let sockets = std::mem::take(&mut self.sockets);
         let socket_limit = self.socket_limit;
@@ -126,7 +219,7 @@ impl WorkerStart {
     }
 
     /// Serves until the node stops. Gives whether that is how it ended.
-    fn serve<I: Io>(self, io: std::io::Result<(I, String)>, ready: &Sender<Started>) -> bool {
+    fn serve<I: Io>(self, io: std::io::Result<(I, String)>, ready: &Sender<WorkerStarted>) -> bool {
         let number = self.number;
         let built = io.map_err(|error| error.to_string()).and_then(|(io, description)| {
             let Self { mailbox, snapshot, addresses, metrics, events, .. } = self;

@@ -1,7 +1,7 @@
 //! Bytes that clients send: heads, bodies, what waits its turn, and the end of it all.
 
 use super::client::{Client, Phase};
-use super::request::{Sink, Upload};
+use super::request::{Request, Sink, Upload};
 use super::{ClientId, TimerKey, Worker, until};
 use crate::http::{self, BodyFraming, ChunkLimits, ChunkedDecoder, Progress};
 use crate::io::{Io, ReceiveBuffer, ReceiveEnd};
@@ -185,31 +185,14 @@ impl<I: Io> Worker<I> {
         let bytes = &bytes[..bytes.len().min(room)];
         let mut used = 0;
         let mut failure = None;
-        while used < bytes.len() && !(request.sink == Sink::Hold && request.body_over_limit) {
-            let rest = &bytes[used..];
-            let (step, data) = match &mut request.upload {
-                Upload::Done => break,
-                Upload::Length(left) => {
-                    let step = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
-                    *left -= step as u64;
-                    let data = &rest[..step];
-                    if *left == 0 {
-                        request.upload = Upload::Done;
-                    }
-                    (step, data)
+        let is_held_enough = |request: &Request| request.sink == Sink::Hold && request.body_over_limit;
+        while used < bytes.len() && request.is_uploading() && !is_held_enough(&request) {
+            let (step, data) = match request.upload.step(&bytes[used..]) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    failure = Some(error.code);
+                    break;
                 }
-                Upload::Chunked(decoder) => match decoder.decode(rest) {
-                    Ok(chunk) => {
-                        if chunk.finished {
-                            request.upload = Upload::Done;
-                        }
-                        (chunk.consumed, &rest[chunk.data.clone()])
-                    }
-                    Err(error) => {
-                        failure = Some(error.code);
-                        break;
-                    }
-                },
             };
             used += step;
             if let Err(refusal) = self.body_data(&mut request, data) {
@@ -227,7 +210,7 @@ impl<I: Io> Worker<I> {
             }
         }
         let finished = used > 0 && !request.is_uploading();
-        let over_limit = request.sink == Sink::Hold && request.body_over_limit;
+        let over_limit = is_held_enough(&request);
         let is_due = at_hand && request.forwarded;
         self.client_put_request(id, request);
         if let Some(code) = failure {

@@ -228,54 +228,17 @@ impl<I: Io> Worker<I> {
             return;
         };
         let bytes = &incoming.bytes()[range.clone()];
-        let mut used = 0;
-        let mut body = None;
-        let mut failure = None;
-        match &mut upstream.download {
-            Download::Head | Download::Done | Download::Tunnel => {}
-            Download::Length(left) => {
-                used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                *left -= used as u64;
-                if *left == 0 {
-                    upstream.download = Download::Done;
-                }
-                let hands_over = used >= HAND_OVER_BYTES_MIN && self.handed_over < HANDED_OVER_MAX;
-                if hands_over && incoming.buffer.is_some() {
-                    body = Some(range.start..range.start + used);
-                } else {
-                    out.extend_from_slice(&bytes[..used]);
-                }
-            }
-            Download::UntilClose => {
-                used = bytes.len();
-                if request.chunk_to_client && !bytes.is_empty() {
-                    http::write_chunk(bytes, &mut out);
-                } else {
-                    out.extend_from_slice(bytes);
-                }
-            }
-            Download::Chunked(decoder) => {
-                while used < bytes.len() {
-                    match decoder.decode(&bytes[used..]) {
-                        Ok(chunk) => {
-                            let data = &bytes[used..][chunk.data.clone()];
-                            if request.chunk_to_client && !data.is_empty() {
-                                http::write_chunk(data, &mut out);
-                            } else {
-                                out.extend_from_slice(data);
-                            }
-                            used += chunk.consumed;
-                            if chunk.finished {
-                                upstream.download = Download::Done;
-                                break;
-                            }
-                        }
-                        Err(error) => {
-                            failure = Some(error.detail);
-                            break;
-                        }
-                    }
-                }
+        let is_large = matches!(upstream.download, Download::Length(left) if left >= HAND_OVER_BYTES_MIN as u64)
+            && bytes.len() >= HAND_OVER_BYTES_MIN;
+        let hands_over = is_large && incoming.buffer.is_some() && self.handed_over < HANDED_OVER_MAX;
+        let (mut used, mut handed_over, mut failure) = (0, None, None);
+        if hands_over {
+            used = upstream.download.pass_length(bytes);
+            handed_over = Some(range.start..range.start + used);
+        } else {
+            match upstream.download.copy_body(bytes, request.chunk_to_client, &mut out) {
+                Ok(copied) => used = copied,
+                Err(error) => failure = Some(error.detail),
             }
         }
         if let (Some(_), Some(start)) = (failure, head_start) {
@@ -288,7 +251,7 @@ impl<I: Io> Worker<I> {
         if finished && request.chunk_to_client {
             out.extend_from_slice(http::LAST_CHUNK);
         }
-        let body = match (body, incoming.buffer) {
+        let body = match (handed_over, incoming.buffer) {
             (Some(range), Some(buffer)) => Some((buffer, range)),
             _ => None,
         };

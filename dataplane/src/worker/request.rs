@@ -16,7 +16,9 @@ use super::timers::Deadline;
 use super::{Generation, UpstreamId};
 use crate::config::RequestLimits;
 use crate::decision::{BodyCut, BodySeen, EventContext};
-use crate::http::{BlockPage, BodyFraming, ChunkedDecoder, HeaderEdits, RequestHead, ResponseHead};
+use crate::http::{
+    BlockPage, BodyFraming, ChunkError, ChunkedDecoder, HeaderEdits, RequestHead, ResponseHead,
+};
 use crate::io::{ListenerId, Monotonic};
 use crate::placement::SharedPlace;
 use crate::rules::Active;
@@ -73,6 +75,33 @@ pub(crate) enum Upload {
     Length(u64),
     /// The last chunk is missing.
     Chunked(ChunkedDecoder),
+}
+
+impl Upload {
+    /// Takes a step into `bytes`: how many of them are done with, and the body data among these.
+    ///
+    /// # Errors
+    /// The chunks are broken.
+    pub(crate) fn step<'a>(&mut self, bytes: &'a [u8]) -> Result<(usize, &'a [u8]), ChunkError> {
+        match self {
+            Self::Done => Ok((0, &[])),
+            Self::Length(left) => {
+                let step = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= step as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                }
+                Ok((step, &bytes[..step]))
+            }
+            Self::Chunked(decoder) => {
+                let chunk = decoder.decode(bytes)?;
+                if chunk.finished {
+                    *self = Self::Done;
+                }
+                Ok((chunk.consumed, &bytes[chunk.data]))
+            }
+        }
+    }
 }
 
 /// What happens to the bytes of the body as they come in.

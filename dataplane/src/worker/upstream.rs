@@ -10,7 +10,7 @@ use super::pool::PoolIndex;
 use super::timers::Deadline;
 use super::transport::is_of_handshake;
 use super::{ClientId, Life, TimerKey, UpstreamId, Worker, until};
-use crate::http::ChunkedDecoder;
+use crate::http::{self, ChunkError, ChunkedDecoder};
 use crate::io::{Errno, Io, Monotonic, ReceiveBuffer, ReceiveEnd, SocketId};
 use crate::proxy_protocol::Endpoints;
 use crate::telemetry::{ConnectionState, HandshakeResult, Limit, UpstreamError, WorkerMetrics};
@@ -37,6 +37,64 @@ pub(crate) enum Download {
     Done,
     /// A WebSocket: bytes pass as they come.
     Tunnel,
+}
+
+impl Download {
+    /// Takes what of `bytes` belongs to the body and appends it to `out`, in chunks where `to_chunks`. Gives how many bytes
+    /// it took; behind the body's end it takes none.
+    ///
+    /// # Errors
+    /// The chunks are broken; what came before is in `out`.
+    pub(crate) fn copy_body(
+        &mut self,
+        bytes: &[u8],
+        to_chunks: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, ChunkError> {
+        let mut write = |data: &[u8]| {
+            if to_chunks {
+                http::write_chunk(data, out);
+            } else {
+                out.extend_from_slice(data);
+            }
+        };
+        match self {
+            Self::Head | Self::Done | Self::Tunnel => Ok(0),
+            Self::Length(_) => {
+                let used = self.pass_length(bytes);
+                out.extend_from_slice(&bytes[..used]);
+                Ok(used)
+            }
+            Self::UntilClose => {
+                write(bytes);
+                Ok(bytes.len())
+            }
+            Self::Chunked(decoder) => {
+                let mut used = 0;
+                while used < bytes.len() {
+                    let chunk = decoder.decode(&bytes[used..])?;
+                    write(&bytes[used..][chunk.data]);
+                    used += chunk.consumed;
+                    if chunk.finished {
+                        *self = Self::Done;
+                        break;
+                    }
+                }
+                Ok(used)
+            }
+        }
+    }
+
+    /// How many of `bytes` belong to a body of known length, which has them then. None to any other.
+    pub(crate) fn pass_length(&mut self, bytes: &[u8]) -> usize {
+        let Self::Length(left) = self else { return 0 };
+        let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        *left -= used as u64;
+        if *left == 0 {
+            *self = Self::Done;
+        }
+        used
+    }
 }
 
 /// A connection to an origin.

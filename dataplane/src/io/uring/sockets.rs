@@ -45,7 +45,7 @@ pub(super) struct Slot {
     pub(super) receiving: Receiving,
     /// Whether the caller wants bytes, whatever the operation is doing at the moment.
     pub(super) wants_bytes: bool,
-    /// There was more to receive when the last receive completed.
+    /// A receive may find bytes at once: the last one left some in the kernel, or there was none yet.
     pub(super) has_more: bool,
     pub(super) connecting: bool,
     pub(super) sending: Option<Sending<UringBuffer>>,
