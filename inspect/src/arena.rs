@@ -252,6 +252,19 @@ impl Arena {
         })
     }
 
+    /// The name of the parameter, key or cookie that a point is, or that decoders and lists lie behind.
+    pub(crate) fn parameter_name(&self, mut node: NodeId) -> Option<&[u8]> {
+        while node != ROOT {
+            let (parent, step) = self.parent_and_step(node);
+            match step {
+                Step::Name(name) => return Some(self.slice(name)),
+                Step::Decoder(_) | Step::Index(_) | Step::Part("pollution") => node = parent,
+                Step::Part(_) | Step::Header(_) => return None,
+            }
+        }
+        None
+    }
+
     /// Whether a point is the path or in it.
     pub(crate) fn is_in_path(&self, mut node: NodeId) -> bool {
         while node != ROOT {

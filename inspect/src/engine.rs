@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use regex_automata::meta::Regex;
 
+use crate::arena::{Arena, Value};
 use crate::cache;
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
@@ -12,7 +13,7 @@ use crate::graphql::GraphqlLimits;
 use crate::inspector::Inspector;
 use crate::limits::Limits;
 use crate::pack::{Pack, PackError, Signature};
-use crate::place::PlaceSet;
+use crate::place::{ParameterNames, PlaceSet};
 use weir_hyperscan::{Database, HyperscanError, Pattern};
 
 /// The most memory that one confirming expression may take, in bytes.
@@ -79,11 +80,21 @@ pub(crate) struct Rule {
     pub(crate) id: Arc<str>,
     pub(crate) class: AttackClass,
     pub(crate) places: PlaceSet,
+    pub(crate) names: ParameterNames,
     pub(crate) score: u32,
     pub(crate) confirmer: ConfirmerKind,
     /// The pattern once more, to find the match inside one value.
     pub(crate) pattern: Regex,
     pub(crate) second: Option<Regex>,
+}
+
+impl Rule {
+    /// Whether the signature is one for values such as this, by where it comes from.
+    pub(crate) fn applies_to(&self, value: &Value, arena: &Arena) -> bool {
+        self.places.contains(value.place)
+            && (self.names.is_empty()
+                || arena.parameter_name(value.node).is_some_and(|name| self.names.contain(name)))
+    }
 }
 
 impl Engine {
@@ -223,6 +234,7 @@ fn rule(signature: &Signature) -> Result<Rule, PackError> {
         id: Arc::clone(&signature.id),
         class: signature.class,
         places: signature.places,
+        names: signature.names.clone(),
         score: signature.score,
         confirmer: signature.confirmer,
         pattern: compile(&signature.pattern)?,

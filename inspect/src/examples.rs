@@ -56,7 +56,8 @@ const UPLOAD_END: &[u8] = b"\r\n--example-boundary--\r\n";
 /// Whether the signature scores on `example` at the first place that it applies to.
 fn scores(engine: &Engine, inspector: &mut Inspector, signature: &Signature, example: &str) -> bool {
     let encoded = percent_encoded(example);
-    let pair = [b"q=".as_slice(), &encoded].concat();
+    let parameter = signature.names.first().unwrap_or(b"q");
+    let pair = [parameter, b"=", &encoded].concat();
     let name = [&encoded, b"=1".as_slice()].concat();
     let path = [b"/".as_slice(), &encoded].concat();
     let referer = [b"https://shop.example/?".as_slice(), &pair].concat();

@@ -8,7 +8,7 @@ use regex_automata::meta::Cache;
 
 use crate::arena::Arena;
 use crate::class::AttackClass;
-use crate::confirm::{self, SqliVerdict};
+use crate::confirm::{self, Context, SqliVerdict};
 use crate::decode::Expander;
 use crate::directives::{
     self, Applied, Detectors, HitKind, Look, Masks, PointValues, RuleHit, Scope, Selector,
@@ -266,7 +266,7 @@ impl Inspector {
             }
             let Some(state) = rules.get_mut(rule as usize) else { return ControlFlow::Continue(()) };
             if state.last_value == number
-                || !engine.rules[rule as usize].places.contains(arena.values()[value].place)
+                || !engine.rules[rule as usize].applies_to(&arena.values()[value], arena)
             {
                 return ControlFlow::Continue(());
             }
@@ -367,7 +367,8 @@ impl Inspector {
         let counts = |start, end| {
             scope.drops_in_path(nomination.rule, rule, &value, start..end, &self.arena).is_none()
         };
-        let found = look_closer(rule, state, bytes, sqli, &counts);
+        let context = Context { host: scope.request().host(), sqli };
+        let found = look_closer(rule, state, bytes, context, &counts);
         if scope.traces() {
             let nominated = found.or_else(|| first_match(rule, state, bytes));
             let outcome = match (found, dropped_by) {
@@ -448,7 +449,7 @@ fn look_closer(
     rule: &Rule,
     state: &mut RuleState,
     value: &[u8],
-    sqli: &mut SqliVerdict,
+    mut context: Context<'_>,
     counts: &dyn Fn(usize, usize) -> bool,
 ) -> Option<(usize, usize)> {
     const MATCHES_MAX: usize = 24;
@@ -460,7 +461,7 @@ fn look_closer(
         let second = rule.second.as_ref().map(|second| {
             (second, &mut **state.second_cache.get_or_insert_with(|| Box::new(second.create_cache())))
         });
-        if confirm::confirm(rule.confirmer, second, value, found.range(), sqli) {
+        if confirm::confirm(rule.confirmer, second, value, found.range(), &mut context) {
             if counts(found.start(), found.end()) {
                 return Some((found.start(), found.end()));
             }

@@ -64,9 +64,47 @@ impl PlaceSet {
     }
 }
 
+/// Names of parameters, in lower case and without any marks: `return_url`, `returnUrl` and `Return-URL` are one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ParameterNames(Vec<Box<[u8]>>);
+
+impl ParameterNames {
+    pub(crate) fn add(&mut self, name: &str) {
+        self.0.push(name.to_ascii_lowercase().into_bytes().into());
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn first(&self) -> Option<&[u8]> {
+        self.0.first().map(|name| &**name)
+    }
+
+    /// Whether the name is one of them. Of a name with brackets the last that are not empty count: `user[next]`.
+    pub(crate) fn contain(&self, name: &[u8]) -> bool {
+        let mut parts = name.rsplit(|byte| matches!(byte, b'[' | b']' | b'.'));
+        let Some(last) = parts.find(|part| !part.is_empty()) else { return false };
+        let letters = || last.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        self.0.iter().any(|known| letters().map(u8::to_ascii_lowercase).eq(known.iter().copied()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_the_same_in_all_spellings() {
+        let mut names = ParameterNames::default();
+        names.add("returnurl");
+        for name in ["returnUrl", "RETURN_URL", "return-url", "login[return_url]", "a.returnUrl", "returnurl[]"] {
+            assert!(names.contain(name.as_bytes()), "{name}");
+        }
+        for name in ["", "[]", "return", "returnurls", "returnurl[a]", "my_returnurl"] {
+            assert!(!names.contain(name.as_bytes()), "{name}");
+        }
+    }
 
     #[test]
     fn text_places_are_all_but_files() {

@@ -16,3 +16,11 @@ pub struct RequestView<'a> {
     /// Whether `body` is the whole body.
     pub body_complete: bool,
 }
+
+impl<'a> RequestView<'a> {
+    /// The host and the port that the request is for; empty if it does not say.
+    pub(crate) fn host(&self) -> &'a [u8] {
+        let is_host = |(name, _): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"host");
+        self.headers.iter().find(is_host).map_or(&[], |(_, value)| value)
+    }
+}

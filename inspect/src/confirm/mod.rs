@@ -1,5 +1,6 @@
 //! Confirmers: a second, closer look at one value that a pattern has nominated.
 
+mod elsewhere;
 mod path;
 mod shell;
 mod sql;
@@ -28,6 +29,8 @@ pub(crate) enum ConfirmerKind {
     Shell,
     /// The path grammar: the value leads out of its folder.
     Path,
+    /// The value is the address of another site than the one that the request is for.
+    Elsewhere,
 }
 
 /// The most bytes of a value that a tokenizer reads from where the pattern matched, and before it.
@@ -35,7 +38,7 @@ const TOKENIZED_BYTES: usize = 1024;
 
 impl ConfirmerKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Pattern,
         Self::Regex,
         Self::Sql,
@@ -43,6 +46,7 @@ impl ConfirmerKind {
         Self::LibinjectionXss,
         Self::Shell,
         Self::Path,
+        Self::Elsewhere,
     ];
 
     /// Whether another match in the same value may be judged differently.
@@ -60,6 +64,7 @@ impl ConfirmerKind {
             Self::Regex => "regex",
             Self::Shell => "shell",
             Self::Path => "path",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -97,14 +102,23 @@ impl SqliVerdict {
     }
 }
 
+/// What a confirmer knows beside the value.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// What the request's Host field holds.
+    pub(crate) host: &'a [u8],
+    pub(crate) sqli: &'a mut SqliVerdict,
+}
+
 /// Whether `value`, in which the pattern matched at `found`, is what its signature says.
 pub(crate) fn confirm(
     kind: ConfirmerKind,
     second: Second<'_>,
     value: &[u8],
     found: Range<usize>,
-    sqli: &mut SqliVerdict,
+    context: &mut Context<'_>,
 ) -> bool {
+    let Context { host, sqli } = context;
     if kind != ConfirmerKind::Pattern {
         reading::note(value.len());
     }
@@ -122,6 +136,7 @@ pub(crate) fn confirm(
         }
         ConfirmerKind::Shell => shell::is_command(value, found.start, found.end),
         ConfirmerKind::Path => path::leads_out(window(value, &found)),
+        ConfirmerKind::Elsewhere => elsewhere::leads_there(value, host),
     }
 }
 

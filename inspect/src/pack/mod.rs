@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
-use crate::place::{Place, PlaceSet};
+use crate::place::{ParameterNames, Place, PlaceSet};
 
 /// The signature files that are part of the binary: name and text.
 const EMBEDDED: [(&str, &str); 17] = [
@@ -53,6 +53,7 @@ pub(crate) struct Signature {
     pub(crate) pattern: String,
     pub(crate) caseless: bool,
     pub(crate) places: PlaceSet,
+    pub(crate) names: ParameterNames,
     pub(crate) confirmer: ConfirmerKind,
     /// The second expression, for the confirmer `regex`.
     pub(crate) second: Option<String>,

@@ -10,15 +10,16 @@ use super::expression::{self, LITERAL_BYTES_MIN};
 use super::{Examples, PackError, SCORE_MAX, Signature, Source};
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
-use crate::place::{Place, PlaceSet};
+use crate::place::{ParameterNames, Place, PlaceSet};
 
 /// The keys of a signature.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "id",
     "description",
     "pattern",
     "case_sensitive",
     "points",
+    "names",
     "confirm",
     "second",
     "score",
@@ -144,6 +145,7 @@ impl FileReader<'_> {
         let case_sensitive = self.boolean(table, "case_sensitive");
         let pattern = self.pattern(table, &span, !case_sensitive);
         let places = self.places(table);
+        let names = self.names(table);
         let confirmer = match table.get("confirm") {
             None => Some(ConfirmerKind::default()),
             Some(value) => {
@@ -167,6 +169,7 @@ impl FileReader<'_> {
             pattern,
             caseless: !case_sensitive,
             places: places.map_or(PlaceSet::TEXT, |places| PlaceSet::of(&places)),
+            names,
             confirmer: confirmer?,
             second,
             score: score?,
@@ -233,6 +236,25 @@ impl FileReader<'_> {
         let places: Vec<Place> =
             items.iter().filter_map(|item| self.choice(item, "points", &Place::NAMES)).collect();
         (!places.is_empty()).then_some(places)
+    }
+
+    /// The names of parameters that the signature applies to; none for all.
+    fn names(&mut self, table: &Table<'_>) -> ParameterNames {
+        let mut names = ParameterNames::default();
+        let Some(value) = table.get("names") else { return names };
+        if value.get_ref().as_array().is_some_and(|items| items.is_empty()) {
+            self.refuse(value.span(), "names is empty; leave it out for parameters of all names");
+        }
+        for name in self.texts(table, "names") {
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+                let message = format!(
+                    "`{name}`: `names` holds letters and digits only; no other marks of a parameter's name count"
+                );
+                self.refuse(value.span(), message);
+            }
+            names.add(&name);
+        }
+        names
     }
 
     fn second(

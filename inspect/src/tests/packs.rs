@@ -1,6 +1,7 @@
 //! Signature files that are wrong, and what is said about them.
 
-use crate::{Engine, EngineError, EngineOptions, Pack, PackError};
+use super::EMPTY;
+use crate::{Engine, EngineError, EngineOptions, Pack, PackError, RequestView};
 
 const GOOD: &str = r#"class = "xss"
 [[signature]]
@@ -100,6 +101,34 @@ fn a_pattern_without_a_literal_needs_a_reason() {
     assert!(error(&GOOD.replace("score", reason)).message.contains("leave `no_literal` out"));
     let empty = without.replace("score", "no_literal = \" \"\nscore");
     assert!(error(&empty).message.contains("reason is empty"));
+}
+
+#[test]
+fn names_of_parameters_are_letters_and_digits() {
+    for (names, message) in [
+        ("[]", "names is empty"),
+        ("[\"return_url\"]", "letters and digits only"),
+        ("\"next\"", "a list of texts"),
+    ] {
+        let error = error(&GOOD.replace("score", &format!("names = {names}\nscore")));
+        assert!(error.message.contains(message) && error.line == 6, "{error}");
+    }
+}
+
+#[test]
+fn a_signature_with_names_applies_to_parameters_of_these_names_only() {
+    let pack = Pack::parse(&[("mine.toml", &GOOD.replace("score", "names = [\"nexturl\"]\nscore"))]).unwrap();
+    let engine = Engine::compile(pack, EngineOptions::default()).unwrap();
+    let mut inspector = engine.inspector().unwrap();
+    let mut found = |query: &[u8], body: &[u8]| {
+        let headers: &[(&[u8], &[u8])] = &[(b"content-type", b"application/json")];
+        let request = RequestView { query: Some(query), body, headers, ..EMPTY };
+        inspector.inspect(&engine, &request).findings.len()
+    };
+    assert_eq!(found(b"next_url=abc&url=abc", b""), 1);
+    assert_eq!(found(b"a[nextURL]=%25%36%31bc", b""), 1);
+    assert_eq!(found(b"abc", b"{\"nextUrl\":[\"abc\"],\"a\":\"abc\"}"), 1);
+    assert_eq!(found(b"nexturl[a]=abc", b"{\"nexturl\":{\"a\":\"abc\"}}"), 0);
 }
 
 #[test]
