@@ -98,7 +98,9 @@ mod tests {
     fn names_are_the_same_in_all_spellings() {
         let mut names = ParameterNames::default();
         names.add("returnurl");
-        for name in ["returnUrl", "RETURN_URL", "return-url", "login[return_url]", "a.returnUrl", "returnurl[]"] {
+        for name in
+            ["returnUrl", "RETURN_URL", "return-url", "login[return_url]", "a.returnUrl", "returnurl[]"]
+        {
             assert!(names.contain(name.as_bytes()), "{name}");
         }
         for name in ["", "[]", "return", "returnurls", "returnurl[a]", "my_returnurl"] {

@@ -134,7 +134,11 @@ impl Expander {
             }
             Encoding::Hex => ("hex", arena.write(|bytes| hex::decode_text(input, bytes))),
             Encoding::LookAlikes => ("unicode", arena.write(|bytes| unicode::decode(input, bytes))),
-            Encoding::Token => return pieces::add_token(input, value, arena),
+            // What only looks like a token to its end may hide something else as well.
+            Encoding::Token => {
+                pieces::add_token(input, value, arena);
+                return false;
+            }
             Encoding::Entities => ("html", arena.write(|bytes| entities::decode(input, bytes))),
             Encoding::Escapes => ("escapes", arena.write(|bytes| escapes::decode(input, bytes))),
         };

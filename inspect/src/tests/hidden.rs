@@ -390,3 +390,10 @@ fn what_has_no_room_behind_padding_is_told() {
     let different: String = (0..20_000).map(|index| format!("a=union+select+{index}&")).collect();
     assert_eq!(over_limit(&different), Some(crate::OverLimit::Confirmations));
 }
+
+#[test]
+fn what_begins_like_a_token_may_hide_more() {
+    let value = b"eyJhbGciOiJIUzI1NiJ9.<scr\0ipt>al\0ert(1)</scr\0ipt>".as_slice();
+    let request = RequestView { headers: &[(b"X-Note", value)], ..EMPTY };
+    assert!(finds(AttackClass::Xss, &request));
+}

@@ -142,6 +142,12 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         Follows::Operator if operator == b"|" && rest == b"|" && before == Before::Nothing => word.len() > 1,
         // `| type |` is the head of a table.
         Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
+        // So is `||type||` behind another one.
+        Follows::Operator
+            if operator == b"||" && start > 0 && value.starts_with(b"|") && rest.starts_with(b"||") =>
+        {
+            false
+        }
         Follows::End | Follows::Operator if substitutes => is_closed(rest),
         Follows::End | Follows::Operator => {
             let ends = rest.iter().all(|byte| is_operator(*byte));

@@ -83,6 +83,7 @@ fn prose_and_lists() {
         "Into<Option<&Id>>",
         "```sh\nls -l\n```",
         "| Type  | Null |",
+        "||Name||Date||",
         "one; curl is a tool",
         "fish & date",
         "name;id",
