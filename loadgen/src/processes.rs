@@ -68,15 +68,13 @@ impl ProcessTree {
     pub(crate) fn cpu(&self) -> io::Result<CpuReading> {
         let mut reading = CpuReading::default();
         for pid in &self.members {
-            let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
-                Ok(tasks) => tasks,
-                // A worker process may end; what was named may not.
+            let threads = match threads_of(*pid) {
+                Ok(threads) => threads,
+                // A worker process may end, also while its threads are listed; what was named may not.
                 Err(_) if !self.roots.contains(pid) => continue,
                 Err(_) => return Err(gone(*pid)),
             };
-            for task in tasks {
-                let name = task?.file_name();
-                let Some(thread) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            for thread in threads {
                 // A thread that ended since the folder was read.
                 let Ok(text) = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")) else {
                     continue;
@@ -107,6 +105,14 @@ impl CpuReading {
             |(thread, now): (&u32, &u64)| now.saturating_sub(earlier.0.get(thread).copied().unwrap_or(0));
         Duration::from_nanos(self.0.iter().map(used).sum())
     }
+}
+
+fn threads_of(pid: u32) -> io::Result<Vec<u32>> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        threads.extend(task?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(threads)
 }
 
 fn gone(pid: u32) -> io::Error {

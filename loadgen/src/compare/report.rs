@@ -394,7 +394,6 @@ fn row(
         requests: statistics.requests(),
         missed: statistics.missed,
         lag_p99: timings.send_lag.value_at_quantile(0.99),
-        answers: statistics.answers(),
         waited_for_connection: statistics.waited_for_connection,
         waited_for_set_up: statistics.waited_for_set_up,
         connections,

@@ -189,9 +189,9 @@ impl Transport {
             return Ok(());
         }
         let taken = std::mem::take(&mut tls.outgoing);
-        let (result, taken) = send_all(stream, watch, taken).await;
-        tls.outgoing = taken;
-        tls.outgoing.clear();
+        let (result, left) = send_all(stream, watch, taken).await;
+        // A record that is cut off in the middle would end the connection, should it go on behind a deadline.
+        tls.outgoing = left;
         result
     }
 }
@@ -226,6 +226,7 @@ impl Tls {
     }
 }
 
+/// Sends `data`; returns what is left of it, which is nothing unless there is an error.
 async fn send_all(stream: &mut Stream, watch: &Watch, mut data: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
     let mut sent = 0;
     while sent < data.len() {
@@ -235,8 +236,12 @@ async fn send_all(stream: &mut Stream, watch: &Watch, mut data: Vec<u8>) -> (io:
         match result {
             Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), data),
             Ok(count) => sent += count,
-            Err(error) => return (Err(error), data),
+            Err(error) => {
+                data.drain(..sent);
+                return (Err(error), data);
+            }
         }
     }
+    data.clear();
     (Ok(()), data)
 }

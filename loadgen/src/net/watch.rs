@@ -160,7 +160,8 @@ impl Watch {
         }
     }
 
-    /// Runs one operation that the deadline or a stop can end.
+    /// Runs one operation that the deadline or a stop can end. Behind the deadline, until there is another one, it ends
+    /// at once: the deadline may come when the operation before is complete and its task has not run yet.
     ///
     /// # Errors
     ///
@@ -170,7 +171,8 @@ impl Watch {
         F: FnOnce(CancelHandle) -> Fut,
         Fut: Future<Output = (io::Result<usize>, B)>,
     {
-        let handle = self.slot.canceller.borrow().handle();
+        let handle =
+            if self.slot.expired.get() { cancelled() } else { self.slot.canceller.borrow().handle() };
         let (result, buffer) = operation(handle).await;
         (result.map_err(|error| self.explain(error)), buffer)
     }
@@ -190,5 +192,46 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.watcher.watches.borrow_mut().remove(&self.key);
+    }
+}
+
+/// A handle whose operation ends before it begins.
+fn cancelled() -> CancelHandle {
+    let canceller = Canceller::new();
+    let handle = canceller.handle();
+    // What it gives back is for operations to come.
+    let _next = canceller.cancel();
+    handle
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use monoio::io::CancelableAsyncReadRent;
+
+    use super::*;
+    use crate::net::run_on_ring;
+
+    #[test]
+    fn a_deadline_between_two_operations_ends_the_next() {
+        let (own, _silent) = UnixStream::pair().unwrap();
+        let ended = run_on_ring(|| async {
+            let watch = Watcher::new().add();
+            own.set_nonblocking(monoio::utils::is_legacy()).unwrap();
+            let mut stream = monoio::net::UnixStream::from_std(own).unwrap();
+            let mut receive =
+                async || watch.guard(|handle| stream.cancelable_read(vec![0_u8; 1], handle)).await.0;
+            watch.alarm().ring();
+            let first = monoio::select! {
+                received = receive() => Some(received.unwrap_err().kind()),
+                () = monoio::time::sleep(Duration::from_secs(20)) => None,
+            };
+            // With another deadline it goes on.
+            watch.set_limit(Some(Duration::ZERO));
+            monoio::spawn(Rc::clone(&watch.watcher).run());
+            (first, receive().await.unwrap_err().kind())
+        });
+        assert_eq!(ended.unwrap(), (Some(io::ErrorKind::TimedOut), io::ErrorKind::TimedOut));
     }
 }

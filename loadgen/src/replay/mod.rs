@@ -76,11 +76,11 @@ pub fn run(options: &Options, records: &[Record], interrupted: &AtomicBool) -> R
     for outcome in &outcomes {
         let Some(record) = records.get(outcome.index) else { continue };
         let verdict = options.verdict(&outcome.answer);
-        let reason = match &outcome.answer {
-            Ok(status) => format!("status {status}"),
-            Err(failure) => format!("{} ({})", failure.kind, failure.details),
+        let answer = match &outcome.answer {
+            Ok(status) => Ok(*status),
+            Err(failure) => Err(format!("{} ({})", failure.kind, failure.details)),
         };
-        report.add(record, verdict, reason, outcome.time);
+        report.add(record, verdict, answer, outcome.time);
     }
     report.score();
     Ok(report)

@@ -64,6 +64,9 @@ pub struct Report {
     pub misses: Vec<Finding>,
     /// Benign requests that did not pass.
     pub false_alarms: Vec<Finding>,
+    /// Requests that have an answer with a status.
+    #[serde(skip)]
+    answered: usize,
     #[serde(skip)]
     histogram: Histo,
     #[serde(skip)]
@@ -164,13 +167,23 @@ impl Report {
             service_time: Times::of(&histogram),
             misses: Vec::new(),
             false_alarms: Vec::new(),
+            answered: 0,
             histogram,
             by_category: BTreeMap::new(),
         }
     }
 
-    pub(super) fn add(&mut self, sent: &Record, verdict: Verdict, reason: String, time: Duration) {
+    /// Takes what became of a record: `answer` has the status of its answer, or why there is none.
+    pub(super) fn add(
+        &mut self,
+        sent: &Record,
+        verdict: Verdict,
+        answer: Result<u16, String>,
+        time: Duration,
+    ) {
         self.sent += 1;
+        self.answered += usize::from(answer.is_ok());
+        let reason = answer.map_or_else(|why| why, |status| format!("status {status}"));
         record(&mut self.histogram, time);
         *self.labels.entry(sent.label.clone()).or_default().entry(verdict).or_default() += 1;
         let category = (sent.label.clone(), sent.category.clone());
@@ -225,7 +238,7 @@ impl Report {
         let of = |verdict: Verdict| -> u64 {
             self.labels.values().filter_map(|counts| counts.get(&verdict)).sum()
         };
-        let (errors, closed) = (of(Verdict::Error), of(Verdict::Closed));
+        let errors = of(Verdict::Error);
         let sent = self.sent as u64;
         if self.sent < self.records {
             reasons.push(format!("interrupted: {sent} of {} records were sent", self.records));
@@ -235,7 +248,8 @@ impl Report {
                 self.outcomes.iter().map(|(outcome, count)| format!("{outcome}: {count}")).collect();
             texts.join(", ")
         };
-        if sent > 0 && errors + closed == sent {
+        // A target that closes whatever comes is as good as dead, also where closing counts as blocking.
+        if self.sent > 0 && self.answered == 0 {
             reasons.push(format!("no request was answered ({})", outcomes()));
         } else if errors as f64 > sent as f64 * ERROR_LIMIT {
             reasons.push(format!("{errors} of {sent} requests ended in an error ({})", outcomes()));
@@ -328,7 +342,7 @@ mod tests {
                 category: "c".to_owned(),
                 raw: b"GET /\x01 HTTP/1.1\r\n".to_vec(),
             };
-            report.add(&record, verdict, "status 1".to_owned(), Duration::from_millis(1));
+            report.add(&record, verdict, Ok(1), Duration::from_millis(1));
         }
         report.score();
         let rate = |rate: Option<Rate>| rate.map(|rate| rate.rate);
@@ -344,6 +358,23 @@ mod tests {
              miss\t3\tc\terror\tstatus 1\tGET /\\x01 HTTP/1.1\n\
              false alarm\t7\tc\tblocked\tstatus 1\tGET /\\x01 HTTP/1.1\n"
         );
+    }
+
+    #[test]
+    fn a_target_that_answers_nothing_has_no_score() {
+        let record = Record {
+            id: "1".to_owned(),
+            label: "attack".to_owned(),
+            category: String::new(),
+            raw: b"GET / HTTP/1.1\r\n".to_vec(),
+        };
+        let mut report = Report::new("u", 2, Duration::ZERO);
+        // Closing counts as blocking, if that was asked for.
+        report.add(&record, Verdict::Blocked, Err("closed (x)".to_owned()), Duration::ZERO);
+        report.add(&record, Verdict::Blocked, Err("reset (y)".to_owned()), Duration::ZERO);
+        report.score();
+        assert_eq!((report.valid, report.recall.map(|recall| recall.count)), (false, Some(2)));
+        assert_eq!(report.reasons, ["no request was answered (closed: 1, reset: 1)"]);
     }
 
     #[test]

@@ -280,6 +280,7 @@ impl Client {
         }
         self.worker.last_answer.set(Instant::now());
         let mut statistics = self.worker.statistics.borrow_mut();
+        statistics.note_wait(start.wait);
         if let Some(label) = kind.label {
             let verdict = Verdict::of_error(failure.kind);
             let example = || format!("{} ({})", failure.kind, failure.details);

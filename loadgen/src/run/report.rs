@@ -367,7 +367,6 @@ impl Report {
             requests: self.requests,
             missed: self.missed,
             lag_p99: self.times.send_lag.as_ref().map_or(0, |lag| lag.p99),
-            answers: self.times.service_time.count,
             waited_for_connection: self.waited_for_connection,
             waited_for_set_up: self.waited_for_set_up,
             connections: self.connections,

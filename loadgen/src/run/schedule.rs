@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limit, Load, arrivals::Arrivals};
+use super::{Limit, Load, arrivals::Arrivals, statistics::Statistics};
 
 /// One thread's share of the requests, handed out to its connections.
 pub(super) struct Schedule {
@@ -27,6 +27,8 @@ pub(super) struct Schedule {
     left: Cell<u64>,
     /// Connections that wait for a request to become due, longest wait first.
     idle: RefCell<VecDeque<Idle>>,
+    /// Connections waited for a request when the schedule ended.
+    idle_at_end: Cell<bool>,
     /// Connections that are still being made for the first time, and since when none is.
     missing: Cell<usize>,
     up_since: Cell<Instant>,
@@ -93,6 +95,7 @@ impl Schedule {
             place: (index as u64, threads as u64),
             left: Cell::new(left),
             idle: RefCell::new(VecDeque::new()),
+            idle_at_end: Cell::new(false),
             missing: Cell::new(0),
             up_since: Cell::new(start),
             stall: Cell::new(None),
@@ -206,13 +209,17 @@ impl Schedule {
         }
         // With idle connections about, a late request is the generator's own lateness.
         let no_connection = at_once && self.is_open_loop() && self.idle.borrow().is_empty();
-        let wait = match self.stall.get() {
-            _ if !no_connection => Wait::No,
+        let wait = if no_connection { self.wait_without_connection(due) } else { Wait::No };
+        Start { number, due, measured, wait }
+    }
+
+    /// What a request waited for that was due while no connection was free.
+    fn wait_without_connection(&self, due: Instant) -> Wait {
+        match self.stall.get() {
             Some((from, to)) if from <= due && due < to => Wait::No,
             _ if self.missing.get() > 0 || due < self.up_since.get() => Wait::SetUp,
             _ => Wait::BusyConnections,
-        };
-        Start { number, due, measured, wait }
+        }
     }
 
     /// Gives the requests that are due at `now` to waiting connections, as many as there are.
@@ -224,23 +231,27 @@ impl Schedule {
         }
     }
 
-    /// Measured requests that were due before the end and never sent.
-    pub(super) fn missed(&self) -> u64 {
-        let mut missed = 0;
+    /// Counts the measured requests that were due before the end and never sent, and notes what they waited for.
+    pub(super) fn count_missed(&self, statistics: &mut Statistics) {
+        // Without an end there is no time by which they should have been sent.
+        if self.end.get().is_none() {
+            return;
+        }
         while let Some(due) = self.next_due() {
-            if self.end.get().is_none() {
-                // Without an end there is no time by which they should have been sent.
-                return 0;
+            if due >= self.measured_from {
+                statistics.missed += 1;
+                // With connections that waited for work, they are the generator's own fault.
+                let wait = if self.idle_at_end.get() { Wait::No } else { self.wait_without_connection(due) };
+                statistics.note_wait(wait);
             }
-            missed += u64::from(due >= self.measured_from);
             self.advance();
         }
-        missed
     }
 
     /// Wakes all waiting connections, to see that nothing more is due.
     pub(super) fn release(&self) {
         let waiting = self.idle.take();
+        self.idle_at_end.set(self.idle_at_end.get() || !waiting.is_empty());
         waiting.into_iter().for_each(|idle| idle.waker.wake());
     }
 }
@@ -348,9 +359,20 @@ mod tests {
 
     #[test]
     fn due_requests_that_were_never_sent_are_missed() {
-        let start = Instant::now();
+        let start = Instant::now() + Duration::from_secs(3600);
         let limit = Limit::Duration(Duration::from_millis(20));
-        let schedule = Schedule::new(&Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
-        assert_eq!(schedule.missed(), 20);
+        let missed = |schedule: &Schedule| {
+            let mut statistics = Statistics::new();
+            schedule.count_missed(&mut statistics);
+            (statistics.missed, statistics.waited_for_connection)
+        };
+        let new = || Schedule::new(&Load::Rate(1000.0), limit, start, Duration::from_millis(10), 0, 1);
+        // Nobody was free to send them.
+        assert_eq!(missed(&new()), (20, 20));
+        // Somebody was, and was given none.
+        let schedule = new();
+        assert_eq!(look(&mut Box::pin(schedule.next())), None);
+        schedule.release();
+        assert_eq!(missed(&schedule), (20, 0));
     }
 }

@@ -230,9 +230,8 @@ impl Crew {
             pacing.await?;
         }
         let (window, own_cpu) = metered?;
-        let missed = worker.schedule.missed();
         let mut statistics = worker.statistics.replace(Statistics::new());
-        statistics.missed = missed;
+        worker.schedule.count_missed(&mut statistics);
         Ok(Part { statistics, window, own_cpu })
     }
 

@@ -21,10 +21,9 @@ pub(crate) struct Generator {
     /// Measured requests that were made, and those that were due and never sent.
     pub(crate) requests: u64,
     pub(crate) missed: u64,
-    /// The 99th percentile of send lag, in nanoseconds, of how many answers; 0 in a closed loop.
+    /// The 99th percentile of send lag, in nanoseconds; 0 in a closed loop.
     pub(crate) lag_p99: u64,
-    pub(crate) answers: u64,
-    /// Requests that waited for a connection that was busy, and for one that was still being made.
+    /// Requests, those never sent included, that waited for a connection that was busy, and for one that was still being made.
     pub(crate) waited_for_connection: u64,
     pub(crate) waited_for_set_up: u64,
     pub(crate) connections: usize,
@@ -98,7 +97,8 @@ impl Generator {
 
     /// What late and missed requests waited for.
     pub(crate) fn cause(&self) -> Cause {
-        let is_notable = |count: u64| count as f64 > self.answers as f64 * CAUSE_SHARE;
+        let due = self.requests + self.missed;
+        let is_notable = |count: u64| count as f64 > due as f64 * CAUSE_SHARE;
         match () {
             () if is_notable(self.waited_for_connection) => Cause::BusyConnections,
             () if is_notable(self.waited_for_set_up) => Cause::SetUp,
@@ -124,7 +124,6 @@ mod tests {
             requests: 1000,
             missed: 5,
             lag_p99: 1_000_000,
-            answers: 1000,
             waited_for_connection: 0,
             waited_for_set_up: 0,
             connections: 4,
@@ -142,10 +141,16 @@ mod tests {
         };
         for (generator, expected, own) in [
             (late(0, 0), "the generator was late itself", true),
-            (late(10, 11), "connections were still being made", true),
+            (late(10, 20), "connections were still being made", true),
             (late(11, 11), "all connections were busy", false),
             (Generator { missed: 100, ..fine() }, "100 of 1100 requests that were due were never sent", true),
             (Generator { missed: 100, ..late(500, 0) }, "or 4 connections, can't keep up", false),
+            // Nothing was answered at all: what was never sent tells what it waited for.
+            (
+                Generator { requests: 4, missed: 4996, lag_p99: 0, waited_for_connection: 4996, ..fine() },
+                "or 4 connections, can't keep up",
+                false,
+            ),
             (Generator { busy_share: 0.95, ..fine() }, "ran or waited for a CPU 95 %", true),
         ] {
             let told: Vec<String> =

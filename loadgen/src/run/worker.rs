@@ -173,7 +173,7 @@ pub(super) async fn drive(assignment: Assignment, stop: UnixStream) -> io::Resul
     }
     finish(&worker).await;
     let end = worker.schedule.end().unwrap_or_else(|| worker.last_answer.get());
-    worker.statistics.borrow_mut().missed = worker.schedule.missed();
+    worker.schedule.count_missed(&mut worker.statistics.borrow_mut());
     meter.hand_over(&before, &last, true);
     Ok(Outcome {
         elapsed: end.saturating_duration_since(measured_from),
@@ -250,8 +250,22 @@ async fn finish(worker: &Worker) {
     worker.watcher.stop(STOP_GRACE).await;
 }
 
-/// Gives requests to waiting connections when they become due.
+/// Gives requests to waiting connections when they become due. Without it nobody would wake them, so where it fails the
+/// schedule ends.
 pub(super) async fn pace(worker: Rc<Worker>) -> io::Result<()> {
+    let paced = give_in_time(&worker).await;
+    end_pacing(&worker.schedule, paced)
+}
+
+fn end_pacing(schedule: &Schedule, paced: io::Result<()>) -> io::Result<()> {
+    match &paced {
+        Ok(()) => schedule.release(),
+        Err(_) => schedule.stop(Instant::now()),
+    }
+    paced
+}
+
+async fn give_in_time(worker: &Worker) -> io::Result<()> {
     let timer = Timer::new()?;
     while let Some(due) = worker.schedule.next_due() {
         let now = Instant::now();
@@ -268,6 +282,28 @@ pub(super) async fn pace(worker: Rc<Worker>) -> io::Result<()> {
         }
         worker.schedule.give_due(woke);
     }
-    worker.schedule.release();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use super::*;
+    use crate::run::{Limit, Load};
+
+    #[test]
+    fn connections_do_not_wait_for_a_pacer_that_failed() {
+        let start = Instant::now() + Duration::from_secs(3600);
+        let schedule = Schedule::new(&Load::Rate(1.0), Limit::Requests(9), start, Duration::ZERO, 0, 1);
+        let mut connection = pin!(schedule.next());
+        let mut look = || connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(look().is_pending());
+        assert!(end_pacing(&schedule, Err(io::Error::other("no descriptors"))).is_err());
+        assert_eq!(look(), std::task::Poll::Ready(None));
+        assert!(schedule.end().is_some());
+    }
 }
