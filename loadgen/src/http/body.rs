@@ -29,6 +29,11 @@ enum State {
         size: u64,
         digits: u32,
     },
+    /// Blanks behind a chunk size, which only an extension may follow (RFC 9112 section 7.1.1).
+    ChunkSizeBlank {
+        size: u64,
+        line_bytes: usize,
+    },
     /// The rest of a chunk-size line: extensions, which are skipped.
     ChunkExtension {
         size: u64,
@@ -132,8 +137,19 @@ fn framing_byte(state: State, byte: u8) -> Result<State, BodyError> {
         }
         (State::ChunkSize { digits: 0, .. }, _) => return Err(BodyError("a chunk size has no digits")),
         (State::ChunkSize { size, .. }, b'\r') => State::ChunkSizeEnd { size },
-        (State::ChunkSize { size, .. }, b';' | b' ' | b'\t') => State::ChunkExtension { size, line_bytes: 0 },
+        (State::ChunkSize { size, .. }, b';') => State::ChunkExtension { size, line_bytes: 0 },
+        (State::ChunkSize { size, .. }, b' ' | b'\t') => State::ChunkSizeBlank { size, line_bytes: 0 },
         (State::ChunkSize { .. }, _) => return Err(BodyError("a chunk size is not hexadecimal")),
+        (State::ChunkSizeBlank { line_bytes: LINE_LIMIT_BYTES, .. }, _) => {
+            return Err(BodyError("a chunk extension is too long"));
+        }
+        (State::ChunkSizeBlank { size, line_bytes }, b';') => State::ChunkExtension { size, line_bytes },
+        (State::ChunkSizeBlank { size, line_bytes }, b' ' | b'\t') => {
+            State::ChunkSizeBlank { size, line_bytes: line_bytes + 1 }
+        }
+        (State::ChunkSizeBlank { .. }, _) => {
+            return Err(BodyError("something other than an extension behind a chunk size"));
+        }
         (State::ChunkExtension { size, .. }, b'\r') => State::ChunkSizeEnd { size },
         (State::ChunkExtension { .. }, b'\n') => {
             return Err(BodyError("a bare line feed in a chunk extension"));
@@ -209,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_split_of_a_chunked_body_gives_the_same() {
-        let message = b"5\r\nhello\r\n06;a=b\r\n world\r\n0\r\nX: y\r\n\r\n";
+        let message = b"5\r\nhello\r\n06 \t;a=b\r\n world\r\n0\r\nX: y\r\n\r\n";
         let mut with_next = message.to_vec();
         with_next.extend_from_slice(b"GET / HTTP/1.1\r\n");
         for step in 1..=with_next.len() {
@@ -229,8 +245,11 @@ mod tests {
     fn malformed_chunks_are_errors() {
         let long_extension = [b"1;".as_slice(), &[b'x'; LINE_LIMIT_BYTES + 1]].concat();
         let long_trailer = [b"0\r\nA: ".as_slice(), &[b'x'; TRAILER_LIMIT_BYTES + 1]].concat();
-        let cases: [&[u8]; 10] = [
+        let cases: [&[u8]; 13] = [
             b"\r\n",
+            b"5 6\r\n",
+            b"5 \r\nhello\r\n",
+            b"5\t\nhello\r\n",
             b"g\r\n",
             b"-1\r\n",
             b"5\nhello",

@@ -1,7 +1,7 @@
 //! Request and response heads: httparse for the tokens, and one pass over the fields for the framing.
 //!
-//! The pass is strict where two readers could disagree about where a message ends, because this crate is used to find
-//! out what a proxy forwards: a stub that repairs broken framing would hide a proxy's mistake.
+//! The pass is strict where two readers could disagree about where a request ends, line ends included, because this crate is
+//! used to find out what a proxy forwards: a stub that repairs broken framing would hide a proxy's mistake.
 
 use std::mem::MaybeUninit;
 
@@ -88,6 +88,10 @@ pub(crate) fn parse_request<'h, 'b>(
     else {
         return Err(bad("the request line is incomplete"));
     };
+    let head = &bytes[..length];
+    if memchr::memchr_iter(b'\n', head).any(|end| end == 0 || head[end - 1] != b'\r') {
+        return Err(bad("a line ends with a bare line feed"));
+    }
     let headers: &'h [Header<'b>] = request.headers;
     let facts = read_fields(headers)?;
     if facts.hosts > 1 || (facts.hosts == 0 && minor_version == 1) {
@@ -259,6 +263,10 @@ mod tests {
             ("PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
             ("GET /\r\n\r\n", 400),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+            ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("\x16\x03\x01\x02\r\n\r\n", 400),
         ];
         for (text, status) in cases {
