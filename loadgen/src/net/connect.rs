@@ -7,7 +7,9 @@ use std::{
 };
 
 use monoio::net::TcpStream;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::socket::descriptor_of;
 
 /// Connects to `address`, from `source` if there is one, with so much room for what is received if that is said.
 ///
@@ -36,9 +38,10 @@ pub(crate) async fn connect(
             return Err(error);
         }
     }
-    // Both descriptors are the same socket.
-    let stream = TcpStream::from_std(socket.try_clone()?.into())?;
+    let stream = TcpStream::from_std(socket.into())?;
     stream.writable(false).await?;
+    let descriptor = descriptor_of(&stream);
+    let socket = SockRef::from(&descriptor);
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }

@@ -3,7 +3,7 @@
 mod buffer;
 mod connect;
 mod listen;
-mod reset;
+mod socket;
 mod stream;
 mod tickets;
 mod timer;

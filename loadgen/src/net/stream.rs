@@ -8,7 +8,7 @@ use monoio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::reset::reset_on_close;
+use super::socket::reset_on_close;
 
 /// A stream of bytes to a peer.
 pub(crate) enum Stream {
