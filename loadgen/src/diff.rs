@@ -177,7 +177,9 @@ pub fn diff(before: &Value, after: &Value, tolerance: &Tolerance) -> Result<Repo
     let (changes, problems) = (Vec::new(), Vec::new());
     let mut report = Report { report: "diff", version: env!("CARGO_PKG_VERSION"), changes, problems };
     for (name, value) in [("first", before), ("second", after)] {
-        if value.get("valid") == Some(&Value::Bool(false)) {
+        if value.get("interrupted") == Some(&Value::Bool(true)) {
+            report.problems.push(format!("the {name} report was interrupted"));
+        } else if value.get("valid") == Some(&Value::Bool(false)) {
             report.problems.push(format!("the {name} report is not valid"));
         }
     }
@@ -287,6 +289,10 @@ fn collect(value: &Value, path: &str, all: &mut BTreeMap<String, Figure>) {
                 all.insert(path.to_owned(), Figure { value, better, is_share: false });
             }
         }
+        // A search that found no rate that holds: nothing is the least that a target can do.
+        Value::Null if path == "highest_rate" => {
+            all.insert(path.to_owned(), Figure { value: 0.0, better: Better::More, is_share: false });
+        }
         _ => {}
     }
 }
@@ -367,6 +373,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_search_without_a_rate_that_holds_is_a_report() {
+        let report = |rate: Value, interrupted: bool| json!({"report": "search", "highest_rate": rate, "interrupted": interrupted});
+        let (none, some) = (report(Value::Null, false), report(json!(1000.0), false));
+        let judge = |before: &Value, after: &Value| {
+            let report = diff(before, after, &Tolerance::default()).unwrap();
+            (report.problems.len(), report.changes.iter().map(|change| change.regressed).collect::<Vec<_>>())
+        };
+        assert_eq!(judge(&none, &none), (0, vec![false]));
+        assert_eq!(judge(&none, &some), (0, vec![false]));
+        assert_eq!(judge(&some, &none), (0, vec![true]));
+        assert_eq!(judge(&some, &report(json!(1000.0), true)), (1, vec![false]));
+    }
 
     #[test]
     fn worse_is_worse_in_the_direction_of_each_figure() {

@@ -22,6 +22,9 @@ use crate::{
 const LOWEST_RATE: f64 = 1.0;
 /// How many trials of a rate are made once more because the generator, and not the target, spoiled them.
 const MOST_SPOILED: usize = 3;
+/// The closest that a search comes, as a share of the rate: 0.01 %. Closer rates can't be told apart, and at some point not even
+/// as numbers.
+const FINEST_PRECISION: f64 = 1e-4;
 /// So many rates, each half of the last, with the same share of failures are enough to see that the rate isn't the cause.
 const RATES_OF_ONE_CAUSE: usize = 3;
 
@@ -45,7 +48,7 @@ pub struct Options {
     pub trial: Duration,
     /// Trials of each rate, at least 1; most of them decide.
     pub repeats: usize,
-    /// The search ends when the rates that hold and don't hold are this close, as a share of the lower.
+    /// The search ends when the rates that hold and don't hold are this close, as a share of the lower: 0.0001 at least.
     pub precision: f64,
 }
 
@@ -366,8 +369,8 @@ fn check(options: &Options) -> Result<(), RunError> {
             "the rates must be at least 1, the first at most the last, and that at most 100 million",
         );
     }
-    if !(options.precision > 0.0 && options.precision.is_finite()) {
-        return wrong("the precision must be over 0");
+    if !(options.precision >= FINEST_PRECISION && options.precision.is_finite()) {
+        return wrong("the precision must be at least 0.01 %");
     }
     if options.bound.is_zero() || options.trial.is_zero() || options.repeats == 0 {
         return wrong("the bound, the length of a trial and the number of trials must be over 0");
@@ -499,6 +502,17 @@ mod tests {
         let slow = Trial { latency: 2_000_000_000, ..trial(500.0, 1500, 30) };
         assert_eq!(share(&[high, slow]), None);
         assert_eq!(share(&[]), None);
+    }
+
+    #[test]
+    fn a_precision_that_no_search_reaches_is_refused() {
+        let with = |precision: f64| {
+            check(&Options { precision, ..Options::new(run::Options::new(""), Duration::from_secs(1)) })
+        };
+        assert!(with(1e-4).is_ok());
+        for precision in [1e-16, 9e-5, f64::NAN, f64::INFINITY] {
+            assert!(with(precision).is_err(), "{precision}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    os::unix::process::ExitStatusExt,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
@@ -88,8 +90,9 @@ fn origin_and_run_work_together_and_end_on_a_signal() {
     wait_for(|| (json_lines(&folder.path().join("log")).len() >= 40).then_some(()));
     terminate(&endless);
     let report: Value = serde_json::from_reader(endless.stdout.take().unwrap()).unwrap();
-    endless.wait().unwrap();
-    assert_eq!(report["interrupted"], true);
+    // What was asked for, an hour, was not measured.
+    assert_eq!(endless.wait().unwrap().code(), Some(1));
+    assert_eq!((&report["interrupted"], &report["valid"]), (&true.into(), &false.into()));
     assert!(report["requests"].as_u64().unwrap() > 0);
 
     terminate(&origin);
@@ -160,8 +163,45 @@ fn keys_without_effect_are_told() {
 }
 
 #[test]
+fn the_second_signal_ends_what_does_not_listen_to_the_first() {
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let mut waiting =
+        command(&["run", "--url", &url, "--closed", "--insecure", "--timeout", "1h"]).spawn().unwrap();
+    // The handshake has begun, so signals are listened to.
+    let (mut connection, _) = silent.accept().unwrap();
+    connection.read_exact(&mut [0; 1]).unwrap();
+    let status = wait_for(|| {
+        terminate(&waiting);
+        waiting.try_wait().unwrap()
+    });
+    assert_eq!(status.signal(), Some(15), "{status:?}");
+}
+
+#[test]
+fn an_origin_writes_over_none_of_its_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("body"), "body").unwrap();
+    let (body, again, new) = (path("body"), path("./body"), path("new"));
+    for outputs in [
+        ["--request-log", &body, "--ready-file", &new],
+        ["--request-log", &new, "--ready-file", &again],
+        ["--request-log", &new, "--ready-file", &path("./new")],
+        ["--request-log", &path("new.part"), "--ready-file", &new],
+    ] {
+        let refused = output(&[&["origin", "--body-file", &body], &outputs[..]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("are the same file"), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&body).unwrap(), "body");
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
 fn exit_codes_tell_usage_from_failure() {
-    let cases: [(&[&str], i32, &str); 15] = [
+    let cases: [(&[&str], i32, &str); 17] = [
         (&[], 2, "Usage"),
         (&["origin", "--listen", "nowhere"], 2, "expected ADDRESS:PORT"),
         (&["origin", "--delay", "10"], 2, "write a number and one of ns, us, ms"),
@@ -171,6 +211,12 @@ fn exit_codes_tell_usage_from_failure() {
         (&["run", "--url", "http://127.0.0.1:1/"], 2, "--rate"),
         (&["run", "--url", "http://127.0.0.1:1/", "--closed", "--rate", "5"], 2, "cannot be used with"),
         (&["run", "--url", "http://127.0.0.1:1/", "--closed", "--connections", "1000000"], 2, "than the"),
+        (&["run", "--url", "http://127.0.0.1:1/", "--ramp", "1-2", "--steps", "4294967295"], 2, "10000"),
+        (
+            &["search", "--url", "http://127.0.0.1:1/", "--bound", "p99=1s", "--precision", "1e-14"],
+            2,
+            "0.01 %",
+        ),
         (&["run", "--url", "http://127.0.0.1:1/", "--step", "100:1s,200"], 2, "write a rate and a time"),
         (&["run", "--url", "http://127.0.0.1:1/", "--trace", "/no/trace"], 2, "/no/trace: can't read it"),
         (&["slow", "--url", "http://127.0.0.1:1/", "--kind", "body", "--pace", "1ms"], 2, "at least 100 ms"),

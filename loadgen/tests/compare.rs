@@ -208,11 +208,15 @@ fn what_makes_no_comparison_is_explained() {
 #[test]
 fn an_interruption_leaves_the_complete_cycles() {
     let origin = spawn(OriginOptions::default()).unwrap();
-    let options = options(vec![target("a", &origin, "/"), target("b", &origin, "/")]);
+    let mut options = options(vec![target("a", &origin, "/"), target("b", &origin, "/")]);
+    options.connections = vec![2, 3];
     let interrupted = AtomicBool::new(false);
     let report =
         run(&options, &interrupted, |_, done, _| interrupted.store(done == 2, Ordering::Relaxed)).unwrap();
-    assert!(report.interrupted);
+    assert!(report.interrupted && !report.valid);
+    assert!(report.reasons[0].starts_with("interrupted: 2 of"), "{report}");
+    // The number of connections behind it was not begun.
+    assert_eq!(report.tables.len(), 1);
     assert_eq!((report.tables[0].cycles, report.tables[0].slices.len()), (2, 4));
 }
 

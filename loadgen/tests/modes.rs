@@ -32,7 +32,7 @@ fn steps_follow_each_other() {
     let mut options = options(&format!("http://{}/", origin.origin.address()));
     let step = |rate: f64| Step { rate, lasts: Duration::from_millis(200) };
     options.load = Load::Steps(Arc::new([step(100.0), step(500.0), step(50.0)]));
-    options.limit = Limit::Duration(options.load.length().unwrap());
+    options.limit = Limit::Duration(options.load.length(options.warm_up).unwrap());
     options.interval = Duration::from_millis(200);
     let report = start(&options);
     assert_eq!(report.requests + report.missed, 20 + 100 + 10, "{report}");
@@ -51,7 +51,7 @@ fn recorded_arrivals_are_sent_again() {
     let mut options = options(&format!("http://{}/", origin.origin.address()));
     let times: Arc<[f64]> = [0.0, 0.01, 0.01, 0.01, 0.15].into();
     options.load = Load::Trace(times);
-    assert_eq!(options.load.length(), Some(Duration::from_millis(250)));
+    assert_eq!(options.load.length(options.warm_up), Some(Duration::from_millis(250)));
     options.limit = Limit::Requests(5);
     let report = start(&options);
     assert_eq!((report.requests, report.missed), (5, 0), "{report}");

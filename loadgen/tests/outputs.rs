@@ -333,18 +333,26 @@ fn files_that_cannot_be_written_are_known_before_the_run() {
 fn no_file_is_written_over_another() {
     let folder = tempfile::tempdir().unwrap();
     let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    fs::write(name("scenario"), SCENARIO).unwrap();
     std::os::unix::fs::symlink(name("json"), name("link")).unwrap();
+    let files = "[[request]]\nlabel = \"with a body\"\ntarget = \"/\"\nbody_file = \"body\"\n\
+                 [[group]]\nname = \"a\"\ncertificate = \"pem\"\nprivate_key = \"pem\"\n";
+    let scenario = format!("{SCENARIO}{files}");
+    fs::write(name("scenario"), &scenario).unwrap();
+    fs::write(name("body"), "body").unwrap();
+    fs::write(name("pem"), "pem").unwrap();
     let run = ["run", "--url", "http://127.0.0.1:1/", "--closed", "--scenario", &name("scenario")];
     for outputs in [
         ["--json", &name("json"), "--html", &name("json")],
         ["--json", &name("json"), "--csv", &name("link")],
         ["--csv", &name("csv"), "--json", &name("scenario")],
+        ["--csv", &name("csv"), "--json", &name("body")],
+        ["--csv", &name("pem"), "--json", &name("json")],
     ] {
         let output = loadgen(&[&run[..], &outputs].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(text(&output.stderr).contains("are the same file"), "{output:?}");
-        assert_eq!(fs::read_to_string(name("scenario")).unwrap(), SCENARIO);
+        let kept = ["scenario", "body", "pem"].map(|file| fs::read_to_string(name(file)).unwrap());
+        assert_eq!(kept, [&scenario, "body", "pem"]);
     }
     // None of them were written, so there are none.
     assert!(!Path::new(&name("json")).exists() && !Path::new(&name("csv")).exists());

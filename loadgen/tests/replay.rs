@@ -66,6 +66,10 @@ fn every_record_is_sent_whole_and_judged() {
     assert_eq!((&body["body"], &body["headers"][0]), (&json!("hello"), &json!(["Host", "b"])));
 }
 
+fn own((outcome, count): (&str, u64)) -> (String, u64) {
+    (outcome.to_owned(), count)
+}
+
 #[test]
 fn closed_connections_are_told_from_answers() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -84,7 +88,23 @@ fn closed_connections_are_told_from_answers() {
     assert!(!report.valid && report.reasons[0].starts_with("no request was answered"), "{report}");
     options.close_blocks = true;
     let report = run(&options, &records, &AtomicBool::new(false)).unwrap();
+    // It may as well be dead.
+    assert!(!report.valid && report.reasons[0].starts_with("no request was answered"), "{report}");
+    let origin = Logged::start(OriginOptions::default());
+    let options =
+        Options { close_blocks: true, ..Options::new(&format!("http://{}/", origin.origin.address())) };
+    let close = "GET /?fault=close HTTP/1.1\r\nHost: a\r\n\r\n";
+    // Of a record without a request nothing is sent, and nobody waits for an answer.
+    let records = [
+        record("a", "attack", "x", close),
+        record("b", "benign", "x", &get(200)),
+        record("c", "other", "x", ""),
+    ];
+    let report = run(&options, &records, &AtomicBool::new(false)).unwrap();
     assert_eq!(report.recall.unwrap().count, 1, "{report}");
+    assert_eq!(report.outcomes, [("closed", 1), ("empty", 1), ("status 200", 1)].map(own).into());
+    assert_eq!(report.reasons.len(), 1, "{report}");
+    let report = run(&options, &records[..2], &AtomicBool::new(false)).unwrap();
     assert!(report.valid, "{report}");
 }
 
@@ -116,6 +136,11 @@ fn the_command_scores_a_corpus() {
     assert_eq!(findings, "miss\t2\tc\tpassed\tstatus 200\tGET /?status=200 HTTP/1.1\n");
     let output = replay(&["--json", &path("both"), "--findings", &path("both")]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+    // A key that is read must not be written over.
+    std::fs::write(path("key"), "key").unwrap();
+    let output = replay(&["--certificate", &path("key"), "--key", &path("key"), "--json", &path("key")]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_to_string(path("key")).unwrap(), "key");
     let output = replay(&["--label", "nothing"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

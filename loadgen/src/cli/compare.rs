@@ -58,8 +58,9 @@ pub(super) struct CompareArguments {
 /// Compares and reports; fails when the figures can't be used.
 pub(super) fn run(arguments: CompareArguments) -> Result<(), Failure> {
     arguments.request.warn(arguments.targets.iter().map(|target| target.url.as_str()));
-    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
+    let inputs = arguments.request.inputs();
     let request = arguments.request.options("")?;
+    let files = arguments.files.open(&mut Opener::of_request(&inputs, &request))?;
     RequestArguments::warn_scenario(&request, arguments.targets.iter().map(|target| target.url.as_str()));
     let options = Options {
         targets: arguments.targets,

@@ -111,10 +111,14 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// Becomes true at SIGTERM or SIGINT.
+/// Becomes true at SIGTERM or SIGINT. The second of them ends the process as it ends any other: the command may be waiting for
+/// a name server or a handshake, or write to a disk that hangs.
 fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
+        // Registered first, so that it doesn't see what the first signal sets.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
+            .map_err(Failure::failed)?;
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).map_err(Failure::failed)?;
     }
     Ok(interrupted)

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     net::ToSocketAddrs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use weir_loadgen::{
     units::{parse_duration, parse_size},
 };
 
-use super::{Failure, parse_header};
+use super::{Failure, output::Opener, parse_header};
 
 /// Serves HTTP/1.1 with fixed answers until SIGTERM or SIGINT.
 ///
@@ -99,9 +99,7 @@ pub(super) struct OriginArguments {
 
 /// Serves until a signal.
 pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
-    if arguments.ready_file.is_some() && arguments.ready_file == arguments.request_log {
-        return Err(Failure::usage("--ready-file and --request-log name the same file"));
-    }
+    reserve_files(&arguments)?;
     let ready_file = arguments.ready_file.clone();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::failed)?;
     let origin = origin::spawn(options(arguments)?).map_err(|error| match error {
@@ -110,8 +108,7 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
     })?;
     if let Some(path) = ready_file {
         // Renamed into place, so that who sees the file sees all of it.
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
+        let part = part_of(&path);
         fs::write(&part, format!("{}\n", origin.listens_on()))
             .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| Failure::failed(format!("can't write {}: {error}", path.display())))?;
@@ -123,6 +120,27 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
     let _signal = signals.forever().next();
     let answered = origin.stop();
     eprintln!("answered {answered} requests");
+    Ok(())
+}
+
+/// Where the ready file is written before it gets its name.
+fn part_of(ready_file: &Path) -> PathBuf {
+    let mut part = ready_file.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// What is written must be none of the files that are read, and each a file of its own.
+fn reserve_files(arguments: &OriginArguments) -> Result<(), Failure> {
+    let inputs = [&arguments.body_file, &arguments.tls_certificate, &arguments.tls_key, &arguments.client_ca];
+    let mut opener = Opener::of_inputs(inputs.into_iter().flatten());
+    if let Some(log) = arguments.request_log.as_ref().filter(|log| log.as_os_str() != "-") {
+        opener.reserve(log)?;
+    }
+    if let Some(ready_file) = &arguments.ready_file {
+        opener.reserve(ready_file)?;
+        opener.reserve(&part_of(ready_file))?;
+    }
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Where a run's results go: files that are opened before it and written during or behind it.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
@@ -83,6 +84,22 @@ impl Opener {
         Self { opened: inputs.into_iter().cloned().collect() }
     }
 
+    /// All files that requests are made from: those that flags name, and those that the scenario names.
+    pub(super) fn of_request<'a>(flags: impl IntoIterator<Item = &'a PathBuf>, options: &'a Options) -> Self {
+        Self::of_inputs(
+            flags.into_iter().chain(options.scenario.iter().flat_map(|scenario| scenario.files())),
+        )
+    }
+
+    /// Keeps a name for what is written later and elsewhere. Nothing is made there.
+    pub(super) fn reserve(&mut self, path: &Path) -> Result<(), Failure> {
+        if let Some(other) = self.opened.iter().find(|other| name_same_file(other, path)) {
+            return Err(same_file(other, path));
+        }
+        self.opened.push(path.to_owned());
+        Ok(())
+    }
+
     pub(super) fn open(&mut self, path: Option<PathBuf>) -> Result<Option<OutputFile>, Failure> {
         let Some(path) = path else { return Ok(None) };
         if path.as_os_str() == "-" {
@@ -90,14 +107,32 @@ impl Opener {
         }
         let file = OutputFile::open(&path).map_err(Failure::usage)?;
         if let Some(other) = self.opened.iter().find(|other| file.is_same(other)) {
-            return Err(Failure::usage(format!(
-                "{} and {} are the same file: each needs one of its own",
-                other.display(),
-                path.display()
-            )));
+            return Err(same_file(other, &path));
         }
         self.opened.push(path);
         Ok(Some(file))
+    }
+}
+
+fn same_file(one: &Path, other: &Path) -> Failure {
+    let (one, other) = (one.display(), other.display());
+    Failure::usage(format!("{one} and {other} are the same file: each needs one of its own"))
+}
+
+/// Whether two paths name the same regular file, also one that isn't there yet.
+fn name_same_file(one: &Path, other: &Path) -> bool {
+    match (one.metadata(), other.metadata()) {
+        // What is written to a device or a pipe replaces nothing.
+        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Err(_), Err(_)) => {
+            let place = |path: &Path| {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
+                Some(folder.join(path.file_name()?))
+            };
+            place(one).is_some_and(|one| place(other) == Some(one))
+        }
+        _ => false,
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) struct ReplayArguments {
 
 /// Replays and reports; fails when not every request was sent, or too few were answered.
 pub(super) fn run(arguments: ReplayArguments) -> Result<(), Failure> {
-    let mut opener = Opener::of_inputs(&arguments.corpora);
+    let tls_files = [&arguments.ca, &arguments.certificate, &arguments.key];
+    let mut opener = Opener::of_inputs(arguments.corpora.iter().chain(tls_files.into_iter().flatten()));
     let files = arguments.files.open(&mut opener)?;
     let findings = opener.open(arguments.findings)?;
     if let Some(status) = arguments.block_status.iter().find(|one| arguments.pass_status.contains(one)) {

@@ -19,7 +19,8 @@ use super::{
 /// Several reports of runs are compared with each other.
 #[derive(Args)]
 pub(super) struct ReportArguments {
-    /// Reports, each with a name for the page if need be; the file's name otherwise
+    /// Reports, each with a name for the page if need be; the file's name otherwise. A file whose own name has a `=` in it needs
+    /// none
     #[arg(value_name = "[NAME=]FILE", required = true)]
     reports: Vec<String>,
     /// Where to
@@ -38,7 +39,8 @@ pub(super) fn run(arguments: ReportArguments) -> Result<(), Failure> {
 }
 
 fn name_and_path(text: &str) -> (&str, PathBuf) {
-    let (name, path) = text.split_once('=').unwrap_or((text, text));
+    let named = text.split_once('=').filter(|_| !Path::new(text).exists());
+    let (name, path) = named.unwrap_or((text, text));
     (name, PathBuf::from(path))
 }
 
@@ -47,4 +49,21 @@ fn read(name: &str, path: &Path) -> Result<(String, Value), Failure> {
     let report = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     Ok((name.to_owned(), report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_have_an_equals_sign_in_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("rate=1000.json");
+        std::fs::write(&odd, "{}").unwrap();
+        let odd = odd.to_str().unwrap();
+        assert_eq!(name_and_path(odd), (odd, PathBuf::from(odd)));
+        let named = format!("before={odd}");
+        assert_eq!(name_and_path(&named), ("before", PathBuf::from(odd)));
+        assert_eq!(name_and_path("a.json"), ("a.json", PathBuf::from("a.json")));
+    }
 }

@@ -1,4 +1,4 @@
-//! What `run` and `compare` both ask: the request, TLS, threads and patience.
+//! What `run`, `search`, `compare` and `slow` ask alike: the request, TLS, threads and patience.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -68,10 +68,10 @@ pub(super) struct RequestArguments {
 }
 
 impl RequestArguments {
-    /// The files that are read for it.
-    pub(super) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+    /// The files that flags name and that are read for it.
+    pub(super) fn inputs(&self) -> Vec<PathBuf> {
         let files = [&self.body_file, &self.scenario, &self.ca, &self.certificate, &self.key];
-        files.into_iter().flatten()
+        files.into_iter().flatten().cloned().collect()
     }
 
     /// Tells of flags that say nothing about requests to these URLs.

@@ -14,10 +14,11 @@ use super::{
     request::RequestArguments,
 };
 
-/// How long a soak runs, unless it is said.
+/// How long a run measures, and a soak, unless it is said.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 const SOAK_DURATION: Duration = Duration::from_secs(3600);
 
-/// Sends one kind of request and measures the answers, until the limit, SIGTERM or SIGINT.
+/// Sends one kind of request, or a scenario's mix, and measures the answers, until the limit, SIGTERM or SIGINT.
 ///
 /// Say when requests are sent: `--rate` is an open loop, where requests are due at times that do not depend on answers
 /// and latency counts from then; `--closed` is a closed loop, where each connection waits for its answer before it sends
@@ -35,7 +36,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "R-R", value_parser = parse_ramp)]
     ramp: Option<(f64, f64)>,
     /// In so many steps of equal length [default: smooth]
-    #[arg(long, value_name = "N", default_value = "0", requires = "ramp")]
+    #[arg(long, value_name = "N", default_value = "0", requires = "ramp", value_parser = clap::value_parser!(u32).range(..=i64::from(run::MOST_STEPS)))]
     steps: u32,
     /// Open loop: so many requests a second for so long, one after the other, as in 1000:30s,2000:30s
     #[arg(long, value_name = "R:TIME,..", value_delimiter = ',', value_parser = parse_step, conflicts_with_all = ["duration", "requests"])]
@@ -92,8 +93,9 @@ pub(super) fn run(arguments: RunArguments) -> Result<(), Failure> {
     if arguments.handshakes {
         arguments.request.warn_handshakes();
     }
-    let mut opener = Opener::of_inputs(arguments.request.inputs().chain(&arguments.trace));
+    let inputs: Vec<_> = arguments.request.inputs().into_iter().chain(arguments.trace.clone()).collect();
     let options = options(arguments)?;
+    let mut opener = Opener::of_request(&inputs, &options);
     let mut outputs = output.open(&options, &mut opener)?;
     let report = run::run_observed(&options, &*interrupted()?, &mut outputs.observers());
     let report = report.map_err(|error| match error {
@@ -119,14 +121,9 @@ fn options(arguments: RunArguments) -> Result<Options, Failure> {
     let load = load(&arguments)?;
     let options = arguments.request.options(&arguments.url)?;
     RequestArguments::warn_scenario(&options, [arguments.url.as_str()].into_iter());
-    let length = match arguments.duration.or_else(|| load.as_ref().and_then(Load::length)) {
-        Some(duration) => duration,
-        None if arguments.soak => SOAK_DURATION,
-        None => match options.limit {
-            Limit::Duration(duration) => duration,
-            Limit::Requests(_) => SOAK_DURATION,
-        },
-    };
+    let own_length = || load.as_ref().and_then(|load| load.length(arguments.warm_up));
+    let default_length = if arguments.soak { SOAK_DURATION } else { DEFAULT_DURATION };
+    let length = arguments.duration.or_else(own_length).unwrap_or(default_length);
     Ok(Options {
         load: match (load, arguments.ramp) {
             (Some(load), _) => load,

@@ -45,7 +45,7 @@ pub(super) struct SearchArguments {
     /// Trials of each rate; most of them decide
     #[arg(long, value_name = "N", default_value = "3")]
     repeats: usize,
-    /// How close the search comes, in percent
+    /// How close the search comes, in percent, 0.01 at least
     #[arg(long, value_name = "PERCENT", default_value = "5")]
     precision: f64,
     /// Connections
@@ -60,8 +60,9 @@ pub(super) struct SearchArguments {
 /// Searches and reports; fails when no rate holds.
 pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
     arguments.request.warn([arguments.url.as_str()].into_iter());
-    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
+    let inputs = arguments.request.inputs();
     let request = arguments.request.options(&arguments.url)?;
+    let files = arguments.files.open(&mut Opener::of_request(&inputs, &request))?;
     RequestArguments::warn_scenario(&request, [arguments.url.as_str()].into_iter());
     let (quantile, bound) = arguments.bound;
     let options = Options {

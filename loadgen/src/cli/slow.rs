@@ -78,9 +78,9 @@ enum SlowKind {
 pub(super) fn run(arguments: SlowArguments) -> Result<(), Failure> {
     arguments.request.warn([arguments.url.as_str()].into_iter());
     arguments.request.warn_slow(matches!(arguments.kind, SlowKind::Reader));
-    let files = arguments.files.open(&mut Opener::of_inputs(arguments.request.inputs()))?;
+    let inputs = arguments.request.inputs();
     let request = arguments.request.options(&arguments.url)?;
-    RequestArguments::warn_scenario(&request, [arguments.url.as_str()].into_iter());
+    let files = arguments.files.open(&mut Opener::of_request(&inputs, &request))?;
     let (kind, method) = match arguments.kind {
         SlowKind::Header => (Kind::Header, request.method.clone()),
         SlowKind::Body if request.method == "GET" => (Kind::Body, "POST".to_owned()),

@@ -117,7 +117,8 @@ struct Contender {
 }
 
 /// Compares until all cycles are over, until `interrupted` becomes true, or until a target can't be measured any more, as when
-/// its process ends: then the cycles that were complete are reported, in the last case as not valid. `progress` hears of each cycle: the number of connections, how many cycles are over, and of how many.
+/// its process ends: then the cycles that were complete are reported as not valid. `progress` hears of each cycle: the number
+/// of connections, how many cycles are over, and of how many.
 ///
 /// # Errors
 ///
@@ -137,7 +138,7 @@ pub fn run(
         let targets: Vec<_> = contenders.iter().map(|contender| Arc::clone(&contender.target)).collect();
         let name =
             |index: usize| options.targets.get(index).map_or_else(String::new, |target| target.name.clone());
-        let mut lost = None;
+        let (mut lost, mut cycles_over) = (None, 0);
         let fleet = Fleet::start(&request, &targets).map_err(|error| CompareError::Target(name(0), error))?;
         // The first cycle makes the connections and warms everything up.
         'cycles: for cycle in 0..=options.cycles {
@@ -160,6 +161,7 @@ pub fn run(
                     }
                 }
             }
+            cycles_over += usize::from(cycle > 0);
             progress(connections, cycle, options.cycles);
         }
         fleet.stop();
@@ -168,6 +170,13 @@ pub fn run(
         report.add_table(options, connections, records, labels);
         if let Some(lost) = lost {
             report.reasons.push(format!("{lost}; the comparison ended there"));
+            break;
+        }
+        if report.interrupted {
+            report.reasons.push(format!(
+                "interrupted: {cycles_over} of {} cycles with {connections} connections were complete",
+                options.cycles
+            ));
             break;
         }
     }
@@ -218,8 +227,11 @@ fn check(options: &Options) -> Result<(), CompareError> {
         return wrong("a comparison needs a number of connections".to_owned());
     }
     for &connections in &options.connections {
-        run::check(&run::Options { connections, ..options.request.clone() })
-            .map_err(|error| CompareError::Usage(error.to_string()))?;
+        let usage = |error: RunError| CompareError::Usage(error.to_string());
+        run::check(&run::Options { connections, ..options.request.clone() }).map_err(usage)?;
+        // Those to all targets stay open.
+        let all = connections.saturating_mul(options.targets.len());
+        run::check_descriptors(all, options.request.threads, run::descriptor_limit()).map_err(usage)?;
     }
     Ok(())
 }

@@ -268,7 +268,7 @@ impl Report {
             host: Host::this(),
             mode: if request.load == Load::Closed { "closed" } else { "open" },
             load: request.load.to_string(),
-            target_rate: request.load.mean_rate(),
+            target_rate: request.load.mean_rate(request.warm_up, request.limit),
             request: request.description(),
             threads: request.threads,
             slice_seconds: options.slice.as_secs_f64(),

@@ -25,7 +25,8 @@ pub struct Live<W> {
     /// How many lines the last block had.
     drawn: usize,
     rates: Vec<f64>,
-    answers: u64,
+    /// Made so far, those included that a scenario wants closed in place of an answer.
+    requests: u64,
     errors: u64,
     verdicts: BTreeMap<Verdict, u64>,
 }
@@ -40,7 +41,7 @@ impl<W: io::Write> Live<W> {
             redraws,
             drawn: 0,
             rates: Vec::new(),
-            answers: 0,
+            requests: 0,
             errors: 0,
             verdicts: BTreeMap::new(),
         }
@@ -51,7 +52,7 @@ impl<W: io::Write> Live<W> {
         let end = now.from_seconds + now.seconds;
         let progress = match self.limit {
             Limit::Duration(all) => format!("{end:.1} s of {:.1} s", all.as_secs_f64()),
-            Limit::Requests(all) => format!("{end:.1} s, {} of {all} requests", self.answers + self.errors),
+            Limit::Requests(all) => format!("{end:.1} s, {} of {all} requests", self.requests),
         };
         let due = now.target_rate.map_or_else(String::new, |rate| format!(" of {rate:.0} due"));
         let times = if now.target_rate.is_some() { "response" } else { "service" };
@@ -95,7 +96,7 @@ fn time_text(interval: &Interval, nanoseconds: u64) -> String {
 impl<W: io::Write> Observer for Live<W> {
     fn interval(&mut self, snapshot: &Snapshot<'_>) {
         let now = snapshot.interval();
-        self.answers += now.answers;
+        self.requests += snapshot.requests();
         self.errors += now.errors;
         for (verdict, count) in &now.verdicts {
             *self.verdicts.entry(*verdict).or_default() += count;

@@ -34,8 +34,19 @@ enum Kind {
     Steps {
         steps: Arc<[Step]>,
         warm_up: f64,
+        current: Cell<Current>,
     },
     Trace(Arc<[f64]>),
+}
+
+/// A step of the load, and what came before it.
+#[derive(Clone, Copy, Default)]
+struct Current {
+    index: usize,
+    /// When it begins, in seconds from the start.
+    begin: f64,
+    /// How many requests are due before.
+    before: f64,
 }
 
 impl Arrivals {
@@ -60,7 +71,9 @@ impl Arrivals {
                 Kind::Poisson { rate: rate / threads as f64, seed, next: Cell::new(0.0) }
             }
             Load::Ramp { from, to } => Kind::Ramp { from, to, warm_up, length },
-            Load::Steps(ref steps) => Kind::Steps { steps: Arc::clone(steps), warm_up },
+            Load::Steps(ref steps) => {
+                Kind::Steps { steps: Arc::clone(steps), warm_up, current: Cell::default() }
+            }
             Load::Trace(ref times) => Kind::Trace(Arc::clone(times)),
         };
         let arrivals = Self { kind, index: index as u64, threads: threads as u64, taken: Cell::new(0) };
@@ -83,17 +96,18 @@ impl Arrivals {
                 }
                 warm_up + ramp_time(*from, (to - from) / length, number - before)
             }
-            Kind::Steps { steps, warm_up } => {
-                let mut begin = 0.0;
-                let mut left = number;
-                for (index, Step { rate, lasts }) in steps.iter().enumerate() {
+            Kind::Steps { steps, warm_up, current } => {
+                // Numbers only grow, so the steps that are over are not looked at again.
+                while let Some(Step { rate, lasts }) = steps.get(current.get().index) {
+                    let Current { index, begin, before } = current.get();
                     // The warm-up belongs to the first step.
                     let lasts = lasts.as_secs_f64() + if index == 0 { *warm_up } else { 0.0 };
-                    if left < rate * lasts || index + 1 == steps.len() {
-                        return begin + left / rate;
+                    if number - before < rate * lasts || index + 1 == steps.len() {
+                        return begin + (number - before) / rate;
                     }
-                    left -= rate * lasts;
-                    begin += lasts;
+                    let next =
+                        Current { index: index + 1, begin: begin + lasts, before: before + rate * lasts };
+                    current.set(next);
                 }
                 f64::INFINITY
             }

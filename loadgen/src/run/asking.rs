@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
 pub(crate) use super::connection::{Answered, Failure};
 use super::{
     Limit, Load, Options, RunError,
@@ -76,11 +78,17 @@ pub(crate) fn ask_all(
         move || {
             net::run_on_ring(|| async {
                 let worker = idle_worker(target, options.timeout);
-                let work = (0..connections).map(|_| {
-                    let client = Client::new(Rc::clone(&worker), 0);
-                    ask_some(client, requests, next, fresh, interrupted)
-                });
-                let outcomes = join_all(work).await;
+                // Only those whose answers are there are looked at.
+                let mut working: FuturesUnordered<_> = (0..connections)
+                    .map(|_| {
+                        let client = Client::new(Rc::clone(&worker), 0);
+                        ask_some(client, requests, next, fresh, interrupted)
+                    })
+                    .collect();
+                let mut outcomes = Vec::new();
+                while let Some(some) = working.next().await {
+                    outcomes.extend(some);
+                }
                 worker.watcher.stop(STOP_GRACE).await;
                 outcomes
             })
@@ -114,34 +122,16 @@ async fn ask_some(
         let index = next.fetch_add(1, Ordering::Relaxed);
         let Some(request) = requests.get(index) else { break };
         let began = Instant::now();
-        let answer = client.ask_raw(request, fresh).await.map(|(status, _, _)| status);
+        let answer = if request.is_empty() {
+            // There is nothing to answer, and no sense in waiting for it.
+            Err(Failure { kind: "empty", details: "the record has no request".to_owned() })
+        } else {
+            client.ask_raw(request, fresh).await.map(|(status, _, _)| status)
+        };
         outcomes.push(Outcome { index, answer, time: began.elapsed() });
     }
     client.finish().await;
     outcomes
-}
-
-/// Runs all futures on this task and collects what they give.
-async fn join_all(work: impl Iterator<Item = impl Future<Output = Vec<Outcome>>>) -> Vec<Outcome> {
-    let mut running: Vec<_> = work.map(|future| Some(Box::pin(future))).collect();
-    let mut all = Vec::new();
-    std::future::poll_fn(|context| {
-        for slot in &mut running {
-            if let Some(future) = slot
-                && let std::task::Poll::Ready(outcomes) = future.as_mut().poll(context)
-            {
-                all.extend(outcomes);
-                *slot = None;
-            }
-        }
-        if running.iter().all(Option::is_none) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    all
 }
 
 /// What a client needs, without anything to send.

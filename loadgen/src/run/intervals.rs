@@ -16,8 +16,18 @@ use super::{
 };
 use crate::{Verdict, net::CpuUse, processes::ProcessTree};
 
-/// The most intervals that a report has. Later ones are shown and logged, but not kept.
+/// The most intervals that a report has. A run by duration has wider ones; in one by requests, later ones are shown and
+/// logged, but not kept.
 const MOST_INTERVALS: usize = 100_000;
+
+/// The length that intervals get: the one that was asked for, or if a run would have too many of them, as many times that
+/// as is needed.
+pub(super) fn fitting_length(asked: Duration, limit: Limit) -> Duration {
+    let Limit::Duration(length) = limit else { return asked };
+    let count = length.as_nanos().div_ceil(asked.as_nanos().max(1));
+    let times = count.div_ceil(MOST_INTERVALS as u128);
+    asked.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX).max(1))
+}
 
 /// What one thread measured in one interval.
 pub(super) struct Part {
@@ -95,6 +105,11 @@ impl Snapshot<'_> {
         self.interval
     }
 
+    /// Requests that were answered, failed, or ended without an answer as they should.
+    pub(crate) fn requests(&self) -> u64 {
+        self.statistics.requests()
+    }
+
     /// The histograms of the interval, each with what it is called in logs: those of all requests first, then by label.
     pub(crate) fn histograms(&self) -> Vec<(String, Histo)> {
         let all = self.statistics.all_timings();
@@ -126,11 +141,28 @@ pub(super) struct Collector<'a> {
     target: Arc<Target>,
     watched: ProcessTree,
     observer: &'a mut dyn Observer,
-    /// For each thread, how many whole intervals it is through with.
-    through: Vec<u64>,
+    through: Through,
     pending: BTreeMap<u64, Pending>,
     pub(super) intervals: Vec<Interval>,
+    /// Intervals that were too many to keep.
+    pub(super) dropped: u64,
     pub(super) total: Statistics,
+}
+
+/// For each thread that still measures, how many whole intervals it is through with.
+struct Through(Vec<Option<u64>>);
+
+impl Through {
+    fn note(&mut self, thread: usize, number: u64, is_last: bool) {
+        if let Some(through) = self.0.get_mut(thread) {
+            *through = (!is_last).then_some(number + 1);
+        }
+    }
+
+    /// How many intervals nothing more comes to; the last ones of all threads end with the run.
+    fn complete(&self) -> u64 {
+        self.0.iter().flatten().min().copied().unwrap_or(0)
+    }
 }
 
 struct Pending {
@@ -151,21 +183,20 @@ impl<'a> Collector<'a> {
             target,
             watched: ProcessTree::new(options.watch.clone()),
             observer,
-            through: vec![0; threads],
+            through: Through(vec![Some(0); threads]),
             pending: BTreeMap::new(),
             intervals: Vec::new(),
+            dropped: 0,
             total: Statistics::new(),
         }
     }
 
     /// Takes a part, and ends the intervals that all threads are through with.
     pub(super) fn add(&mut self, part: Part) {
-        if let Some(through) = self.through.get_mut(part.thread) {
-            *through = part.number + u64::from(!part.is_last);
-        }
+        self.through.note(part.thread, part.number, part.is_last);
         self.add_pending(part);
-        let through = self.through.iter().min().copied().unwrap_or(0);
-        while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() < through) {
+        let complete = self.through.complete();
+        while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() < complete) {
             let (number, pending) = entry.remove_entry();
             self.end_interval(number, pending, self.options.interval);
         }
@@ -214,11 +245,13 @@ impl<'a> Collector<'a> {
             interval: &interval,
             labels: &self.target.traffic.labels,
             statistics: &statistics,
-            is_open: self.options.load.mean_rate().is_some(),
+            is_open: self.options.load.is_open(),
         });
         self.total.add(&statistics);
         if self.intervals.len() < MOST_INTERVALS {
             self.intervals.push(interval);
+        } else {
+            self.dropped += 1;
         }
     }
 
@@ -231,7 +264,7 @@ impl<'a> Collector<'a> {
         window: Duration,
     ) -> Interval {
         let options = self.options;
-        let is_open = options.load.mean_rate().is_some();
+        let is_open = options.load.is_open();
         let timings = statistics.all_timings();
         let times = if is_open { &timings.response } else { &timings.service };
         let (from, seconds) = (from.as_secs_f64(), length.as_secs_f64());
@@ -270,4 +303,36 @@ impl<'a> Collector<'a> {
 pub(super) fn number_at(now: Instant, measured_from: Instant, interval: Duration) -> u64 {
     let since = now.saturating_duration_since(measured_from).as_nanos();
     u64::try_from(since / interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_has_wider_intervals_and_not_fewer() {
+        let fitting = |asked: u64, hours: u64| {
+            let limit = Limit::Duration(Duration::from_secs(hours * 3600));
+            fitting_length(Duration::from_millis(asked), limit)
+        };
+        assert_eq!(fitting(1000, 27), Duration::from_secs(1));
+        assert_eq!(fitting(1000, 48), Duration::from_secs(2));
+        // Ten days are 86,400,000 times as much.
+        assert_eq!(fitting(10, 240), Duration::from_millis(8640));
+        assert_eq!(fitting_length(Duration::from_secs(1), Limit::Requests(9)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_thread_that_ended_holds_no_interval_back() {
+        let mut through = Through(vec![Some(0); 2]);
+        through.note(0, 0, false);
+        assert_eq!(through.complete(), 0);
+        through.note(1, 0, true);
+        assert_eq!(through.complete(), 1);
+        through.note(0, 1, false);
+        assert_eq!(through.complete(), 2);
+        // The present intervals of the last ones end with the run.
+        through.note(0, 2, true);
+        assert_eq!(through.complete(), 0);
+    }
 }

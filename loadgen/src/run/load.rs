@@ -9,7 +9,7 @@ const MOST_RATE: f64 = 1e8;
 /// A run goes on for so long behind the last request of a trace, so that it is sent even where the machine is busy.
 const TRACE_REST: Duration = Duration::from_millis(100);
 /// The most steps of one load.
-const MOST_STEPS: usize = 10_000;
+pub const MOST_STEPS: u32 = 10_000;
 
 /// When requests are sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ pub enum Load {
     },
     /// One rate after the other. The warm-up has the first; the last one stays if the run is longer than its steps.
     Steps(Arc<[Step]>),
-    /// At these times, in seconds from the start, in order: recorded arrivals, say.
+    /// At these times, in seconds from the start, in order: recorded arrivals, say. The warm-up has the first of them.
     Trace(Arc<[f64]>),
 }
 
@@ -50,9 +50,11 @@ pub struct Step {
 }
 
 impl Load {
-    /// A ramp in `count` steps of equal length, the first at `from` and the last at `to`, which take `length` together.
+    /// A ramp in `count` steps of equal length, the first at `from` and the last at `to`, which take `length` together. More
+    /// than [`MOST_STEPS`] make a load that no run takes.
     #[must_use]
     pub fn stairs(from: f64, to: f64, count: u32, length: Duration) -> Self {
+        let count = count.min(MOST_STEPS + 1);
         let lasts = length / count.max(1);
         let rate = |step: u32| match count {
             0 | 1 => from,
@@ -61,29 +63,43 @@ impl Load {
         Self::Steps((0..count.max(1)).map(|step| Step { rate: rate(step), lasts }).collect())
     }
 
-    /// Requests a second that are due on average; `None` in a closed loop.
+    /// Whether requests are due at times that don't depend on answers.
     #[must_use]
-    pub fn mean_rate(&self) -> Option<f64> {
+    pub const fn is_open(&self) -> bool {
+        !matches!(self, Self::Closed)
+    }
+
+    /// Requests a second that are due on average in the measured part of a run with such a warm-up and limit; `None` in a closed
+    /// loop.
+    #[must_use]
+    pub fn mean_rate(&self, warm_up: Duration, limit: Limit) -> Option<f64> {
         match self {
             Self::Closed => None,
             Self::Rate(rate) | Self::Poisson { rate, .. } => Some(*rate),
             Self::Ramp { from, to } => Some(f64::midpoint(*from, *to)),
             Self::Steps(steps) => {
                 let all: f64 = steps.iter().map(|step| step.rate * step.lasts.as_secs_f64()).sum();
-                Some(all / self.length()?.as_secs_f64())
+                Some(all / self.length(warm_up)?.as_secs_f64())
             }
-            Self::Trace(times) => Some(times.len() as f64 / self.length()?.as_secs_f64()),
+            Self::Trace(_) => {
+                let length = match limit {
+                    Limit::Duration(length) => length,
+                    Limit::Requests(_) => self.length(warm_up)?,
+                };
+                self.rate_between(0.0, length.as_secs_f64(), warm_up.as_secs_f64(), None)
+            }
         }
     }
 
-    /// How long it lasts by itself: all steps, or 100 ms longer than a trace.
+    /// How long it lasts by itself behind a warm-up: all steps, the first of which the warm-up has too, or what the warm-up
+    /// leaves of a trace and 100 ms.
     #[must_use]
-    pub fn length(&self) -> Option<Duration> {
+    pub fn length(&self, warm_up: Duration) -> Option<Duration> {
         match self {
             Self::Steps(steps) => Some(steps.iter().map(|step| step.lasts).sum()),
             Self::Trace(times) => {
                 let last = Duration::try_from_secs_f64(*times.last()?).ok()?;
-                Some(last + TRACE_REST)
+                Some((last + TRACE_REST).saturating_sub(warm_up))
             }
             _ => None,
         }
@@ -112,7 +128,7 @@ impl Load {
         }
     }
 
-    pub(super) fn check(&self, limit: Limit) -> Result<(), RunError> {
+    pub(super) fn check(&self, warm_up: Duration, limit: Limit) -> Result<(), RunError> {
         let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
         let is_rate = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= MOST_RATE;
         match self {
@@ -122,13 +138,16 @@ impl Load {
             Self::Ramp { from, to } if !(is_rate(*from) && is_rate(*to)) => {
                 wrong("both rates must be over 0 and at most 100 million requests a second")
             }
-            Self::Steps(steps) if steps.is_empty() || steps.len() > MOST_STEPS => {
-                wrong("there must be 1 to 10000 steps")
+            Self::Steps(steps) if steps.is_empty() || steps.len() > MOST_STEPS as usize => {
+                wrong(&format!("there must be 1 to {MOST_STEPS} steps"))
             }
             Self::Steps(steps) if !steps.iter().all(|step| is_rate(step.rate) && !step.lasts.is_zero()) => {
                 wrong("each step needs a rate over 0 and at most 100 million, and a length over 0")
             }
             Self::Trace(times) if times.is_empty() => wrong("the trace has no request"),
+            Self::Trace(times) if times.last().is_some_and(|last| *last < warm_up.as_secs_f64()) => {
+                wrong("the warm-up is longer than the trace, whose first requests it has")
+            }
             Self::Ramp { .. } | Self::Steps(_) if matches!(limit, Limit::Requests(_)) => {
                 wrong("a ramp or steps need a duration, not a number of requests")
             }
@@ -166,15 +185,24 @@ mod tests {
     #[test]
     fn loads_know_their_rates() {
         let stairs = Load::stairs(100.0, 300.0, 3, Duration::from_secs(6));
-        assert_eq!((stairs.mean_rate(), stairs.length()), (Some(200.0), Some(Duration::from_secs(6))));
+        let (second, limit) = (Duration::from_secs(1), Limit::Duration(Duration::from_secs(6)));
+        assert_eq!(stairs.mean_rate(second, limit), Some(200.0));
+        assert_eq!(stairs.length(second), Some(Duration::from_secs(6)));
         let rates = [0.0, 2.0, 5.0, 9.0].map(|at| stairs.rate_between(at, at + 0.5, 1.0, Some(6.0)));
         assert_eq!(rates, [Some(100.0), Some(200.0), Some(300.0), Some(300.0)]);
         let ramp = Load::Ramp { from: 0.5, to: 100.5 };
         assert_eq!(ramp.rate_between(4.0, 6.0, 0.0, Some(10.0)), Some(50.5));
         let trace = Load::Trace(Arc::new([0.0, 0.5, 1.1, 1.2, 1.9]));
         assert_eq!(trace.rate_between(0.0, 1.0, 1.0, Some(1.0)), Some(3.0));
-        assert_eq!(trace.mean_rate(), Some(2.5));
-        assert_eq!(Load::Closed.mean_rate(), None);
+        // What the warm-up has isn't measured.
+        let (none, requests) = (Duration::ZERO, Limit::Requests(9));
+        assert_eq!((trace.length(none), trace.length(second)), (Some(second * 2), Some(second)));
+        assert_eq!(
+            (trace.mean_rate(none, requests), trace.mean_rate(second, requests)),
+            (Some(2.5), Some(3.0))
+        );
+        assert_eq!(trace.mean_rate(none, Limit::Duration(second)), Some(2.0));
+        assert_eq!(Load::Closed.mean_rate(none, requests), None);
     }
 
     #[test]
@@ -190,10 +218,12 @@ mod tests {
             step(0.0, 1),
             step(1.0, 0),
             Load::Trace(Arc::new([])),
+            Load::Trace(Arc::new([0.0, 0.5])),
+            Load::stairs(1.0, 2.0, u32::MAX, Duration::from_secs(60)),
         ] {
-            assert!(load.check(second).is_err(), "{load}");
+            assert!(load.check(Duration::from_secs(1), second).is_err(), "{load}");
         }
-        assert!(step(1.0, 1).check(second).is_ok());
-        assert!(step(1.0, 1).check(Limit::Requests(1)).is_err());
+        assert!(step(1.0, 1).check(Duration::ZERO, second).is_ok());
+        assert!(step(1.0, 1).check(Duration::ZERO, Limit::Requests(1)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The load generator: sends one kind of request over many connections and measures the answers.
+//! The load generator: sends requests, of one kind or a scenario's mix, over many connections and measures the answers.
 //!
 //! Two ways to decide when a request is sent, and they measure different things:
 //!
@@ -40,7 +40,8 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 
 pub use self::intervals::{Interval, Observer, Snapshot};
-pub use self::load::{Load, Step};
+pub use self::load::{Load, MOST_STEPS, Step};
+pub(crate) use self::report::interrupted;
 pub use self::report::{AnswerTimes, Cpu, Curves, ErrorCount, Handshakes, LabelReport, Report, Times};
 pub use self::soak::{Soak, Trend};
 pub use self::statistics::Surprises;
@@ -67,10 +68,12 @@ const LEAD: Duration = Duration::from_millis(20);
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(500);
 const LONGEST_LEAD: Duration = Duration::from_secs(2);
 
-/// Files that a process has open beside its connections: rings, timers, logs, libraries.
+/// Files that a process has open beside its connections: logs, files that are read, libraries.
 const SPARE_DESCRIPTORS: usize = 64;
+/// What each thread has open: its ring, timers, both ends of its signal, and what the runtime wakes it with.
+const DESCRIPTORS_PER_THREAD: usize = 8;
 
-fn descriptor_limit() -> usize {
+pub(crate) fn descriptor_limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
@@ -266,6 +269,9 @@ pub(crate) fn run_in_detail(
     observer: &mut dyn Observer,
 ) -> Result<(Report, Details), RunError> {
     check(options)?;
+    let asked_interval = options.interval;
+    let options =
+        &Options { interval: intervals::fitting_length(options.interval, options.limit), ..options.clone() };
     let watched = ProcessTree::new(options.watch.clone()).refresh();
     watched.map_err(|error| RunError::Request(format!("nothing to watch: {error}")))?;
     let target = Arc::new(Target::reach(options)?);
@@ -273,12 +279,19 @@ pub(crate) fn run_in_detail(
     let start = Instant::now() + lead(options.connections);
     let (sender, parts) = mpsc::channel();
     let mut workers = Vec::new();
+    // A thread that fails ends the others: what they measure is of no use then.
+    let failed = Arc::new(AtomicBool::new(false));
     for index in 0..threads {
         let (signal, stop) = net::stop_pair().map_err(RunError::Thread)?;
         let assignment =
             worker::Assignment::new(options, Arc::clone(&target), start, index, threads, sender.clone());
         let thread = std::thread::Builder::new().name(format!("load-{index}"));
-        let handle = thread.spawn(move || net::run_on_ring(|| worker::drive(assignment, stop)));
+        let failed = Arc::clone(&failed);
+        let handle = thread.spawn(move || {
+            let outcome = net::run_on_ring(|| worker::drive(assignment, stop)).flatten();
+            failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+            outcome
+        });
         workers.push((signal, handle.map_err(RunError::Thread)?));
     }
     drop(sender);
@@ -296,20 +309,35 @@ pub(crate) fn run_in_detail(
             was_interrupted = true;
             break;
         }
+        if failed.load(Ordering::Relaxed) {
+            break;
+        }
     }
     // Letting go of the signals ends threads that still send.
     let handles: Vec<_> = workers.into_iter().map(|(_signal, handle)| handle).collect();
     let mut outcome = Outcome::default();
     for handle in handles {
         let own = handle.join().map_err(|_| RunError::Thread(io::Error::other("a thread panicked")))?;
-        outcome.add(&own.and_then(|outcome| outcome).map_err(RunError::Thread)?);
+        outcome.add(&own.map_err(RunError::Thread)?);
     }
     parts.iter().for_each(|part| collector.add(part));
     collector.finish(outcome.elapsed);
-    let Collector { intervals, total, .. } = collector;
+    let Collector { intervals, total, dropped, .. } = collector;
     let details = Details { response: total.all_timings().response, failed: total.failed };
     let measured = Measured { statistics: total, outcome, intervals, threads, interrupted: was_interrupted };
-    Ok((Report::new(options, &target.traffic, measured), details))
+    let mut report = Report::new(options, &target.traffic, measured);
+    report.notes.extend(interval_note(asked_interval, options.interval, dropped));
+    Ok((report, details))
+}
+
+/// What to know about intervals that are not what was asked for.
+fn interval_note(asked: Duration, length: Duration, dropped: u64) -> Option<String> {
+    if length > asked {
+        return Some(format!("intervals have {length:?} in place of {asked:?}: there would be too many"));
+    }
+    (dropped > 0).then(|| {
+        format!("the last {dropped} intervals are in the logs alone: there were too many for a report")
+    })
 }
 
 /// How long before the first request threads and connections get to be up.
@@ -318,19 +346,25 @@ pub(crate) fn lead(connections: usize) -> Duration {
     LEAD + per_connection.min(LONGEST_LEAD)
 }
 
+/// Finds out whether the open files of this process are enough for so many connections, which so many threads share.
+pub(crate) fn check_descriptors(connections: usize, threads: usize, limit: usize) -> Result<(), RunError> {
+    let others = SPARE_DESCRIPTORS + threads.min(connections) * DESCRIPTORS_PER_THREAD;
+    if connections.saturating_add(others) <= limit {
+        return Ok(());
+    }
+    Err(RunError::Request(format!(
+        "{connections} connections and {others} other files are more than the {limit} that this process may have open: raise the limit with `ulimit -Hn`, or use several processes"
+    )))
+}
+
 pub(crate) fn check(options: &Options) -> Result<(), RunError> {
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
-    options.load.check(options.limit)?;
+    options.load.check(options.warm_up, options.limit)?;
+    if options.connections == 0 || options.connections > 1_000_000 {
+        return wrong("connections: 1 to 1000000");
+    }
+    check_descriptors(options.connections, options.threads, descriptor_limit())?;
     match options {
-        _ if options.connections == 0 || options.connections > 1_000_000 => {
-            wrong("connections: 1 to 1000000")
-        }
-        _ if options.connections.saturating_add(SPARE_DESCRIPTORS) > descriptor_limit() => {
-            let (connections, limit) = (options.connections, descriptor_limit());
-            wrong(&format!(
-                "{connections} connections and {SPARE_DESCRIPTORS} other files are more than the {limit} that this process may have open: raise the limit with `ulimit -Hn`, or use several processes"
-            ))
-        }
         Options { scenario: Some(scenario), connections, .. } if scenario.groups.len() > *connections => {
             let groups = scenario.groups.len();
             wrong(&format!(
@@ -345,5 +379,28 @@ pub(crate) fn check(options: &Options) -> Result<(), RunError> {
             wrong("handshakes have no requests, so they go with no scenario")
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_for_threads_too() {
+        assert!(check_descriptors(1000, 2, 1080).is_ok());
+        let error = check_descriptors(1000, 64, 1080).unwrap_err().to_string();
+        assert!(error.starts_with("1000 connections and 576 other files are more than the 1080"), "{error}");
+        // More threads than connections are not started.
+        assert!(check_descriptors(1, 1024, 80).is_ok());
+    }
+
+    #[test]
+    fn intervals_that_are_not_what_was_asked_for_are_told() {
+        let second = Duration::from_secs(1);
+        assert_eq!(interval_note(second, second, 0), None);
+        let note = interval_note(second, second * 2, 0).unwrap();
+        assert!(note.starts_with("intervals have 2s in place of 1s"), "{note}");
+        assert!(interval_note(second, second, 7).unwrap().starts_with("the last 7 intervals"));
     }
 }

@@ -73,9 +73,9 @@ pub struct Report {
     pub errors: BTreeMap<String, ErrorCount>,
     /// Requests that were due before the end and never sent; 0 in a closed loop.
     pub missed: u64,
-    /// Requests that were due while all connections were busy; 0 in a closed loop.
+    /// Requests, those never sent included, that were due while all connections were busy; 0 in a closed loop.
     pub waited_for_connection: u64,
-    /// Requests that were due while connections were still being made, before all were up; 0 in a closed loop.
+    /// The same while connections were still being made, before all were up; 0 in a closed loop.
     pub waited_for_set_up: u64,
     /// Bytes of complete answers, heads and framing included, TLS not.
     pub received_bytes: u64,
@@ -298,7 +298,7 @@ impl Report {
             },
             mode: if is_open { "open" } else { "closed" },
             load: options.load.to_string(),
-            target_rate: options.load.mean_rate(),
+            target_rate: options.load.mean_rate(options.warm_up, options.limit),
             connections: options.connections,
             threads,
             io: if outcome.on_epoll { "epoll" } else { "io_uring" },
@@ -376,6 +376,9 @@ impl Report {
     /// Why the figures can't be trusted.
     fn find_reasons(&self, options: &Options) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.interrupted {
+            reasons.push(interrupted(self.elapsed_seconds));
+        }
         let answers = self.times.service_time.count;
         if self.requests == 0 || answers == 0 && self.labels.is_empty() {
             reasons.push("no request was answered".to_owned());
@@ -405,6 +408,11 @@ impl Report {
         }
         reasons
     }
+}
+
+/// Why the figures of what a signal ended are not those that were asked for.
+pub(crate) fn interrupted(after_seconds: f64) -> String {
+    format!("interrupted after {after_seconds:.1} s: this is what was measured until then")
 }
 
 impl Cpu {

@@ -51,8 +51,7 @@ impl Soak {
         let trend = |figure: &dyn Fn(&Interval) -> Option<f64>| Trend::of(whole, figure);
         let mut soak = Self {
             p99: trend(&|interval| Some(interval.p99 as f64)).unwrap_or_default(),
-            rate: trend(&|interval| Some(interval.rate / interval.target_rate.unwrap_or(1.0)))
-                .unwrap_or_default(),
+            rate: trend(&share_of_due).unwrap_or_default(),
             resident_bytes: trend(&|interval| interval.resident_bytes.map(|bytes| bytes as f64)),
             findings: Vec::new(),
         };
@@ -89,6 +88,15 @@ impl Soak {
             findings.push(format!("memory grew: it was {early:.1} MiB and is {late:.1} MiB"));
         }
         findings
+    }
+}
+
+/// Answers a second as a share of what was due, absolute in a closed loop. Where nothing was due, as in a gap of a trace, there
+/// is no share.
+fn share_of_due(interval: &Interval) -> Option<f64> {
+    match interval.target_rate {
+        Some(due) => (due > 0.0).then(|| interval.rate / due),
+        None => Some(interval.rate),
     }
 }
 
@@ -146,6 +154,18 @@ mod tests {
     fn a_steady_target_has_no_findings() {
         let noisy = |number: u64| (2_000_000 + number % 7 * 100_000, 99.0 + (number % 3) as f64, 50 << 20);
         assert_eq!(Soak::of(&intervals(noisy)).findings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn gaps_of_a_trace_are_left_out() {
+        let mut gaps = intervals(|_| (1, 0.0, 1));
+        for interval in gaps.iter_mut().step_by(2) {
+            (interval.rate, interval.target_rate) = (0.0, Some(0.0));
+        }
+        gaps.iter_mut().skip(1).step_by(2).for_each(|interval| interval.rate = 99.0);
+        assert_eq!(Soak::of(&gaps).rate, Trend { early: 0.99, late: 0.99 });
+        gaps.iter_mut().for_each(|interval| interval.target_rate = Some(0.0));
+        assert_eq!(Soak::of(&gaps).rate, Trend::default());
     }
 
     #[test]

@@ -228,7 +228,11 @@ fn parse_url(url: &str) -> Result<Url<'_>, String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or("the bracket of its address is open")?;
-            (host, after.strip_prefix(':'))
+            let port = after.strip_prefix(':');
+            if port.is_none() && !after.is_empty() {
+                return Err(format!("`{after}` behind the bracket of its address is no port"));
+            }
+            (host, port)
         }
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
@@ -290,6 +294,7 @@ mod tests {
             "http://u@a/",
             "http://a/ b",
             "http://[::1/",
+            "http://[::1]junk/",
             "http://a/\r\nX:",
         ] {
             assert!(parse_url(bad).is_err(), "{bad}");

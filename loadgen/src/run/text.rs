@@ -122,9 +122,6 @@ impl fmt::Display for Report {
         if let Some(soak) = &self.soak {
             self.write_soak(soak, formatter)?;
         }
-        if self.interrupted {
-            writeln!(formatter, "  interrupted: this is what was measured until then")?;
-        }
         self.notes.iter().try_for_each(|note| writeln!(formatter, "  note    {note}"))?;
         if self.valid {
             return writeln!(formatter, "  valid");

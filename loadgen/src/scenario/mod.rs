@@ -44,6 +44,8 @@ pub struct Scenario {
     pub(crate) labels: Vec<String>,
     pub(crate) requests: Vec<RequestKind>,
     pub(crate) groups: Vec<Group>,
+    /// The files that it names.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// One kind of request.
@@ -201,6 +203,12 @@ impl Scenario {
         keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect()
     }
 
+    /// The files that it names: bodies, corpora, certificates and keys.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Reads a scenario file. Files that it names are relative to its folder.
     ///
     /// # Errors
@@ -263,6 +271,14 @@ impl File {
             return Err(format!("`block_statuses` has {status}: an answer's status is 200 to 599"));
         }
         let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
+        for (index, group) in self.group.iter().enumerate() {
+            let name = &group.get_ref().name;
+            if names[..index].contains(name) {
+                let line = line_of(text, group.span().start);
+                return Err(format!("line {line}: there is a [[group]] with the name `{name}` already"));
+            }
+        }
+        let files = self.files(folder);
         let build = |group: Spanned<FileGroup>| {
             let line = line_of(text, group.span().start);
             group.into_inner().build(folder).map_err(|why| format!("line {line}: {why}"))
@@ -318,7 +334,16 @@ impl File {
             labels,
             requests,
             groups,
+            files,
         })
+    }
+
+    fn files(&self, folder: &Path) -> Vec<PathBuf> {
+        let of_requests =
+            self.request.iter().map(Spanned::get_ref).flat_map(|one| [&one.body_file, &one.corpus]);
+        let of_groups =
+            self.group.iter().map(Spanned::get_ref).flat_map(|one| [&one.certificate, &one.private_key]);
+        of_requests.chain(of_groups).flatten().map(|file| folder.join(file)).collect()
     }
 }
 

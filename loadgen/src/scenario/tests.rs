@@ -54,6 +54,10 @@ fn mistakes_are_named() {
     let request = |rest: &str| format!("[[request]]\nlabel = \"x\"\n{rest}\n");
     let cases = [
         (String::new(), "request"),
+        (
+            request("target = \"/\"\n[[group]]\nname = \"g\"\n[[group]]\nname = \"g\""),
+            "line 6: there is a [[group]] with the name `g` already",
+        ),
         (request("target = \"/\"\nwieght = 3"), "line 4, column 1"),
         (request("target = \"/\"\nwieght = 3"), "did you mean `weight`?"),
         (request("target = \"/\"\n[[group]]\nname = \"g\"\nkeepalive = true"), "did you mean `keep_alive`?"),

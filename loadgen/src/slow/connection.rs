@@ -236,8 +236,12 @@ impl Answer {
 
     /// Reads what has come; true when the answer has its end, or makes no sense.
     fn is_complete(&mut self) -> bool {
-        if self.head.is_none() {
+        while self.head.is_none() {
             match http::parse_response(self.input.unread(), self.is_head) {
+                // Interim: the answer is still to come (RFC 9110 section 15.2).
+                Ok(Some(head)) if (100..200).contains(&head.status) && head.status != 101 => {
+                    self.input.consume(head.length);
+                }
                 Ok(Some(head)) => {
                     self.input.consume(head.length);
                     self.body = Some(BodyDecoder::new(head.framing));
@@ -259,5 +263,19 @@ impl Answer {
 
     fn end(&self) -> Option<String> {
         self.head.as_ref().map(|head| format!("status {}", head.status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interim_answers_are_not_the_answer() {
+        let mut answer = Answer::new(false);
+        answer.input.append(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!((answer.is_complete(), answer.end()), (false, None));
+        answer.input.append(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!((answer.is_complete(), answer.end()), (true, Some("status 408".to_owned())));
     }
 }

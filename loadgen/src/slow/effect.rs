@@ -117,6 +117,9 @@ pub(super) fn take_turns(
                 open = crowd.open();
                 ends.add(&crowd.dismiss()?);
             }
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(Turns { effect: Effect::of(options, slice, cycles), ends, reasons });
+            }
             let beside = if with_slow { "with" } else { "without" };
             let found = report.reasons.iter();
             reasons.extend(
@@ -125,9 +128,6 @@ pub(super) fn take_turns(
                 }),
             );
             measured[usize::from(with_slow)] = report.times.response_time;
-            if interrupted.load(Ordering::Relaxed) {
-                return Ok(Turns { effect: Effect::of(options, slice, cycles), ends, reasons });
-            }
         }
         if let [Some(without), Some(with)] = measured {
             cycles.push(Cycle { without, with, open });

@@ -29,6 +29,8 @@ const SHORTEST_PACE: Duration = Duration::from_millis(100);
 const SAMPLE: Duration = Duration::from_millis(250);
 /// How often it is looked whether it is over.
 const POLL: Duration = Duration::from_millis(20);
+/// Connections of ordinary requests.
+const PROBE_CONNECTIONS: usize = 16;
 /// The most moments of a report; with more, every other one is dropped.
 const MOST_MOMENTS: usize = 2_000;
 
@@ -63,7 +65,7 @@ pub struct Options {
     pub request: run::Options,
     /// What is slow.
     pub kind: Kind,
-    /// The time between two steps, at least 100 ms, to 100 ms.
+    /// The time between two steps, at least 100 ms.
     pub pace: Duration,
     /// Where within the pace each client takes its steps follows from this.
     pub seed: u64,
@@ -143,6 +145,11 @@ fn joined(probe: std::thread::Result<Result<run::Report, RunError>>) -> Result<r
 
 fn check(options: &Options) -> Result<Duration, RunError> {
     run::check(&options.request)?;
+    if options.probe_rate.is_some() {
+        // Both are open at the same time.
+        let all = options.request.connections.saturating_add(PROBE_CONNECTIONS);
+        run::check_descriptors(all, options.request.threads + 1, run::descriptor_limit())?;
+    }
     let wrong = |what: &str| Err(RunError::Request(what.to_owned()));
     if options.request.scenario.is_some() {
         return wrong("slow clients send one kind of request, so they go with no scenario");
@@ -163,7 +170,7 @@ fn probe_options(options: &Options, length: Duration) -> run::Options {
     let ordinary = run::Options {
         load: options.probe_rate.map_or(Load::Closed, Load::Rate),
         limit: Limit::Duration(length),
-        connections: 16,
+        connections: PROBE_CONNECTIONS,
         threads: 1,
         ..options.request.clone()
     };

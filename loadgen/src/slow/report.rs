@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Effect, Options};
 use crate::{
     compare::Host,
+    report_time,
     run::{self, Histo, Times, histogram, record},
     units::format_nanoseconds,
 };
@@ -22,7 +23,7 @@ pub struct Report {
     pub report: &'static str,
     /// The version of the generator.
     pub version: &'static str,
-    /// When the report was made, RFC 3339 in UTC.
+    /// When the report was begun, RFC 3339 in UTC.
     pub time: String,
     /// The machine of the generator.
     pub host: Host,
@@ -108,7 +109,7 @@ impl Report {
         Self {
             report: "slow",
             version: env!("CARGO_PKG_VERSION"),
-            time: String::new(),
+            time: report_time(),
             host: Host::this(),
             url: options.request.url.clone(),
             kind: options.kind.name(),
@@ -136,7 +137,6 @@ impl Report {
 
     /// Judges what was measured.
     pub(super) fn finish(&mut self, elapsed: Duration, interrupted: bool) {
-        self.time = jiff::Timestamp::now().to_string();
         self.elapsed_seconds = elapsed.as_secs_f64();
         self.interrupted = interrupted;
         let reasons = self.find_reasons();
@@ -146,6 +146,9 @@ impl Report {
 
     fn find_reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.interrupted {
+            reasons.push(run::interrupted(self.elapsed_seconds));
+        }
         if self.ends.is_empty() {
             let why = self.connect_error.as_deref().unwrap_or("there was no time for one");
             reasons.push(format!("no connection was up: {why}"));
@@ -196,9 +199,6 @@ impl fmt::Display for Report {
         }
         if let Some(effect) = &self.effect {
             write!(formatter, "{effect}")?;
-        }
-        if self.interrupted {
-            writeln!(formatter, "  interrupted: this is what was measured until then")?;
         }
         self.reasons.iter().try_for_each(|reason| writeln!(formatter, "  BAD     {reason}"))
     }
