@@ -73,6 +73,9 @@ pub fn platform() -> Result<(u32, u64), HyperscanError> {
     Ok((info.tune, info.cpu_features))
 }
 
+/// What is reported once, and may be the empty text.
+const ONE_REPORT: c_uint = ffi::FLAG_DOTALL | ffi::FLAG_SINGLEMATCH | ffi::FLAG_ALLOWEMPTY;
+
 /// A compiled pattern set: immutable, usable from any number of threads with a [`Scratch`] each.
 pub struct Database {
     handle: NonNull<ffi::HsDatabase>,
@@ -118,13 +121,34 @@ impl Database {
         expressions: &[&str],
         caseless: &[bool],
     ) -> Result<Arc<Self>, HyperscanError> {
-        let is_caseless = |index: usize| caseless.get(index).copied().unwrap_or_default();
-        shared::database(expressions.iter().copied().zip((0..).map(is_caseless)), || {
-            let flags = (0..expressions.len()).map(|index| {
-                let case = if is_caseless(index) { ffi::FLAG_CASELESS } else { 0 };
-                ffi::FLAG_DOTALL | ffi::FLAG_SINGLEMATCH | ffi::FLAG_ALLOWEMPTY | case
-            });
-            Self::compile_with(expressions.iter().copied(), flags.collect())
+        let flags = |index: usize| {
+            let is_caseless = caseless.get(index).copied().unwrap_or_default();
+            ONE_REPORT | if is_caseless { ffi::FLAG_CASELESS } else { 0 }
+        };
+        Self::compile_shared(expressions, flags)
+    }
+
+    /// As [`Database::compile_for_one_report`], for expressions whose letters have a case; but of those from the
+    /// `first_counted` on a scan reports every end of every match, so that matches can be counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::compile`].
+    pub fn compile_for_counts(
+        expressions: &[&str],
+        first_counted: usize,
+    ) -> Result<Arc<Self>, HyperscanError> {
+        let flags = |index: usize| if index < first_counted { ONE_REPORT } else { ffi::FLAG_DOTALL };
+        Self::compile_shared(expressions, flags)
+    }
+
+    fn compile_shared(
+        expressions: &[&str],
+        flags: impl Fn(usize) -> c_uint,
+    ) -> Result<Arc<Self>, HyperscanError> {
+        let flags: Vec<c_uint> = (0..expressions.len()).map(flags).collect();
+        shared::database(expressions.iter().copied().zip(flags.iter().copied()), || {
+            Self::compile_with(expressions.iter().copied(), flags.clone())
         })
     }
 
@@ -388,6 +412,19 @@ mod tests {
         let mut scratch = Scratch::new(&database).unwrap();
         assert_eq!(matches(&mut scratch, &database, b"x UNION  select /etc/passwd"), [(0, 15), (1, 27)]);
         assert_eq!(matches(&mut scratch, &database, b""), []);
+    }
+
+    #[test]
+    fn some_expressions_of_a_database_are_counted() {
+        let expressions = ["[ab]+;", "[ab]+;", "(?:.*a.*|.*[ab].*|a+);"];
+        let counted = |first| Database::compile_for_counts(&expressions, first).unwrap();
+        let database = counted(1);
+        let mut scratch = Scratch::new(&database).unwrap();
+        let mut found = matches(&mut scratch, &database, b"aa;-;b;");
+        found.sort_unstable();
+        assert_eq!(found, [(0, 3), (1, 3), (1, 7), (2, 3), (2, 5), (2, 7)]);
+        assert_ne!(counted(2).identity(), database.identity());
+        assert_eq!(counted(1).identity(), database.identity());
     }
 
     #[test]

@@ -1,29 +1,30 @@
 //! Databases in use, by what they were compiled from, so that the same is not compiled twice.
 
 use std::collections::HashMap;
+use std::ffi::c_uint;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::{Database, HyperscanError};
 
-/// The expressions, each behind its length and whether its letters match in either case: no two lists have the same key.
+/// The expressions, each behind its flags and its length: no two lists have the same key.
 type Key = Box<[u8]>;
 
 /// Whoever compiles looks here, that is, threads that prepare a config; no one who scans does. Nothing is kept alive by it.
 static IN_USE: Mutex<Option<HashMap<Key, Weak<Database>>>> = Mutex::new(None);
 
-fn key<'a>(expressions: impl Iterator<Item = (&'a str, bool)>) -> Key {
+fn key<'a>(expressions: impl Iterator<Item = (&'a str, c_uint)>) -> Key {
     let mut key = Vec::new();
-    for (expression, caseless) in expressions {
-        key.push(u8::from(caseless));
+    for (expression, flags) in expressions {
+        key.extend_from_slice(&flags.to_le_bytes());
         key.extend_from_slice(&(expression.len() as u64).to_le_bytes());
         key.extend_from_slice(expression.as_bytes());
     }
     key.into()
 }
 
-/// The database of these expressions that is in use, or else a new one.
+/// The database of these expressions, with these flags, that is in use, or else a new one.
 pub(super) fn database<'a>(
-    expressions: impl Iterator<Item = (&'a str, bool)>,
+    expressions: impl Iterator<Item = (&'a str, c_uint)>,
     compile: impl FnOnce() -> Result<Database, HyperscanError>,
 ) -> Result<Arc<Database>, HyperscanError> {
     let key = key(expressions);

@@ -84,6 +84,7 @@ impl Policy {
         gathered.clear();
         gathered.extend_from_slice(&scratch.effects);
         let of_literal = gathered.len();
+        scratch.matching.is_read_again = true;
         for (number, path) in others.iter().enumerate().take(READINGS_MAX - 1) {
             let path = path.as_ref();
             if path == facts.path || others[..number].iter().any(|earlier| earlier.as_ref() == path) {
@@ -102,6 +103,7 @@ impl Policy {
                 (placed.strictest, placed.read_as) = (read, Some(number));
             }
         }
+        scratch.matching.is_read_again = false;
         let Resolution { mode, mode_source, list, stage, .. } = placed.strictest;
         placed.resolution = Resolution { mode, mode_source, list, stage, ..literal };
         scratch.gathered = gathered;

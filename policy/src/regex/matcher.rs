@@ -1,5 +1,6 @@
 //! Many regexes, one scan: the values of one kind of point in a buffer, each in a frame.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ pub(crate) struct Failure {
 /// Bytes of a point's number in a buffer.
 const TAG_BYTES: u32 = 3;
 
+/// Regexes of one point that are asked by what they leave out. Each is reported for each value that it doesn't match, and a
+/// request may repeat a point thousands of times.
+const MAX_COMPLEMENTS: usize = 100;
+
 impl MatcherBuilder {
     /// Adds a regex for one of the points of the kind, counted from 0.
     pub(crate) fn add(&mut self, point: u32, regex: Regex, number: u32) {
@@ -37,21 +42,14 @@ impl MatcherBuilder {
     /// Compiles. `tagged`: there may be values of more than one point in a buffer.
     pub(crate) fn build(self, tagged: bool) -> Result<Matcher, Failure> {
         self.check_size()?;
+        self.check_complements()?;
         let frame = self.frame()?;
         let mut numbers = Vec::new();
         let mut patterns = Vec::new();
-        for (point, regex, number) in &self.regexes {
-            let mut beginning = String::new();
-            write_byte(frame.beginning, &mut beginning);
-            if tagged {
-                tag(*point, frame).for_each(|byte| write_byte(byte, &mut beginning));
-            }
+        for (point, regex, number) in self.regexes.iter().filter(|(_, regex, _)| !regex.is_complement) {
+            let mut beginning = beginning(tagged.then_some(*point), frame);
             let mut add = |before: &str, tree: &Tree| {
-                let mut pattern = before.to_owned();
-                pattern.push_str("(?:");
-                write_tree(tree, Some(frame), &mut pattern);
-                pattern.push(')');
-                patterns.push(pattern);
+                patterns.push(pattern(before, tree, frame));
                 numbers.push(*number);
             };
             match regex.scope() {
@@ -77,12 +75,46 @@ impl MatcherBuilder {
                 add(&beginning, &regex.anywhere);
             }
         }
-        let database = if patterns.is_empty() { None } else { Some(compile(&patterns, &numbers)?) };
+        let mut complements = self.complements(tagged, frame);
+        patterns.extend(complements.iter_mut().filter_map(|(_, pattern)| pattern.take()));
+        let complements: Box<[Complement]> =
+            complements.into_iter().map(|(complement, _)| complement).collect();
+        let database =
+            if patterns.is_empty() { None } else { Some(compile(&patterns, &numbers, &complements)?) };
+        Ok(Matcher { database, numbers: numbers.into(), complements, frame, tagged })
+    }
+
+    /// The complements, and for each the pattern of what it leaves out, which takes whole values; those come last that
+    /// leave nothing out.
+    fn complements(&self, tagged: bool, frame: Frame) -> Vec<(Complement, Option<String>)> {
         let complements = self.regexes.iter().filter(|(_, regex, _)| regex.is_complement);
-        let mut complements: Vec<(u32, u32)> =
-            complements.map(|(point, _, number)| (*number, *point)).collect();
-        complements.sort_unstable();
-        Ok(Matcher { database, numbers: numbers.into(), complements: complements.into(), frame, tagged })
+        let mut complements: Vec<(Complement, Option<String>)> = complements
+            .map(|&(point, ref regex, number)| {
+                let before = beginning(tagged.then_some(point), frame);
+                let left_out = &regex.at_start;
+                let pattern = (*left_out != Tree::Nothing).then(|| pattern(&before, left_out, frame));
+                (Complement { point, number }, pattern)
+            })
+            .collect();
+        complements.sort_by_key(|(_, pattern)| pattern.is_none());
+        complements
+    }
+
+    fn check_complements(&self) -> Result<(), Failure> {
+        let complements = self.regexes.iter().filter(|(_, regex, _)| regex.is_complement);
+        let mut of_points: HashMap<u32, usize> = HashMap::new();
+        for (point, _, number) in complements {
+            let count = of_points.entry(*point).or_default();
+            *count += 1;
+            if *count > MAX_COMPLEMENTS {
+                let problem = format!(
+                    "it is one of more than {MAX_COMPLEMENTS} regexes of one point that are asked by what they leave out"
+                );
+                let expected = "a regex under its `~` that is short enough to be worked out, or one of what may stand there";
+                return Err(Failure { number: Some(*number), refusal: Refusal::new(problem, expected) });
+            }
+        }
+        Ok(())
     }
 
     fn check_size(&self) -> Result<(), Failure> {
@@ -121,13 +153,39 @@ impl MatcherBuilder {
     }
 }
 
-fn compile(patterns: &[String], numbers: &[u32]) -> Result<Arc<Database>, Failure> {
+/// What a value begins with in a buffer, as a pattern.
+fn beginning(point: Option<u32>, frame: Frame) -> String {
+    let mut beginning = String::new();
+    write_byte(frame.beginning, &mut beginning);
+    if let Some(point) = point {
+        tag(point, frame).for_each(|byte| write_byte(byte, &mut beginning));
+    }
+    beginning
+}
+
+fn pattern(before: &str, tree: &Tree, frame: Frame) -> String {
+    let mut pattern = before.to_owned();
+    pattern.push_str("(?:");
+    write_tree(tree, Some(frame), &mut pattern);
+    pattern.push(')');
+    pattern
+}
+
+/// Compiles the patterns with these numbers, and behind them those of complements.
+fn compile(
+    patterns: &[String],
+    numbers: &[u32],
+    complements: &[Complement],
+) -> Result<Arc<Database>, Failure> {
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    Database::compile_for_one_report(&patterns, &[]).map_err(|error| {
+    Database::compile_for_counts(&patterns, numbers.len()).map_err(|error| {
         let expected = "a smaller or simpler regex".to_owned();
         let problem = format!("Hyperscan can't compile it: {error}");
         let number = match &error {
-            HyperscanError::Compile { index: Some(index), .. } => numbers.get(*index).copied(),
+            HyperscanError::Compile { index: Some(index), .. } => {
+                let numbers = numbers.iter().copied();
+                numbers.chain(complements.iter().map(|complement| complement.number)).nth(*index)
+            }
             _ => None,
         };
         Failure { number, refusal: Refusal { problem, expected } }
@@ -152,26 +210,34 @@ pub(crate) struct Matcher {
     database: Option<Arc<Database>>,
     /// By pattern.
     numbers: Box<[u32]>,
-    /// Numbers, in order, of regexes that match where their patterns don't; and their points.
-    complements: Box<[(u32, u32)]>,
+    /// Their patterns come behind those with numbers.
+    complements: Box<[Complement]>,
     frame: Frame,
     tagged: bool,
+}
+
+/// A regex that matches the values that its pattern doesn't. The pattern takes the end of a value's frame, so that a scan
+/// reports it once for each value that it matches.
+#[derive(Debug)]
+struct Complement {
+    point: u32,
+    number: u32,
 }
 
 /// Values of one kind of point, put together for one scan.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// The point of each value, and where it is with its frame.
-    values: Vec<(u32, u32, u32)>,
-    /// What is found in one of several values of a point.
-    found: Vec<u32>,
+    /// The point of each value, where complements are asked.
+    points: Vec<u32>,
+    /// How many values the pattern of each complement matches.
+    matched: Vec<u32>,
 }
 
 impl Buffer {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.values.clear();
+        self.points.clear();
     }
 }
 
@@ -186,8 +252,7 @@ impl Matcher {
             return;
         }
         let Frame { beginning, end, instead } = self.frame;
-        let Buffer { bytes, values, .. } = buffer;
-        let frame_start = bytes.len() as u32;
+        let Buffer { bytes, points, .. } = buffer;
         bytes.push(beginning);
         if self.tagged {
             bytes.extend(tag(point, self.frame));
@@ -202,16 +267,26 @@ impl Matcher {
             }
         }
         bytes.push(end);
-        values.push((point, frame_start, bytes.len() as u32));
+        if !self.complements.is_empty() {
+            points.push(point);
+        }
     }
 
     /// Appends the numbers of the regexes that match one of the buffer's values, in order and each once.
     pub(crate) fn matches(&self, scanner: &mut Scanner, buffer: &mut Buffer, numbers: &mut Vec<u32>) {
         let start = numbers.len();
-        self.scan(scanner, &buffer.bytes, numbers);
-        if !self.complements.is_empty() {
-            self.turn_complements(scanner, buffer, numbers, start);
-        }
+        let Buffer { bytes, points, matched } = buffer;
+        matched.clear();
+        matched.resize(self.complements.len(), 0);
+        scanner.scan(self.database.as_deref(), bytes, |pattern| {
+            let pattern = pattern as usize;
+            if let Some(number) = self.numbers.get(pattern) {
+                numbers.push(*number);
+            } else if let Some(matched) = matched.get_mut(pattern - self.numbers.len()) {
+                *matched += 1;
+            }
+        });
+        self.add_complements(points, matched, numbers);
         numbers[start..].sort_unstable();
         let mut kept = start;
         for at in start..numbers.len() {
@@ -225,49 +300,15 @@ impl Matcher {
 }
 
 impl Matcher {
-    /// Appends the numbers of all patterns that match.
-    fn scan(&self, scanner: &mut Scanner, bytes: &[u8], numbers: &mut Vec<u32>) {
-        scanner.scan(self.database.as_deref(), bytes, |pattern| {
-            numbers.extend(self.numbers.get(pattern as usize));
-        });
-    }
-
-    /// Takes the numbers of complements from where their patterns match to where they don't.
-    fn turn_complements(
-        &self,
-        scanner: &mut Scanner,
-        buffer: &mut Buffer,
-        numbers: &mut Vec<u32>,
-        start: usize,
-    ) {
-        let Buffer { bytes, values, found } = buffer;
-        for &(number, point) in &self.complements {
-            let mut of_point = values.iter().filter(|(of, ..)| *of == point);
-            let matches_somewhere = numbers[start..].contains(&number);
-            let (first, second) = (of_point.next(), of_point.next());
-            let holds = match (first, second) {
-                (None, _) => false,
-                _ if !matches_somewhere => true,
-                (Some(_), None) => false,
-                // a point that is there more than once: one of its values is enough
-                _ => values.iter().filter(|(of, ..)| *of == point).any(|&(_, from, to)| {
-                    found.clear();
-                    self.scan(scanner, &bytes[from as usize..to as usize], found);
-                    !found.contains(&number)
-                }),
-            };
-            // numbers that are there twice are made one later on
-            if holds {
-                numbers.push(number);
-            } else if matches_somewhere {
-                let mut at = start;
-                while at < numbers.len() {
-                    if numbers[at] == number {
-                        numbers.swap_remove(at);
-                    } else {
-                        at += 1;
-                    }
-                }
+    /// Appends the numbers of the complements that one value at least of their point meets: one that their pattern, which
+    /// `matched` so many of them, didn't match.
+    fn add_complements(&self, points: &mut [u32], matched: &[u32], numbers: &mut Vec<u32>) {
+        points.sort_unstable();
+        for (Complement { point, number }, matched) in self.complements.iter().zip(matched) {
+            let start = points.partition_point(|other| other < point);
+            let values = points[start..].partition_point(|other| other == point);
+            if values > *matched as usize {
+                numbers.push(*number);
             }
         }
     }

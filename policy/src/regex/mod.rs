@@ -141,6 +141,12 @@ impl Regex {
     }
 }
 
+/// Whether a regex is matched as a complement.
+#[cfg(test)]
+pub(crate) fn is_asked_by_what_it_leaves_out(text: &str) -> bool {
+    Regex::new(text, false).is_ok_and(|regex| regex.is_complement)
+}
+
 /// Whether no value meets both regexes, as far as that can be worked out.
 pub(crate) fn is_disjoint(a: &str, b: &str) -> bool {
     match (parse::parse(a, false), parse::parse(b, false)) {

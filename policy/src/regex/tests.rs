@@ -188,23 +188,56 @@ fn what_other_dialects_have_is_refused_with_the_words_of_this_one() {
     assert!(Regex::new(&"(".repeat(3_000), false).is_err());
 }
 
-#[test]
-fn of_several_values_one_is_enough_for_a_complement() {
-    let regex = Regex::new("^(~(.*(sqlmap|nikto|nmap|acunetix).*))$", false).unwrap();
-    assert!(regex.is_complement);
+/// What of regexes by point and number is met by values of these points, one by one and put together.
+fn met(regexes: &[(u32, &str)], values: &[(u32, &str)]) -> Vec<u32> {
     let mut builder = MatcherBuilder::default();
-    builder.add(3, regex.clone(), 1);
-    builder.add(4, regex, 2);
+    for ((point, regex), number) in regexes.iter().zip(0..) {
+        builder.add(*point, Regex::new(regex, false).unwrap(), number);
+    }
     let matcher = builder.build(true).unwrap();
     let mut scanner = Scanner::default();
     scanner.fit(1, matcher.database().into_iter());
     let (mut buffer, mut numbers) = (Buffer::default(), vec![99]);
-    for value in ["nmap", "nikto", "curl", "nmap"] {
-        matcher.add_value(3, value.as_bytes(), &mut buffer);
-        matcher.add_value(4, b"nmap", &mut buffer);
+    for (point, value) in values {
+        matcher.add_value(*point, value.as_bytes(), &mut buffer);
     }
     matcher.matches(&mut scanner, &mut buffer, &mut numbers);
-    assert_eq!(numbers, [99, 1]);
+    assert!(scanner.scans < 2);
+    assert_eq!(numbers.remove(0), 99);
+    numbers
+}
+
+#[test]
+fn of_several_values_one_is_enough_for_a_complement() {
+    // each matches many a value in several ways, which count once
+    let complement = "^(~(.*(sqlmap|nikto|nmap|map|acunetix|nikto$).*|nm.*|.*tix))$";
+    let nothing_left_out = "^(~(.*a.{14}^x))$";
+    assert!([complement, nothing_left_out].iter().all(|regex| is_asked_by_what_it_leaves_out(regex)));
+    let regexes = [(3, complement), (4, complement), (3, "^nmap$"), (4, "curl"), (4, nothing_left_out)];
+    let bad = [(3, "nmap nmap"), (4, "nikto"), (3, "nikto"), (4, "nmap"), (3, "a map"), (4, "acunetix")];
+    let also = |more: &[(u32, &'static str)]| met(&regexes, &[&bad, more].concat());
+    assert_eq!(also(&[]), [4]);
+    assert_eq!(also(&[(3, "curl")]), [0, 4]);
+    assert_eq!(also(&[(4, "curl"), (3, "nmap"), (4, "nmap")]), [1, 2, 3, 4]);
+    assert_eq!(also(&[(3, ""), (4, ""), (5, "curl")]), [4], "an empty value meets nothing");
+    assert_eq!(met(&regexes, &[(3, "nmap")]), [2]);
+    assert!(met(&regexes, &[]).is_empty());
+}
+
+#[test]
+fn complements_of_one_point_are_limited() {
+    let build = |points: u32| {
+        let mut builder = MatcherBuilder::default();
+        for number in 0..=100 {
+            let text = format!("^(~(.*(sqlmap|nikto|nmap|acunetix|tool{number}).*))$");
+            builder.add(number % points, Regex::new(&text, false).unwrap(), number);
+        }
+        builder.build(true)
+    };
+    assert!(build(2).is_ok());
+    let failure = build(1).unwrap_err();
+    assert_eq!(failure.number, Some(100));
+    assert!(failure.refusal.problem.contains("more than 100 regexes of one point"), "{failure:?}");
 }
 
 #[test]

@@ -116,22 +116,10 @@ fn a_constructor_that_no_request_can_meet_is_refused() {
     assert!(constructor::parse("/%c3%a9").is_ok());
 }
 
-/// However many rules there are, and whichever of them ask: at most one scan for each kind of point.
-#[test]
-fn a_request_costs_one_scan_for_each_kind_of_point() {
-    let condition = |point, value: &str| Condition { point, is: Test::Regex, value: value.to_owned() };
-    let mut when = Vec::new();
-    for number in 0..200 {
-        when.push(vec![condition(Point::Query(format!("k{}", number % 7)), &format!("^v{number}$"))]);
-        when.push(vec![condition(Point::Path(number % 9), &format!("^s{number}$"))]);
-        when.push(vec![condition(Point::Header(format!("x-{}", number % 5)), &format!("^h{number}$"))]);
-        when.push(vec![condition(Point::Uri, &format!("^/u{number}$"))]);
-        when.push(vec![condition(Point::ActionName, &format!("^n{number}$"))]);
-    }
-    let mut rules: Vec<_> = (1..)
-        .zip(when)
-        .map(|(id, when)| RuleSource { id, kind: RuleKind::Mode(RuleMode::Set(Block)), uri: None, when })
-        .collect();
+/// How many scans it takes to resolve a request by rules with these conditions.
+fn scans(when: Vec<Vec<Condition>>, facts: &crate::RequestFacts<'_>, readings: &[&[u8]]) -> u32 {
+    let rule = |(id, when)| RuleSource { id, kind: RuleKind::Mode(RuleMode::Set(Block)), uri: None, when };
+    let mut rules: Vec<_> = (1..).zip(when).map(rule).collect();
     // Walked in their order to the very last one.
     rules.push(RuleSource {
         id: 5000,
@@ -148,20 +136,66 @@ fn a_request_costs_one_scan_for_each_kind_of_point() {
     };
     let source = PolicySource { rules, servers: vec![server], ..PolicySource::default() };
     let policy = crate::compile(&source).unwrap_or_else(|errors| panic!("{errors:#?}")).policy;
+    let mut scratch = crate::Scratch::default();
+    let client = crate::Client::from("192.0.2.1".parse::<std::net::IpAddr>().unwrap());
+    let placed = policy.resolve_readings(&mut scratch, facts, readings, &client, 0);
+    assert_eq!(placed.resolution.mode_source, ModeSource::Rule(5000), "no regex matches");
+    scratch.matching.scanner.scans
+}
+
+fn regex(point: Point, value: impl Into<String>) -> Condition {
+    Condition { point, is: Test::Regex, value: value.into() }
+}
+
+/// However many rules there are, and whichever of them ask: at most one scan for each kind of point.
+#[test]
+fn a_request_costs_one_scan_for_each_kind_of_point() {
+    let mut when = Vec::new();
+    for number in 0..200 {
+        when.push(vec![regex(Point::Query(format!("k{}", number % 7)), format!("^v{number}$"))]);
+        when.push(vec![regex(Point::Path(number % 9), format!("^s{number}$"))]);
+        when.push(vec![regex(Point::Header(format!("x-{}", number % 5)), format!("^h{number}$"))]);
+        when.push(vec![regex(Point::Uri, format!("^/u{number}$"))]);
+        when.push(vec![regex(Point::ActionName, format!("^n{number}$"))]);
+    }
     let headers: Vec<_> =
         (0..5).map(|number| (format!("X-{number}").into_bytes(), b"other".to_vec())).collect();
     let headers: Vec<(&[u8], &[u8])> = headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-    let facts = crate::RequestFacts {
+    let facts = facts(b"k0=1&k1=2&k2=3&k3=4&k4=5&k5=6&k6=7", &headers);
+    assert_eq!(scans(when, &facts, &[]), 5);
+}
+
+/// Nor do those that are asked by what they leave out, however often a request repeats their points, and a path that may
+/// be read in several ways is all that is asked anew.
+#[test]
+fn repeated_points_and_readings_of_the_path_cost_no_scan_of_their_own() {
+    let mut when = Vec::new();
+    for number in 0..20 {
+        let complement = format!("^(~(.*(sqlmap|nikto|nmap|acunetix|tool{number}).*))$");
+        assert!(crate::regex::is_asked_by_what_it_leaves_out(&complement));
+        when.push(vec![regex(Point::Query(format!("k{}", number % 2)), complement.clone())]);
+        when.push(vec![regex(Point::Header(format!("x-{}", number % 2)), complement.clone())]);
+        when.push(vec![regex(Point::Path(0), complement)]);
+        when.push(vec![regex(Point::Query("k0".into()), format!("^v{number}$"))]);
+    }
+    let query = "k0=nmap&k1=an+nmap".repeat(500);
+    let headers: Vec<(&[u8], &[u8])> =
+        (0..200).map(|number| (if number % 2 == 0 { &b"X-0"[..] } else { b"x-1" }, &b"nikto"[..])).collect();
+    let facts = crate::RequestFacts { path: b"/nmap/x", ..facts(query.as_bytes(), &headers) };
+    assert_eq!(scans(when.clone(), &facts, &[]), 3, "query, headers, path");
+    let readings: [&[u8]; 3] = [b"/nikto/x", b"/anmap", b"/sqlmap/x"];
+    // (the path of one of the readings has no segment that is asked for, and nothing to scan)
+    assert_eq!(scans(when, &facts, &readings), 2 + 3);
+}
+
+fn facts<'a>(query: &'a [u8], headers: &'a [(&'a [u8], &'a [u8])]) -> crate::RequestFacts<'a> {
+    crate::RequestFacts {
         method: b"GET",
         scheme: b"http",
         proto: b"HTTP/1.1",
         host: b"s",
         path: b"/a/b/c/d/e/f/g/h/i/name.ext",
-        query: Some(b"k0=1&k1=2&k2=3&k3=4&k4=5&k5=6&k6=7"),
-        headers: &headers,
-    };
-    let mut scratch = crate::Scratch::default();
-    policy.resolve(&mut scratch, &facts, "192.0.2.1".parse().unwrap(), 0);
-    let kinds = 5;
-    assert_eq!(scratch.matching.scanner.scans, kinds);
+        query: Some(query),
+        headers,
+    }
 }

@@ -178,6 +178,18 @@ pub(super) enum RegexKind {
     Group(GroupKind),
 }
 
+impl RegexKind {
+    /// Whether the values may be others where the path is read in another way. (The path leads to the location, and that to
+    /// the application.)
+    pub(super) fn hangs_on_path(&self) -> bool {
+        match self {
+            Self::Point(point) => point.is_of_path() || matches!(point, PointKey::Instance | PointKey::Uri),
+            Self::Path(_) => true,
+            Self::Group(_) => false,
+        }
+    }
+}
+
 impl Tree {
     /// All that scans.
     pub(super) fn databases(&self) -> impl Iterator<Item = &Database> {

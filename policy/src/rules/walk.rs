@@ -83,6 +83,8 @@ pub(crate) struct MatchScratch {
     hits: Vec<u32>,
     buffer: Buffer,
     pub(crate) scanner: Scanner,
+    /// The request is the one before with its path read otherwise: what doesn't hang on the path is known.
+    pub(crate) is_read_again: bool,
     /// Numbers of what matches beside mode rules.
     pub(super) effects: Vec<u32>,
 }
@@ -94,6 +96,14 @@ impl MatchScratch {
         self.facts.fill(Known::NOT_LOOKED_AT);
         if let Some(slot) = tree.instance {
             self.facts[slot as usize] = instance;
+        }
+        if self.is_read_again {
+            for (scan, of) in self.scans.iter_mut().zip(&tree.matchers) {
+                if of.kind.hangs_on_path() {
+                    *scan = NOT_SCANNED;
+                }
+            }
+            return;
         }
         self.query_is_read = false;
         self.headers_are_read = false;
