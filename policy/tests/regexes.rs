@@ -214,3 +214,59 @@ fn ties_and_shadows_are_warned_of_and_nothing_else_is() {
         "{unknown:?}"
     );
 }
+
+/// What is said of two rules, of which the second one is milder.
+fn said_of(first: RuleSource, second: RuleSource) -> String {
+    let milder = RuleSource { kind: RuleKind::Mode(RuleMode::Set(Mode::Monitoring)), ..second };
+    warnings(vec![first, milder]).join("; ")
+}
+
+#[test]
+fn a_host_hides_and_ties_with_itself_on_a_port() {
+    let at = |id, uri| rule(id, SET, uri);
+    let get = |rule| when(rule, Point::Method, Test::Equal, "GET");
+    let hides = "rule 2: it never wins: rule 1 goes before it";
+    let ties = "rule 2: it ties with rule 1:";
+    let table = [
+        (at(1, "shop/**"), at(2, "shop:8080/**"), hides),
+        (at(1, "SHOP/**"), get(at(2, "shop:8080/**")), ""),
+        (get(at(1, "shop/**")), get(at(2, "shop:8080/**")), hides),
+        (at(1, "shop:8080/**"), at(2, "shop/**"), ties),
+        (get(at(1, "shop:8080/**")), get(at(2, "shop/**")), ties),
+        (get(at(1, "shop:8080/**")), at(2, "shop/**"), ""),
+        (at(1, "shop:8080/**"), at(2, "shop:8081/**"), ""),
+        (at(1, "shop:8080/**"), at(2, "shop2/**"), ""),
+        (at(1, "shop:8080/a"), at(2, "shop/b"), ""),
+    ];
+    for (first, second, expected) in table {
+        let shown = format!("{first:?} {second:?}");
+        let said = said_of(first, second);
+        assert!(said.starts_with(expected) && said.is_empty() == expected.is_empty(), "{shown}: {said}");
+    }
+    let same = warnings(vec![at(1, "shop:8080/**"), at(2, "shop/**")]);
+    assert_eq!(same, [""; 0], "the mode is the same");
+}
+
+#[test]
+fn regexes_tie_where_a_point_has_a_value_for_both() {
+    let host = || Point::Header("Host".into());
+    let table = [
+        (host(), "^shop[.]", "[.]EXAMPLE$", true),
+        (host(), "^A", "^a", true),
+        (host(), "^a", "^b", false),
+        (host(), "shop", ":8080$", true),
+        (host(), "^shop", "[.]$", false),
+        (host(), "^a", "/", false),
+        (Point::Method, "^P", "^[A-Z]U", true),
+        (Point::Method, "^A", "^a", false),
+        (Point::Method, "A .*B", "B", false),
+    ];
+    for (point, first, second, expected) in table {
+        let said = said_of(regex(1, point.clone(), first), regex(2, point, second));
+        assert_eq!(said.contains("rule 2: it ties with rule 1"), expected, "{first} {second}: {said}");
+    }
+    // each has a value in common with the other, and all three haven't
+    let both =
+        |id, first, second| when(regex(id, Point::Path(0), first), Point::Path(0), Test::Regex, second);
+    assert_eq!(said_of(both(1, "^a.", "^.b$"), both(2, "^a.", "^.c?.$")), "");
+}

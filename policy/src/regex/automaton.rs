@@ -27,9 +27,9 @@ pub(super) fn rewrite(tree: &Tree) -> Result<Tree, Refusal> {
     Ok(if written == Tree::Nothing { written } else { Tree::sequence([written, Tree::End]) })
 }
 
-/// Whether a value that isn't empty meets both.
-pub(super) fn have_common_value(a: &Tree, b: &Tree) -> Result<bool, Refusal> {
-    if a.positions() + b.positions() > MAX_POSITIONS {
+/// Whether a value that isn't empty meets all of them.
+pub(super) fn have_common_value(trees: &[Tree]) -> Result<bool, Refusal> {
+    if trees.iter().map(Tree::positions).sum::<usize>() > MAX_POSITIONS {
         return Err(too_large());
     }
     // whole values in which each of them occurs, marks included
@@ -37,7 +37,7 @@ pub(super) fn have_common_value(a: &Tree, b: &Tree) -> Result<bool, Refusal> {
         let anything = Tree::Not(Box::new(Tree::Nothing));
         Tree::Sequence(vec![anything.clone(), tree.clone(), anything])
     };
-    let states = States::build(&Tree::All(vec![occurs(a), occurs(b)]))?;
+    let states = States::build(&Tree::All(trees.iter().map(occurs).collect()))?;
     // one letter at least leads to a state that accepts
     let mut reached = vec![false; states.next.len()];
     let mut open = vec![0];

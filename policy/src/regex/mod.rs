@@ -150,17 +150,18 @@ pub(crate) fn is_asked_by_what_it_leaves_out(text: &str) -> bool {
 /// Whether no value meets both regexes, as far as that can be worked out.
 pub(crate) fn is_disjoint(a: &str, b: &str) -> bool {
     match (parse::parse(a, false), parse::parse(b, false)) {
-        (Ok(a), Ok(b)) => automaton::have_common_value(&a, &b).is_ok_and(|common| !common),
+        (Ok(a), Ok(b)) => automaton::have_common_value(&[a, b]).is_ok_and(|common| !common),
         _ => false,
     }
 }
 
-/// Whether some value is known to meet both regexes.
-pub(crate) fn have_common_value(a: &str, b: &str) -> bool {
-    match (parse::parse(a, false), parse::parse(b, false)) {
-        (Ok(a), Ok(b)) => automaton::have_common_value(&a, &b).unwrap_or(false),
-        _ => false,
-    }
+/// Whether some value is known to meet both regexes, of the values that `within` says (a regex too) if it does. `any_case`:
+/// ASCII letters of the two match in either case.
+pub(crate) fn have_common_value(a: &str, b: &str, within: Option<&str>, any_case: bool) -> bool {
+    let (both, within) = ([a, b].into_iter().map(|text| (text, any_case)), within.map(|text| (text, false)));
+    let trees: Result<Vec<_>, _> =
+        both.chain(within).map(|(text, any_case)| parse::parse(text, any_case)).collect();
+    trees.is_ok_and(|trees| automaton::have_common_value(&trees).unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ impl PointKey {
         *self == Self::Host
     }
 
+    /// Whether a request may have several values of it that have nothing to do with each other.
+    pub(super) const fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Header(_))
+    }
+
     /// Whether its values are parts of the normalised path.
     pub(super) fn is_of_path(&self) -> bool {
         matches!(self, Self::Path(_) | Self::ActionName | Self::ActionExt)

@@ -49,7 +49,7 @@ pub(super) fn warn(checks: &[Check], place: &Place, remarks: &mut Remarks) {
 }
 
 /// The values that a point can have, as a regex in which they all occur, and in words.
-const fn values_of(point: &PointKey) -> Option<(&'static str, &'static str)> {
+pub(super) const fn values_of(point: &PointKey) -> Option<(&'static str, &'static str)> {
     Some(match point {
         PointKey::Path(_) => ("^[^/]+$", "never holds a `/`"),
         PointKey::ActionName => ("^[^/.]*$", "ends before the first `.`, and never holds a `/`"),
@@ -153,7 +153,7 @@ fn impossible_value(point: &PointKey, kind: Kind, value: &[u8]) -> Option<String
 /// What checks of one point say together.
 fn warn_of_group(group: &[Check], place: &Place, remarks: &mut Remarks) {
     let point = &group[0].point;
-    let is_repeatable = matches!(point, PointKey::Query(_) | PointKey::Header(_));
+    let is_repeatable = point.is_repeatable();
     let mut pairs = group.iter().enumerate().flat_map(|(at, a)| group[at + 1..].iter().map(move |b| (a, b)));
     let absent = group.len() > 1 && group.iter().any(|check| check.kind == Kind::Absent);
     if absent || (!is_repeatable && pairs.any(|(a, b)| exclude_each_other(a, b))) {

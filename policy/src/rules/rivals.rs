@@ -1,13 +1,16 @@
 //! What is odd about rules of one type beside each other: those that never count, and ties. Sound: what is said is so; not
 //! everything that is so is said.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::Rule;
 use super::check::{Check, Kind, PointKey};
+use super::contradictions::values_of;
 use super::shadows::{self, Contender};
 use crate::compile::Remarks;
 use crate::error::Place;
+use crate::hosts::Host;
 use crate::kinds::{HeaderAction, RuleKind, RuleType};
 use crate::selector::{Part, PointSelector};
 use crate::source::RuleSource;
@@ -27,7 +30,9 @@ pub(super) fn warn_of_modes(rules: &[Rule], applications: &[String], remarks: &m
         }
     };
     let goes_before = |other, it, _| other < it;
+    let mut hidden = HashSet::new();
     shadows::find(&contenders, applications, goes_before, |it, other| {
+        hidden.insert(it);
         let (rule, other) = (&rules[it], &rules[other]);
         // rules with the very same conditions are told of where the tree is built
         if rule.checks != other.checks {
@@ -37,7 +42,9 @@ pub(super) fn warn_of_modes(rules: &[Rule], applications: &[String], remarks: &m
     });
     ties(
         &contenders,
-        |first, second| rules[first].mode != rules[second].mode,
+        |first, second| {
+            rules[first].mode != rules[second].mode && !hidden.contains(&first) && !hidden.contains(&second)
+        },
         |first, second| {
             let (name, mode) = (rules[first].name(), rules[first].mode);
             let message = format!(
@@ -211,20 +218,30 @@ fn why_hidden(kind: &RuleKind, by: u64) -> String {
     }
 }
 
-/// Finds pairs of contenders of a group that are equally specific, `differ`, and have different regexes that some value
-/// meets both of.
+/// Finds pairs of contenders of a group that are equally specific and `differ`, and that one and the same request may meet:
+/// where they have different regexes, some value meets both; where one has a host, the other has that host with a port.
+/// Values beyond that are the same. (What a request may repeat could meet `equal` of two values; who writes
+/// a rule for each value of a parameter needn't be told that of every pair.)
 fn ties<'a>(
     contenders: &[Contender<'a>],
     differ: impl Fn(usize, usize) -> bool,
     mut found: impl FnMut(usize, usize),
 ) {
-    type Shape<'a> = Vec<(&'a PointKey, Kind, Option<&'a [u8]>)>;
+    type Shape<'a> = Vec<(&'a PointKey, Kind, Cow<'a, [u8]>)>;
+    let has = |contender: &Contender<'_>, kind| contender.checks.iter().any(|check| check.kind == kind);
+    let has_ports = contenders.iter().any(|contender| has(contender, Kind::HostWithPort));
+    let part = |check: &'a Check| match check.kind {
+        Kind::Regex => (&check.point, Kind::Regex, Cow::Borrowed(&[][..])),
+        Kind::HostWithPort => {
+            let name = Host::read(&check.value, &mut Vec::new()).name.to_vec();
+            (&check.point, Kind::Iequal, Cow::Owned(name))
+        }
+        kind => (&check.point, kind, Cow::Borrowed(&*check.value)),
+    };
     let mut groups: HashMap<(Option<u32>, Shape<'_>), Vec<usize>> = HashMap::new();
     for (at, contender) in contenders.iter().enumerate() {
-        if contender.checks.iter().any(|check| check.kind == Kind::Regex) {
-            let part = |check: &'a Check| {
-                (&check.point, check.kind, (check.kind != Kind::Regex).then_some(&*check.value))
-            };
+        let has_host = || contender.checks.iter().any(|check| check.point == PointKey::Host);
+        if has(contender, Kind::Regex) || (has_ports && has_host()) {
             let shape: Shape<'_> = contender.checks.iter().map(part).collect();
             groups.entry((contender.group, shape)).or_default().push(at);
         }
@@ -241,12 +258,28 @@ fn ties<'a>(
     }
 }
 
-/// Whether the regexes of two rules of one shape are known to have values in common.
+/// Whether what differs between two rules of one shape is known to be met by some values all the same.
 fn overlap(a: &[Check], b: &[Check]) -> bool {
-    let mut different = a.iter().zip(b).filter(|(a, b)| a.value != b.value);
-    different.all(|(a, b)| {
-        let text = |check: &Check| String::from_utf8_lossy(&check.value).into_owned();
-        // for the host, which has no case, no answer is better than a wrong one
-        a.point != PointKey::Host && crate::regex::have_common_value(&text(a), &text(b))
-    }) && a != b
+    let mut different = a.iter().zip(b).filter(|(a, b)| a != b);
+    a != b
+        && different.all(|(x, y)| {
+            let is_alone = a.iter().filter(|check| check.point == x.point).count() == 1;
+            match (x.kind, y.kind) {
+                (Kind::Regex, Kind::Regex) => {
+                    (is_alone || x.point.is_repeatable()) && have_common_value(x, y)
+                }
+                (Kind::Iequal, Kind::HostWithPort) | (Kind::HostWithPort, Kind::Iequal) => is_alone,
+                _ => false,
+            }
+        })
+}
+
+/// Whether some value that the point of two regexes may have is known to meet both.
+fn have_common_value(a: &Check, b: &Check) -> bool {
+    let text = |check: &Check| String::from_utf8_lossy(&check.value).into_owned();
+    let within = match a.point {
+        PointKey::Host => Some("^[0-9a-z-]+([.][0-9a-z-]+)*(:[0-9]+)?$"),
+        _ => values_of(&a.point).map(|(values, _)| values),
+    };
+    crate::regex::have_common_value(&text(a), &text(b), within, a.point.is_in_any_case())
 }

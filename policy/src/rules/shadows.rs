@@ -12,6 +12,7 @@ use ahash::AHashMap;
 
 use super::check::{Check, Kind, PointKey, normalise};
 use super::remarks::is_universal;
+use crate::hosts::Host;
 use crate::selector::{PointSelector, Step};
 
 /// Pairs of rules that are compared at most: files that ask for more have thousands of rules that differ in nothing else.
@@ -191,7 +192,12 @@ pub(super) fn implied(check: &Check) -> Vec<Check> {
             let any_case = as_kind(Kind::Iequal, &value.to_ascii_lowercase());
             present.into_iter().chain([any_case]).collect()
         }
-        Kind::Equal | Kind::Iequal | Kind::HostWithPort | Kind::Regex => present.into_iter().collect(),
+        // a host without a port stands for all its ports
+        Kind::HostWithPort => {
+            let name = as_kind(Kind::Iequal, Host::read(value, &mut Vec::new()).name);
+            present.into_iter().chain([name]).collect()
+        }
+        Kind::Equal | Kind::Iequal | Kind::Regex => present.into_iter().collect(),
         Kind::Absent | Kind::Present => Vec::new(),
     }
 }
