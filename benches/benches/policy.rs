@@ -101,7 +101,7 @@ fn policy(rule_count: usize, list_entries: usize) -> Policy {
         lists: lists(list_entries),
         ..PolicySource::default()
     };
-    compile(&source).unwrap().policy
+    compile(source).unwrap().policy
 }
 
 /// What differs between the requests.
@@ -174,7 +174,8 @@ fn resolve(criterion: &mut Criterion) {
     }
     let source = PolicySource { servers: servers(), rules: rules(10_000), ..PolicySource::default() };
     group.sample_size(10);
-    group.bench_function("compile/10000_rules", |bencher| bencher.iter(|| compile(black_box(&source))));
+    group
+        .bench_function("compile/10000_rules", |bencher| bencher.iter(|| compile(black_box(source.clone()))));
     group.finish();
 }
 

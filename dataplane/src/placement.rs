@@ -135,7 +135,7 @@ mod tests {
             servers: vec![server],
             ..PolicySource::default()
         };
-        weir_policy::compile(&source).unwrap().policy
+        weir_policy::compile(source).unwrap().policy
     }
 
     fn placed(path: &str, setting: AmbiguousPath) -> Placement {

@@ -48,12 +48,13 @@ impl Remarks {
     }
 }
 
-/// Compiles a policy.
+/// Compiles a policy, which keeps its source.
 ///
 /// # Errors
 ///
 /// All that is wrong with the source, in its order: servers and locations, rules, lists.
-pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
+pub fn compile(given: PolicySource) -> Result<Compiled, Vec<CompileError>> {
+    let source = &given;
     let mut remarks = Remarks::default();
     let hosts = compile_hosts(source, &mut remarks);
     check_map(&source.http, &Place::Http, &mut remarks);
@@ -96,7 +97,7 @@ pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<CompileError>> {
         lists,
         attribute_lists: AttributeLists::new(&source.attribute_lists),
         acl_access_phase: source.acl_access_phase,
-        source: source.clone(),
+        source: given,
     };
     Ok(Compiled { policy, warnings: remarks.warnings })
 }

@@ -63,7 +63,7 @@ mod tests {
                 lists: (0..entries).map(entry).collect(),
                 ..PolicySource::default()
             };
-            compile(&source).unwrap().policy.memory()
+            compile(source).unwrap().policy.memory()
         };
         let (few, many) = (memory(10, 10), memory(1_000, 200));
         assert!(many.rule_tables > 20 * few.rule_tables && many.rule_texts > 20 * few.rule_texts);

@@ -192,7 +192,7 @@ fn locations_are_compared_in_the_encoding_of_requests() {
         servers: vec![server("s", context(None, None), locations)],
         ..PolicySource::default()
     };
-    let compiled = compile(&source).unwrap();
+    let compiled = compile(source.clone()).unwrap();
     let warnings: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
     assert!(warnings[0].contains("requests for `/x:y` don't meet it"), "{warnings:?}");
@@ -211,7 +211,7 @@ fn locations_are_compared_in_the_encoding_of_requests() {
     }
     let twice = ["/%c3", "/%C3"].map(|path| location(path, None, None)).into();
     let twice = PolicySource { servers: vec![server("s", context(None, None), twice)], ..source };
-    let errors = compile(&twice).map(|_| ()).unwrap_err();
+    let errors = compile(twice).map(|_| ()).unwrap_err();
     assert!(errors[0].to_string().contains("another location"), "{errors:?}");
 }
 
@@ -314,7 +314,7 @@ fn all_errors_are_reported_with_their_places() {
         when(rule(3, RuleMode::Default, ""), Point::Path(9999), Test::Equal, "x"),
     ];
     let errors =
-        compile(&PolicySource { servers: vec![first, twin], rules, ..PolicySource::default() }).unwrap_err();
+        compile(PolicySource { servers: vec![first, twin], rules, ..PolicySource::default() }).unwrap_err();
     let found: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.place, error.key)).collect();
     assert_eq!(
         found,
@@ -335,7 +335,7 @@ fn all_errors_are_reported_with_their_places() {
             "rule 3: when[0].point",
         ]
     );
-    assert!(compile(&PolicySource::default()).is_err(), "a policy without a server");
+    assert!(compile(PolicySource::default()).is_err(), "a policy without a server");
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn oddities_are_warned_of_and_compile() {
         lists: lists(),
         ..PolicySource::default()
     };
-    let compiled = compile(&source).unwrap();
+    let compiled = compile(source).unwrap();
     let warnings: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
     let starts = [
         "server `s`, location `/a//b`: requests are compared after normalisation",

@@ -195,14 +195,14 @@ fn settings_that_make_no_sense_are_refused() {
     ];
     for (kind, key) in table {
         let source = source(Mode::Block, vec![effect(1, kind.clone(), "")]);
-        let errors = compile(&source).unwrap_err();
+        let errors = compile(source).unwrap_err();
         assert_eq!(errors.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(), [key], "{kind:?}");
     }
     let rules = vec![
         effect(1, regex(AttackType::Vpatch), ""),
         effect(2, RuleKind::IgnoreRegex { rule: 1, point: point("query.a") }, ""),
     ];
-    assert!(compile(&source(Mode::Block, rules)).is_ok());
+    assert!(compile(source(Mode::Block, rules)).is_ok());
 }
 
 #[test]

@@ -515,7 +515,7 @@ fn the_compiled_policy_is_the_literal_one() {
     let outcome = TestRunner::new(config).run(&strategy, |(template, (regexes, plain), requests)| {
         let regexes: Vec<Naive> = regexes.into_iter().chain(plain).collect();
         let source = written_out(&template, &regexes);
-        let policy = match compile(&source) {
+        let policy = match compile(source) {
             Ok(compiled) => {
                 let never = compiled
                     .warnings

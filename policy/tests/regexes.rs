@@ -160,7 +160,7 @@ fn regexes_that_cannot_be_used_are_named() {
         (rule(1, SET, "/a{{b}}"), "uri", "part of a component"),
     ];
     for (rule, key, problem) in table {
-        let errors = compile(&source(vec![rule])).unwrap_err();
+        let errors = compile(source(vec![rule])).unwrap_err();
         assert_eq!((errors.len(), errors[0].key.as_str()), (1, key));
         assert!(errors[0].problem.contains(problem), "{}", errors[0]);
     }
@@ -168,7 +168,7 @@ fn regexes_that_cannot_be_used_are_named() {
         let location =
             LocationSource { path: path.into(), kind: MatchKind::Regex, context: ContextSource::default() };
         let server = server("s", ContextSource::default(), vec![self::location("/", None, None), location]);
-        let errors = compile(&PolicySource { servers: vec![server], ..PolicySource::default() }).unwrap_err();
+        let errors = compile(PolicySource { servers: vec![server], ..PolicySource::default() }).unwrap_err();
         assert!(matches!(errors[0].place, Place::Location { location: 1, .. }), "{path}: {errors:?}");
     }
 }
@@ -176,7 +176,7 @@ fn regexes_that_cannot_be_used_are_named() {
 #[test]
 fn regexes_that_say_nothing_are_warned_of() {
     for (value, says) in [("a*", "matches every uri"), ("a^", "matches nothing"), ("^(~(a))$", "")] {
-        let warnings = compile(&source(vec![regex(1, Point::Uri, value)])).unwrap().warnings;
+        let warnings = compile(source(vec![regex(1, Point::Uri, value)])).unwrap().warnings;
         assert_eq!(warnings.is_empty(), says.is_empty(), "{value}: {warnings:?}");
         assert!(warnings.iter().all(|warning| warning.message.contains(says)), "{value}: {warnings:?}");
     }
@@ -184,7 +184,7 @@ fn regexes_that_say_nothing_are_warned_of() {
 
 /// The rules that are warned of, and a word of the warning.
 fn warnings(rules: Vec<RuleSource>) -> Vec<String> {
-    let warnings = compile(&source(rules)).unwrap().warnings;
+    let warnings = compile(source(rules)).unwrap().warnings;
     warnings.iter().map(ToString::to_string).collect()
 }
 

@@ -16,7 +16,7 @@ fn source(rules: Vec<RuleSource>, lists: Vec<ListEntry>) -> PolicySource {
 }
 
 fn warnings(source: &PolicySource) -> Vec<String> {
-    let compiled = compile(source).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let compiled = compile(source.clone()).unwrap_or_else(|errors| panic!("{errors:#?}"));
     compiled.warnings.iter().map(ToString::to_string).collect()
 }
 
@@ -171,7 +171,7 @@ fn applications_that_no_place_has_are_told_a_few_times() {
 
 #[test]
 fn a_network_with_bits_behind_its_prefix_is_refused() {
-    let errors = compile(&source(vec![], vec![entry(List::Deny, "10.0.0.1/8")])).unwrap_err();
+    let errors = compile(source(vec![], vec![entry(List::Deny, "10.0.0.1/8")])).unwrap_err();
     let [error] = &errors[..] else { panic!("{errors:#?}") };
     assert_eq!((error.place.to_string(), &*error.key), ("list entry 1".to_owned(), "address"));
     assert_eq!(error.expected, "`10.0.0.0/8` for the network, or `10.0.0.1` for the address alone");
@@ -433,7 +433,7 @@ fn what_is_told_to_never_count_never_counts() {
             })
             .collect();
         let source = source(rules, vec![]);
-        let compiled = compile(&source).unwrap();
+        let compiled = compile(source.clone()).unwrap();
         let hidden: Vec<u64> = compiled
             .warnings
             .iter()

@@ -170,7 +170,7 @@ fn compile_policy(
     let known = errors.len();
     errors.extend(entries_without_database(config));
     let has_databases = errors.len() == known;
-    match weir_policy::compile(&policy_source_with(config, engine)) {
+    match weir_policy::compile(policy_source_with(config, engine)) {
         Ok(compiled) => {
             warnings.extend(compiled.warnings.iter().map(|warning| warning_in_files(config, file, warning)));
             has_databases.then_some(compiled.policy)
@@ -382,7 +382,7 @@ fn rule_faults(config: &Config, file: &Path) -> Vec<ConfigError> {
 /// What is wrong with the rules and locations of a config that has the errors `known` already, so that all are told at
 /// once. What may be a consequence of those errors is left out, as a reference to a rule that can't be read.
 pub fn rule_errors(config: &Config, file: &Path, known: &[ConfigError]) -> Vec<ConfigError> {
-    let refused = weir_policy::compile(&policy_source(config)).err().unwrap_or_default();
+    let refused = weir_policy::compile(policy_source(config)).err().unwrap_or_default();
     let is_of_its_own = |error: &&CompileError| {
         let is_of_its_own = match (&error.place, &*error.key) {
             (Place::Rule { .. }, "id") => false,

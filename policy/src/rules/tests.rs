@@ -135,7 +135,7 @@ fn scans(when: Vec<Vec<Condition>>, facts: &crate::RequestFacts<'_>, readings: &
         locations: Vec::new(),
     };
     let source = PolicySource { rules, servers: vec![server], ..PolicySource::default() };
-    let policy = crate::compile(&source).unwrap_or_else(|errors| panic!("{errors:#?}")).policy;
+    let policy = crate::compile(source).unwrap_or_else(|errors| panic!("{errors:#?}")).policy;
     let mut scratch = crate::Scratch::default();
     let client = crate::Client::from("192.0.2.1".parse::<std::net::IpAddr>().unwrap());
     let placed = policy.resolve_readings(&mut scratch, facts, readings, &client, 0);

@@ -49,7 +49,7 @@ pub fn lists() -> Vec<ListEntry> {
 }
 
 pub fn policy(source: &PolicySource) -> Policy {
-    compile(source).unwrap_or_else(|errors| panic!("{errors:#?}")).policy
+    compile(source.clone()).unwrap_or_else(|errors| panic!("{errors:#?}")).policy
 }
 
 /// A GET of a target at a host.
