@@ -6,7 +6,7 @@ mod form;
 mod multipart;
 mod xml;
 
-use crate::arena::{Arena, ROOT, Step};
+use crate::arena::{Arena, NodeId, ROOT, Step};
 use crate::decode::percent::{self, Plus};
 use crate::decode::{Expander, base64};
 use crate::directives::{Parser, Scope};
@@ -67,6 +67,24 @@ fn is_scheme(text: &[u8]) -> bool {
 /// The longest name of a scheme of authentication.
 const SCHEME_BYTES_MAX: usize = 32;
 
+/// Adds the name and the password of Basic credentials (RFC 7617 section 2), each as a value of its own.
+fn credentials(encoded: &[u8], node: NodeId, arena: &mut Arena) {
+    let node = arena.node(node, Step::Decoder("base64"));
+    for part in ["user", "password"] {
+        let node = arena.node(node, Step::Part(part));
+        let span = arena.write(|bytes| {
+            let start = bytes.len();
+            _ = base64::decode_text(encoded, bytes);
+            match memchr::memchr(b':', &bytes[start..]) {
+                Some(colon) if part == "user" => bytes.truncate(start + colon),
+                Some(colon) => _ = bytes.drain(start..=start + colon),
+                None => bytes.truncate(start),
+            }
+        });
+        arena.add(span, node, Place::Header, 1);
+    }
+}
+
 fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut Arena) {
     let is_cookie = name.eq_ignore_ascii_case(b"cookie");
     if is_cookie && !scope.may_switch_parsers() {
@@ -82,10 +100,15 @@ fn header(index: u32, name: &[u8], value: &[u8], scope: &Scope<'_>, arena: &mut 
     // Credentials are encoded without their scheme; what is none of those is looked at as well.
     let has_scheme =
         name.eq_ignore_ascii_case(b"authorization") || name.eq_ignore_ascii_case(b"proxy-authorization");
+    let is_basic = has_scheme
+        && value.split_first_chunk::<6>().is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
     let value = match memchr::memchr2(b' ', b'\t', value) {
         Some(position) if has_scheme && is_scheme(&value[..position]) => value[position..].trim_ascii_start(),
         _ => value,
     };
+    if is_basic {
+        credentials(value, node, arena);
+    }
     let place = if name.eq_ignore_ascii_case(b"user-agent") {
         Place::UserAgent
     } else if FILE_NAME_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {

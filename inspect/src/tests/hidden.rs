@@ -397,3 +397,12 @@ fn what_begins_like_a_token_may_hide_more() {
     let request = RequestView { headers: &[(b"X-Note", value)], ..EMPTY };
     assert!(finds(AttackClass::Xss, &request));
 }
+
+#[test]
+fn names_and_passwords_of_basic_credentials_are_values_of_their_own() {
+    for pair in ["admin' OR ''='':x", "admin:' OR ''='"] {
+        let value = format!("Basic {}", base64(pair));
+        let request = RequestView { headers: &[(b"Authorization", value.as_bytes())], ..EMPTY };
+        assert!(finds(AttackClass::Sqli, &request), "{pair}");
+    }
+}

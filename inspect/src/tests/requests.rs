@@ -97,7 +97,10 @@ fn decoders_are_part_of_the_point() {
     let token = b"t=eyJhbGciOiJub25lIn0.eyJuYW1lIjoiPHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0PiJ9.x";
     assert_eq!(query(token), ["query.t|jwt", "query.t|jwt.json.name"]);
     let headers: [(&[u8], &[u8]); 1] = [(b"Authorization", b"Basic JyBvciAxPTEgLS06cGFzcw==")];
-    assert_eq!(points(&RequestView { headers: &headers, ..EMPTY }), ["header.authorization|base64"]);
+    assert_eq!(
+        points(&RequestView { headers: &headers, ..EMPTY }),
+        ["header.authorization|base64.user", "header.authorization|base64"]
+    );
     let path = b"/api/JyBvciAxPTEgLS0gLS0gLS0";
     assert_eq!(points(&RequestView { path, ..EMPTY }), ["path.1|base64"]);
 }

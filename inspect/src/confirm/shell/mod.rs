@@ -156,7 +156,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             let is_field = before == Before::Text && operator == b";" && rest.starts_with(b";") && !ends;
             bare && !is_field
                 && (!in_list(value, start)
-                    || matches!(operator, b";" | b"||") && ends && !rest.is_empty()
+                    || matches!(operator, b";" | b"||")
+                        && (ends || rest.trim_ascii() == b"#")
+                        && !rest.is_empty()
                     || operator != b"|" && is_piped(rest))
                 && !matches!(operator, b"(" | b"{")
                 && (operator != b"&" || before == Before::Nothing)
@@ -198,7 +200,11 @@ fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[
             .any(|byte| matches!(byte, b'>' | b'<' | b'`') || byte == &b'$' && line.contains(&b'('));
         return plain
             && (word == b"echo" && !rest.contains(&b'|')
-                || takes_plain_file(rest) && !is_one_of(NETWORK_TOOLS, word));
+                || takes_plain_file(rest)
+                    && (!is_one_of(NETWORK_TOOLS, word) || has_word_behind_argument(line)));
+    }
+    if before == Before::Text && !touches && joins_words(rest) {
+        return true;
     }
     if is_one_of(LANGUAGES, word) {
         return match follows {
@@ -256,11 +262,28 @@ fn is_closed(rest: &[u8]) -> bool {
     matches!(rest.trim_ascii_start().first(), Some(b'`' | b')'))
 }
 
-/// Whether a bar and a command that is no ordinary word come next, and nothing else.
+/// Whether what follows a name is `& co.`: a lone sign and a word that is no command.
+fn joins_words(rest: &[u8]) -> bool {
+    let Some(rest) = rest.trim_ascii_start().strip_prefix(b"&") else { return false };
+    let (word, _) = command_word(rest);
+    rest.first().is_some_and(u8::is_ascii_whitespace)
+        && rest.trim_ascii_start().first().is_some_and(u8::is_ascii_alphabetic)
+        && !is_one_of(COMMANDS, word.as_slice())
+        && !is_one_of(COMMON_WORDS, word.as_slice())
+}
+
+/// Whether a word of letters follows the first argument: `ping 10.0.0.1 works`.
+fn has_word_behind_argument(line: &[u8]) -> bool {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(1);
+    words.next().is_some_and(|word| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic))
+}
+
+/// Whether a bar and a command that is no ordinary word come next, and nothing else but its arguments.
 fn is_piped(rest: &[u8]) -> bool {
-    let Some(rest) = rest.strip_prefix(b"|") else { return false };
+    let Some(rest) = rest.trim_ascii_start().strip_prefix(b"|") else { return false };
     let (word, rest) = command_word(rest);
-    rest.is_empty() && is_one_of(COMMANDS, word.as_slice())
+    (rest.is_empty() || matches!(what_follows(rest), Follows::Argument | Follows::Hint))
+        && is_one_of(COMMANDS, word.as_slice())
 }
 
 /// Whether a word comes next.

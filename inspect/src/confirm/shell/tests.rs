@@ -62,6 +62,9 @@ fn commands() {
         "see it; dir %ProgramFiles(x86)%",
         "report for may; sort /srv/app/config.yml",
         "report for may; cut -c1-80 ~/keys",
+        "localhost; id #",
+        "main; env | base64 -w0",
+        "see the report; ping 10.20.0.1",
     ] {
         assert!(check(text), "{text}");
     }
@@ -84,6 +87,8 @@ fn prose_and_lists() {
         "```sh\nls -l\n```",
         "| Type  | Null |",
         "||Name||Date||",
+        "the windows are dirty; cmd & co. cleaning asks $80",
+        "VPN: connected; ping 10.20.0.1 OK; but no more",
         "one; curl is a tool",
         "fish & date",
         "name;id",

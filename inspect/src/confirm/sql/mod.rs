@@ -33,11 +33,22 @@ enum Context<'a> {
 /// Whether the value goes on with SQL, from its start or from its first quotes on.
 pub(super) fn is_injection(value: &[u8]) -> bool {
     let injects = |context, text| parse(context, text).is_some_and(|seen| seen.injects(context));
-    if injects(Context::Bare, head(value)) {
+    if !begins_with_phrase(value) && injects(Context::Bare, head(value)) {
         return true;
     }
     let first = |quote| memchr::memchr(quote, &value[..value.len().min(LITERAL_BYTES_MAX)]);
     QUOTES.into_iter().filter_map(first).any(|start| ends_literal(value, start))
+}
+
+/// Whether a value begins with several words in quotes, as the words that a search is to find in a row.
+fn begins_with_phrase(value: &[u8]) -> bool {
+    let Some(rest) = value.strip_prefix(b"\"") else { return false };
+    let phrase = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
+    let is_word_byte = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+    phrase.len() < rest.len()
+        && phrase.contains(&b' ')
+        && phrase.first().is_some_and(is_word_byte)
+        && phrase.last().is_some_and(is_word_byte)
 }
 
 /// Whether the value goes on with SQL behind the quote at `start`, one that [`is_injection`] has not looked at: a later
@@ -222,6 +233,12 @@ impl Seen {
     }
 }
 
+/// Whether a sentence comes next: two names in a row and one more word.
+fn words_follow(mut lexer: Lexer<'_>) -> bool {
+    let mut is_name = || matches!(lexer.next(), Some(Token::Word(word)) if words::kind(word) == Kind::Name);
+    is_name() && is_name() && matches!(lexer.next(), Some(Token::Word(_)))
+}
+
 /// Reads an expression; `None` where the grammar is broken.
 fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
     let mut parser = Parser {
@@ -335,6 +352,9 @@ impl<'a> Parser<'a> {
             }
             Token::Semicolon => {
                 self.seen.stacked = statement::follows(self.lexer);
+                if !self.seen.stacked && words_follow(self.lexer) {
+                    return None;
+                }
                 let cut_off = matches!(self.lexer.next(), Some(Token::CommentToEnd));
                 self.seen.comment_end |= cut_off && self.seen.compares && !self.wants_operand;
                 return Some(Step::End);

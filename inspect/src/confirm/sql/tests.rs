@@ -9,6 +9,8 @@ fn wrong<'a>(texts: &[&'a str], expected: bool) -> Vec<&'a str> {
 fn values_that_go_on_with_sql() {
     let texts = [
         "' or 1=1--",
+        "1 or 1=1; drop table a",
+        "\"x\" or \"a\"=\"a",
         "x' AND email IS NULL; --",
         "' or '1'='1",
         "1 or 1=1",
@@ -81,6 +83,8 @@ fn values_that_go_on_with_sql() {
 #[test]
 fn texts_that_break_its_grammar_or_hold_nothing_of_a_query() {
     let texts = [
+        "1 or 1 = 1, 1 and 0 = 0; please fill in the rest of the table",
+        "\"where to stay\" or \"what to eat\" in lisbon",
         "rock or roll",
         "O'Reilly and Sons",
         "dogs' and 2 cats",
