@@ -4,7 +4,7 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help deps toolchain build demo test lint bench bench-peers bench-peers-pingora bench-slow soak deb
+.PHONY: help deps build-deps toolchain build demo test lint bench bench-peers bench-peers-pingora bench-slow soak deb
 
 CARGO ?= cargo
 # Where rustup puts cargo; a shell that was not opened anew since doesn't know it.
@@ -22,10 +22,10 @@ MODEL_CASES ?= 5000000
 # How many times as many cases as in `make test` the fuzz targets get in `make soak`.
 FUZZ ?= 100
 
-# To build: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
-PACKAGES := libhyperscan-dev gcc g++ ca-certificates
+# To build, and for the demo: Hyperscan (libhs.a), and a C and C++ compiler for it and for aws-lc.
+BUILD_PACKAGES := libhyperscan-dev gcc g++ ca-certificates
 # What the tests talk to, and /bin/kill.
-PACKAGES += nginx-light haproxy curl openssl procps slowhttptest python3 python3-h11 python3-websockets
+PACKAGES := $(BUILD_PACKAGES) nginx-light haproxy curl openssl procps slowhttptest python3 python3-h11 python3-websockets
 # The browser in which the load generator's page is tested, and the generators that vouch for its counts.
 PACKAGES += chromium wrk nghttp2-client
 
@@ -37,24 +37,27 @@ PINGORA := target/pingora/release/pingora-peer
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
-deps: toolchain ## Install the Debian packages that are missing (with sudo when not root)
+deps: toolchain ## Install the Debian packages that building and testing need (with sudo when not root)
 	@sh -c "$$INSTALL_MISSING" deps $(PACKAGES)
 
-build: deps ## Build target/release/weir and target/release/weir-loadgen
+build-deps: toolchain
+	@sh -c "$$INSTALL_MISSING" build-deps $(BUILD_PACKAGES)
+
+build: build-deps ## Build target/release/weir and target/release/weir-loadgen
 	$(CARGO) build --release --locked -p weir -p weir-loadgen
 
-demo: deps ## Run the main job on this machine: origins, certificates, the node, requests, a table
+demo: build-deps ## Run the main job on this machine: origins, certificates, the node, requests, a table
 	$(CARGO) run --release --locked -p weir -- demo
 
 test: deps lint ## Run the format check, the lints and all tests
 	$(CARGO) test --workspace --locked
 
-lint: toolchain ## Run the format check and the lints
+lint: build-deps ## Run the format check and the lints
 	@sh -c "$$ADD_COMPONENTS"
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
+soak: deps ## Run the long tests: simulation (SEEDS=300), policy model, mutations, explain, fuzz targets, epoll
 	WEIR_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked -p weir --lib worker::tests
 	WEIR_MODEL_CASES=$(MODEL_CASES) $(CARGO) test --locked -p weir-policy --test model
 	WEIR_MUTATIONS=$(MUTATIONS) $(CARGO) test --locked -p weir --test e2e mutations_of_the_cases
@@ -62,18 +65,19 @@ soak: deps ## Run the simulation with SEEDS=300 or as many seeds as you say
 	WEIR_FUZZ_CASES=$(FUZZ) $(CARGO) test --locked -p weir-fuzz
 	WEIR_TEST_IO=portable $(CARGO) test --locked -p weir --test e2e
 
-bench: deps ## Measure the parts of the hot path (criterion)
+bench: build-deps ## Measure the parts of the hot path (criterion)
 	$(CARGO) bench --locked -p weir-benches
 
 bench-peers: build ## Compare with nginx, HAProxy, Caddy and ModSecurity on this machine (DURATION=quick or full)
 	@sh -c "$$INSTALL_MISSING" bench-peers $(PEERS)
 	python3 benches/peers/run.py --duration $(DURATION) $(addprefix --pingora ,$(wildcard $(PINGORA)))
 
-bench-peers-pingora: deps ## Build a small proxy on Pingora (crates.io), for bench-peers to take along
+bench-peers-pingora: build-deps ## Build a small proxy on Pingora (crates.io), for bench-peers to take along
 	@sh -c "$$INSTALL_MISSING" bench-peers-pingora cmake libssl-dev pkg-config
 	$(CARGO) build --release --locked --manifest-path benches/peers/pingora/Cargo.toml --target-dir target/pingora
 
 bench-slow: build ## Measure what a thousand slow clients cost others; fails if it is over twice the p99
+	@sh -c "$$INSTALL_MISSING" bench-slow python3
 	benches/slow_clients.py
 
 deb: build ## Make the Debian package target/weir_VERSION_ARCHITECTURE.deb

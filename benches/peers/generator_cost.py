@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -95,6 +96,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=1)
     arguments = parser.parse_args()
+    # A signal must not leave the origin behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cpus = sorted(os.sched_getaffinity(0))
     found = measure(arguments.loadgen, arguments.rounds, arguments.seconds, cpus[0], cpus[-1])
     if not found:

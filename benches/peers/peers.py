@@ -9,8 +9,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE / "configs"
-# The part of weir.toml with the listener for TLS.
-TLS_LISTENER = "weir-tls-listener.toml"
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -91,9 +89,6 @@ def write_config(peer, run, values):
     """Writes a peer's config with its ports into the folder `run`, and returns the files."""
     user = "user root;" if os.geteuid() == 0 else ""
     values = {"NGINX_USER": user, "NGINX_MODULES": NGINX_MODULES, "RUN": run, **values, **peer.values, **peer.ports}
-    if "MODE" in values:
-        tls = (CONFIGS / TLS_LISTENER).read_text()
-        values["TLS_LISTENER"] = fill(tls, values) if "TLS" in peer.fronts else ""
     written = []
     for name in (peer.config, *peer.files):
         text = fill((CONFIGS / name).read_text(), values)
@@ -106,14 +101,6 @@ def write_config(peer, run, values):
 
 def fill(text, values):
     return re.sub(r"@([A-Z_]+)@", lambda match: str(values[match[1]]), text)
-
-
-def weir_has_tls_listeners(weir, run, values):
-    """Whether this Weir takes a listener with TLS: asked of the binary, so that this stays true."""
-    probe = weir_peer("probe", weir, "off")
-    probe.ports = {"PLAIN": 1, "TLS": 2, "MTLS": 3}
-    path = write_config(probe, run, values)[0]
-    return subprocess.run([weir, "check", "--config", path], capture_output=True).returncode == 0
 
 
 def start(peer, config, cpu, log):

@@ -2,7 +2,7 @@
 """Compares Weir with its peers on this machine, and writes what was measured into benches/results/.
 
     make bench-peers                       a quick look, some minutes
-    make bench-peers DURATION=full         figures worth keeping, most of an hour on a quiet machine
+    make bench-peers DURATION=full         figures worth keeping, half an hour on a quiet machine
 
 `weir-loadgen compare` does the measuring: all peers are up, the load goes to one at a time for a fraction of a second,
 round and round, and CPU time per request is compared within each round. docs/benchmarks.md says how to read the result.
@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -66,8 +67,9 @@ def main():
     # The proxies on a CPU of their own, where there are two; load and origin on another.
     proxy_cpu, load_cpu = (cpus[-1], cpus[0]) if len(cpus) > 1 else (None, None)
     started = datetime.datetime.now(datetime.timezone.utc)
-    folder = arguments.results / f"{started:%Y-%m-%d}-{arguments.machine or machine.slug()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    # A signal must not leave the peers and their keys behind: with this the block below runs to its end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    folder = results_folder(arguments.results, started, arguments.machine or machine.slug())
     run = Path(tempfile.mkdtemp(prefix="weir-bench-peers-"))
     running = []
     try:
@@ -92,6 +94,16 @@ def main():
             print(f"configs and logs of the peers: {run}")
         else:
             shutil.rmtree(run, ignore_errors=True)
+
+
+def results_folder(results, started, name):
+    """A folder of this run's own: what another run of the same day found stays as it is."""
+    for moment in ("%Y-%m-%d", "%Y-%m-%d-%H%M%S"):
+        folder = results / f"{started.strftime(moment)}-{name}"
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            return folder
+    sys.exit(f"{folder} is there already")
 
 
 def parse():
@@ -156,7 +168,6 @@ def measure(arguments, run, folder, running, facts, cpus):
 
 def start_peers(arguments, run, values, running, cpu, log):
     up, described, left_out = {}, {}, {}
-    tls_listeners = peers.weir_has_tls_listeners(arguments.weir, run, values)
     if not arguments.pingora:
         left_out["pingora"] = "it isn't built: `make bench-peers-pingora`"
         print(f"without pingora: {left_out['pingora']}")
@@ -166,8 +177,6 @@ def start_peers(arguments, run, values, running, cpu, log):
             left_out[peer.name] = missing
             print(f"without {peer.name}: {missing}")
             continue
-        if peer.config == "weir.toml" and not tls_listeners:
-            peer.fronts = ("PLAIN", "MTLS")
         peer.ports = {front: free_port() for front in ("PLAIN", "TLS", "MTLS")}
         if peer.config == "weir.toml":
             # One listener and two origins, told apart by the path.
@@ -178,8 +187,6 @@ def start_peers(arguments, run, values, running, cpu, log):
         wait_for_port(peer.ports["PLAIN"], peer.process, peer.name, run)
         up[peer.name] = peer
         templates = [peer.config, *peer.files]
-        if peer.config == "weir.toml" and "TLS" in peer.fronts:
-            templates.append(peers.TLS_LISTENER)
         described[peer.name] = {
             **peers.version(peer),
             # Of the templates in the repository: ports and folders differ from run to run.
@@ -204,7 +211,6 @@ def compare(arguments, run, folder, workload, up, cpu):
         pace = "slow and many" if workload.slow and is_many else "slow" if workload.slow else "many" if is_many else "usual"
         cycles, slice_time, warm_up = DURATIONS[arguments.duration][pace]
         raw = folder / f"{workload.key}-{count}.json"
-        raw.unlink(missing_ok=True)
         command = [arguments.loadgen, "compare", "--threads", "1", "--connections", str(count)]
         command += ["--cycles", str(cycles), "--slice", slice_time, "--warm-up", warm_up, "--json", str(raw)]
         for peer in taking_part:
