@@ -1,6 +1,7 @@
 //! The Debian package: what it holds, and that its config is in order. It is built around binaries that stand in for the real ones,
 //! whose compression would take longer than all of this.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +49,37 @@ fn the_package_holds_program_service_config_and_pages() {
 }
 
 #[test]
+fn an_installation_makes_a_token_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("admin.token");
+    // Stand-ins for what needs rights or another system; the first configured version has an empty second argument.
+    for (name, body) in [("systemd-sysusers", ""), ("systemctl", ""), ("chown", "echo \"$@\" >&2")] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = std::fs::read_to_string(repository().join("packaging/debian/postinst")).unwrap();
+    let script = script.replace("/etc/weir/admin.token", token.to_str().unwrap());
+    let configure = || {
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let done = Command::new("sh")
+            .env("PATH", path)
+            .args(["-c", &script, "postinst", "configure", ""])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert!(configure().starts_with("root:weir "), "the service must be able to read it");
+    let made = std::fs::read_to_string(&token).unwrap();
+    assert!(made.len() == 64 && made.bytes().all(|byte| byte.is_ascii_hexdigit()), "{made}");
+    assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o640);
+    // An upgrade keeps it.
+    assert_eq!(configure(), "");
+    assert_eq!(std::fs::read_to_string(&token).unwrap(), made);
+}
+
+#[test]
 fn the_same_binaries_give_the_same_package() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let read = |folder: &Path| std::fs::read(build(folder)).unwrap();
@@ -60,6 +92,12 @@ fn the_config_of_the_package_is_in_order() {
     let text = std::fs::read_to_string(repository().join("packaging/debian/weir.toml")).unwrap();
     // The folders of the service are there once it has been started.
     let text = text.replace("\"/var/", &format!("\"{}/", folder.path().display()));
+    // The token is made when the package is installed: without one, every local user could change rules.
+    let token = folder.path().join("admin.token");
+    std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    let named = "token_file = \"/etc/weir/admin.token\"";
+    assert!(text.contains(named), "{text}");
+    let text = text.replace(named, &format!("token_file = {token:?}"));
     let config = folder.path().join("weir.toml");
     std::fs::write(&config, text).unwrap();
     for name in ["log/weir", "lib/weir"] {
