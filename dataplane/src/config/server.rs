@@ -80,8 +80,9 @@ pub(super) static SERVER: Section = Section {
 /// `[[server.location]]`.
 pub(super) static LOCATION: Section = Section {
     header: "[[server.location]]",
-    about: "Settings for some paths of the `[[server]]` above it. Ranked as in nginx: `exact`, then the longest prefix \
-            if it is `prefix_final`, then the longest prefix. Paths are compared with dot segments, repeated slashes \
+    about: "Settings for some paths of the `[[server]]` above it. Ranked as in nginx: `exact`; then the longest prefix \
+            if it is `prefix_final`; then the first regular expression, `regex` or `regex_nocase`, in the order of the file; \
+            then the longest prefix. Paths are compared with dot segments, repeated slashes \
             and percent-encodings normalised.",
     keys: &[
         &[

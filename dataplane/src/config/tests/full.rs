@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
-use super::super::schema::{Default, IP_LISTS_SECTIONS, MAIN_SECTIONS, RULES_SECTIONS, Section};
+use super::super::schema::{Default, IP_LISTS_SECTIONS, Kind, MAIN_SECTIONS, RULES_SECTIONS, Section};
+use super::super::units::{format_size, format_time};
 use super::*;
 
 fn repository() -> PathBuf {
@@ -134,6 +135,77 @@ fn the_full_config_shows_the_defaults() {
             }
         }
     }
+}
+
+/// The comment right above the line of a value; empty if there is none.
+fn comment_above(text: &str, value: usize) -> String {
+    let line = text[..value].rfind('\n').map_or(0, |end| end + 1);
+    let mut lines: Vec<&str> =
+        text[..line].lines().rev().map_while(|line| line.strip_prefix('#')).map(str::trim).collect();
+    lines.reverse();
+    lines.join(" ")
+}
+
+/// Ways to write a range; `None` for kinds without one.
+fn ranges(kind: &Kind) -> Option<Vec<String>> {
+    let (range, format): (_, fn(u64) -> String) = match kind {
+        Kind::Integer(range) => (range, |value| value.to_string()),
+        Kind::Size(range) => (range, format_size),
+        Kind::Time(range) => (range, format_time),
+        _ => return None,
+    };
+    let (min, max) = (format(range.min), format(range.max));
+    let mut written = vec![format!("{min} to {max}"), format!("p to {max}"), format!("0 to {max}")];
+    if range.min > 1 && range.zero.is_none() {
+        written.truncate(1);
+    }
+    Some(written)
+}
+
+#[test]
+fn the_full_config_tells_the_ranges_and_choices_that_are_read() {
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for (name, sections) in files() {
+        let text = read(name);
+        let tree = DeTable::parse(&text).unwrap();
+        let mut found = Vec::new();
+        collect(tree.get_ref(), &mut Vec::new(), &mut found);
+        for (table, key, span) in &found {
+            let comment = comment_above(&text, span.start);
+            let kind =
+                &sections.iter().find(|section| section.header == table).unwrap().key(key).unwrap().kind;
+            let words = || {
+                let parts = comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+                parts.map(|part| part.trim_end_matches('.'))
+            };
+            // What is the same as elsewhere is told there; the statuses of a block page are fewer than its range.
+            let is_narrower = (table.as_str(), key.as_str()) == ("block_response", "status");
+            if comment.is_empty() || comment.starts_with("As in") || is_narrower {
+                continue;
+            }
+            if let Kind::Choice(choices) = kind {
+                let (told, missing): (Vec<&str>, Vec<&str>) =
+                    choices.iter().copied().partition(|choice| words().any(|word| word == *choice));
+                // One alone is what the comment is about, as in "a class, or vpatch".
+                if told.len() > 1 && !missing.is_empty() {
+                    wrong.push(format!("{name}: {table} {key} leaves out {missing:?}: {comment}"));
+                }
+                compared += usize::from(told.len() > 1);
+            }
+            let tells_range = words()
+                .zip(words().skip(1))
+                .any(|(to, number)| to == "to" && number.starts_with(|first: char| first.is_ascii_digit()));
+            if let Some(written) = ranges(kind).filter(|_| tells_range) {
+                let told = written.iter().any(|range| comment.contains(range.as_str()));
+                if !told {
+                    wrong.push(format!("{name}: {table} {key} is {written:?}: {comment}"));
+                }
+                compared += 1;
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(compared > 60, "{compared}");
 }
 
 /// A copy of the example files with one of them changed.
