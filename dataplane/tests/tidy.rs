@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where compiled signatures are kept, so that each set is compiled once.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/pages");
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -63,7 +66,7 @@ fn check(folder: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["check", "--config"])
         .arg(folder.join("weir.toml"))
-        .env("XDG_CACHE_HOME", folder)
+        .env("XDG_CACHE_HOME", CACHE)
         .env_remove("WEIR_MODE")
         .output()
         .unwrap();
@@ -160,4 +163,70 @@ fn the_signature_of_the_detection_page_is_in_order() {
     fs::create_dir(folder.path().join("signatures")).unwrap();
     fs::write(folder.path().join("signatures/own.toml"), signatures).unwrap();
     check(folder.path());
+}
+
+/// Runs the `weir explain` commands that a page shows, in a folder with the files that they need, and compares what they
+/// print. A line `...` on the page stands for any lines.
+fn assert_explained_as_shown(path: &str, folder: &Path, commands: usize) {
+    let text = page(path);
+    let shown = blocks(&text, "console").into_iter().filter_map(|block| block.split_once('\n'));
+    let shown =
+        shown.filter(|(command, _)| command.starts_with("$ weir explain ") && !command.contains("--batch"));
+    let shown: Vec<_> = shown.collect();
+    assert_eq!(shown.len(), commands, "{path}: {shown:?}");
+    for (command, expected) in shown {
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!("weir() {{ \"$WEIR\" \"$@\"; }}; {}", &command[2..]))
+            .current_dir(folder)
+            .env("WEIR", env!("CARGO_BIN_EXE_weir"))
+            .env("XDG_CACHE_HOME", CACHE)
+            .env_remove("WEIR_MODE")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            is_shown(&printed, expected),
+            "{path} shows of {command}\n{expected}\nbut it prints\n{printed}{error}"
+        );
+    }
+}
+
+fn is_shown(printed: &str, expected: &str) -> bool {
+    let mut printed = printed.lines();
+    let mut skips = false;
+    for expected in expected.lines() {
+        if expected == "..." {
+            skips = true;
+            continue;
+        }
+        let found =
+            if skips { printed.any(|line| line == expected) } else { printed.next() == Some(expected) };
+        if !found {
+            return false;
+        }
+        skips = false;
+    }
+    skips || printed.next().is_none()
+}
+
+#[test]
+fn explanations_on_the_pages_are_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let (readme, policy, detection) = (page("README.md"), page("docs/policy.md"), page("docs/detection.md"));
+    write("weir.toml", blocks(&readme, "toml")[0]);
+    assert_explained_as_shown("README.md", folder.path(), 1);
+    for (name, text) in ["weir.toml", "rules.toml"].into_iter().zip(blocks(&policy, "toml")) {
+        write(name, text);
+    }
+    assert_explained_as_shown("docs/policy.md", folder.path(), 1);
+    let [_, config, signatures] = blocks(&detection, "toml")[..] else { panic!("three files were expected") };
+    // its GraphQL limits are those of the table beside the command, not of the example
+    write("weir.toml", &[blocks(&readme, "toml")[0], config, "\n[detection.graphql]\n"].concat());
+    fs::create_dir(folder.path().join("signatures")).unwrap();
+    write("signatures/own.toml", signatures);
+    assert_explained_as_shown("docs/detection.md", folder.path(), 4);
+    assert_explained_as_shown("docs/rules.md", root(), 1);
 }

@@ -16,7 +16,7 @@ reads them all and prints every error with file, line, column and key, what was 
 - Relative paths start at the folder of the file that holds them.
 - Sizes are text with a unit: `\"512B\"`, `\"64KiB\"`, `\"1MiB\"`, `\"2GiB\"`, `\"1TiB\"` (powers of 1024). Times likewise: `\"500us\"`,
   `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"2h\"`, `\"1d\"`. One whole number and one unit; `0` needs none.
-- Unknown keys are errors, and so is a file above 64 MiB. Warnings are printed and change nothing.
+- Unknown keys are errors, and so is a config or rules file above 64 MiB or a lists file above 256 MiB. Warnings are printed and change nothing.
 - `\"on\"` and `\"off\"` may also be written `true` and `false` where the type says `\"on\" or \"off\"` and nothing else.
 - Host names in origins' addresses are resolved when the config is loaded.
 - The environment variable `WEIR_MODE` sets `[http].mode` and wins over the file, `mode_by_header` of `[http]` included;

@@ -353,7 +353,8 @@ impl RulesLayer {
         self.general_mode = mode.filter(|mode| *mode != over).map(|mode| GeneralMode { mode, over });
     }
 
-    /// The lowest id above all that are or were taken.
+    /// The lowest id above all that are taken, and those of the file's rules that the layer removed. (One that the API gave and took
+    /// away is free again.)
     ///
     /// # Errors
     /// There is none.
