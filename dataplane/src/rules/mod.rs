@@ -138,10 +138,34 @@ impl RuleSet {
 
     /// Takes over the buckets of the generation before, so that a reload lets nobody through anew.
     pub fn keep_rates_of(&mut self, before: &Self) {
-        if let (Some(own), Some(known)) = (&mut self.rates, &before.rates)
-            && own.capacity() == known.capacity()
-        {
-            *own = Arc::clone(known);
+        let Some(known) = &before.rates else { return };
+        // A generation without any keeps them for the next: a rule that is taken out and put back goes on where it was.
+        if self.rates.as_ref().is_none_or(|own| own.capacity() == known.capacity()) {
+            self.rates = Some(Arc::clone(known));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_rates(memory_bytes: usize) -> RuleSet {
+        RuleSet { rates: Some(Arc::new(RateTable::new(memory_bytes))), ..RuleSet::default() }
+    }
+
+    fn same(one: &RuleSet, other: &RuleSet) -> bool {
+        matches!((&one.rates, &other.rates), (Some(one), Some(other)) if Arc::ptr_eq(one, other))
+    }
+
+    #[test]
+    fn buckets_outlive_a_generation_without_rates() {
+        let (first, mut without, mut again) = (with_rates(1 << 20), RuleSet::default(), with_rates(1 << 20));
+        without.keep_rates_of(&first);
+        again.keep_rates_of(&without);
+        assert!(same(&again, &first));
+        let mut larger = with_rates(2 << 20);
+        larger.keep_rates_of(&again);
+        assert!(!same(&larger, &first), "a table of another size begins anew");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How many (origin, reason) pairs are told apart; further ones wait until another has been quiet.
+/// How many (origin, reason) pairs are told apart; further ones wait until the interval of another is over.
 const PAIRS_LIMIT: usize = 1_024;
 
 #[derive(Debug, Default)]
@@ -23,12 +23,28 @@ impl FailureLog {
     fn pass(&mut self, failure: &OriginFailure, now: Instant) -> Option<u64> {
         let key = (Arc::clone(&failure.origin), failure.code);
         if self.pairs.len() >= PAIRS_LIMIT && !self.pairs.contains_key(&key) {
-            self.pairs.retain(|_, limit| !limit.is_quiet(now));
+            self.make_room(now);
             if self.pairs.len() >= PAIRS_LIMIT {
                 return None;
             }
         }
         self.pairs.entry(key).or_insert_with(|| RateLimit::new(INTERVAL)).pass(now)
+    }
+
+    /// Forgets the pairs whose next line could be written, and tells what was held back of them.
+    fn make_room(&mut self, now: Instant) {
+        self.pairs.retain(|(origin, reason), limit| {
+            let stays = !limit.is_over(now);
+            if !stays && limit.suppressed() > 0 {
+                tracing::warn!(
+                    origin = &**origin,
+                    reason,
+                    similar = limit.suppressed(),
+                    "an origin could not serve more requests"
+                );
+            }
+            stays
+        });
     }
 
     /// Logs the failure, or counts it for the next line.
@@ -72,5 +88,19 @@ mod tests {
         let late = OriginFailure::new("late".into(), "reset", "");
         assert_eq!(log.pass(&late, now), None);
         assert_eq!(log.pass(&late, now + INTERVAL), Some(0));
+    }
+
+    #[test]
+    fn pairs_of_which_something_was_held_back_make_room_too() {
+        let now = Instant::now();
+        let mut log = FailureLog::default();
+        for _ in 0..2 {
+            for number in 0..PAIRS_LIMIT {
+                log.pass(&OriginFailure::new(number.to_string().into(), "reset", ""), now);
+            }
+        }
+        let late = OriginFailure::new("late".into(), "reset", "");
+        assert_eq!(log.pass(&late, now + INTERVAL), Some(0));
+        assert_eq!(log.pairs.len(), 1);
     }
 }

@@ -25,9 +25,14 @@ impl RateLimit {
         Some(std::mem::take(&mut self.suppressed))
     }
 
-    /// Whether nothing was let through or held back for a whole interval.
-    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.every) && self.suppressed == 0
+    /// Whether the next one would be let through. What was held back until then is still to be told.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.every)
+    }
+
+    /// How many were held back and not told of yet.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.suppressed
     }
 }
 
@@ -40,13 +45,14 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut limit = RateLimit::new(Duration::from_secs(60));
-        assert!(limit.is_quiet(start));
+        assert!(limit.is_over(start));
         assert_eq!(limit.pass(at(0)), Some(0));
         assert_eq!(limit.pass(at(1)), None);
         assert_eq!(limit.pass(at(59)), None);
-        assert!(!limit.is_quiet(at(100)), "two were held back and must be told of");
+        assert_eq!((limit.is_over(at(59)), limit.is_over(at(60))), (false, true));
+        assert_eq!(limit.suppressed(), 2);
         assert_eq!(limit.pass(at(60)), Some(2));
-        assert!(!limit.is_quiet(at(119)));
-        assert!(limit.is_quiet(at(120)));
+        assert_eq!(limit.suppressed(), 0);
+        assert!(!limit.is_over(at(119)) && limit.is_over(at(120)));
     }
 }
