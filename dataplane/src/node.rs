@@ -3,10 +3,12 @@
 mod backend;
 mod certificates;
 mod changes;
+mod edits;
 mod origins;
 mod positions;
 mod prepare;
 mod reload;
+mod state;
 mod views;
 mod workers;
 
@@ -22,10 +24,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use self::certificates::{ExpiryWatch, FileWatch};
-use self::changes::hold_state_folder;
 use self::origins::Keeper;
 use self::prepare::worker_count;
 pub use self::prepare::{Prepared, prepare};
+use self::state::hold_state_folder;
 use self::workers::{NodeWorkers, Started, WorkerLink, choose_io};
 use crate::config::{self, Config, Environment};
 use crate::listen::{Inherited, ListenAddress, Listeners};
@@ -186,6 +188,8 @@ impl Node {
     /// # Errors
     /// If a worker died.
     pub fn serve(mut self) -> Result<usize, String> {
+        // Not before it is sure that this process stays: a predecessor may have to go on with what the disk holds.
+        self.handle.store_settled_at_start();
         let mut abandoned_total = 0;
         let mut deadline: Option<Instant> = None;
         let mut running = self.threads.len();

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::error::{ConfigError, ConfigWarning};
 use super::ip_lists::{API_ENTRY, read_api_entry};
-use super::json::{JsonError, Part, joined};
+use super::json::{JsonError, Member, Part, joined};
 use super::model::{ListEntryConfig, Place, RuleConfig, RuleMode};
 use super::problems::Problems;
 use super::read::{FileReader, TableReader, show};
@@ -46,6 +46,15 @@ pub(crate) struct RulesDocument {
     pub(crate) unread_ids: Vec<u64>,
     /// Where each rule begins, also one that can't be read.
     pub(crate) places: Vec<Place>,
+}
+
+/// How much of the lists a text has to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sent {
+    /// All entries that there are to be.
+    All,
+    /// Any of them.
+    Some,
 }
 
 impl Document {
@@ -157,9 +166,9 @@ impl Document {
         })
     }
 
-    /// The whole text as one list entry, or as an object of `entries`. Entries without an end get none; `ttl` counts
-    /// from `now`.
-    pub(crate) fn entries(&self, now_unix: u64) -> Option<Vec<ListEntryConfig>> {
+    /// The whole text as an object of `entries`, or, where only [some](Sent::Some) are sent, as one entry. Entries without an
+    /// end get none; `ttl` counts from `now`.
+    pub(crate) fn entries(&self, now_unix: u64, sent: Sent) -> Option<Vec<ListEntryConfig>> {
         let whole = self.whole()?;
         let members = whole.members().map_err(|error| self.json_error("", error)).ok()?;
         let Some(members) = members else {
@@ -177,8 +186,17 @@ impl Document {
             return None;
         }
         let Some((_, list)) = members.iter().find(|(name, _)| name == "entries") else {
+            if sent == Sent::All {
+                let message = "it is missing, and without it this would be the only entry of all lists; allowed is {\"entries\": \
+                               [...]} with all of them, and POST adds one";
+                self.error(whole.offset(), "entries", message.to_owned());
+                return None;
+            }
             return self.entry(&whole, "", now_unix).map(|entry| vec![entry]);
         };
+        if sent == Sent::All {
+            self.refuse_page(&members);
+        }
         for (name, part) in &members {
             if !ENTRIES_KEYS.contains(&name.as_ref()) {
                 self.error(part.offset(), name, "unknown key; allowed is entries".to_owned());
@@ -190,6 +208,20 @@ impl Document {
         };
         let entry = |(index, part)| self.entry(&part, &format!("entries[{index}]"), now_unix);
         Some(elements.into_iter().enumerate().filter_map(entry).collect())
+    }
+
+    /// Refuses a part of an answer where all entries are expected.
+    fn refuse_page(&self, members: &[Member<'_>]) {
+        let part_of = |name, is_page: fn(&Part<'_>) -> bool| {
+            members.iter().find(|(found, part)| found == name && is_page(part))
+        };
+        let page = part_of("next_offset", |part| !part.is_null())
+            .or_else(|| part_of("offset", |part| !part.is_null() && part.integer() != Some(0)));
+        if let Some((name, part)) = page {
+            let message = "this is a part of the entries, and PUT would remove all others: get all of them with a higher limit, or \
+                           send what changes with POST and DELETE";
+            self.error(part.offset(), name, message.to_owned());
+        }
     }
 
     fn entry(&self, part: &Part<'_>, path: &str, now_unix: u64) -> Option<ListEntryConfig> {

@@ -131,6 +131,11 @@ impl<'a> Part<'a> {
         serde_json::from_str(self.written).ok()
     }
 
+    /// Whether it is `null`.
+    pub(crate) fn is_null(&self) -> bool {
+        self.written == "null"
+    }
+
     /// The number that it is, if it is a whole one from 0 on.
     pub(crate) fn integer(&self) -> Option<u64> {
         serde_json::from_str(self.written).ok()

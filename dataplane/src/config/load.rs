@@ -72,7 +72,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd about it; never a reason to stop.
     pub warnings: Vec<ConfigWarning>,
-    /// SHA-256 over the texts of all files read and the mode of the environment, 64 lower-case hex digits.
+    /// SHA-256 over the texts of the config file, the rules and lists files, and the mode of the environment: 64 lower-case hex
+    /// digits. Other files that these name aren't in it (certificates, block pages, signatures, address databases).
     pub digest: String,
 }
 

@@ -32,7 +32,7 @@ impl Backend for Handle {
         let ready = in_force.workers.iter().filter(|worker| worker.alive && worker.serving == generation);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_digest: in_force.snapshot.digest.clone(),
+            config_digest: in_force.layer.digest(&in_force.files.digest),
             generation,
             config_since_unix_seconds: u64::try_from(in_force.since_unix).unwrap_or(0),
             started_unix_seconds: u64::try_from(self.started_unix).unwrap_or(0),

@@ -2,21 +2,19 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::edits::{Edited, edit_lists, edit_rules};
 use super::{Handle, InForce, positions, unix_seconds};
-use crate::config::{
-    Config, ConfigError, ConfigWarning, Document, ListEntries, ListEntryConfig, Place, RuleConfig, Where,
-};
-use crate::control::{Changed, EntryChoice, ListsChange, Refused, RulesChange, Wrong};
+use crate::config::{Config, ConfigError, ConfigWarning, Where};
+use crate::control::{Changed, ListsChange, Refused, RulesChange, Wrong};
 use crate::snapshot::{self, Snapshot};
 use crate::state::file::Kind;
-use crate::state::folder::{Folder, FolderError};
-use crate::state::lists::{ENTRIES_MAX, EntryKey, ListsLayer};
-use crate::state::rules::{RULES_MAX, Refusal, RulesLayer};
+use crate::state::folder::Folder;
+use crate::state::lists::ENTRIES_MAX;
+use crate::state::rules::{RULES_MAX, Refusal};
 use crate::state::{Files, Layer, entity_tag};
 
 /// What errors call a text that was sent.
@@ -27,36 +25,6 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::NotFound(reason) => Self::NotFound(reason),
             Refusal::Conflict(reason) => Self::Conflict(reason),
-        }
-    }
-}
-
-/// Takes the state folder for this node, so that rules and lists can be changed over the admin API. A node without
-/// that API needs none.
-///
-/// # Errors
-/// Another node has it, or has changed what it holds since it was read.
-pub(super) fn hold_state_folder(
-    config: &Config,
-    layer: &Layer,
-    inherited: Option<OwnedFd>,
-) -> Result<Option<Folder>, String> {
-    if config.admin.is_none() {
-        return Ok(None);
-    }
-    let path = &config.node.state_dir;
-    match Folder::take_over(path, inherited) {
-        Ok(folder) => {
-            let stored = Layer::read(path);
-            if stored.is_ok_and(|stored| stored.digests() == layer.digests()) {
-                return Ok(Some(folder));
-            }
-            Err(format!("{} was changed while the node started: start it again", path.display()))
-        }
-        Err(error @ FolderError::InUse { .. }) => Err(error.to_string()),
-        Err(error @ FolderError::Unwritable { .. }) => {
-            tracing::warn!(%error, "rules and lists can't be changed over the admin API");
-            Ok(None)
         }
     }
 }
@@ -72,27 +40,7 @@ pub(super) struct Current {
     pub(super) list_warnings: Arc<[String]>,
 }
 
-/// What a change of the rules did.
-#[derive(Default)]
-struct Edited {
-    /// The ids of rules that were sent, in their order.
-    sent: Vec<u64>,
-    /// What they were written in.
-    text: String,
-    is_list: bool,
-    /// The rule that is answered with.
-    rule: Option<u64>,
-    created: bool,
-    count: usize,
-}
-
 impl Handle {
-    /// The state folder, and the right to change anything. Reloads hold it, too.
-    pub(super) fn changing(&self) -> MutexGuard<'_, Option<Folder>> {
-        // What a panic leaves behind is the folder as it was.
-        self.state_folder.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Changes the rules.
     pub(super) fn make_rules_change(
         &self,
@@ -111,6 +59,8 @@ impl Handle {
             )));
         }
         let body = rules.seal();
+        // The draft counts only if that is done.
+        rules.mark_stored();
         draft.layer.rules = Arc::new(rules);
         draft.config.rules = draft.layer.rules.apply(&draft.files.rules);
         let built = self.rebuild(&draft, |error| draft.wrong_rule(&edited, error)).map_err(|refused| {
@@ -145,6 +95,8 @@ impl Handle {
             return Err(Refused::TooMany(reason));
         }
         let body = lists.seal().map_err(|error| Refused::Unavailable(error.to_string()))?;
+        // The draft counts only if that is done.
+        lists.mark_stored();
         draft.layer.lists = Arc::new(lists);
         draft.config.ip_lists = draft.layer.lists.apply(&draft.files.lists);
         let built = self.rebuild(&draft, wrong_as_it_is)?;
@@ -173,6 +125,7 @@ impl Handle {
         });
         match stored {
             Ok(()) => {
+                lists.mark_stored();
                 let mut in_force = self.in_force();
                 let lists = Arc::new(lists);
                 in_force.config.ip_lists = lists.apply(&in_force.files.lists);
@@ -204,23 +157,6 @@ impl Handle {
             rule_warnings: Arc::clone(rule_warnings),
             list_warnings: Arc::clone(list_warnings),
         }
-    }
-
-    /// The state folder. Where it couldn't be had at the start it is tried again: the cause may have been mended.
-    fn folder<'h>(&self, held: &'h mut Option<Folder>, draft: &Current) -> Result<&'h Folder, Refused> {
-        if held.is_none() {
-            let unavailable = |reason: String| Refused::Unavailable(reason);
-            let path = &draft.config.node.state_dir;
-            let folder = Folder::open(path).map_err(|error| unavailable(error.to_string()))?;
-            let stored = Layer::read(path).map_err(|errors| unavailable(lines(&errors)))?;
-            if stored.digests() != draft.layer.digests() {
-                let reason =
-                    format!("what {} holds isn't what is in force: restart the node", path.display());
-                return Err(unavailable(reason));
-            }
-            *held = Some(folder);
-        }
-        held.as_ref().ok_or_else(|| Refused::Unavailable("there is no state folder".to_owned()))
     }
 
     fn rebuild(
@@ -262,6 +198,11 @@ impl Current {
 
     pub(super) fn lists_tag(&self) -> String {
         entity_tag(&self.files.lists.digest, self.layer.lists.digest())
+    }
+
+    /// Whether a rule with this id is in force.
+    pub(super) fn has_rule(&self, id: u64) -> bool {
+        self.config.rules.rules.iter().any(|rule| rule.id == id)
     }
 
     fn rule_in_force(&self, id: u64) -> Option<String> {
@@ -311,10 +252,6 @@ fn unix_now() -> u64 {
     u64::try_from(unix_seconds()).unwrap_or(0)
 }
 
-fn lines(errors: &[ConfigError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
 /// Refuses a change that was made for another version (RFC 9110 section 13.1.1).
 fn require_tag(if_match: Option<&str>, tag: &str) -> Result<(), Refused> {
     let Some(wanted) = if_match else { return Ok(()) };
@@ -335,7 +272,7 @@ fn store(folder: &Folder, kind: Kind, body: &str, digest: &str) -> Result<(), Re
 }
 
 /// An error about what was sent, or about something else that is named then.
-fn wrong_as_it_is(error: &ConfigError) -> Wrong {
+pub(super) fn wrong_as_it_is(error: &ConfigError) -> Wrong {
     let (position, message) = match &error.place {
         Where::Text(place) if *place.file == *Path::new(BODY) => {
             (Some((place.line, place.column)), error.message.clone())
@@ -343,206 +280,4 @@ fn wrong_as_it_is(error: &ConfigError) -> Wrong {
         place => (None, format!("{place}: {}", error.message)),
     };
     Wrong { field: error.key.clone(), position, message, advice: error.advice.clone() }
-}
-
-/// What was read out of a text, unless something in it is wrong.
-fn read<T>(text: String, read: impl FnOnce(&Document) -> Option<T>) -> Result<(T, Vec<String>), Refused> {
-    let document = Document::new(Path::new(BODY), text);
-    let found = read(&document);
-    let refused = |errors: &[ConfigError]| Refused::Invalid(errors.iter().map(wrong_as_it_is).collect());
-    let warnings = document.finish().map_err(|errors| refused(&errors))?;
-    let warnings = warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)).collect();
-    // Without an error there is something; no errors would be a mistake of the readers.
-    found.map(|found| (found, warnings)).ok_or_else(|| refused(&[]))
-}
-
-/// Rules that were sent. Where anything is wrong with how they are written, what a compiler says of those that can be read is
-/// told with it, so that one round shows all.
-fn read_rules<T>(
-    text: &str,
-    draft: &Current,
-    read: impl FnOnce(&Document) -> Option<T>,
-    rules_of: impl FnOnce(T) -> SentRules,
-) -> Result<T, Refused> {
-    let document = Document::new(Path::new(BODY), text.to_owned());
-    let found = read(&document);
-    let errors = match (document.finish(), found) {
-        (Ok(_), Some(found)) => return Ok(found),
-        (Ok(_), None) => return Err(Refused::Invalid(Vec::new())),
-        (Err(errors), None) => return Err(Refused::Invalid(errors.iter().map(wrong_as_it_is).collect())),
-        (Err(errors), Some(found)) => (errors, rules_of(found)),
-    };
-    let (errors, SentRules { rules, unread_ids, places }) = errors;
-    let mut config = draft.config.clone();
-    config.rules.rules = rules.into_iter().map(Arc::new).collect();
-    config.rules.unread_ids = unread_ids;
-    config.ip_lists.entries = ListEntries::default();
-    let of_compiler = snapshot::rule_errors(&config, Path::new(BODY), &errors);
-    let mut wrong: Vec<Wrong> = errors.iter().map(wrong_as_it_is).collect();
-    let mut of_compiler: Vec<Wrong> = of_compiler.iter().map(|error| wrong_in_list(error, &places)).collect();
-    positions::find(text, &mut of_compiler);
-    for one in of_compiler {
-        // what is missing since it can't be read is told already
-        if !wrong.iter().any(|known| known.field.starts_with(&one.field)) {
-            wrong.push(one);
-        }
-    }
-    wrong.sort_by_key(|wrong| wrong.position);
-    Err(Refused::Invalid(wrong))
-}
-
-/// A compiler's error about a rule of a list that was sent, or about the only one.
-fn wrong_in_list(error: &ConfigError, places: &[Place]) -> Wrong {
-    let key = error.key.split_once(": ").map_or("", |(_, key)| key);
-    let index = match &error.place {
-        Where::Text(place) => places.iter().position(|of_rule| of_rule == place),
-        _ => None,
-    };
-    let field = index.map_or_else(|| key.to_owned(), |index| format!("rules[{index}].{key}"));
-    Wrong { field, ..wrong_as_it_is(error) }
-}
-
-/// What was sent, as far as it can be read.
-struct SentRules {
-    rules: Vec<RuleConfig>,
-    /// The ids of others that it may name.
-    unread_ids: Vec<u64>,
-    /// Where each begins, if it is one of a list.
-    places: Vec<Place>,
-}
-
-fn read_rule(text: &str, id: u64, draft: &Current) -> Result<RuleConfig, Refused> {
-    let read = |document: &Document| document.rule(&document.whole()?, "", Some(id));
-    read_rules(text, draft, read, |rule| SentRules {
-        rules: vec![rule],
-        unread_ids: draft.config.rules.rules.iter().map(|rule| rule.id).collect(),
-        places: Vec::new(),
-    })
-}
-
-fn edit_rules(rules: &mut RulesLayer, change: RulesChange, draft: &Current) -> Result<Edited, Refused> {
-    let file = &draft.files.rules;
-    let is_in_force = |id: u64| draft.config.rules.rules.iter().any(|rule| rule.id == id);
-    let one = |id: u64, text: String, created: bool| Edited {
-        sent: vec![id],
-        text,
-        rule: Some(id),
-        created,
-        count: 1,
-        is_list: false,
-    };
-    let edited = match change {
-        RulesChange::PutAll(text) => {
-            let sent = read_rules(&text, draft, Document::rules, |sent| SentRules {
-                rules: sent.rules,
-                unread_ids: sent.unread_ids,
-                places: sent.places,
-            })?;
-            let ids: Vec<u64> = sent.rules.iter().map(|rule| rule.id).collect();
-            let count = ids.len();
-            rules.put_all(sent.rules, sent.general_mode, file);
-            Edited { sent: ids, text, is_list: true, count, ..Edited::default() }
-        }
-        RulesChange::SetGeneralMode(text) => {
-            let (mode, _) = read(text, Document::general_mode)?;
-            rules.set_general_mode(mode, file);
-            Edited::default()
-        }
-        RulesChange::Add(text) => {
-            let rule = read_rule(&text, rules.next_id(file)?, draft)?;
-            if is_in_force(rule.id) {
-                let reason = format!("there is a rule {0} already; PUT /v1/rules/{0} replaces it", rule.id);
-                return Err(Refused::Conflict(reason));
-            }
-            let id = rule.id;
-            rules.put(rule, file);
-            one(id, text, true)
-        }
-        RulesChange::Put(id, text) => {
-            let rule = read_rule(&text, id, draft)?;
-            if rule.id != id {
-                let message = format!("found {}, allowed is {id}, the id in the path", rule.id);
-                let wrong = Wrong { field: "id".to_owned(), position: None, message, advice: String::new() };
-                return Err(Refused::Invalid(vec![wrong]));
-            }
-            rules.put(rule, file);
-            one(id, text, !is_in_force(id))
-        }
-        RulesChange::Remove(id) => {
-            rules.remove(id, file)?;
-            Edited { count: 1, ..Edited::default() }
-        }
-        RulesChange::GiveUp(id) => {
-            rules.give_up(id)?;
-            Edited { count: 1, ..Edited::default() }
-        }
-        RulesChange::GiveUpAll => {
-            let count = rules.len();
-            rules.give_up_all();
-            Edited { count, ..Edited::default() }
-        }
-    };
-    Ok(edited)
-}
-
-fn edit_lists(
-    lists: &mut ListsLayer,
-    change: ListsChange,
-    draft: &Current,
-    now: u64,
-) -> Result<(usize, Vec<String>), Refused> {
-    let files = &draft.files.lists;
-    match change {
-        ListsChange::PutAll(text) => {
-            let (entries, warnings) = read(text, |document| document.entries(now))?;
-            require_databases(&entries, draft)?;
-            let count = entries.len();
-            lists.put_all(entries, files);
-            Ok((count, warnings))
-        }
-        ListsChange::Add(text) => {
-            let (entries, warnings) = read(text, |document| document.entries(now))?;
-            require_databases(&entries, draft)?;
-            let count = entries.len();
-            lists.put(entries);
-            Ok((count, warnings))
-        }
-        ListsChange::RemoveThese(text) => {
-            let (keys, _) = read(text, |document| document.entries(now))?;
-            let keys: HashSet<_> = keys.iter().map(EntryKey::of).collect();
-            // One that names no applications means the entries of all.
-            let named = |entry: &ListEntryConfig| {
-                let key = EntryKey::of(entry);
-                keys.contains(&key) || keys.contains(&key.of_all_applications())
-            };
-            Ok((lists.remove(files, named)?, Vec::new()))
-        }
-        ListsChange::Remove(choice) => {
-            Ok((lists.remove(files, |entry| chooses(&choice, entry))?, Vec::new()))
-        }
-        ListsChange::GiveUp(choice) => Ok((lists.give_up(|entry| chooses(&choice, entry))?, Vec::new())),
-    }
-}
-
-/// Refuses entries about something that no database tells.
-fn require_databases(entries: &[ListEntryConfig], draft: &Current) -> Result<(), Refused> {
-    let databases = &draft.config.ip_lists.databases;
-    let wrong = |(index, entry): (usize, &ListEntryConfig)| {
-        let error = snapshot::lacks_database(entry, databases)?;
-        // the only entry may have been sent as such
-        let field =
-            if entries.len() == 1 { error.key.clone() } else { format!("entries[{index}].{}", error.key) };
-        Some(Wrong { field, ..wrong_as_it_is(&error) })
-    };
-    let wrong: Vec<Wrong> = entries.iter().enumerate().filter_map(wrong).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(Refused::Invalid(wrong)) }
-}
-
-/// Whether an entry is one of those that are meant; whose it is isn't looked at.
-pub(super) fn chooses(choice: &EntryChoice, entry: &ListEntryConfig) -> bool {
-    choice.list.is_none_or(|list| entry.list == list)
-        && choice.subject.as_ref().is_none_or(|subject| entry.subject == *subject)
-        && choice
-            .covers
-            .is_none_or(|covered| entry.subject.network().is_some_and(|own| own.contains(&covered)))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::certificates::FileWatch;
 use super::prepare::{Prepared, load, prepare_loaded};
+use super::state::{store_settled, warn_of_unsettled};
 use super::workers::labels;
 use super::{Handle, changes, socket_limit, unix_seconds};
 use crate::config::{Config, ConfigError};
@@ -21,7 +22,8 @@ impl Handle {
     /// # Errors
     /// What is wrong with them, or needs a restart; nothing has changed then.
     pub(super) fn reload_files(&self) -> Result<u64, Vec<String>> {
-        let _no_other_change = self.changing();
+        // Held to the end: no other change meanwhile.
+        let held = self.changing();
         let texts = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (generation, layer, names, workers) = {
             let in_force = self.in_force();
@@ -35,8 +37,21 @@ impl Handle {
         if !blockers.is_empty() {
             return Err(blockers);
         }
-        let prepared =
+        let former = layer.clone();
+        let mut prepared =
             prepare_loaded(loaded, &self.path, layer, names, generation, workers).map_err(texts)?;
+        let state_dir = &prepared.config.node.state_dir;
+        let settles = prepared.layer.digests() != former.digests();
+        match store_settled(held.as_ref(), state_dir, &mut prepared.layer, Some(&former)) {
+            Err(error) if settles => {
+                return Err(vec![format!(
+                    "the files settle changes made over the admin API, and these can't be taken out of the state folder: \
+                     {error}; nothing was put in force"
+                )]);
+            }
+            Err(error) => warn_of_unsettled(&error),
+            Ok(()) => {}
+        }
         for warning in &prepared.warnings {
             tracing::warn!(%warning, "config");
         }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 
-use super::changes::{Current, chooses};
+use super::changes::Current;
+use super::edits::chooses;
 use super::unix_seconds;
 use crate::config::{ListEntryConfig, ListKind, RuleConfig};
 use crate::control::{Answer, EntryChoice, Page};

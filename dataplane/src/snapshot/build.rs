@@ -382,6 +382,22 @@ fn rule_faults(config: &Config, file: &Path) -> Vec<ConfigError> {
 /// What is wrong with the rules and locations of a config that has the errors `known` already, so that all are told at
 /// once. What may be a consequence of those errors is left out, as a reference to a rule that can't be read.
 pub fn rule_errors(config: &Config, file: &Path, known: &[ConfigError]) -> Vec<ConfigError> {
+    let mut errors = unplaced_rule_errors(config, file);
+    point_at_keys(&mut errors);
+    errors.retain(|error| known.iter().all(|known| known.place != error.place));
+    errors
+}
+
+/// The same for rules that came over the admin API: they are in no file whose keys could be looked for, so that errors have
+/// the place where their rule begins.
+pub fn rule_errors_of_text(config: &Config, name: &Path, known: &[ConfigError]) -> Vec<ConfigError> {
+    let mut errors = unplaced_rule_errors(config, name);
+    errors.retain(|error| known.iter().all(|known| known.place != error.place));
+    errors
+}
+
+/// What is wrong with rules and locations, each with the place where that begins.
+fn unplaced_rule_errors(config: &Config, file: &Path) -> Vec<ConfigError> {
     let refused = weir_policy::compile(policy_source(config)).err().unwrap_or_default();
     let is_of_its_own = |error: &&CompileError| {
         let is_of_its_own = match (&error.place, &*error.key) {
@@ -392,10 +408,7 @@ pub fn rule_errors(config: &Config, file: &Path, known: &[ConfigError]) -> Vec<C
         matches!(error.place, Place::Rule { .. } | Place::Location { .. }) && is_of_its_own
     };
     let refused = refused.iter().filter(is_of_its_own).map(|error| error_in_files(config, file, error));
-    let mut errors: Vec<ConfigError> = refused.chain(rule_faults(config, file)).collect();
-    point_at_keys(&mut errors);
-    errors.retain(|error| known.iter().all(|known| known.place != error.place));
-    errors
+    refused.chain(rule_faults(config, file)).collect()
 }
 
 /// Whether a rule names one that may be among those that can't be read.
@@ -506,4 +519,38 @@ fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::io::Write::write_all(&mut file, bytes)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Environment};
+
+    /// Errors of a text that is no file stay where their rule begins, whatever a file of its name holds there.
+    #[test]
+    fn only_the_keys_of_files_are_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        write(
+            "rules.toml",
+            "[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"off\"\n\
+             when = [{ point = [\"path\", 1], is = \"regex\", value = \"a(?=b)\" }]\n",
+        );
+        let path = write(
+            "weir.toml",
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[server]]\nname = \"a\"\norigin = \"a\"\n\
+             [[origin]]\nname = \"a\"\naddresses = [\"127.0.0.1:1\"]\n[rules]\nfile = \"rules.toml\"\n",
+        );
+        let config = config::load(&path, &Environment::default()).unwrap().config;
+        let line = |errors: Vec<ConfigError>| match errors.first().map(|error| &error.place) {
+            Some(Where::Text(place)) => Some(place.line),
+            _ => None,
+        };
+        assert_eq!(line(rule_errors(&config, &path, &[])), Some(5), "where the pattern is");
+        assert_eq!(line(rule_errors_of_text(&config, &path, &[])), Some(1), "where the rule begins");
+    }
 }

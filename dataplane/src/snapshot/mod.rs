@@ -35,13 +35,14 @@ pub use rule_places::{RulePlaces, Written};
 
 pub(crate) use policy_source::lacks_database;
 
-pub use build::{Built, build, certificate_errors, rebuild, rule_errors};
+pub use build::{Built, build, certificate_errors, rebuild, rule_errors, rule_errors_of_text};
 
 /// A compiled generation.
 pub struct Snapshot {
     /// Counts up from 1 with every generation put in force.
     pub generation: u64,
-    /// SHA-256 of the config files this was made from, as hex.
+    /// Names what it was made from, as hex: the SHA-256 of the config files, or, where the admin API has changed something, of
+    /// that and of the changes. Certificates, block pages, signatures and address databases aren't in it.
     pub digest: String,
     /// Modes, rules, lists.
     pub policy: weir_policy::Policy,

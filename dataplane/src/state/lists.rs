@@ -22,8 +22,10 @@ pub(crate) struct ListsLayer {
     entries: Vec<Arc<ListEntryConfig>>,
     /// Entries of the files that don't hold any more.
     removed: Vec<EntryKey>,
-    /// Names what is stored; empty if nothing is.
+    /// Names what it says; empty if nothing was ever said.
     digest: String,
+    /// Names what the file holds that it is stored in; another digest where the config's files have settled some of it.
+    stored_digest: String,
 }
 
 /// What tells entries apart: a second one with the same key takes the place of the first.
@@ -133,7 +135,7 @@ impl ListsLayer {
     pub(super) fn read(folder: &Path) -> Result<Self, Vec<ConfigError>> {
         let contents = file::read(folder, Kind::IpLists).map_err(|error| vec![error])?;
         let Some(Contents { text, start, digest }) = contents else { return Ok(Self::new(folder)) };
-        let mut layer = Self { digest, ..Self::new(folder) };
+        let mut layer = Self { stored_digest: digest.clone(), digest, ..Self::new(folder) };
         let file: Arc<Path> = Arc::from(layer.path.as_path());
         let mut offset = start;
         let mut wrong = Vec::new();
@@ -172,7 +174,7 @@ impl ListsLayer {
     }
 
     /// The lines to be stored.
-    fn body(&self) -> serde_json::Result<String> {
+    pub(super) fn body(&self) -> serde_json::Result<String> {
         let mut body = Vec::new();
         for entry in &self.entries {
             let stored = StoredEntry {
@@ -194,9 +196,19 @@ impl ListsLayer {
         self.entries.is_empty() && self.removed.is_empty()
     }
 
-    /// Names what is stored; empty if nothing is.
+    /// Names what it says; empty if nothing was ever said.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Names what the disk holds of it; empty if that is nothing.
+    pub(crate) fn stored_digest(&self) -> &str {
+        &self.stored_digest
+    }
+
+    /// Notes that the disk holds what it says.
+    pub(crate) fn mark_stored(&mut self) {
+        self.stored_digest.clone_from(&self.digest);
     }
 
     /// Makes it ready to be stored: gives every entry its place in the file, and all of it a new digest. Gives the
@@ -224,17 +236,24 @@ impl ListsLayer {
         self.entries.len() + self.removed.len()
     }
 
-    /// The layer over another version of the files: what they don't have any more needs no removal.
-    pub(super) fn over(&self, files: &IpListsConfig) -> Self {
+    /// The layer over another version of the files: what they don't have any more needs no removal. That is to be stored, or
+    /// the removal would come back at the next start.
+    ///
+    /// # Errors
+    /// An entry can't be written as JSON.
+    pub(super) fn over(&self, files: &IpListsConfig) -> serde_json::Result<Self> {
         let mut layer = self.clone();
         if !layer.removed.is_empty() {
             let mut sought: HashSet<&EntryKey> = self.removed.iter().collect();
             for entry in files.entries.files() {
                 sought.remove(&EntryKey::of(entry));
             }
-            layer.removed.retain(|key| !sought.contains(key));
+            if !sought.is_empty() {
+                layer.removed.retain(|key| !sought.contains(key));
+                layer.seal()?;
+            }
         }
-        layer
+        Ok(layer)
     }
 
     /// What is in force: the files' entries as this layer changes them.
@@ -276,6 +295,7 @@ impl ListsLayer {
         let own: HashMap<EntryKey, Arc<ListEntryConfig>> =
             self.entries.iter().map(|entry| (EntryKey::of(entry), Arc::clone(entry))).collect();
         let mut theirs = HashSet::new();
+        let mut differing = HashSet::new();
         let mut removed = HashSet::new();
         for entry in files.entries.files() {
             let key = EntryKey::of(entry);
@@ -283,7 +303,9 @@ impl ListsLayer {
                 Some(own) if own.expires == entry.expires && own.reason == entry.reason => {
                     theirs.insert(key);
                 }
-                Some(_) => {}
+                Some(_) => {
+                    differing.insert(key);
+                }
                 None if removed.contains(&key) => {}
                 None => {
                     removed.insert(key.clone());
@@ -291,6 +313,8 @@ impl ListsLayer {
                 }
             }
         }
+        // A file may have a key twice: its own is needed unless every one of them is the same.
+        theirs.retain(|key| !differing.contains(key));
         self.entries.retain(|entry| !theirs.contains(&EntryKey::of(entry)));
     }
 

@@ -8,12 +8,15 @@ pub(crate) mod folder;
 pub(crate) mod lists;
 pub(crate) mod rules;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Config, ConfigError, IpListsConfig, RulesConfig};
+use crate::config::{Config, ConfigError, IpListsConfig, RulesConfig, Where};
+use file::Kind;
+use folder::Folder;
 use lists::ListsLayer;
 use rules::RulesLayer;
 
@@ -45,7 +48,8 @@ impl Layer {
         }
     }
 
-    /// Lays the changes over a config that was just read, and gives what its files said.
+    /// Lays the changes over a config that was just read, and gives what its files said. Changes that the files have settled
+    /// are gone from the layer; they are on the disk until it is [stored](Self::store).
     ///
     /// # Errors
     /// Every change that the files contradict.
@@ -57,16 +61,68 @@ impl Layer {
         let files = Files { digest, rules: config.rules.clone(), lists: config.ip_lists.clone() };
         let layer = Self {
             rules: Arc::new(self.rules.over(&files.rules)?),
-            lists: Arc::new(self.lists.over(&files.lists)),
+            lists: Arc::new(self.lists.over(&files.lists).map_err(|error| vec![self.lists_error(&error)])?),
         };
         config.rules = layer.rules.apply(&files.rules);
         config.ip_lists = layer.lists.apply(&files.lists);
         Ok((layer, files))
     }
 
-    /// Names what is stored of it.
+    fn lists_error(&self, error: &serde_json::Error) -> ConfigError {
+        ConfigError {
+            place: Where::File(self.lists.path().to_owned()),
+            key: String::new(),
+            message: format!("a change of the lists can't be written: {error}"),
+            advice: String::new(),
+        }
+    }
+
+    /// Names what it says.
     pub(crate) fn digests(&self) -> (&str, &str) {
         (self.rules.digest(), self.lists.digest())
+    }
+
+    /// Names what the disk holds of it.
+    pub(crate) fn stored_digests(&self) -> (&str, &str) {
+        (self.rules.stored_digest(), self.lists.stored_digest())
+    }
+
+    /// Whether the disk holds what it says.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.digests() == self.stored_digests()
+    }
+
+    /// Notes that the disk holds what it says.
+    pub(crate) fn mark_stored(&mut self) {
+        Arc::make_mut(&mut self.rules).mark_stored();
+        Arc::make_mut(&mut self.lists).mark_stored();
+    }
+
+    /// Stores what of it isn't on the disk yet.
+    ///
+    /// # Errors
+    /// It can't be written; the disk holds what `former` says then, if that is given and can be written.
+    pub(crate) fn store(&mut self, folder: &Folder, former: Option<&Self>) -> io::Result<()> {
+        let (rules, lists) = (&self.rules, &self.lists);
+        let has_new_rules = rules.digest() != rules.stored_digest();
+        if has_new_rules {
+            folder.write(Kind::Rules, &rules.body(), rules.digest())?;
+        }
+        if lists.digest() != lists.stored_digest() {
+            let body = lists.body().map_err(io::Error::other);
+            let written = body.and_then(|body| folder.write(Kind::IpLists, &body, lists.digest()));
+            if let Err(error) = written {
+                if has_new_rules
+                    && let Some(former) = former
+                    && let Err(error) = folder.write(Kind::Rules, &former.rules.body(), former.rules.digest())
+                {
+                    tracing::error!(%error, "state_dir holds other changes of rules than those in force");
+                }
+                return Err(error);
+            }
+        }
+        self.mark_stored();
+        Ok(())
     }
 
     /// The digest of a config with this layer over its files: that of the files if nothing was changed.

@@ -25,8 +25,10 @@ pub(crate) struct RulesLayer {
     general_mode: Option<GeneralMode>,
     /// By id.
     changes: BTreeMap<u64, Change>,
-    /// Names what is stored; empty if nothing is.
+    /// Names what it says; empty if nothing was ever said.
     digest: String,
+    /// Names what the file holds that it is stored in; another digest where the config's files have settled some of it.
+    stored_digest: String,
 }
 
 /// A general mode that isn't the file's.
@@ -71,7 +73,7 @@ impl RulesLayer {
     pub(super) fn read(folder: &Path) -> Result<Self, Vec<ConfigError>> {
         let contents = file::read(folder, Kind::Rules).map_err(|error| vec![error])?;
         let Some(Contents { text, start, digest }) = contents else { return Ok(Self::new(folder)) };
-        let mut layer = Self { digest, ..Self::new(folder) };
+        let mut layer = Self { stored_digest: digest.clone(), digest, ..Self::new(folder) };
         let document = Document::new(&layer.path, text);
         for line in document.lines(start) {
             let read = layer.read_line(&document, line);
@@ -104,7 +106,7 @@ impl RulesLayer {
     }
 
     /// The lines to be stored.
-    fn body(&self) -> String {
+    pub(super) fn body(&self) -> String {
         let mut body = String::new();
         let add = |body: &mut String, line: Value| {
             body.push_str(&line.to_string());
@@ -125,9 +127,19 @@ impl RulesLayer {
         body
     }
 
-    /// Names what is stored; empty if nothing is.
+    /// Names what it says; empty if nothing was ever said.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Names what the disk holds of it; empty if that is nothing.
+    pub(crate) fn stored_digest(&self) -> &str {
+        &self.stored_digest
+    }
+
+    /// Notes that the disk holds what it says.
+    pub(crate) fn mark_stored(&mut self) {
+        self.stored_digest.clone_from(&self.digest);
     }
 
     /// Makes it ready to be stored: gives every rule its place in the file, and all of it a new digest. Gives the
@@ -164,16 +176,19 @@ impl RulesLayer {
         self.changes.iter().filter(|(_, change)| change.rule.is_none()).map(|(id, _)| *id)
     }
 
-    /// The layer over another version of the file: what the file itself says now is forgotten.
+    /// The layer over another version of the file: what the file itself says now is forgotten. That is to be stored, or it
+    /// would come back at the next start.
     ///
     /// # Errors
     /// Every change that the file contradicts.
     pub(super) fn over(&self, file: &RulesConfig) -> Result<Self, Vec<ConfigError>> {
         let mut layer = self.clone();
         let mut errors = Vec::new();
+        let mut settled = false;
         if let Some(set) = self.general_mode {
             if set.mode == file.general_mode {
                 layer.general_mode = None;
+                settled = true;
             } else if set.over != file.general_mode {
                 errors.push(self.general_mode_conflict(set, file));
             }
@@ -186,16 +201,20 @@ impl RulesLayer {
         for (id, change) in &self.changes {
             let Some(theirs) = in_file.get(id) else {
                 match layer.changes.get_mut(id) {
-                    Some(own) if own.rule.is_some() => own.over = None,
-                    _ => drop(layer.changes.remove(id)),
+                    Some(own) if own.rule.is_some() => settled |= own.over.take().is_some(),
+                    _ => settled |= layer.changes.remove(id).is_some(),
                 }
                 continue;
             };
             if change.rule.as_ref().is_some_and(|own| own.document == theirs.document) {
                 layer.changes.remove(id);
+                settled = true;
             } else if change.over.as_ref() != Some(&digest_of_rule(theirs)) {
                 errors.push(self.conflict(*id, change, theirs));
             }
+        }
+        if settled {
+            layer.seal();
         }
         if errors.is_empty() { Ok(layer) } else { Err(errors) }
     }

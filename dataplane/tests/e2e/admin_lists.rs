@@ -79,6 +79,33 @@ fn lists_are_replaced_as_a_whole_and_read_in_parts() {
     let got = node.admin_get("/v1/ip-lists");
     assert_eq!(node.api("PUT", "/v1/ip-lists", &got.text()).0, 200);
     assert_eq!(node.admin_get("/v1/ip-lists").field("etag"), got.field("etag"), "nothing has changed");
+
+    // What isn't all of them would remove the rest.
+    let put = |sent: &str, field: &str| {
+        let (status, answer) = node.api("PUT", "/v1/ip-lists", sent);
+        assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!(field)), "{answer}");
+    };
+    put(&node.admin_get("/v1/ip-lists?limit=10").text(), "next_offset");
+    put(&node.admin_get("/v1/ip-lists?offset=10").text(), "offset");
+    put(&covered, "entries");
+    assert_eq!(node.admin_get("/v1/ip-lists").field("etag"), got.field("etag"), "nothing has changed");
+}
+
+#[test]
+fn of_entries_that_a_file_has_twice_those_that_were_put_hold_alone() {
+    let origin = Origin::echoing_targets();
+    let once = "[[entry]]\nlist = \"deny\"\naddress = \"127.0.0.3\"\n";
+    let lists = format!("{once}expires = \"2099-01-01T00:00:00Z\"\n{once}");
+    let node = Setup::new(origin.address).lists(&lists).start();
+    let with_end = json!({ "list": "deny", "address": "127.0.0.3", "expires": "2099-01-01T00:00:00Z" });
+    let sent = json!({ "entries": [with_end] }).to_string();
+    assert_eq!(node.api("PUT", "/v1/ip-lists", &sent).0, 200);
+    let (_, found) = node.api("GET", "/v1/ip-lists", "");
+    assert_eq!(
+        (&found["total"], &found["entries"][0]["expires"]),
+        (&json!(1), &with_end["expires"]),
+        "{found}"
+    );
 }
 
 #[test]

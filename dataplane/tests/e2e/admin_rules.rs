@@ -307,6 +307,18 @@ fn a_file_that_contradicts_the_layer_is_refused() {
 }
 
 #[test]
+fn a_rule_with_the_highest_id_leaves_the_others() {
+    let (_origin, node) = node(1);
+    let with_id = |id: i64| json!({ "id": id, "type": "mode", "mode": "block", "uri": "/a/**" }).to_string();
+    assert_eq!(node.api("POST", "/v1/rules", &with_id(i64::MAX)).0, 201);
+    let (status, answer) = node.api("POST", "/v1/rules", &blocking("/b/**"));
+    assert_eq!((status, answer["code"].as_str()), (409, Some("conflict")), "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("send the rule with an id"), "{answer}");
+    assert_eq!(node.api("POST", "/v1/rules", &with_id(50)).0, 201, "as it was told to");
+    assert_eq!(node.api("POST", "/v1/rules", &with_id(50)).0, 409);
+}
+
+#[test]
 fn the_outside_of_requests_is_judged_too() {
     let (_origin, node) = node(1);
     let allow = |answer: crate::support::message::Message| answer.field("allow").unwrap().to_owned();

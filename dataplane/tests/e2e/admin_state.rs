@@ -3,15 +3,15 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::support::Seeded;
 use crate::support::command::run;
 use crate::support::node::Node;
 use crate::support::origin::Origin;
 use crate::support::setup::Setup;
+use crate::support::{Seeded, eventually};
 
 const ATTACK: &str = "/api/x?id=1%27%20UNION%20SELECT%20password%20FROM%20users--";
 
@@ -200,4 +200,102 @@ fn without_a_state_folder_the_node_serves_and_refuses_changes() {
     let (status, answer) = node.api("PUT", "/v1/rules/3", &blocking());
     assert_eq!(status, 201, "no restart is needed: {answer}");
     assert!(taken.is_dir());
+}
+
+/// The general mode as the API has it, and the ids of the rules that it removed.
+fn layer_of_rules(node: &Node) -> (String, String) {
+    let (_, rules) = node.api("GET", "/v1/rules", "");
+    (rules["general_mode"].as_str().unwrap().to_owned(), rules["removed"].to_string())
+}
+
+/// Writes the files and puts them in force, by a reload or by a start.
+fn with_files(node: &mut Node, rules: &str, lists: &str, restarts: bool) {
+    if restarts {
+        node.kill();
+    }
+    node.setup.write("rules.toml", rules);
+    node.setup.write("ip-lists.toml", lists);
+    if restarts {
+        node.restart();
+    } else {
+        let (status, answer) = node.api("POST", "/v1/reload", "");
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+/// Changes that the files have settled are forgotten for good: neither files that are put back nor a restart bring them back.
+#[test]
+fn what_the_files_have_settled_stays_settled() {
+    let rule = |uri: &str| format!("[[rule]]\nid = 7\ntype = \"mode\"\nmode = \"off\"\nuri = \"{uri}\"\n");
+    let before = format!("general_mode = \"monitoring\"\n{}", rule("/off/**"));
+    let after = "general_mode = \"block\"\n";
+    let denied = "[[entry]]\nlist = \"deny\"\naddress = \"127.0.0.3\"\n";
+    for restarts in [false, true] {
+        let origin = Origin::echoing_targets();
+        let setup = Setup::new(origin.address).rules(&before).lists(denied);
+        let mut node = setup.start();
+        assert_eq!(node.api("PATCH", "/v1/rules", r#"{"general_mode": "block"}"#).0, 200);
+        assert_eq!(node.api("DELETE", "/v1/rules/7", "").0, 200);
+        assert_eq!(node.api("DELETE", "/v1/ip-lists?list=deny&address=127.0.0.3", "").0, 200);
+        assert_eq!(layer_of_rules(&node), ("block".to_owned(), "[7]".to_owned()));
+        assert_eq!(node.connect_from(3).get("/").status(), 200);
+
+        with_files(&mut node, after, "", restarts);
+        assert_eq!(layer_of_rules(&node), ("block".to_owned(), "[]".to_owned()));
+        eventually("the state folder to hold nothing of it", || {
+            let holds = |name: &str, words: &str| {
+                std::fs::read_to_string(state_file(&node, name)).unwrap().contains(words)
+            };
+            (!holds("rules.json", "general_mode") && !holds("ip-lists.json", "removed")).then_some(())
+        });
+
+        // The rule is another one of that id, or the one that it was.
+        for text in [before.replace("/off/**", "/other/**"), before.clone()] {
+            with_files(&mut node, &text, denied, restarts);
+            for _ in 0..2 {
+                assert_eq!(layer_of_rules(&node), ("monitoring".to_owned(), "[]".to_owned()));
+                assert_eq!(node.connect_from(3).get("/").status(), 403);
+                node.kill_and_restart();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_can_not_be_taken_out_of_the_state_folder_is_not_settled() {
+    let origin = Origin::echoing_targets();
+    let node = Setup::new(origin.address).rules("general_mode = \"monitoring\"\n").start();
+    assert_eq!(node.api("PATCH", "/v1/rules", r#"{"general_mode": "block"}"#).0, 200);
+    let in_the_way = state_file(&node, "rules.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    node.setup.write("rules.toml", "general_mode = \"block\"\n");
+    let (status, answer) = node.api("POST", "/v1/reload", "");
+    assert_eq!(status, 422, "{answer}");
+    let told = answer["errors"][0].as_str().unwrap();
+    assert!(told.contains("state_dir") && told.contains("nothing was put in force"), "{told}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(node.api("POST", "/v1/reload", "").0, 200);
+}
+
+/// Entries that have ended are taken out of the store and of what names the config, at the same time.
+#[test]
+fn the_digest_is_that_of_what_is_stored() {
+    let origin = Origin::echoing_targets();
+    let mut node = Setup::new(origin.address).start();
+    let entry = r#"{"list": "deny", "address": "127.0.0.9", "ttl": "1s"}"#;
+    assert_eq!(node.api("POST", "/v1/ip-lists", entry).0, 201);
+    node.kill();
+    let ends = SystemTime::now() + Duration::from_secs(2);
+    eventually("the entry to end", || (SystemTime::now() >= ends).then_some(()));
+    node.restart();
+    eventually("the entry to be forgotten", || {
+        let stored = std::fs::read_to_string(state_file(&node, "ip-lists.json")).unwrap();
+        (!stored.contains("127.0.0.9")).then_some(())
+    });
+    let digest = |node: &Node| node.api("GET", "/status", "").1["config_digest"].clone();
+    // (the disk is written first)
+    let _waits_for_the_change = node.api("DELETE", "/v1/ip-lists?only=api", "");
+    let before = digest(&node);
+    node.kill_and_restart();
+    assert_eq!(digest(&node), before);
 }

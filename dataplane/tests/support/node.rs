@@ -41,6 +41,11 @@ impl Node {
     /// Ends the node as a power cut would, and starts it again.
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
+        self.restart();
+    }
+
+    /// Starts it again after it has ended, and waits until it is ready.
+    pub(crate) fn restart(&mut self) {
         (self.process, self.log) = spawn(&self.setup);
         self.await_addresses();
         eventually("the node to be ready", || (self.admin_get("/ready").status() == 200).then_some(()));
