@@ -206,7 +206,10 @@ impl Node {
                     running -= 1;
                 }
                 Some((number, Notice::Died)) => {
-                    self.handle.in_force().workers[number].alive = false;
+                    {
+                        let worker = &mut self.handle.in_force().workers[number];
+                        (worker.alive, worker.died) = (false, true);
+                    }
                     tracing::error!(worker = number, "a worker died; this is a defect");
                     died = true;
                     running -= 1;

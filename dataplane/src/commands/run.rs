@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{Outcome, prepare, print_errors};
 use crate::config::{Config, Environment};
-use crate::control::{AdminLimits, AdminSocket, Control, Signals, Token};
+use crate::control::{AdminLimits, AdminSocket, Control, Signals};
 use crate::listen::Inherited;
 use crate::node::{self, Node};
 use crate::upgrade::ADMIN_NAME;
@@ -79,12 +79,8 @@ fn serve(
 
 fn admin_socket(config: &Config, inherited: &mut Inherited) -> Result<Option<AdminSocket>, String> {
     let Some(admin) = &config.admin else { return Ok(None) };
-    let token = match &admin.token_file {
-        Some(path) => Some(Token::read(path)?),
-        None => None,
-    };
     let socket = inherited.take_other(ADMIN_NAME);
-    AdminSocket::open(admin.address, socket, token, AdminLimits::default()).map(Some)
+    AdminSocket::open(admin.address, socket, admin.token.is_some(), AdminLimits::default()).map(Some)
 }
 
 /// Descriptors beside those of connections: listeners, rings, files, admin connections.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::limits::OwnRequestLimits;
+use crate::control::Token;
 use crate::http::{BlockPage, UnderscoreNames};
 pub use listener::{ClientAuth, ListenerCertificateConfig, ListenerConfig, ListenerTlsConfig, TlsVersion};
 pub use rules::{
@@ -576,4 +577,6 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// File of the bearer token that every call needs. Always set unless the address is loopback.
     pub token_file: Option<PathBuf>,
+    /// What that file held when it was read; absent as well where nothing is to be served.
+    pub token: Option<Token>,
 }

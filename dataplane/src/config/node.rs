@@ -57,8 +57,8 @@ pub(super) static NODE: Section = Section {
             kind: Kind::Size(range(64 * KIB, 64 * GIB)),
             default: Default::Value("\"64MiB\""),
             meaning: "Memory for the buckets of rate limits, shared by all workers: 16 bytes a key. It is taken once \
-                      there is a rule of type `rate_limit`, page by page as keys come. When it is full, the key that \
-                      holds back least is forgotten.",
+                      there is a rule of type `rate_limit`, page by page as keys come, and kept from then on. When it is \
+                      full, the key that holds back least is forgotten.",
         },
         Key {
             name: "drain_timeout",
@@ -148,7 +148,7 @@ pub(super) static ADMIN: Section = Section {
             name: "token_file",
             kind: Kind::Path("the path of a file"),
             default: Default::Absent("none: loopback callers need no token", "\"admin.token\""),
-            meaning: "File that holds the bearer token which every call must carry then.",
+            meaning: "File that holds the bearer token which every call must carry then. A reload reads it again.",
         },
     ]],
 };
@@ -221,12 +221,10 @@ fn judge_appendable(file: &Path) -> Result<(), String> {
 pub(super) fn read_admin(table: &TableReader<'_>, listeners: &[ListenerConfig], serve: bool) -> AdminConfig {
     let address = table.address("address");
     let token_file = table.path("token_file");
-    if let Some(file) = token_file.as_ref().filter(|_| serve)
-        && let Err(reason) = Token::read(file)
-    {
+    let token = token_file.as_ref().filter(|_| serve).and_then(|file| {
         let advice = "write the token into that file, or name one that this user may read";
-        table.error("token_file", reason, advice);
-    }
+        Token::read(file).map_err(|reason| table.error("token_file", reason, advice)).ok()
+    });
     if let Some(address) = address {
         judge_admin_address(table, address, listeners);
     }
@@ -234,6 +232,7 @@ pub(super) fn read_admin(table: &TableReader<'_>, listeners: &[ListenerConfig], 
         place: table.place(),
         address: address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         token_file,
+        token,
     }
 }
 

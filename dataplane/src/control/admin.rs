@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::answers::{self, ApiError};
+use super::backend::Unexplained;
 use super::token::Token;
 use super::{query, rules};
 use crate::config::json::Part;
@@ -19,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -36,8 +38,10 @@ pub struct AdminLimits {
     pub body_bytes: usize,
     /// How large a change of rules or lists may be.
     pub change_bytes: usize,
-    /// How long a connection may last.
+    /// Age from which a connection is closed: with the call in progress, or at once if there is none.
     pub connection_age: Duration,
+    /// How long that call may still take.
+    pub last_call_timeout: Duration,
 }
 
 impl Default for AdminLimits {
@@ -49,6 +53,7 @@ impl Default for AdminLimits {
             body_bytes: 1024 * 1024,
             change_bytes: 64 * 1024 * 1024,
             connection_age: Duration::from_secs(300),
+            last_call_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -60,17 +65,16 @@ const CHANGES_AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: std::net::TcpListener,
-    pub(super) token: Option<Token>,
     pub(super) limits: AdminLimits,
 }
 
 impl AdminSocket {
-    /// Listens on `address`. With a token every call needs it, on loopback too.
+    /// Listens on `address`. Where there is a token, which the backend knows, every call needs it, on loopback too.
     ///
     /// # Errors
     /// The address is taken or not this host's, or it is no loopback address and there is no token.
-    pub fn bind(address: SocketAddr, token: Option<Token>, limits: AdminLimits) -> Result<Self, String> {
-        Self::open(address, None, token, limits)
+    pub fn bind(address: SocketAddr, has_token: bool, limits: AdminLimits) -> Result<Self, String> {
+        Self::open(address, None, has_token, limits)
     }
 
     /// The same on a socket that was handed over, unless that listens elsewhere.
@@ -80,10 +84,10 @@ impl AdminSocket {
     pub fn open(
         address: SocketAddr,
         inherited: Option<OwnedFd>,
-        token: Option<Token>,
+        has_token: bool,
         limits: AdminLimits,
     ) -> Result<Self, String> {
-        if token.is_none() && !address.ip().to_canonical().is_loopback() {
+        if !has_token && !address.ip().to_canonical().is_loopback() {
             return Err(format!(
                 "[admin].address {address} can be reached from outside: set [admin].token_file, or use 127.0.0.1"
             ));
@@ -99,7 +103,7 @@ impl AdminSocket {
             None => std::net::TcpListener::bind(address).map_err(fail)?,
         };
         listener.set_nonblocking(true).map_err(fail)?;
-        Ok(Self { listener, token, limits })
+        Ok(Self { listener, limits })
     }
 
     /// The socket once more, to hand it over.
@@ -121,7 +125,6 @@ impl AdminSocket {
 
 pub(super) struct Admin {
     pub(super) shared: Arc<Shared>,
-    token: Option<Token>,
     pub(super) limits: AdminLimits,
     /// Held while a change is read and made: its body may be large.
     pub(super) changes: Arc<Semaphore>,
@@ -130,14 +133,9 @@ pub(super) struct Admin {
 pub(super) type App = State<Arc<Admin>>;
 
 /// Serves the endpoints until the task is dropped.
-pub(super) async fn serve(
-    listener: tokio::net::TcpListener,
-    token: Option<Token>,
-    limits: AdminLimits,
-    shared: Arc<Shared>,
-) {
+pub(super) async fn serve(listener: tokio::net::TcpListener, limits: AdminLimits, shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let admin = Arc::new(Admin { shared, token, limits, changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)) });
+    let admin = Arc::new(Admin { shared, limits, changes: Arc::new(Semaphore::new(CHANGES_AT_ONCE)) });
     let router = router(&admin);
     loop {
         // The semaphore is never closed.
@@ -166,8 +164,12 @@ async fn serve_connection(stream: tokio::net::TcpStream, router: Router, limits:
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
     // An error here is a caller that went away or never spoke HTTP; neither is worth a line.
-    let _ = tokio::time::timeout(limits.connection_age, connection).await;
+    if tokio::time::timeout(limits.connection_age, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(limits.last_call_timeout, connection).await;
+    }
 }
 
 fn router(admin: &Arc<Admin>) -> Router {
@@ -188,8 +190,8 @@ fn router(admin: &Arc<Admin>) -> Router {
 /// Lets through who may ask: with the token, or without one where none is set, unless the call comes from a web
 /// page that merely runs on this host.
 async fn guard(State(admin): App, request: Request, next: Next) -> Response {
-    let refused = match &admin.token {
-        Some(token) => refuse_without_token(token, &request),
+    let refused = match admin.shared.backend.admin_token() {
+        Some(token) => refuse_without_token(&token, &request),
         None => refuse_web_page(&request),
     };
     let mut response = match refused {
@@ -304,7 +306,10 @@ async fn explain(State(admin): App, request: Request) -> Result<Response, ApiErr
     })?;
     match answer {
         Ok(explanation) => Ok(Json(explanation).into_response()),
-        Err(wrong) => {
+        Err(Unexplained::NoMemory(reason)) => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", reason))
+        }
+        Err(Unexplained::Description(wrong)) => {
             let error = ApiError::new(StatusCode::BAD_REQUEST, "bad_request", wrong.to_string());
             let error_of = |one: &DescriptionError| json!({ "field": one.field, "message": one.message });
             let errors = wrong.0.iter().map(error_of).collect();

@@ -1,16 +1,18 @@
 //! What the control thread asks the rest of the program.
 
+use super::Token;
 use super::changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange};
 use crate::explain::DescriptionErrors;
 use crate::origins::{LastCheck, NameStatus};
 use crate::telemetry::MetricsSnapshot;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The rest of the program, as the control thread sees it. Methods may be called from any thread and at the same
 /// time; none is called on the data path.
 pub trait Backend: Send + Sync + 'static {
-    /// Whether the process does its work; `false` once a worker has died. Answers `GET /live`.
+    /// Whether the process does its work; `false` once a worker has died, while draining too. Answers `GET /live`.
     fn live(&self) -> bool;
 
     /// Whether all workers accept and serve the same config; `false` while draining. A refused config changes nothing. Answers `GET /ready`.
@@ -32,8 +34,8 @@ pub trait Backend: Send + Sync + 'static {
     /// `weir explain --batch`.
     ///
     /// # Errors
-    /// Why `request` is no such description.
-    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, DescriptionErrors>;
+    /// Why `request` is no such description, or why it can't be explained now.
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, Unexplained>;
 
     /// The rules in force, as the body of `GET /v1/rules`.
     fn rules(&self) -> Answer;
@@ -60,6 +62,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Forgets list entries that have ended. Is called now and then.
     fn drop_expired(&self);
 
+    /// The token that calls of the admin endpoints need now, if they need one. A reload may change it.
+    fn admin_token(&self) -> Option<Token>;
+
     /// A signal asked the process to stop. Returns at once.
     fn stop(&self, how: Stop);
 
@@ -75,6 +80,30 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Why there is no successor; nothing has changed then.
     fn upgrade(&self) -> Result<u32, String>;
+}
+
+/// Why a request isn't explained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unexplained {
+    /// It isn't described as it should be.
+    Description(DescriptionErrors),
+    /// There is no memory for it now.
+    NoMemory(String),
+}
+
+impl fmt::Display for Unexplained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Description(errors) => errors.fmt(f),
+            Self::NoMemory(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<DescriptionErrors> for Unexplained {
+    fn from(errors: DescriptionErrors) -> Self {
+        Self::Description(errors)
+    }
 }
 
 /// How to stop.

@@ -14,7 +14,7 @@ mod tests;
 pub mod token;
 
 pub use admin::{AdminLimits, AdminSocket};
-pub use backend::{AddressStatus, Backend, CertificateExpiry, OriginStatus, Status, Stop};
+pub use backend::{AddressStatus, Backend, CertificateExpiry, OriginStatus, Status, Stop, Unexplained};
 pub use changes::{Answer, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange, Wrong};
 pub use token::Token;
 
@@ -26,9 +26,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How often list entries that have ended are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ struct Shared {
     reloading: tokio::sync::Mutex<()>,
     reloads_in_force: AtomicU64,
     reloads_refused: AtomicU64,
+    /// Another config is in force.
+    reloaded: Notify,
 }
 
 impl Shared {
@@ -54,6 +56,7 @@ impl Shared {
             reloading,
             reloads_in_force: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            reloaded: Notify::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Shared {
         match &outcome {
             Ok(generation) => {
                 self.reloads_in_force.fetch_add(1, Ordering::Relaxed);
+                self.reloaded.notify_one();
                 tracing::info!(generation, "a new config is in force");
             }
             Err(errors) => {
@@ -143,9 +147,9 @@ impl Control {
 
 /// Starts to serve the admin endpoints on the current runtime.
 fn listen(admin: Option<AdminSocket>, shared: &Arc<Shared>) -> io::Result<Option<AbortHandle>> {
-    let Some(AdminSocket { listener, token, limits }) = admin else { return Ok(None) };
+    let Some(AdminSocket { listener, limits }) = admin else { return Ok(None) };
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let task = tokio::spawn(admin::serve(listener, token, limits, Arc::clone(shared)));
+    let task = tokio::spawn(admin::serve(listener, limits, Arc::clone(shared)));
     Ok(Some(task.abort_handle()))
 }
 
@@ -200,13 +204,23 @@ impl Caught {
 
 /// Looks at the certificates again and again, and reloads if their files were replaced. Runs as long as the runtime.
 async fn watch_certificates(shared: Arc<Shared>) {
+    let mut checked = Instant::now();
     loop {
-        let Some(interval) = shared.backend.certificate_check_interval() else {
-            // A reload may switch it on.
-            tokio::time::sleep(EXPIRY_INTERVAL).await;
-            continue;
+        let interval = shared.backend.certificate_check_interval();
+        // (one that no clock reaches is none)
+        let due = interval.and_then(|interval| checked.checked_add(interval));
+        let time_is_over = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
         };
-        tokio::time::sleep(interval).await;
+        tokio::select! {
+            () = time_is_over => {}
+            // With another interval, maybe.
+            () = shared.reloaded.notified() => continue,
+        }
+        checked = Instant::now();
         let backend = Arc::clone(&shared.backend);
         let changed = tokio::task::spawn_blocking(move || backend.check_certificates()).await;
         if changed.unwrap_or(false) {

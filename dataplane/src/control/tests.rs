@@ -20,6 +20,10 @@ struct Program {
     metrics: Arc<WorkerMetrics>,
     reload: Mutex<Result<u64, Vec<String>>>,
     change: Mutex<Result<Changed, Refused>>,
+    token: Mutex<Option<Token>>,
+    certificate_check_interval: Mutex<Option<Duration>>,
+    /// Held by a test that a reload has to wait for.
+    gate: Mutex<()>,
     calls: Mutex<mpsc::Sender<String>>,
 }
 
@@ -41,7 +45,11 @@ impl Program {
             tag: "\"new\"".to_owned(),
             ..Changed::default()
         }));
-        (Arc::new(Self { ready, registry, metrics, reload, change, calls }), called)
+        let (token, certificate_check_interval, gate) =
+            (Mutex::default(), Mutex::default(), Mutex::default());
+        let program =
+            Self { ready, registry, metrics, reload, change, token, certificate_check_interval, gate, calls };
+        (Arc::new(program), called)
     }
 
     fn called(&self, what: String) {
@@ -85,16 +93,20 @@ impl Backend for Program {
 
     fn reload(&self) -> Result<u64, Vec<String>> {
         self.called("reload".to_owned());
+        drop(self.gate.lock().unwrap());
         self.reload.lock().unwrap().clone()
     }
 
-    fn explain(&self, request: Value) -> Result<Value, DescriptionErrors> {
+    fn explain(&self, request: Value) -> Result<Value, Unexplained> {
         let missing = || {
             let message = "it is missing".to_owned();
             DescriptionErrors(vec![DescriptionError { field: "url".to_owned(), message }])
         };
         let url = request["url"].as_str().ok_or_else(missing)?;
         assert_ne!(url, "/panic");
+        if url == "/too-much" {
+            return Err(Unexplained::NoMemory("there is no memory".to_owned()));
+        }
         Ok(json!({ "verdict": "pass", "of": url }))
     }
 
@@ -124,11 +136,16 @@ impl Backend for Program {
     fn drop_expired(&self) {}
 
     fn certificate_check_interval(&self) -> Option<Duration> {
-        None
+        *self.certificate_check_interval.lock().unwrap()
     }
 
     fn check_certificates(&self) -> bool {
+        self.called("check_certificates".to_owned());
         false
+    }
+
+    fn admin_token(&self) -> Option<Token> {
+        self.token.lock().unwrap().clone()
     }
 
     fn upgrade(&self) -> Result<u32, String> {
@@ -149,7 +166,8 @@ struct Running {
 
 fn start_with(token: Option<Token>, limits: AdminLimits) -> Running {
     let (program, called) = Program::new();
-    let admin = AdminSocket::bind("127.0.0.1:0".parse().unwrap(), token, limits).unwrap();
+    let admin = AdminSocket::bind("127.0.0.1:0".parse().unwrap(), token.is_some(), limits).unwrap();
+    *program.token.lock().unwrap() = token;
     let address = admin.address().unwrap();
     let events = Arc::new(EventWriter::new(None).unwrap().spawn().unwrap());
     let backend = Arc::clone(&program) as Arc<dyn Backend>;
@@ -289,6 +307,8 @@ fn explain_passes_json_through_and_says_what_is_wrong() {
     assert_eq!((status, body["code"].as_str()), (400, Some("bad_request")));
     assert_eq!(body["error"], "url: it is missing");
     assert_eq!(body["errors"], json!([{ "field": "url", "message": "it is missing" }]));
+    let (status, body) = running.json("POST", "/v1/explain", r#"{"url": "/too-much"}"#);
+    assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "not the caller's fault: {body}");
     for (text, told) in [
         ("{", "line 1 column 1"),
         ("", "the body is empty"),
@@ -333,14 +353,52 @@ fn with_a_token_every_call_needs_it() {
     let authorization = "Authorization: Bearer a-token-of-some-length\r\nHost: node.example\r\n";
     assert_eq!(running.ask("GET", "/status", authorization, "").0, 200);
     assert!(running.called.try_recv().is_err(), "no reload without the token");
+    // The one that a reload has read holds from then on, alone.
+    std::fs::write(&path, "another-token-of-some-length\n").unwrap();
+    *running.program.token.lock().unwrap() = Some(Token::read(&path).unwrap());
+    assert_eq!(running.ask("GET", "/status", authorization, "").0, 401);
+    let authorization = "Authorization: Bearer another-token-of-some-length\r\nHost: node.example\r\n";
+    assert_eq!(running.ask("GET", "/status", authorization, "").0, 200);
+}
+
+#[test]
+fn another_interval_of_checking_certificates_counts_at_once() {
+    let running = start();
+    *running.program.certificate_check_interval.lock().unwrap() = Some(Duration::from_secs(86_400));
+    assert_eq!(running.json("POST", "/v1/reload", "").0, 200);
+    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "reload");
+    *running.program.certificate_check_interval.lock().unwrap() = Some(Duration::from_millis(1));
+    assert_eq!(running.json("POST", "/v1/reload", "").0, 200);
+    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "reload");
+    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "check_certificates");
+}
+
+/// A connection that was opened behind the call shows that the call has grown too old.
+#[test]
+fn an_old_connection_ends_with_the_call_in_progress() {
+    let running =
+        start_with(None, AdminLimits { connection_age: Duration::from_secs(1), ..Default::default() });
+    let gate = running.program.gate.lock().unwrap();
+    let mut calling = running.connect();
+    let call = b"POST /v1/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n";
+    // On a machine that is held up for so long, a connection may end before it is heard.
+    while calling.write_all(call).is_err() || running.called.recv_timeout(Duration::from_secs(3)).is_err() {
+        calling = running.connect();
+    }
+    let mut idle = running.connect();
+    assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0, "it ends unused");
+    drop(gate);
+    let mut answer = String::new();
+    calling.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"generation\":2}"), "{answer}");
 }
 
 #[test]
 fn an_address_that_others_reach_needs_a_token() {
-    let error = AdminSocket::bind("0.0.0.0:0".parse().unwrap(), None, AdminLimits::default()).unwrap_err();
+    let error = AdminSocket::bind("0.0.0.0:0".parse().unwrap(), false, AdminLimits::default()).unwrap_err();
     assert!(error.contains("token_file"), "{error}");
     for loopback in ["127.0.0.2:0", "[::ffff:127.0.0.1]:0"] {
-        AdminSocket::bind(loopback.parse().unwrap(), None, AdminLimits::default()).unwrap();
+        AdminSocket::bind(loopback.parse().unwrap(), false, AdminLimits::default()).unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ const LENGTH_MIN_BYTES: usize = 16;
 const LENGTH_MAX_BYTES: u64 = 4_096;
 
 /// A token, kept as its digest only: it can be checked but not shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     digest: [u8; 32],
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Handle, unix_seconds};
 use crate::control::{
     Answer, Backend, CertificateExpiry, Changed, EntryChoice, ListsChange, Page, Refused, RulesChange,
-    Status, Stop,
+    Status, Stop, Token, Unexplained,
 };
 use crate::explain;
 use crate::telemetry::MetricsSnapshot;
@@ -15,7 +15,8 @@ use crate::worker::Notice;
 
 impl Backend for Handle {
     fn live(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.in_force().workers.iter().all(|worker| worker.alive)
+        // One that has finished in a drain is no longer alive, but has not died.
+        !self.in_force().workers.iter().any(|worker| worker.died)
     }
 
     fn ready(&self) -> bool {
@@ -114,14 +115,15 @@ impl Backend for Handle {
         self.forget_expired();
     }
 
-    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, explain::DescriptionErrors> {
+    fn explain(&self, request: serde_json::Value) -> Result<serde_json::Value, Unexplained> {
         let described = explain::Described::from_json(&request)?;
         let snapshot = self.snapshot();
-        let no_memory = |message| {
-            explain::DescriptionErrors(vec![explain::DescriptionError { field: String::new(), message }])
-        };
-        let mut explainer = explain::Explainer::new(&snapshot).map_err(no_memory)?;
+        let mut explainer = explain::Explainer::new(&snapshot).map_err(Unexplained::NoMemory)?;
         Ok(explainer.explain(&described).to_json())
+    }
+
+    fn admin_token(&self) -> Option<Token> {
+        self.in_force().config.admin.as_ref()?.token.clone()
     }
 
     fn upgrade(&self) -> Result<u32, String> {

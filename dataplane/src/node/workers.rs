@@ -95,6 +95,8 @@ pub(super) struct WorkerLink {
     /// The generation that it serves.
     pub(super) serving: u64,
     pub(super) alive: bool,
+    /// It has ended by a defect, not because it was told to.
+    pub(super) died: bool,
 }
 
 /// What all workers of a node have in common.
@@ -149,7 +151,7 @@ impl NodeWorkers<'_> {
             let (thread, waker, description) = start.spawn()?;
             started.threads.push(thread);
             started.io_description = description;
-            started.links.push(WorkerLink { messages, waker, metrics, serving: 0, alive: true });
+            started.links.push(WorkerLink { messages, waker, metrics, serving: 0, alive: true, died: false });
         }
         Ok(started)
     }

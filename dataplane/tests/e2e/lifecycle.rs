@@ -436,12 +436,24 @@ fn admin_calls_need_the_token_where_there_is_one() {
     let text = setup.text().replace("[admin]\n", "[admin]\ntoken_file = \"token\"\n");
     setup.write("weir.toml", text);
     let node = Node::start_guarded(setup);
+    let status_of =
+        |token: &str| node.admin_with(&[&format!("Authorization: Bearer {token}")], "/status").status();
     for path in ["/live", "/ready", "/status", "/metrics"] {
         assert_eq!(node.admin_get(path).status(), 401, "{path}");
         let told = node.admin_with(&["Authorization: Bearer 0123456789abcdef0123456789abcdef"], path);
         assert_eq!(told.status(), 200, "{path}");
         assert_eq!(node.admin_with(&["Authorization: Bearer wrong"], path).status(), 401, "{path}");
     }
+    // A reload takes the token that the file holds now; one that can't be a token changes nothing.
+    let (first, second) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    node.setup.write("token", "short\n");
+    node.signal("HUP");
+    node.await_log("a refusal", |entry| entry["message"] == "the new config was refused");
+    assert_eq!(status_of(first), 200);
+    node.setup.write("token", format!("{second}\n"));
+    node.signal("HUP");
+    node.await_log("a reload", |entry| entry["message"] == "a new config is in force");
+    assert_eq!((status_of(first), status_of(second)), (401, 200));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Stage {
         let prepared = node::prepare(&path, &environment)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let admin = prepared.config.admin.as_ref().ok_or("the demo's config has no [admin]")?.address;
-        let admin_socket = AdminSocket::bind(admin, None, AdminLimits::default())?;
+        let admin_socket = AdminSocket::bind(admin, false, AdminLimits::default())?;
         let admin = admin_socket.address().map_err(|error| error.to_string())?;
         let signals = Signals::catch().map_err(|error| format!("signals can't be caught: {error}"))?;
         let node = Node::start(&path, environment, prepared, &mut Inherited::default())?;
