@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// The address that the request comes from [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// The listener that it comes in by, by its name [default: the first one that speaks the URL's scheme, or else the first].
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
     /// The method [default: GET, or POST with a body].
     #[arg(short = 'X', value_name = "METHOD")]
     method: Option<String>,
@@ -39,7 +42,7 @@ pub(super) struct Arguments {
     json: bool,
     /// Read one request a line (JSON) from this file, or from standard input if it is `-`, and print one
     /// object a line. The lines of a corpus are fine as they are, and so is a file that is compressed with gzip.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers", "body", "client"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers", "body", "client", "listener"])]
     batch: Option<PathBuf>,
     /// Print how well the batch was told apart in place of its answers: recall, false positives, misses. Each line needs a
     /// `label`, `attack` or `benign`.
@@ -86,7 +89,13 @@ fn single(explainer: &mut Explainer<'_>, arguments: &Arguments) -> Outcome {
             return Outcome::Refused;
         }
     };
-    let explanation = explainer.explain(&described);
+    let explanation = match explainer.explain(&described) {
+        Ok(explanation) => explanation,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Outcome::Refused;
+        }
+    };
     // A reader that closed the pipe early has seen what it wanted.
     let _ = if arguments.json {
         writeln!(std::io::stdout(), "{}", explanation.to_json())
@@ -108,6 +117,7 @@ fn describe(arguments: &Arguments) -> Result<Described, String> {
         method: arguments.method.clone(),
         url: arguments.url.clone(),
         client: arguments.client,
+        listener: arguments.listener.clone(),
         headers: arguments.headers.clone(),
         body,
         body_base64,

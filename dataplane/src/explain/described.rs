@@ -14,6 +14,10 @@ pub struct Described {
     pub bytes: Vec<u8>,
     /// The address that the connection comes from.
     pub client: IpAddr,
+    /// The listener that it comes in by, if that is named.
+    pub listener: Option<String>,
+    /// Whether the URL says `https`, if it has a scheme.
+    pub secure: Option<bool>,
 }
 
 /// Everything that is wrong with the description of a request.
@@ -65,13 +69,16 @@ pub struct Parts {
     pub url: Option<String>,
     /// Default 127.0.0.1.
     pub client: Option<IpAddr>,
+    /// The name of the listener that the request comes in by. Default: the first one that speaks the URL's scheme, or else
+    /// the first one.
+    pub listener: Option<String>,
     /// In order; a `Host` here replaces the URL's.
     pub headers: Vec<(String, String)>,
     /// The body as text.
     pub body: Option<String>,
     /// The body as base64.
     pub body_base64: Option<String>,
-    /// A whole request as base64, instead of all parts but `client`.
+    /// A whole request as base64, instead of all parts but `client` and `listener`.
     pub raw_base64: Option<String>,
 }
 
@@ -134,14 +141,15 @@ impl Described {
         if !errors.is_empty() {
             return Err(DescriptionErrors(errors));
         }
+        let listener = parts.listener;
         if let Some(bytes) = raw {
-            return Ok(Self { bytes, client });
+            return Ok(Self { bytes, client, listener, secure: None });
         }
         let body = coded.or_else(|| parts.body.map(String::into_bytes));
-        Ok(Self {
-            bytes: write_request(parts.method, &parts.url.unwrap_or_default(), &parts.headers, body),
-            client,
-        })
+        let url = parts.url.unwrap_or_default();
+        let secure = scheme_of(&url).map(|(scheme, _)| scheme.eq_ignore_ascii_case("https"));
+        let bytes = write_request(parts.method, &url, &parts.headers, body);
+        Ok(Self { bytes, client, listener, secure })
     }
 }
 
@@ -150,7 +158,7 @@ impl Parts {
     fn from_json(value: &Value, errors: &mut Vec<DescriptionError>) -> Self {
         let mut parts = Self::default();
         let Value::Object(fields) = value else {
-            let message = "allowed is an object with url, method, client, headers, body, body_base64, or with \
+            let message = "allowed is an object with url, method, client, listener, headers, body, body_base64, or with \
                            raw_base64";
             errors.push(DescriptionError::new("", message));
             return parts;
@@ -180,10 +188,10 @@ impl Parts {
                 let parsed = text()?.map(|text| text.parse().map_err(|_| wrong("an IP address")));
                 self.client = parsed.transpose()?;
             }
+            "listener" => self.listener = text()?,
             "headers" => self.headers = headers(value)?,
             _ => {
-                let message =
-                    "unknown field; there are method, url, client, headers, body, body_base64, raw_base64";
+                let message = "unknown field; there are method, url, client, listener, headers, body, body_base64, raw_base64";
                 return Err(vec![DescriptionError::new(name, message)]);
             }
         }

@@ -3,6 +3,7 @@
 
 mod described;
 mod effects;
+mod listener;
 mod nominations;
 mod text;
 
@@ -36,6 +37,18 @@ pub struct Explainer<'s> {
     active: Active,
 }
 
+/// A request that came in.
+struct Received<'a> {
+    head: &'a RequestHead,
+    /// The bytes of the head.
+    bytes: &'a [u8],
+    /// Its body, without framing.
+    body: &'a [u8],
+    headers: &'a HeaderList<'a>,
+    client: IpAddr,
+    listener: ListenerId,
+}
+
 /// What was found out about a request.
 #[derive(Clone, Debug)]
 pub enum Explanation {
@@ -61,6 +74,10 @@ pub struct Decided {
     pub read_as: Option<String>,
     /// The client that it was judged by.
     pub client: IpAddr,
+    /// Name of the listener that it came in by.
+    pub listener: String,
+    /// `https` if that listener speaks TLS, else `http`.
+    pub scheme: &'static str,
     /// Name of the origin that it would go to.
     pub origin: String,
     /// What inspection found; empty where nothing was inspected.
@@ -81,6 +98,8 @@ pub struct Decided {
     pub verdict: Verdict,
     /// Whether an event is written.
     pub recorded: bool,
+    /// There are other listeners.
+    has_other_listeners: bool,
     /// Where the rules that match are written, in the order of the policy's part; then the general mode's place.
     written: Vec<Option<(&'static str, String)>>,
 }
@@ -97,32 +116,50 @@ impl<'s> Explainer<'s> {
     }
 
     /// Says what would happen to `request`.
-    pub fn explain(&mut self, request: &Described) -> Explanation {
-        self.head.clear();
+    ///
+    /// # Errors
+    /// It names a listener that isn't there.
+    pub fn explain(&mut self, request: &Described) -> Result<Explanation, DescriptionErrors> {
+        let listener = listener::of(self.snapshot, request)?;
+        let mut head = std::mem::take(&mut self.head);
+        let explanation = self.explain_at(request, listener, &mut head);
+        self.head = head;
+        Ok(explanation)
+    }
+
+    fn explain_at(
+        &mut self,
+        request: &Described,
+        listener: ListenerId,
+        head: &mut RequestHead,
+    ) -> Explanation {
+        head.clear();
         let bytes = &request.bytes;
-        let consumed = match self.head.parse(bytes, &self.snapshot.http.connection.head) {
+        let consumed = match head.parse(bytes, &self.snapshot.connection(listener).head) {
             Ok(Progress::Complete { consumed }) => consumed,
             Ok(Progress::Incomplete) => {
                 return refused(400, "incomplete_head", "the head has no end (an empty line)");
             }
             Err(error) => return refused(error.status, error.code, error.detail),
         };
-        let body = match body_of(self.head.framing(), &bytes[consumed..]) {
+        let body = match body_of(head.framing(), &bytes[consumed..]) {
             Ok(body) => body,
             Err((code, detail)) => return refused(400, code, detail),
         };
-        self.decide(request, &bytes[..consumed], &body)
+        let bytes = &bytes[..consumed];
+        let headers: HeaderList<'_> = head.headers(bytes).collect();
+        let client = self.snapshot.client_address(request.client, &headers);
+        self.decide(&Received { head, bytes, body: &body, headers: &headers, client, listener })
     }
 
-    fn decide(&mut self, request: &Described, bytes: &[u8], body: &[u8]) -> Explanation {
+    fn decide(&mut self, request: &Received<'_>) -> Explanation {
         let snapshot = self.snapshot;
-        let headers: HeaderList<'_> = self.head.headers(bytes).collect();
-        let client = snapshot.client_address(request.client, &headers);
-        let known = snapshot.client(client);
+        let known = snapshot.client(request.client);
         // No certificate was presented: what the request says of one isn't what rules see.
         let mut judged = HeaderList::new();
-        decision::judged_headers(&self.head, bytes, None, &mut judged);
-        let facts: RequestFacts<'_> = decision::facts(&self.head, bytes, b"http", &judged);
+        decision::judged_headers(request.head, request.bytes, None, &mut judged);
+        let scheme = listener::scheme(snapshot, request.listener);
+        let facts = decision::facts(request.head, request.bytes, scheme.as_bytes(), &judged);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut readings = PathReadings::default();
         let setting = snapshot.http.ambiguous_path;
@@ -137,85 +174,118 @@ impl<'s> Explainer<'s> {
         }
         let others = if setting.compares_readings() { readings.of(facts.path) } else { &[] };
         let policy = snapshot.policy.explain_readings(&facts, others, &known, now);
-        let read_as = placement.read_as.map(|number| readings.get(number));
-        let read_as = read_as.map(|path| self.shown_path(path));
-        let resolution = policy.resolution;
-        // As for a request that came in by the first listener.
-        let listener = ListenerId::default();
-        let shared = placement.shared_place(snapshot, listener);
-        let own = &snapshot.locations[resolution.location.0 as usize];
+        let read_as = placement.read_as.map(|number| self.shown_path(readings.get(number)));
+        let location = policy.resolution.location;
+        let shared = placement.shared_place(snapshot, request.listener);
+        let own = &snapshot.locations[location.0 as usize];
         let settings = shared.as_ref().map_or(own, |shared| &shared.settings);
-        let origin = snapshot.origins[settings.origin as usize].name.to_string();
-        let own_limits = snapshot.request_limits(listener, resolution.location);
+        let own_limits = snapshot.request_limits(request.listener, location);
         let limits = shared.as_ref().map(|shared| &shared.limits).or(own_limits);
         let body_limit = limits.and_then(|limits| limits.request_body_bytes);
-        if body_limit.is_some_and(|limit| body.len() as u64 > limit) {
+        if body_limit.is_some_and(|limit| request.body.len() as u64 > limit) {
             return refused(413, "request_body_too_long", "the body is longer than request_body_bytes");
         }
-        let path = self.shown_path(policy.normalised_path.as_bytes());
+        let mut decided = self.before_inspection(request, policy, read_as, settings);
+        if decided.inspected {
+            self.inspect(request, &facts, settings, &mut decided);
+        }
+        Explanation::Decided(Box::new(decided))
+    }
+
+    /// What is known of a request that nobody has looked into.
+    fn before_inspection(
+        &self,
+        request: &Received<'_>,
+        policy: weir_policy::Explanation,
+        read_as: Option<String>,
+        settings: &LocationSettings,
+    ) -> Decided {
+        let snapshot = self.snapshot;
         let places = &snapshot.rule_places;
         let of_rules = policy.rules.iter().map(|rule| places.rule(rule.index));
         let written = of_rules.chain([places.general_mode()]);
         let written = written.map(|one| one.map(|one| (one.source, one.place.to_string()))).collect();
-        let verdict = snapshot.policy.verdict(&resolution, Finding::None);
-        let mut decided = Decided {
-            policy,
+        let verdict = snapshot.policy.verdict(&policy.resolution, Finding::None);
+        Decided {
             read_as,
-            client,
-            origin,
+            client: request.client,
+            listener: listener::name(snapshot, request.listener),
+            scheme: listener::scheme(snapshot, request.listener),
+            has_other_listeners: snapshot.listeners.len() > 1,
+            origin: snapshot.origins[settings.origin as usize].name.to_string(),
             findings: Vec::new(),
             nominations: Vec::new(),
             min_score: snapshot.engine.options().min_score,
             effects: Vec::new(),
-            path,
+            path: self.shown_path(policy.normalised_path.as_bytes()),
             shortened: None,
-            inspected: matches!(resolution.stage, Stage::Inspect { .. }),
+            inspected: matches!(policy.resolution.stage, Stage::Inspect { .. }),
             verdict,
             recorded: verdict.record,
             written,
-        };
-        if decided.inspected {
-            let limit = snapshot.detection.body_limit_bytes;
-            let early = if body.is_empty() {
-                None
-            } else {
-                let head = decision::view(&self.head, bytes, &headers, &[], false);
-                let place = (snapshot, &resolution, settings);
-                let framing = self.head.framing();
-                decided_by_head(place, &self.active, &mut self.inspector, &head, framing, body.len() as u64)
-            };
-            let cut = BodyCut { over_limit: body.len() > limit, overloaded: false };
-            let whole = BodySeen { bytes: body.len() as u64, cut };
-            let (inspected, seen, complete) = match early {
-                Some(early) => (&body[..0], early, false),
-                None => (&body[..body.len().min(limit)], whole, !cut.over_limit),
-            };
-            let view = decision::view(&self.head, bytes, &headers, inspected, complete);
-            let parts = RateKeyParts {
-                client,
-                application: resolution.application,
-                method: facts.method,
-                scheme: facts.scheme,
-                proto: facts.proto,
-                path: facts.path,
-                query: facts.query,
-                path_has_readings: setting.compares_readings(),
-            };
-            decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
-            decided.settle_rates();
-            let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
-            let judged = decision::judge(snapshot, &resolution, settings, &self.active, Some(&report), seen);
-            let overruled = overruled_headers(snapshot, &self.active);
-            decided.effects.extend(effects(snapshot, &self.active, report.hits, seen, &overruled));
-            decided.settle_headers(&overruled);
-            decided.findings = report.findings.to_vec();
-            decided.nominations = report.nominations.to_vec();
-            (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
-            // what experimental detectors find is recorded whatever the verdict is
-            let mut experimental = self.active.experimental_details(&snapshot.rules, report.hits);
-            decided.recorded = judged.verdict.record || experimental.next().is_some();
+            policy,
         }
-        Explanation::Decided(Box::new(decided))
+    }
+
+    /// Looks into the request, and notes what comes of it.
+    fn inspect(
+        &mut self,
+        request: &Received<'_>,
+        facts: &RequestFacts<'_>,
+        settings: &LocationSettings,
+        decided: &mut Decided,
+    ) {
+        let snapshot = self.snapshot;
+        let resolution = decided.policy.resolution;
+        let (body, seen, complete) = self.seen_of_body(request, &resolution, settings);
+        let view = decision::view(request.head, request.bytes, request.headers, body, complete);
+        let parts = RateKeyParts {
+            client: request.client,
+            application: resolution.application,
+            method: facts.method,
+            scheme: facts.scheme,
+            proto: facts.proto,
+            path: facts.path,
+            query: facts.query,
+            path_has_readings: snapshot.http.ambiguous_path.compares_readings(),
+        };
+        decided.effects = rate_effects(snapshot, &self.active, &mut self.inspector, &view, &parts);
+        decided.settle_rates();
+        let report = decision::inspect(&mut self.inspector, snapshot, &self.active, &view, seen, true);
+        let judged = decision::judge(snapshot, &resolution, settings, &self.active, Some(&report), seen);
+        let overruled = overruled_headers(snapshot, &self.active);
+        decided.effects.extend(effects(snapshot, &self.active, report.hits, seen, &overruled));
+        decided.settle_headers(&overruled);
+        decided.findings = report.findings.to_vec();
+        decided.nominations = report.nominations.to_vec();
+        (decided.shortened, decided.verdict) = (judged.shortened, judged.verdict);
+        // what experimental detectors find is recorded whatever the verdict is
+        let mut experimental = self.active.experimental_details(&snapshot.rules, report.hits);
+        decided.recorded = judged.verdict.record || experimental.next().is_some();
+    }
+
+    /// The part of the body that is inspected, what is known of all of it, and whether the part is all.
+    fn seen_of_body<'b>(
+        &mut self,
+        request: &Received<'b>,
+        resolution: &Resolution,
+        settings: &LocationSettings,
+    ) -> (&'b [u8], BodySeen, bool) {
+        let body = request.body;
+        if !body.is_empty() {
+            let head = decision::view(request.head, request.bytes, request.headers, &[], false);
+            let place = (self.snapshot, resolution, settings);
+            let framing = request.head.framing();
+            let bytes = body.len() as u64;
+            let early = decided_by_head(place, &self.active, &mut self.inspector, &head, framing, bytes);
+            if let Some(early) = early {
+                return (&[], early, false);
+            }
+        }
+        let limit = self.snapshot.detection.body_limit_bytes;
+        let cut = BodyCut { over_limit: body.len() > limit, overloaded: false };
+        let whole = BodySeen { bytes: body.len() as u64, cut };
+        (&body[..body.len().min(limit)], whole, !cut.over_limit)
     }
 
     /// A path without what masks hide.
@@ -371,6 +441,8 @@ impl Decided {
             "list_entry": policy.list_entry.as_ref().map(list_entry_json),
             "list_entries": entries,
             "list_entry_count": policy.list_entry_count,
+            "listener": self.listener,
+            "scheme": self.scheme,
             "client": self.client.to_string(),
             "path": self.path,
             "read_as": self.read_as,

@@ -24,6 +24,9 @@ impl Display for Explanation {
 impl Display for Decided {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let policy = &self.policy;
+        if self.has_other_listeners {
+            writeln!(f, "listener   {}, {}", self.listener, self.scheme)?;
+        }
         write!(f, "server     {}", policy.server)?;
         match &policy.server_by {
             ServerBy::Exact(host) => writeln!(f, ", by host {host}")?,

@@ -119,7 +119,7 @@ impl Backend for Handle {
         let described = explain::Described::from_json(&request)?;
         let snapshot = self.snapshot();
         let mut explainer = explain::Explainer::new(&snapshot).map_err(Unexplained::NoMemory)?;
-        Ok(explainer.explain(&described).to_json())
+        Ok(explainer.explain(&described)?.to_json())
     }
 
     fn admin_token(&self) -> Option<Token> {

@@ -2,11 +2,14 @@
 //! clients' certificates are judged, and what is wrong has a name.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
 use weir::tls::forge::{DemoAuthority, LeafRequest, Usage};
 
+use crate::support::client::Client;
+use crate::support::command::run;
 use crate::support::eventually;
 use crate::support::node::Node;
 use crate::support::origin::{Origin, ok};
@@ -359,4 +362,54 @@ fn plain_http_to_a_tls_port_is_told_so() {
     assert!(!curl(&node, "site.example", &["--tls-max", "1.2"], "/").status.success());
     assert_eq!(handshakes(&node, "incompatible"), 1);
     assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn explain_asks_the_listener_that_the_request_would_come_in_by() {
+    let authority = DemoAuthority::new("Sites' root").unwrap();
+    let origin = Origin::echoing_targets();
+    let rules = "[[rule]]\nid = 1\ntype = \"mode\"\nmode = \"block\"\n\
+                 when = [{ point = [\"scheme\"], is = \"equal\", value = \"https\" }]\n";
+    let setup = Setup::new(origin.address).rules(rules).more(
+        "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:0\"\nlimits = { request_body_bytes = \"4B\" }",
+    );
+    let node = secure(setup, &authority, "").start();
+    let status = curl(&node, "site.example", &["-o", "/dev/null", "-w", "%{http_code}"], ATTACK);
+    assert_eq!(text(&status), "403");
+    let attack = format!("GET {ATTACK} HTTP/1.1\r\nHost: site.example\r\n\r\n");
+    let plain =
+        |request: &str| Client::connect(node.address_of("plain"), Ipv4Addr::LOCALHOST).ask(request).status();
+    assert_eq!(plain(&attack), 200);
+    assert_eq!(plain("POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: 5\r\n\r\na=bcd"), 413);
+
+    let config = node.setup.config_path();
+    let explained = |arguments: &[&str]| {
+        let done = run("explain", &config, &[&["--json"], arguments].concat());
+        done.json_lines()[0].clone()
+    };
+    let told = |answer: &serde_json::Value| {
+        let field = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        (field("listener"), field("scheme"), field("verdict"))
+    };
+    let of = |listener: &str, scheme: &str, verdict: &str| {
+        (listener.to_owned(), scheme.to_owned(), verdict.to_owned())
+    };
+    let (secure, plain) = (of("public", "https", "block"), of("plain", "http", "pass"));
+    assert_eq!(told(&explained(&[&format!("https://site.example{ATTACK}")])), secure);
+    assert_eq!(told(&explained(&[&format!("http://site.example{ATTACK}")])), plain);
+    assert_eq!(told(&explained(&[ATTACK])), secure, "the first");
+    assert_eq!(told(&explained(&["--listener", "plain", ATTACK])), plain);
+    assert_eq!(explained(&["--listener", "plain", "-d", "a=bcd", "/"])["status"], 413, "its limits hold");
+    assert_eq!(explained(&["--listener", "public", "-d", "a=bcd", "/"])["verdict"], "pass");
+    let (_, answer) =
+        node.api("POST", "/v1/explain", &json!({ "url": ATTACK, "listener": "plain" }).to_string());
+    assert_eq!(told(&answer), plain);
+
+    let told = run("explain", &config, &["--listener", "plain", "/"]).stdout;
+    assert!(told.starts_with("listener   plain, http\n"), "{told}");
+    let (status, answer) = node.api("POST", "/v1/explain", r#"{"url": "/", "listener": "x"}"#);
+    assert_eq!((status, &answer["errors"][0]["field"]), (400, &json!("listener")), "{answer}");
+    let unknown = run("explain", &config, &["--listener", "x", "/"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(unknown.stderr.contains("\"public\", \"plain\""), "{unknown:?}");
 }

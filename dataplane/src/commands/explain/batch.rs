@@ -132,7 +132,7 @@ impl Line {
                     repeated.extend(REPEATED.into_iter().filter_map(|key| Some((key, parts.remove(key)?))));
                     if let Some(raw) = parts.remove("raw") {
                         // What else a corpus says about its requests is nothing to us.
-                        parts.retain(|key, _| key == "client");
+                        parts.retain(|key, _| key == "client" || key == "listener");
                         parts.insert("raw_base64".to_owned(), raw);
                     }
                 }
@@ -145,8 +145,10 @@ impl Line {
 /// The answer to one line; an `id`, a `label` and a `category` in the line are repeated in it.
 fn answer(explainer: &mut Explainer<'_>, line: &[u8]) -> Value {
     let line = Line::read(line);
-    let mut answer = match line.described {
-        Ok(described) => explainer.explain(&described).to_json(),
+    let explained =
+        line.described.and_then(|described| explainer.explain(&described).map_err(|error| error.to_string()));
+    let mut answer = match explained {
+        Ok(explanation) => explanation.to_json(),
         Err(detail) => {
             let error = json!(format!("this line describes no request: {detail}"));
             let refused = Explanation::Refused { status: 400, code: "bad_description".to_owned(), detail };

@@ -47,7 +47,9 @@ fn score(explainer: &mut Explainer<'_>, path: &Path) -> Result<Score, BatchError
         }
         let record = Record::read(line, number)
             .map_err(|error| BatchError::Refused(format!("line {number}: {error}")))?;
-        let explanation = explainer.explain(&record.request);
+        let explanation = explainer
+            .explain(&record.request)
+            .map_err(|error| BatchError::Refused(format!("line {number}: {error}")))?;
         score.add(record, &explanation);
     }
     if score.records == 0 {
