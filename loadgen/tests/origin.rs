@@ -45,6 +45,57 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn answers_stay_whole_when_the_client_is_slow_to_read() {
+    const REQUESTS: usize = 600;
+    for (body_bytes, pieces) in [(64 * 1024, 1), (1000, 7)] {
+        let origin =
+            spawn(Options { body: Body::Size(Draw::fixed(body_bytes)), ..Options::default() }).unwrap();
+        let mut stream = TcpStream::connect(origin.address()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+        // None of the answers is read before the last request is sent, and those that are large don't fit into any buffer.
+        for piece in request.repeat(REQUESTS).chunks(request.len() * 10 / pieces) {
+            stream.write_all(piece).unwrap();
+        }
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        let answer = &answers[..answers.len() / REQUESTS];
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.len() as u64 > body_bytes);
+        assert!(answers.chunks(answer.len()).all(|other| other == answer));
+        assert_eq!(origin.stop(), REQUESTS as u64);
+    }
+}
+
+#[test]
+fn ordinary_and_special_requests_are_served_side_by_side() {
+    const CLIENTS: usize = 8;
+    let origin = spawn(Options { body: Body::Bytes(b"default".to_vec()), ..Options::default() }).unwrap();
+    let address = origin.address();
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+                for number in 0..50 {
+                    // The odd clients become special with their tenth request.
+                    let query = if client % 2 == 1 && number >= 10 { "?size=5&delay=1ms" } else { "?plain" };
+                    let body = if query == "?plain" { "default" } else { "line " };
+                    write!(stream, "GET /{query} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    let mut answer = Vec::new();
+                    while !answer.ends_with(format!("\r\n\r\n{body}").as_bytes()) {
+                        let mut byte = [0];
+                        stream.read_exact(&mut byte).unwrap();
+                        answer.push(byte[0]);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(origin.stop(), CLIENTS as u64 * 50);
+}
+
+#[test]
 fn the_log_tells_what_arrived() {
     let origin = Logged::start(Options { log_body_bytes: 4, ..Options::default() });
     let request = "POST /a?b=c HTTP/1.1\r\nHost: x\r\nX-Twice: 1\r\nX-Twice: 2\r\nContent-Length: 6\r\n\r\nabcdef\

@@ -15,7 +15,7 @@ use signal_hook::{
 };
 use weir_loadgen::{
     Identity, files,
-    origin::{self, Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, StartError, TlsOptions},
+    origin::{self, Answered, Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, StartError, TlsOptions},
     units::{parse_duration, parse_size},
 };
 
@@ -118,8 +118,8 @@ pub(super) fn run(arguments: OriginArguments) -> Result<(), Failure> {
         .and_then(|()| output.flush())
         .map_err(Failure::failed)?;
     let _signal = signals.forever().next();
-    let answered = origin.stop();
-    eprintln!("answered {answered} requests");
+    let Answered { requests, ready_made } = origin.finish();
+    eprintln!("answered {requests} requests, {ready_made} of them with the ready-made answer");
     Ok(())
 }
 

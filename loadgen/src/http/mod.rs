@@ -4,7 +4,7 @@ mod body;
 mod head;
 
 pub(crate) use body::{BodyDecoder, append_chunk, append_last_chunk};
-pub(crate) use head::{Framing, MAX_HEADERS, ResponseHead, parse_request, parse_response};
+pub(crate) use head::{Framing, MAX_HEADERS, RequestHead, ResponseHead, parse_request, parse_response};
 
 /// The most bytes that a request or response head may have, its final empty line included.
 pub(crate) const HEAD_LIMIT_BYTES: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             fs::{FileTypeExt, MetadataExt},
             net::{UnixListener, UnixStream},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use monoio::io::CancelHandle;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::Stream;
 
@@ -137,7 +137,43 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl Listener {
+    /// Prepares it for a ring: it waits for connections, and connections inherit that small pieces go out at once.
+    ///
+    /// # Errors
+    ///
+    /// It isn't a socket that can do so.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(false)?;
+                SockRef::from(listener).set_tcp_nodelay(true)
+            }
+            Self::Unix(listener) => listener.set_nonblocking(false),
+        }
+    }
+
+    /// One of its connections, accepted elsewhere, for this thread's runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime refuses it.
+    pub(crate) fn adopt(&self, connection: OwnedFd) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(_) => Stream::Tcp(monoio::net::TcpStream::from_std(connection.into())?),
+            Self::Unix(_) => Stream::Unix(monoio::net::UnixStream::from_std(connection.into())?),
+        })
+    }
+
     /// # Errors
     ///
     /// The thread's ring refuses it.

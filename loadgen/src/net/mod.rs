@@ -3,6 +3,7 @@
 mod buffer;
 mod connect;
 mod listen;
+mod ring;
 mod socket;
 mod stream;
 mod tickets;
@@ -16,6 +17,7 @@ pub(crate) use buffer::ReceiveBuffer;
 pub(crate) use connect::{check_source, connect, connect_and_wait};
 pub use listen::Listen;
 pub(crate) use listen::{Listener, RingListener, SocketFile, listen};
+pub(crate) use ring::{AnsweringRing, Completion, accepted};
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{
@@ -23,6 +25,6 @@ pub(crate) use tls::{
 };
 pub use tls::{Identity, TlsError};
 pub(crate) use transport::Transport;
-pub(crate) use watch::{Watch, Watcher};
+pub(crate) use watch::{TICK, Watch, Watcher};
 pub use worker::default_threads;
 pub(crate) use worker::{CpuUse, cpu_use, run_on_ring, stop_pair, wait_for_stop};

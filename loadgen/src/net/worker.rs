@@ -22,7 +22,7 @@ where
     F: FnOnce() -> Fut,
     Fut: Future,
 {
-    let mut ring = io_uring::IoUring::builder();
+    let mut ring = monoio_io_uring::IoUring::builder();
     // Completions are handled on this thread's own terms, without interrupts from the kernel (Linux 6.0 and later).
     ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
     let tuned = RuntimeBuilder::<FusionDriver>::new()

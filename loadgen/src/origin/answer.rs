@@ -8,7 +8,11 @@ use super::{
     Body, Draw, Options,
     draw::{parse_shares, share},
 };
-use crate::{http, scenario::template::Random, units};
+use crate::{
+    http::{self, RequestHead},
+    scenario::template::Random,
+    units,
+};
 
 /// The longest body and delay that a request may ask for.
 const STEERED_SIZE_LIMIT_BYTES: u64 = 1 << 30;
@@ -271,6 +275,20 @@ impl Answers {
 
     pub(super) fn prebuilt(&self) -> Option<&[u8]> {
         self.prebuilt.as_deref()
+    }
+
+    /// The answer to each request that [`Self::is_ordinary`]; none where they aren't all the same.
+    pub(super) fn ready_made(&self) -> Option<&[u8]> {
+        self.prebuilt().filter(|_| self.default_plan.delay.is_zero())
+    }
+
+    /// Whether a request is answered with the prebuilt answer, and leaves its connection open.
+    pub(super) fn is_ordinary(&self, head: &RequestHead<'_, '_>) -> bool {
+        let asks_for_nothing = || {
+            !self.steering
+                || Self::steer(self.default_plan, head.target, head.headers).as_ref() == Ok(&self.default_plan)
+        };
+        head.keep_alive && !head.expects_continue && head.method != "HEAD" && asks_for_nothing()
     }
 
     pub(super) fn content(&self, plan: &Plan) -> Content {

@@ -4,18 +4,20 @@
 
 use std::{io, mem::MaybeUninit, net::SocketAddr, rc::Rc, time::Duration};
 
+use httparse::Header;
+
 use super::{
     Worker,
     answer::{Answers, Content, Fault, Plan},
     record::{Echo, LogLine, Record, TlsFacts, now},
 };
 use crate::{
-    http::{self, BodyDecoder, Framing, HEAD_LIMIT_BYTES, MAX_HEADERS},
+    http::{self, BodyDecoder, Framing, HEAD_LIMIT_BYTES, MAX_HEADERS, RequestHead},
     net::{ReceiveBuffer, Transport},
 };
 
 /// How long a started head, the next piece of a body and the next piece of an answer may take.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer stalls at most.
 const STALL_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a piece of a body with a rate lasts, if it has more than a byte.
@@ -27,6 +29,9 @@ const ECHO_BODY_LIMIT_BYTES: usize = 1 << 20;
 /// What is read and forgotten after an error answer.
 const DISCARD_BYTES: usize = 1 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// How a request fails whose client goes away in the middle.
+pub(super) const CLOSED_WITHIN_BODY: &str = "closed within a request body";
 
 struct Connection {
     worker: Rc<Worker>,
@@ -55,24 +60,43 @@ struct Request {
 }
 
 /// Why a request is refused.
-struct Refusal {
+#[derive(Debug)]
+pub(super) struct Refusal {
     status: u16,
     reason: String,
 }
 
+impl Refusal {
+    /// A request's body is malformed or cut.
+    pub(super) fn of_body(reason: &str) -> Self {
+        Self { status: 400, reason: reason.to_owned() }
+    }
+}
+
+/// Reads the head at the start of `bytes`; `None` if it isn't complete. In the first `searched` bytes there is no end of one.
+pub(super) fn read_head<'h, 'b>(
+    bytes: &'b [u8],
+    searched: usize,
+    headers: &'h mut [MaybeUninit<Header<'b>>],
+) -> Result<Option<RequestHead<'h, 'b>>, Refusal> {
+    // Without a new line end the head can't be complete; parsing each byte of a slow sender anew would be costly.
+    let may_be_complete = memchr::memchr(b'\n', &bytes[searched.min(bytes.len())..]).is_some();
+    let parsed = if may_be_complete {
+        http::parse_request(bytes, headers)
+            .map_err(|error| Refusal { status: error.status, reason: error.reason.to_owned() })?
+    } else {
+        None
+    };
+    let head = parsed.filter(|head| head.length <= HEAD_LIMIT_BYTES);
+    if head.is_none() && bytes.len() >= HEAD_LIMIT_BYTES {
+        return Err(Refusal { status: 431, reason: format!("the head has over {HEAD_LIMIT_BYTES} bytes") });
+    }
+    Ok(head)
+}
+
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, number: u64, peer: Option<SocketAddr>) {
-    let mut connection = Connection {
-        worker,
-        transport,
-        input: ReceiveBuffer::default(),
-        out: Vec::new(),
-        number,
-        requests: 0,
-        peer,
-        tls: None,
-        searched: 0,
-    };
+    let mut connection = Connection::new(worker, transport, number, peer);
     if let Err(error) = connection.handshake().await {
         connection.log(None, false, Some(&error.to_string()));
         return;
@@ -81,7 +105,39 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, number: u64,
     let _gone = connection.run().await;
 }
 
+/// Serves the rest of a connection whose requests up to here were answered elsewhere. `unread` is what has come of the next
+/// one; with `refusal`, that is how the connection ends.
+pub(super) async fn resume(
+    worker: Rc<Worker>,
+    transport: Transport,
+    number: u64,
+    unread: &[u8],
+    refusal: Option<Refusal>,
+) {
+    let mut connection = Connection::new(worker, transport, number, None);
+    connection.input.append(unread);
+    // As above.
+    let _gone = match refusal {
+        None => connection.run().await,
+        Some(refusal) => connection.refuse(&refusal).await,
+    };
+}
+
 impl Connection {
+    fn new(worker: Rc<Worker>, transport: Transport, number: u64, peer: Option<SocketAddr>) -> Self {
+        Self {
+            worker,
+            transport,
+            input: ReceiveBuffer::default(),
+            out: Vec::new(),
+            number,
+            requests: 0,
+            peer,
+            tls: None,
+            searched: 0,
+        }
+    }
+
     async fn handshake(&mut self) -> io::Result<()> {
         if self.transport.tls().is_some() {
             self.transport.watch().set_limit(Some(PROGRESS_TIMEOUT));
@@ -145,25 +201,8 @@ impl Connection {
             // Empty lines before a request are skipped (RFC 9112 section 2.2).
             self.input.consume(2);
         }
-        let bytes = self.input.unread();
-        // Without a new line end the head can't be complete; parsing each byte of a slow sender anew would be costly.
-        let may_be_complete = memchr::memchr(b'\n', &bytes[self.searched.min(bytes.len())..]).is_some();
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let parsed = if may_be_complete {
-            http::parse_request(bytes, &mut headers)
-                .map_err(|error| Refusal { status: error.status, reason: error.reason.to_owned() })?
-        } else {
-            None
-        };
-        let Some(head) = parsed.filter(|head| head.length <= HEAD_LIMIT_BYTES) else {
-            if bytes.len() >= HEAD_LIMIT_BYTES {
-                return Err(Refusal {
-                    status: 431,
-                    reason: format!("the head has over {HEAD_LIMIT_BYTES} bytes"),
-                });
-            }
-            return Ok(None);
-        };
+        let Some(head) = read_head(self.input.unread(), self.searched, &mut headers)? else { return Ok(None) };
         let shared = &self.worker.shared;
         let mut plan = shared.answers.plan(&mut self.worker.random.borrow_mut());
         if shared.answers.steering {
@@ -260,7 +299,7 @@ impl Connection {
             self.flush().await?;
             self.transport.watch().set_limit(Some(PROGRESS_TIMEOUT));
             match self.transport.fill(&mut self.input).await {
-                Ok(0) => break Err("closed within a request body"),
+                Ok(0) => break Err(CLOSED_WITHIN_BODY),
                 Ok(_) => {}
                 Err(error) => {
                     self.note_body(request, &decoder, kept);
@@ -272,7 +311,7 @@ impl Connection {
         self.note_body(request, &decoder, kept);
         let Err(reason) = end else { return Ok(true) };
         self.log(request.record.as_deref(), false, Some(reason));
-        self.refuse(&Refusal { status: 400, reason: reason.to_owned() }).await?;
+        self.refuse(&Refusal::of_body(reason)).await?;
         Ok(false)
     }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod draw;
+mod express;
 mod record;
 
 use std::{
@@ -26,7 +27,7 @@ use std::{
 use monoio::io::{CancelHandle, Canceller};
 use rustls::{ServerConfig, ServerConnection};
 
-use self::{answer::Answers, record::RequestLog};
+use self::{answer::Answers, express::Express, record::RequestLog};
 pub use self::{
     answer::{Fault, Faults},
     draw::Draw,
@@ -181,7 +182,23 @@ pub struct Origin {
     listen: Listen,
     socket_file: Option<SocketFile>,
     threads: Vec<(UnixStream, JoinHandle<()>)>,
-    answered: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What the threads of an origin have answered.
+#[derive(Debug, Default)]
+struct Counts {
+    answered: AtomicU64,
+    ready_made: AtomicU64,
+}
+
+/// How many requests an origin has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// All of them.
+    pub requests: u64,
+    /// Those that got the answer that all get, on the short way: see "How an answer is made" in docs/loadgen.md.
+    pub ready_made: u64,
 }
 
 impl Origin {
@@ -199,9 +216,18 @@ impl Origin {
 
     /// Stops accepting, ends all connections and waits for the threads. Returns how many requests were answered.
     #[must_use]
-    pub fn stop(mut self) -> u64 {
+    pub fn stop(self) -> u64 {
+        self.finish().requests
+    }
+
+    /// As [`Self::stop`], and tells how they were answered.
+    #[must_use]
+    pub fn finish(mut self) -> Answered {
         self.end();
-        self.answered.load(Ordering::Relaxed)
+        Answered {
+            requests: self.counts.answered.load(Ordering::Relaxed),
+            ready_made: self.counts.ready_made.load(Ordering::Relaxed),
+        }
     }
 
     fn end(&mut self) {
@@ -238,6 +264,8 @@ struct Worker {
     shared: Arc<Shared>,
     watcher: Rc<Watcher>,
     answered: Cell<u64>,
+    /// Those of them that went the short way.
+    ready_made: Cell<u64>,
     /// What is drawn comes from here.
     random: RefCell<Random>,
 }
@@ -265,15 +293,15 @@ pub fn spawn(options: Options) -> Result<Origin, StartError> {
         idle_timeout: options.idle_timeout,
         close_after: options.close_after,
     });
-    let answered = Arc::new(AtomicU64::new(0));
-    let mut origin = Origin { listen, socket_file, threads: Vec::new(), answered: Arc::clone(&answered) };
+    let counts = Arc::new(Counts::default());
+    let mut origin = Origin { listen, socket_file, threads: Vec::new(), counts: Arc::clone(&counts) };
     for (index, listener) in listeners.into_iter().enumerate() {
         let (signal, stop) = net::stop_pair().map_err(StartError::Thread)?;
-        let (shared, answered) = (Arc::clone(&shared), Arc::clone(&answered));
+        let (shared, counts) = (Arc::clone(&shared), Arc::clone(&counts));
         let random = Random::new(options.seed, index as u64);
         let thread = std::thread::Builder::new().name(format!("origin-{index}"));
         let handle = thread.spawn(move || {
-            let served = net::run_on_ring(|| serve(shared, random, listener, stop, answered));
+            let served = net::run_on_ring(|| serve(shared, random, listener, stop, counts));
             if let Err(error) | Ok(Err(error)) = served {
                 eprintln!("origin: a thread can't run: {error}");
             }
@@ -297,24 +325,33 @@ async fn serve(
     random: Random,
     listener: Listener,
     stop: UnixStream,
-    answered: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 ) -> io::Result<()> {
-    let listener = listener.on_ring()?;
+    let ring = Express::ring(&shared);
     let worker = Rc::new(Worker {
         shared,
         watcher: Watcher::new(),
         answered: Cell::new(0),
+        ready_made: Cell::new(0),
         random: RefCell::new(random),
     });
     monoio::spawn(Rc::clone(&worker.watcher).run());
-    let canceller = Canceller::new();
-    let accepting = monoio::spawn(accept(Rc::clone(&worker), listener, canceller.handle()));
-    net::wait_for_stop(stop).await;
-    let _cancelled = canceller.cancel();
-    accepting.await;
+    let served = match ring {
+        Some(ring) => Express::new(Rc::clone(&worker), ring, listener, stop)?.run().await,
+        None => {
+            let canceller = Canceller::new();
+            let accepting =
+                monoio::spawn(accept(Rc::clone(&worker), listener.on_ring()?, canceller.handle()));
+            net::wait_for_stop(stop).await;
+            let _cancelled = canceller.cancel();
+            accepting.await;
+            Ok(())
+        }
+    };
     worker.watcher.stop(STOP_GRACE).await;
-    answered.fetch_add(worker.answered.get(), Ordering::Relaxed);
-    Ok(())
+    counts.answered.fetch_add(worker.answered.get(), Ordering::Relaxed);
+    counts.ready_made.fetch_add(worker.ready_made.get(), Ordering::Relaxed);
+    served
 }
 
 async fn accept(worker: Rc<Worker>, listener: RingListener, cancel: CancelHandle) {
@@ -341,6 +378,51 @@ async fn accept(worker: Rc<Worker>, listener: RingListener, cancel: CancelHandle
             }
             Err(error) if error.raw_os_error() == Some(ECANCELED) => return,
             Err(_) => monoio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    /// Sends the same ordinary request twice and one that closes, and tells how they were answered.
+    fn answered(options: Options) -> Answered {
+        const ORDINARY: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let origin = spawn(options).unwrap();
+        let mut client = TcpStream::connect(origin.address()).unwrap();
+        client.write_all(&ORDINARY.repeat(2)).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).unwrap();
+        assert_eq!(answers.windows(15).filter(|found| *found == b"HTTP/1.1 200 OK").count(), 3);
+        origin.finish()
+    }
+
+    #[test]
+    fn ordinary_requests_go_the_short_way_where_all_answers_are_the_same() {
+        let short = u64::from(net::AnsweringRing::new(Arc::from(*b"answer")).is_ok()) * 2;
+        let large = Options { body: Body::Size(Draw::fixed(64 * 1024)), ..Options::default() };
+        for options in [Options::default(), Options { threads: 2, ..Options::default() }, large] {
+            assert_eq!(answered(options), Answered { requests: 3, ready_made: short });
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let log = LogTarget::File(folder.path().join("log"));
+        for options in [
+            Options { delay_nanoseconds: Draw::fixed(1000), ..Options::default() },
+            Options { body: Body::Size(Draw::fixed(64 * 1024 + 1)), ..Options::default() },
+            Options { body_bytes_per_second: Some(1 << 30), ..Options::default() },
+            Options { close_after: Some(CloseAfter { answers: 3, announced: true }), ..Options::default() },
+            Options { faults: Faults::parse("close=0.000001").unwrap(), ..Options::default() },
+            Options { request_log: Some(log), ..Options::default() },
+            Options { echo: true, ..Options::default() },
+        ] {
+            assert_eq!(answered(options), Answered { requests: 3, ready_made: 0 });
         }
     }
 }
