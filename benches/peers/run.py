@@ -83,13 +83,7 @@ def main():
         (folder / "plot.svg").write_text(report.plot(facts, results))
         print(f"\n{(folder / 'table.md').read_text()}\nwritten to {folder}")
     finally:
-        for process in reversed(running):
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        end(running)
         if arguments.keep:
             print(f"configs and logs of the peers: {run}")
         else:
@@ -104,6 +98,16 @@ def results_folder(results, started, name):
             folder.mkdir(parents=True)
             return folder
     sys.exit(f"{folder} is there already")
+
+
+def end(running):
+    for process in reversed(running):
+        process.terminate()
+    for process in running:
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def parse():
@@ -177,14 +181,7 @@ def start_peers(arguments, run, values, running, cpu, log):
             left_out[peer.name] = missing
             print(f"without {peer.name}: {missing}")
             continue
-        peer.ports = {front: free_port() for front in ("PLAIN", "TLS", "MTLS")}
-        if peer.config == "weir.toml":
-            # One listener and two origins, told apart by the path.
-            peer.ports["MTLS"] = peer.ports["PLAIN"]
-        files = peers.write_config(peer, run, values)
-        peers.start(peer, files[0], cpu, log)
-        running.append(peer.process)
-        wait_for_port(peer.ports["PLAIN"], peer.process, peer.name, run)
+        start_peer(peer, run, values, running, cpu, log)
         up[peer.name] = peer
         templates = [peer.config, *peer.files]
         described[peer.name] = {
@@ -194,6 +191,18 @@ def start_peers(arguments, run, values, running, cpu, log):
             "binary sha256": digest(Path(shutil.which(peer.command[0]))),
         }
     return up, described, left_out
+
+
+def start_peer(peer, run, values, running, cpu, log):
+    """Starts a peer on free ports, and waits until it listens."""
+    peer.ports = {front: free_port() for front in ("PLAIN", "TLS", "MTLS")}
+    if peer.config == "weir.toml":
+        # One listener and two origins, told apart by the path.
+        peer.ports["MTLS"] = peer.ports["PLAIN"]
+    files = peers.write_config(peer, run, values)
+    peers.start(peer, files[0], cpu, log)
+    running.append(peer.process)
+    wait_for_port(peer.ports["PLAIN"], peer.process, peer.name, run)
 
 
 def compare(arguments, run, folder, workload, up, cpu):

@@ -15,7 +15,9 @@ use signal_hook::{
 };
 use weir_loadgen::{
     Identity, files,
-    origin::{self, Answered, Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, StartError, TlsOptions},
+    origin::{
+        self, Answered, Body, CloseAfter, Draw, Faults, Listen, LogTarget, Options, StartError, TlsOptions,
+    },
     units::{parse_duration, parse_size},
 };
 

@@ -286,7 +286,8 @@ impl Answers {
     pub(super) fn is_ordinary(&self, head: &RequestHead<'_, '_>) -> bool {
         let asks_for_nothing = || {
             !self.steering
-                || Self::steer(self.default_plan, head.target, head.headers).as_ref() == Ok(&self.default_plan)
+                || Self::steer(self.default_plan, head.target, head.headers).as_ref()
+                    == Ok(&self.default_plan)
         };
         head.keep_alive && !head.expects_continue && head.method != "HEAD" && asks_for_nothing()
     }

@@ -202,7 +202,9 @@ impl Connection {
             self.input.consume(2);
         }
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let Some(head) = read_head(self.input.unread(), self.searched, &mut headers)? else { return Ok(None) };
+        let Some(head) = read_head(self.input.unread(), self.searched, &mut headers)? else {
+            return Ok(None);
+        };
         let shared = &self.worker.shared;
         let mut plan = shared.answers.plan(&mut self.worker.random.borrow_mut());
         if shared.answers.steering {

@@ -64,9 +64,7 @@ impl Buffers {
     /// The buffers live until the ring is gone and nothing is in flight on it.
     pub(super) unsafe fn register(&self, submitter: &Submitter<'_>) -> io::Result<()> {
         // SAFETY: the entries are page-aligned and as many as is said; the caller keeps them.
-        unsafe {
-            submitter.register_buf_ring_with_flags(self.entries.as_ptr() as u64, COUNT, GROUP, 0)
-        }
+        unsafe { submitter.register_buf_ring_with_flags(self.entries.as_ptr() as u64, COUNT, GROUP, 0) }
     }
 
     /// The first `length` bytes of a buffer; none if the numbers can't be true.
@@ -81,10 +79,7 @@ impl Buffers {
         // SAFETY: the bytes lie within the buffer, were zeroed at the start, and the kernel doesn't write to a buffer that it
         // has handed out.
         unsafe {
-            std::slice::from_raw_parts(
-                self.memory.as_ptr().add(usize::from(number) * BUFFER_BYTES),
-                length,
-            )
+            std::slice::from_raw_parts(self.memory.as_ptr().add(usize::from(number) * BUFFER_BYTES), length)
         }
     }
 

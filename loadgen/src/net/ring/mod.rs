@@ -45,8 +45,9 @@ pub(crate) struct AnsweringRing {
     /// What accepts were started with.
     accept_tag: u64,
     completions: Vec<cqueue::Entry>,
-    /// Counts up when something has completed while nobody waits in the ring.
+    /// Counts completions, while `signals` says so.
     signal: OwnedFd,
+    signals: bool,
 }
 
 /// What has happened to an operation.
@@ -77,7 +78,6 @@ impl AnsweringRing {
         )?;
         // SAFETY: `drop` keeps the buffers until nothing is in flight any more, or for ever.
         unsafe { buffers.register(&uring.submitter())? };
-        uring.submitter().register_eventfd(signal.as_raw_fd())?;
         Ok(Self {
             uring,
             buffers,
@@ -87,18 +87,29 @@ impl AnsweringRing {
             accept_tag: NOBODY,
             completions: Vec::new(),
             signal,
+            signals: false,
         })
     }
 
-    /// Becomes readable when something has completed while nobody waits in the ring.
+    /// Becomes readable when something has completed since the last wait, see [`Self::signal_completions`].
     pub(crate) fn signal(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
     }
 
-    /// Takes back what the signal has counted.
-    pub(crate) fn forget_signal(&self) {
-        // There may be nothing, and then there is nothing to take back.
-        let _nothing = rustix::io::read(&self.signal, &mut [0_u8; 8]);
+    /// Whether [`Self::signal`] is to tell of completions, which costs a bit for each. Look at the ring once more before you rely
+    /// on it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no memory left.
+    pub(crate) fn signal_completions(&mut self, signals: bool) -> io::Result<()> {
+        match (self.signals, signals) {
+            (false, true) => self.uring.submitter().register_eventfd(self.signal.as_raw_fd())?,
+            (true, false) => self.uring.submitter().unregister_eventfd()?,
+            _ => {}
+        }
+        self.signals = signals;
+        Ok(())
     }
 
     /// Accepts connections from now on, until a completion without `more`. [`accepted`] has the connection. All accepts of a
@@ -155,7 +166,7 @@ impl AnsweringRing {
             pass(self.uring.submit())?;
         }
         if !self.fill_submissions() || time.is_zero() {
-            pass(self.uring.submit())?;
+            self.look()?;
         } else {
             let limit = Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
             pass(self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit)))?;
@@ -163,6 +174,22 @@ impl AnsweringRing {
         self.completions.clear();
         self.completions.extend(self.uring.completion());
         Ok(())
+    }
+
+    /// Hands over what is queued without waiting, and takes back the signal for what has completed by now.
+    fn look(&mut self) -> io::Result<()> {
+        loop {
+            let submitted = self.uring.submit();
+            if !self.signals || submitted.is_err() {
+                return pass(submitted);
+            }
+            // There may be nothing to take back.
+            let _nothing = rustix::io::read(&self.signal, &mut [0_u8; 8]);
+            // The signal that was taken back may have been for what was still to be completed.
+            if !self.uring.submission().taskrun() {
+                return Ok(());
+            }
+        }
     }
 
     /// Moves what is queued to where the kernel reads it; false if it isn't all of it.

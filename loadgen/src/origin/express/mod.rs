@@ -116,17 +116,17 @@ impl Express {
         // The runtime hands the last of its work, such as closing what is served to its end, to the kernel only when it waits.
         let mut runtime_has_work = false;
         while !self.stopping {
+            self.ring.signal_completions(runtime_has_work)?;
             self.turn(if runtime_has_work { Duration::ZERO } else { TICK })?;
             for (socket, unread, refusal) in std::mem::take(&mut self.leaving) {
                 self.hand_over(socket, unread, refusal)?;
             }
             let has_others = self.worker.watcher.len() > 0;
-            if has_others || runtime_has_work {
+            if runtime_has_work {
                 monoio::select! {
                     _ready = signal.readable(false) => {}
                     () = monoio::time::sleep(if has_others { TICK } else { LAST_WORK_TIME }) => {}
                 }
-                self.ring.forget_signal();
             }
             runtime_has_work = has_others;
         }
