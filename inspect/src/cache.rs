@@ -11,7 +11,7 @@ use weir_hyperscan::{self as hyperscan, Database, HyperscanError};
 const DIGEST_BYTES: usize = 32;
 
 /// Names this format; a change of it makes old files foreign.
-const FORMAT: &[u8] = b"weir hyperscan database 1";
+const FORMAT: &[u8] = b"weir hyperscan database 2";
 
 /// What a compiled database depends on, as a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]

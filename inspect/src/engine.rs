@@ -12,7 +12,7 @@ use crate::confirm::ConfirmerKind;
 use crate::graphql::GraphqlLimits;
 use crate::inspector::Inspector;
 use crate::limits::Limits;
-use crate::pack::{Pack, PackError, Signature};
+use crate::pack::{Pack, PackError, Scan, Signature};
 use crate::place::{ParameterNames, PlaceSet};
 use weir_hyperscan::{Database, HyperscanError, Pattern};
 
@@ -69,7 +69,11 @@ impl From<HyperscanError> for EngineError {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) database: Database,
+    /// The rule that each expression of the database belongs to.
+    pub(crate) scanned_for: Vec<u32>,
     pub(crate) rules: Vec<Rule>,
+    /// The rules whose pattern is tried where operators of a shell stand.
+    pub(crate) operator_rules: Vec<u32>,
     pub(crate) options: EngineOptions,
     digest: [u8; 32],
 }
@@ -185,22 +189,43 @@ impl Engine {
         let rules =
             pack.signatures.iter().map(rule).collect::<Result<_, _>>().map_err(EngineError::Signature)?;
         let options = EngineOptions { limits: options.limits.clamped(), ..options };
-        Ok(Self { database, rules, options, digest: pack.digest() })
+        let numbered = || (0_u32..).zip(&pack.signatures);
+        let scanned_for =
+            numbered().flat_map(|(rule, signature)| signature.scanned().iter().map(move |_| rule));
+        let operator_rules =
+            numbered().filter(|(_, signature)| signature.scan == Scan::Operators).map(|(rule, _)| rule);
+        Ok(Self {
+            database,
+            scanned_for: scanned_for.collect(),
+            rules,
+            operator_rules: operator_rules.collect(),
+            options,
+            digest: pack.digest(),
+        })
     }
 }
 
 fn compile_database(pack: &Pack) -> Result<Database, EngineError> {
-    let patterns: Vec<_> = pack
-        .signatures
-        .iter()
-        .map(|signature| Pattern { expression: &signature.pattern, caseless: signature.caseless })
-        .collect();
+    let (signatures, mut patterns): (Vec<_>, Vec<_>) = pack.signatures.iter().flat_map(patterns_of).unzip();
+    if patterns.is_empty() {
+        patterns.push(NEVER);
+    }
     Database::compile(&patterns).map_err(|error| match error {
-        HyperscanError::Compile { index: Some(index), message } if index < pack.signatures.len() => {
-            refused(&pack.signatures[index], &message)
+        HyperscanError::Compile { index: Some(index), message } if index < signatures.len() => {
+            refused(signatures[index], &message)
         }
         error => refused_alone(pack).unwrap_or_else(|| error.into()),
     })
+}
+
+/// What is scanned for where no signature asks for anything: the matcher takes no empty list. No rule belongs to it.
+const NEVER: Pattern<'_> = Pattern { expression: "\\x00never\\x00", caseless: false };
+
+fn patterns_of(signature: &Signature) -> impl Iterator<Item = (&Signature, Pattern<'_>)> {
+    signature
+        .scanned()
+        .iter()
+        .map(move |expression| (signature, Pattern { expression, caseless: signature.caseless }))
 }
 
 fn refused(signature: &Signature, reason: &str) -> EngineError {
@@ -211,8 +236,7 @@ fn refused(signature: &Signature, reason: &str) -> EngineError {
 /// The first signature of the pack's own that can't be compiled even alone: the library does not tell which of many
 /// patterns was too large.
 fn refused_alone(pack: &Pack) -> Option<EngineError> {
-    pack.own_signatures().find_map(|signature| {
-        let pattern = Pattern { expression: &signature.pattern, caseless: signature.caseless };
+    pack.own_signatures().flat_map(patterns_of).find_map(|(signature, pattern)| {
         match Database::compile(&[pattern]) {
             Err(HyperscanError::Compile { message, .. }) => {
                 let reason =

@@ -4,11 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use regex_automata::Input;
-use regex_automata::meta::Cache;
 
 use crate::arena::Arena;
 use crate::class::AttackClass;
-use crate::confirm::{self, Context, SqliVerdict};
+use crate::confirm::{self, BeforeCommands, Context, SqliVerdict};
 use crate::decode::Expander;
 use crate::directives::{
     self, Applied, Detectors, HitKind, Look, Masks, PointValues, RuleHit, Scope, Selector,
@@ -16,6 +15,7 @@ use crate::directives::{
 use crate::engine::{Engine, EngineError, Rule};
 use crate::graphql::Documents;
 use crate::limits::OverLimit;
+use crate::nominate::{Nomination, Nominator, RuleState, is_patched};
 use crate::points;
 use crate::reading;
 use crate::repeated::Repeated;
@@ -31,17 +31,11 @@ const FINDINGS_PER_RULE_MAX: u32 = 4;
 /// more.
 const VALUE_BYTES_PER_ROOM: usize = 256 << 10;
 
-/// After how many matches the caller is asked again whether the time is up. Ordinary requests have fewer.
-const MATCHES_PER_ASKED_TIME: usize = 1024;
-
 /// What stands in place of a signature in the finding of a data bomb.
 const BOMB_SIGNATURE: &str = "data-bomb";
 
 /// Its score.
 const BOMB_SCORE: u32 = 10;
-
-/// The mark of a rule that has not nominated anything in this request.
-const NO_VALUE: u32 = u32::MAX;
 
 /// Working memory for inspections, one per worker and reused for each request.
 ///
@@ -63,24 +57,6 @@ pub struct Inspector {
     hits: Vec<RuleHit>,
     trace: Trace,
     work: Work,
-}
-
-/// A pattern matched inside a value.
-#[derive(Debug, Clone, Copy)]
-struct Nomination {
-    value: u32,
-    rule: u32,
-}
-
-/// What an inspector keeps per rule.
-#[derive(Debug)]
-struct RuleState {
-    /// The value that the rule nominated last, so that each pair is kept once.
-    last_value: u32,
-    /// How many values the rule was confirmed for in this request. The first one counts for the score.
-    confirmed: u32,
-    pattern_cache: Option<Box<Cache>>,
-    second_cache: Option<Box<Cache>>,
 }
 
 /// How much closer looks have cost so far in this request.
@@ -218,7 +194,8 @@ impl Inspector {
     /// Runs only the matcher, over bytes that stand for a request's values, and returns how many matches it reports: what
     /// the cost of signatures is measured with.
     pub fn count_matches(&mut self, engine: &Engine, values: &[u8]) -> usize {
-        let mut matches = 0;
+        let mut matches =
+            if engine.operator_rules.is_empty() { 0 } else { BeforeCommands::new(values).count() };
         let scanned = self.scratch.scan(&engine.database, values, &mut |_, _| {
             matches += 1;
             ControlFlow::Continue(())
@@ -235,63 +212,47 @@ impl Inspector {
     fn fit(&mut self, engine: &Engine) {
         self.database = engine.database.identity();
         self.rules.clear();
-        self.rules.resize_with(engine.rules.len(), || RuleState {
-            last_value: NO_VALUE,
-            confirmed: 0,
-            pattern_cache: None,
-            second_cache: None,
-        });
+        self.rules.resize_with(engine.rules.len(), RuleState::default);
     }
 
-    /// Collects what patterns match. Where points aren't judged differently, values that many others are equal to are
-    /// nominated once. Where signs are patched at points, those there have room of their own behind the limit.
+    /// Collects what patterns match.
     fn scan(&mut self, engine: &Engine, scope: &Scope<'_>, time_is_up: &mut dyn FnMut() -> bool) {
         let Self { scratch, arena, nominations, repeated, rules, work, .. } = self;
         repeated.reset();
-        let judges_points = scope.judges_points();
-        let limit = engine.options.limits.confirmations;
-        let (mut too_many, mut too_late) = (false, false);
-        let mut last = 0;
-        let scanned = scratch.scan(&engine.database, arena.bytes(), &mut |rule, end| {
-            work.matches += 1;
-            if work.matches.is_multiple_of(MATCHES_PER_ASKED_TIME) && time_is_up() {
-                too_late = true;
-                return ControlFlow::Break(());
+        let mut nominator = Nominator {
+            engine,
+            scope,
+            arena,
+            nominations,
+            repeated,
+            rules,
+            matches: &mut work.matches,
+            time_is_up,
+            last: 0,
+            too_many: false,
+            too_late: false,
+        };
+        let tried = nominator.try_operators();
+        let at_operators = nominator.nominations.len();
+        let scanned = match tried {
+            ControlFlow::Break(()) => Ok(()),
+            ControlFlow::Continue(()) => {
+                scratch.scan(&engine.database, arena.bytes(), &mut |expression, end| {
+                    nominator.found(expression, end)
+                })
             }
-            let Some(value) = arena.value_ending_at(end, last) else { return ControlFlow::Continue(()) };
-            last = value;
-            let number = value as u32;
-            if !judges_points && repeated.knows(number, nominations.len(), arena) {
-                return ControlFlow::Continue(());
-            }
-            let Some(state) = rules.get_mut(rule as usize) else { return ControlFlow::Continue(()) };
-            if state.last_value == number
-                || !engine.rules[rule as usize].applies_to(&arena.values()[value], arena)
-            {
-                return ControlFlow::Continue(());
-            }
-            let nomination = Nomination { value: number, rule };
-            if nominations.len() >= limit {
-                too_many = true;
-                if !scope.has_patches() || nominations.len() >= limit.saturating_mul(2) {
-                    return ControlFlow::Break(());
-                }
-                // So that it is asked once, patched or not.
-                state.last_value = number;
-                if !is_patched(engine, scope, arena, nomination) {
-                    return ControlFlow::Continue(());
-                }
-            }
-            state.last_value = number;
-            nominations.push(nomination);
-            ControlFlow::Continue(())
-        });
+        };
+        let Nominator { too_many, too_late, .. } = nominator;
         if scanned.is_err() {
             arena.hit_limit(OverLimit::Memory);
         }
+        if at_operators > 0 {
+            // What is found in a value is told together.
+            nominations.sort_unstable_by_key(|nomination| (nomination.value, nomination.rule));
+        }
         if too_many {
             // Some of them belong to no nomination.
-            rules.iter_mut().for_each(|state| state.last_value = NO_VALUE);
+            rules.iter_mut().for_each(RuleState::reset);
             arena.hit_limit(OverLimit::Confirmations);
         }
         if too_late {
@@ -324,9 +285,7 @@ impl Inspector {
             }
         }
         for nomination in &nominations {
-            let state = &mut self.rules[nomination.rule as usize];
-            state.last_value = NO_VALUE;
-            state.confirmed = 0;
+            self.rules[nomination.rule as usize].reset();
         }
         self.nominations = nominations;
         scores.iter().any(|score| *score >= engine.options.min_score.max(1))
@@ -429,16 +388,9 @@ impl Inspector {
     }
 }
 
-/// Whether a sign in this value would be patched.
-fn is_patched(engine: &Engine, scope: &Scope<'_>, arena: &Arena, nomination: Nomination) -> bool {
-    let class = engine.rules[nomination.rule as usize].class;
-    let value = arena.values()[nomination.value as usize];
-    scope.has_patches() && scope.patches(class, &value, arena).next().is_some()
-}
-
 /// Where the pattern matches first inside the value, for explanations.
 fn first_match(rule: &Rule, state: &mut RuleState, value: &[u8]) -> Option<(usize, usize)> {
-    let cache = state.pattern_cache.get_or_insert_with(|| Box::new(rule.pattern.create_cache()));
+    let cache = state.pattern_cache(rule);
     let found = rule.pattern.search_with(cache, &Input::new(value))?;
     Some((found.start(), found.end()))
 }

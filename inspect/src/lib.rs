@@ -36,6 +36,7 @@ mod examples;
 mod graphql;
 mod inspector;
 mod limits;
+mod nominate;
 mod pack;
 mod place;
 mod points;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use regex_automata::meta::{Cache, Regex};
 
 use crate::reading;
+pub(crate) use shell::operators::BeforeCommands;
 
 /// What takes the closer look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -49,8 +49,9 @@ pub struct Pack {
 pub(crate) struct Signature {
     pub(crate) id: Arc<str>,
     pub(crate) class: AttackClass,
-    /// Nominates: scanned for over all values at once.
+    /// Nominates a value that it matches.
     pub(crate) pattern: String,
+    pub(crate) scan: Scan,
     pub(crate) caseless: bool,
     pub(crate) places: PlaceSet,
     pub(crate) names: ParameterNames,
@@ -64,6 +65,17 @@ pub(crate) struct Signature {
     pub(crate) examples: Examples,
     /// The first place that it applies to, for its examples.
     pub(crate) first_place: Place,
+}
+
+/// How values that a pattern may match are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// All values are scanned for the pattern at once.
+    Pattern,
+    /// They are scanned for these expressions instead. A value that the pattern matches is matched by one of them.
+    Expressions(Vec<String>),
+    /// The pattern is tried where an operator of a shell stands before what may be a command.
+    Operators,
 }
 
 /// Where a signature's pattern stands in its file.
@@ -217,6 +229,17 @@ impl Pack {
             digest.update(signature.id.as_bytes());
         }
         Self { digest: digest.finalize().into(), ..self }
+    }
+}
+
+impl Signature {
+    /// What all values are scanned for.
+    pub(crate) fn scanned(&self) -> &[String] {
+        match &self.scan {
+            Scan::Pattern => std::slice::from_ref(&self.pattern),
+            Scan::Expressions(expressions) => expressions,
+            Scan::Operators => &[],
+        }
     }
 }
 

@@ -7,17 +7,18 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::expression::{self, LITERAL_BYTES_MIN};
-use super::{Examples, PackError, SCORE_MAX, Signature, Source};
+use super::{Examples, PackError, SCORE_MAX, Scan, Signature, Source};
 use crate::class::AttackClass;
 use crate::confirm::ConfirmerKind;
 use crate::place::{ParameterNames, Place, PlaceSet};
 
 /// The keys of a signature.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "id",
     "description",
     "pattern",
     "case_sensitive",
+    "scan",
     "points",
     "names",
     "confirm",
@@ -143,6 +144,7 @@ impl FileReader<'_> {
             self.refuse(at, "the description is empty; say what the pattern is a sign of");
         }
         let case_sensitive = self.boolean(table, "case_sensitive");
+        let scan = self.scan(table, !case_sensitive);
         let pattern = self.pattern(table, &span, !case_sensitive);
         let places = self.places(table);
         let names = self.names(table);
@@ -152,6 +154,12 @@ impl FileReader<'_> {
                 self.choice(value, "confirm", &ConfirmerKind::ALL.map(|kind| (kind.as_str(), kind)))
             }
         };
+        if scan == Some(Scan::Operators)
+            && confirmer.is_some_and(|confirmer| confirmer != ConfirmerKind::Shell)
+        {
+            let at = table.get("scan").map_or(span.clone(), Spanned::span);
+            self.refuse(at, "`scan` is only \"operators\" with confirm = \"shell\"");
+        }
         let second = self.second(table, &span, confirmer, !case_sensitive);
         let score = self.score(table, &span);
         let examples = self.examples(table, &span);
@@ -167,6 +175,7 @@ impl FileReader<'_> {
             id: Arc::from(id?),
             class: class?,
             pattern,
+            scan: scan?,
             caseless: !case_sensitive,
             places: places.map_or(PlaceSet::TEXT, |places| PlaceSet::of(&places)),
             names,
@@ -195,6 +204,7 @@ impl FileReader<'_> {
         caseless: bool,
     ) -> Option<(String, Range<usize>)> {
         let (pattern, at) = self.text(table, span, "pattern", "the expression that nominates a value")?;
+        let is_scanned_for = table.get("scan").is_none();
         let reason = match table.get("no_literal") {
             Some(_) => self.text(table, span, "no_literal", "why the pattern has no literal"),
             None => None,
@@ -204,7 +214,11 @@ impl FileReader<'_> {
             (Ok(_), Some((reason, at))) if reason.trim().is_empty() => {
                 self.refuse(at, "the reason is empty; say why the pattern has no literal");
             }
-            (Ok(bytes), None) if bytes < LITERAL_BYTES_MIN => {
+            (Ok(_), Some((_, at))) if !is_scanned_for => {
+                let message = "`scan` says what is looked for instead of the pattern: leave `no_literal` out";
+                self.refuse(at, message);
+            }
+            (Ok(bytes), None) if bytes < LITERAL_BYTES_MIN && is_scanned_for => {
                 let message = format!(
                     "each match of the pattern holds {bytes} bytes in a row that are always the same, so that \
                      many values are looked at in vain: give it a literal of at least {LITERAL_BYTES_MIN} bytes, or say \
@@ -221,6 +235,26 @@ impl FileReader<'_> {
             (Ok(_), _) => {}
         }
         Some((pattern, at))
+    }
+
+    fn scan(&mut self, table: &Table<'_>, caseless: bool) -> Option<Scan> {
+        let Some(value) = table.get("scan") else { return Some(Scan::Pattern) };
+        if value.get_ref().as_str() == Some("operators") {
+            return Some(Scan::Operators);
+        }
+        let Some(items) = value.get_ref().as_array().filter(|items| !items.is_empty()) else {
+            self.refuse(value.span(), "`scan` is \"operators\" or a list of expressions in quotes");
+            return None;
+        };
+        let mut expressions = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let text = item.get_ref().as_str().unwrap_or_default();
+            match expression::check_pattern(text, caseless) {
+                Ok(_) => expressions.push(text.to_owned()),
+                Err(message) => self.refuse(item.span(), message),
+            }
+        }
+        (expressions.len() == items.len()).then_some(Scan::Expressions(expressions))
     }
 
     fn places(&mut self, table: &Table<'_>) -> Option<Vec<Place>> {

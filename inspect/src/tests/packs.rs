@@ -104,6 +104,39 @@ fn a_pattern_without_a_literal_needs_a_reason() {
 }
 
 #[test]
+fn what_is_scanned_for_instead_of_the_pattern_is_checked_as_well() {
+    let with = |scan: &str| GOOD.replace("score", &format!("scan = {scan}\nscore"));
+    for (scan, message) in [
+        ("\"other\"", "a list of expressions"),
+        ("[]", "a list of expressions"),
+        ("[\"a\", \"(\"]", "does not parse"),
+        ("[\"^abc\"]", "anchored"),
+        ("[1]", "can match nothing"),
+        ("\"operators\"", "only \"operators\" with confirm"),
+        ("[\"bc\"]\nno_literal = \"none\"", "leave `no_literal` out"),
+    ] {
+        let errors = Pack::parse(&[("mine.toml", &with(scan))]).unwrap_err();
+        assert!(errors[0].message.contains(message), "{scan}: {errors:?}");
+    }
+    let without = with("[\"bc\", \"ab\"]").replace("'''abc'''", "'''a[b-z]c'''");
+    assert!(Pack::parse(&[("mine.toml", &without)]).is_ok(), "the pattern needs no literal then");
+}
+
+#[test]
+fn a_signature_is_found_by_what_is_scanned_for_and_where_its_pattern_matches() {
+    let scan = "scan = [\"9c\", \"8c\"]\nscore";
+    let text = GOOD.replace("'''abc'''", "'''[a-b]{2}[0-9]c'''").replace("score", scan);
+    let pack = Pack::parse(&[("mine.toml", &text)]).unwrap();
+    let engine = Engine::compile(pack, EngineOptions::default()).unwrap();
+    let mut inspector = engine.inspector().unwrap();
+    let found = |query: &[u8]| {
+        inspector.inspect(&engine, &RequestView { query: Some(query), ..EMPTY }).findings.len()
+    };
+    let queries = [&b"q=ab9c"[..], b"q=aa8c", b"q=aa8c9c8c", b"q=9c", b"q=x8c"];
+    assert_eq!(queries.map(found), [1, 1, 1, 0, 0]);
+}
+
+#[test]
 fn names_of_parameters_are_letters_and_digits() {
     for (names, message) in [
         ("[]", "names is empty"),

@@ -1,6 +1,54 @@
 //! Runs every signature's own examples.
 
-use crate::{Engine, EngineOptions, Pack};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::string::bytes_regex;
+
+use super::EMPTY;
+use crate::pack::Scan;
+use crate::{Engine, EngineOptions, Pack, RequestView};
+
+/// The signatures that are scanned for by something else than their pattern: as they are, and as if they were not.
+static OTHERWISE_SCANNED: LazyLock<(Engine, Engine)> = LazyLock::new(|| {
+    let compile = |pack| Engine::compile(pack, EngineOptions::default()).unwrap();
+    let mut pack = Pack::embedded();
+    pack.signatures.retain(|signature| signature.scan != Scan::Pattern);
+    let as_they_are = compile(pack.clone());
+    pack.signatures.iter_mut().for_each(|signature| signature.scan = Scan::Pattern);
+    (as_they_are, compile(pack))
+});
+
+/// Texts that the pattern of one of those matches, with a few bytes around.
+fn matched_text() -> impl Strategy<Value = Vec<u8>> {
+    let patterns =
+        Pack::embedded().signatures.into_iter().filter(|signature| signature.scan != Scan::Pattern).map(
+            |signature| {
+                let pattern = signature.pattern.replace("\\b", "");
+                let around = "[ a-z0-9;'\")(\n/]{0,4}";
+                bytes_regex(&format!("(?s-u:{around}{pattern}{around})")).unwrap().boxed()
+            },
+        );
+    proptest::strategy::Union::new(patterns)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_scanned_for_finds_all_that_the_patterns_would(text in matched_text()) {
+        let (as_they_are, by_patterns) = &*OTHERWISE_SCANNED;
+        let found = |engine: &Engine| {
+            let request = RequestView { body: &text, ..EMPTY };
+            let mut inspector = engine.inspector().unwrap();
+            let report = inspector.inspect(engine, &request);
+            let mut found: Vec<_> = report.findings.iter().map(|finding| (finding.signature.clone(), finding.point.clone())).collect();
+            found.sort();
+            found
+        };
+        prop_assert_eq!(found(as_they_are), found(by_patterns));
+    }
+}
 
 #[test]
 fn every_signature_scores_on_its_attacks_and_not_on_its_clean_values() {

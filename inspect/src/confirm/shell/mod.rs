@@ -1,5 +1,6 @@
 //! The shell grammar: does a command stand where a shell would run one?
 
+pub(super) mod operators;
 #[cfg(test)]
 mod tests;
 mod words;
