@@ -1,5 +1,7 @@
-//! Byte strings eight bytes at a time, as numbers whose lowest byte is the first one: names and path segments are short,
+//! Byte strings eight or sixteen bytes at a time, as numbers whose lowest byte is the first one: names and path segments are short,
 //! so that a call into a search made for long texts costs more than it finds.
+
+use wide::u8x16;
 
 /// Every byte 1.
 pub(crate) const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -16,36 +18,22 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
     match bytes.last_chunk() {
         // the last eight bytes without those before `at`
         Some(&last) if !rest.is_empty() => u64::from_le_bytes(last) >> (64 - 8 * rest.len()),
-        _ => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        _ => short_word(rest),
     }
 }
 
-/// The high bit of each byte that is `byte`.
+/// Less than eight bytes as a word.
 #[inline]
-pub(crate) const fn matching(word: u64, byte: u8) -> u64 {
-    let zero_where_equal = word ^ (ONES * byte as u64);
-    // no byte carries into the next one, so that every answer is exact
-    let not_zero = ((zero_where_equal & !HIGH_BITS) + !HIGH_BITS) | zero_where_equal;
-    !not_zero & HIGH_BITS
-}
-
-/// Not 0 if one of the bytes is `byte`; which one isn't told.
-#[inline]
-pub(crate) const fn any(word: u64, byte: u8) -> u64 {
-    let zero_where_equal = word ^ (ONES * byte as u64);
-    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & HIGH_BITS
-}
-
-/// The index of the first byte in what [`matching`] gave; not for 0.
-#[inline]
-pub(crate) const fn first(matches: u64) -> usize {
-    (matches.trailing_zeros() / 8) as usize
-}
-
-/// The index of the last byte in what [`matching`] gave; not for 0.
-#[inline]
-pub(crate) const fn last(matches: u64) -> usize {
-    7 - (matches.leading_zeros() / 8) as usize
+fn short_word(bytes: &[u8]) -> u64 {
+    let length = bytes.len();
+    if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(last)) << (8 * (length - 4));
+        return u64::from(u32::from_le_bytes(first)) | last;
+    }
+    let Some(&first) = bytes.first() else { return 0 };
+    // of three bytes each is another one, of fewer some are the same
+    let at = |index: usize| u64::from(bytes[index]) << (8 * index);
+    u64::from(first) | at(length / 2) | at(length - 1)
 }
 
 /// With ASCII letters in lower case.
@@ -59,39 +47,70 @@ pub(crate) const fn lower(word: u64) -> u64 {
     word | letters >> 2
 }
 
+/// Sixteen bytes, compared at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block(u8x16);
+
+impl Block {
+    /// The bytes from `at` on, as zeros behind the end.
+    #[inline(always)]
+    pub(crate) fn at(bytes: &[u8], at: usize) -> Self {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if let Some(&full) = rest.first_chunk() {
+            return Self::new(full);
+        }
+        let halves = u128::from(word(rest, 8)) << 64 | u128::from(word(rest, 0));
+        Self::new(halves.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub(crate) fn new(bytes: [u8; 16]) -> Self {
+        Self(u8x16::new(bytes))
+    }
+
+    /// A bit for each byte that is `byte`, the lowest one for the first.
+    #[inline(always)]
+    pub(crate) fn equal(self, byte: u8) -> u64 {
+        self.0.simd_eq(u8x16::splat(byte)).to_bitmask().into()
+    }
+
+    /// A bit for each ASCII letter in upper case.
+    #[inline(always)]
+    pub(crate) fn capitals(self) -> u64 {
+        let from_a = self.0 - u8x16::splat(b'A');
+        from_a.min(u8x16::splat(b'Z' - b'A')).simd_eq(from_a).to_bitmask().into()
+    }
+}
+
+/// Goes over the bytes in blocks, each with its place. Some may be seen twice, and zeros behind the end.
+#[inline(always)]
+pub(crate) fn for_each_block(bytes: &[u8], mut act: impl FnMut(usize, Block)) {
+    let (full, rest) = bytes.as_chunks();
+    let mut at = 0;
+    for chunk in full {
+        act(at, Block::new(*chunk));
+        at += 16;
+    }
+    if !rest.is_empty() {
+        match bytes.last_chunk() {
+            Some(last) => act(bytes.len() - 16, Block::new(*last)),
+            None => act(0, Block::at(bytes, 0)),
+        }
+    }
+}
+
 /// Goes over the bytes word by word, each with its place.
 #[inline(always)]
 pub(crate) fn for_each_word(bytes: &[u8], mut act: impl FnMut(usize, u64)) {
     let (full, rest) = bytes.as_chunks();
-    for (at, chunk) in (0..).step_by(8).zip(full) {
+    let mut at = 0;
+    for chunk in full {
         act(at, u64::from_le_bytes(*chunk));
+        at += 8;
     }
     if !rest.is_empty() {
-        let at = bytes.len() - rest.len();
         act(at, word(bytes, at));
     }
-}
-
-/// Where the byte is first.
-#[inline]
-pub(crate) fn position(bytes: &[u8], byte: u8) -> Option<usize> {
-    (0..bytes.len()).step_by(8).find_map(|at| {
-        let matches = matching(word(bytes, at), byte);
-        (matches != 0).then(|| at + first(matches))
-    })
-}
-
-/// Where the byte is last.
-#[inline]
-pub(crate) fn last_position(bytes: &[u8], byte: u8) -> Option<usize> {
-    let mut found = None;
-    for_each_word(bytes, |at, word| {
-        let matches = matching(word, byte);
-        if matches != 0 {
-            found = Some(at + last(matches));
-        }
-    });
-    found
 }
 
 /// Writes the bytes in lower case.
@@ -121,31 +140,39 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_matched_and_lowered_for_itself() {
+    fn every_byte_is_compared_and_lowered_for_itself() {
         for byte in 0..=u8::MAX {
-            for at in 0..8 {
-                let mut text = [byte.wrapping_add(1); 8];
+            for at in 0..16 {
+                let mut text = [byte.wrapping_add(1); 16];
                 text[at] = byte;
-                let found = matching(u64::from_le_bytes(text), byte);
-                assert_eq!((found.count_ones(), first(found), last(found)), (1, at, at), "{byte} {at}");
-                assert_ne!(any(u64::from_le_bytes(text), byte), 0, "{byte} {at}");
-                assert_eq!(any(u64::from_le_bytes(text), byte.wrapping_sub(1)), 0, "{byte} {at}");
-                let lowered = lower(u64::from_le_bytes(text)).to_le_bytes();
-                assert_eq!(lowered, text.map(|byte| byte.to_ascii_lowercase()), "{byte} {at}");
+                assert_eq!(Block::new(text).equal(byte), 1 << at, "{byte} {at}");
+                let capitals =
+                    text.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(byte.is_ascii_uppercase()));
+                assert_eq!(Block::new(text).capitals(), capitals, "{byte} {at}");
+                let lowered = lower(word(&text, 8)).to_le_bytes();
+                assert_eq!(lowered, text[8..].to_ascii_lowercase()[..], "{byte} {at}");
             }
         }
-        assert_eq!((first(matching(0, 0)), last(matching(0, 0))), (0, 7));
     }
 
     #[test]
-    fn first_and_last_positions_are_those_of_a_search() {
-        for length in 0..20 {
-            for (one, other) in (0..length).flat_map(|one| (one..length).map(move |other| (one, other))) {
-                let mut text = vec![b'.' - 1; length];
-                (text[one], text[other]) = (b'.', b'.');
-                assert_eq!((position(&text, b'.'), last_position(&text, b'.')), (Some(one), Some(other)));
-                assert_eq!((position(&text, b'/'), last_position(&text, b'/')), (None, None));
-            }
+    fn blocks_are_all_that_there_is() {
+        let text: Vec<u8> = (1..60).collect();
+        for length in 0..=text.len() {
+            let mut seen = vec![0; length];
+            for_each_block(&text[..length], |at, block| {
+                for place in at..length.min(at + 16) {
+                    let bits = block.equal(text[place]);
+                    assert_eq!(bits, 1 << (place - at), "{length} {place}");
+                    seen[place] += 1;
+                }
+                assert_eq!(
+                    block.equal(0).count_ones() as usize,
+                    (at + 16).saturating_sub(length),
+                    "{length}"
+                );
+            });
+            assert!(seen.iter().all(|times| *times > 0), "{length}");
         }
     }
 

@@ -66,37 +66,32 @@ pub(crate) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads a Host value as received; `buffer` is overwritten.
+    /// Reads a Host value as received; `buffer` is used if it isn't in that form yet.
     #[inline]
-    pub(crate) fn read(received: &[u8], buffer: &'a mut Vec<u8>) -> Self {
-        // it only grows: what an earlier host left behind isn't looked at
-        let words = received.len().div_ceil(8);
-        if buffer.len() < words * 8 {
-            buffer.resize(words * 8, 0);
-        }
-        let mut places = buffer.as_chunks_mut().0.iter_mut();
-        let mut last_colon = None;
-        bytes::for_each_word(received, |start, word| {
-            if let Some(place) = places.next() {
-                *place = bytes::lower(word).to_le_bytes();
-            }
-            let colons = bytes::matching(word, b':');
+    pub(crate) fn read(received: &'a [u8], buffer: &'a mut Vec<u8>) -> Self {
+        let (mut behind_last_colon, mut capitals) = (0, 0);
+        bytes::for_each_block(received, |at, block| {
+            let colons = block.equal(b':');
             if colons != 0 {
-                last_colon = Some(start + bytes::last(colons));
+                behind_last_colon = at + 64 - colons.leading_zeros() as usize;
             }
+            capitals |= block.capitals();
         });
-        let mut length = received.len();
         let mut name_length = if received.first() == Some(&b'[') {
-            memchr::memchr(b']', received).map_or(length, |end| end + 1)
+            memchr::memchr(b']', received).map_or(received.len(), |end| end + 1)
         } else {
-            last_colon.unwrap_or(length)
+            behind_last_colon.checked_sub(1).unwrap_or(received.len())
         };
-        if buffer[..name_length].last() == Some(&b'.') {
-            buffer.copy_within(name_length..length, name_length - 1);
-            name_length -= 1;
-            length -= 1;
+        let has_root = received[..name_length].last() == Some(&b'.');
+        let mut value = received;
+        if capitals != 0 || has_root {
+            bytes::write_lower(received, buffer);
+            if has_root {
+                name_length -= 1;
+                buffer.remove(name_length);
+            }
+            value = buffer;
         }
-        let value = &buffer[..length];
         Self { value, name: &value[..name_length] }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_hyperscan::{Database, HyperscanError};
 
-use crate::bytes;
+use crate::bytes::{self, Block};
 use crate::regex::Scanner;
 
 /// No node, no location.
@@ -192,8 +192,9 @@ impl Locations {
     #[inline]
     fn child(&self, node: &Node, byte: u8) -> Option<&Node> {
         let (start, count) = (node.children_start as usize, node.children_count as usize);
-        let near = &node.near[..count.min(NEAR)];
-        if let Some(offset) = near.iter().position(|&first| first == byte) {
+        let offset = Block::new(node.near).equal(byte).trailing_zeros() as usize;
+        // a zero may be one behind the children
+        if offset < count.min(NEAR) {
             return self.nodes.get(start + offset);
         }
         let far = self.first_bytes[start..start + count].get(NEAR..)?;

@@ -1,4 +1,5 @@
-//! Texts that the policy names, with a number each.
+//! Texts that the policy names, with a number each. One table may hold those of many spaces, as do those of all points that
+//! rules look at: so what a look-up reads, beside the slot itself, is the same for all of them.
 
 use crate::bytes::word;
 
@@ -28,22 +29,23 @@ struct Slot {
     number: u32,
 }
 
-const FREE: Slot = Slot { ends: Ends { first: 0, last: 0, length: 0 }, start: 0, number: NONE };
+const FREE: Slot = Slot { ends: Ends { first: 0, last: 0, length: 0, space: 0 }, start: 0, number: NONE };
 
 /// The most bytes that [`Ends`] tells apart from all others.
 const SHORT: usize = 16;
 
-/// Length, first and last bytes of a text: all that there is of a short one.
+/// Length, first and last bytes of a text: all that there is of a short one. And its space.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Ends {
     first: u64,
     last: u64,
     length: u32,
+    space: u32,
 }
 
 impl Ends {
-    #[inline]
-    fn of(text: &[u8]) -> Self {
+    #[inline(always)]
+    fn of(space: u32, text: &[u8]) -> Self {
         let (first, last) = if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
             (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
         } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
@@ -51,7 +53,7 @@ impl Ends {
         } else {
             (word(text, 0), 0)
         };
-        Self { first, last, length: text.len() as u32 }
+        Self { first, last, length: text.len() as u32, space }
     }
 }
 
@@ -83,7 +85,8 @@ impl Names {
     #[inline]
     fn hash(&self, ends: Ends, text: &[u8]) -> usize {
         let [first_key, last_key] = self.keys;
-        let mut hash = fold(ends.first ^ first_key, ends.last ^ last_key ^ u64::from(ends.length));
+        let length_and_space = u64::from(ends.space) << 32 | u64::from(ends.length);
+        let mut hash = fold(ends.first ^ first_key, ends.last ^ last_key ^ length_and_space);
         if text.len() > SHORT {
             for at in (8..text.len() - 8).step_by(8) {
                 hash = fold(hash ^ word(text, at), last_key);
@@ -95,24 +98,29 @@ impl Names {
     /// The text's number, or [`NONE`].
     #[inline]
     pub(crate) fn get(&self, text: &[u8]) -> u32 {
-        if self.is_empty() {
-            NONE
-        } else if text.len() > SHORT {
-            self.get_long(text)
-        } else {
-            self.find(text, |_| true)
-        }
+        self.get_in(0, text)
+    }
+
+    /// The number of a text of a space, or [`NONE`].
+    #[inline(always)]
+    pub(crate) fn get_in(&self, space: u32, text: &[u8]) -> u32 {
+        if text.len() > SHORT { self.get_long(space, text) } else { self.find(space, text, |_| true) }
     }
 
     #[inline(never)]
-    fn get_long(&self, text: &[u8]) -> u32 {
-        self.find(text, |slot| self.long[slot.start as usize..].starts_with(text))
+    fn get_long(&self, space: u32, text: &[u8]) -> u32 {
+        self.find(space, text, |slot| {
+            let start = slot.start as usize;
+            let Some(known) = self.long.get(start..start + text.len()) else { return false };
+            // the ends are the same
+            (8..text.len() - 8).step_by(8).all(|at| word(known, at) == word(text, at))
+        })
     }
 
     /// The number of the first slot with the text's ends that `is_same` says to be it.
-    #[inline]
-    fn find(&self, text: &[u8], is_same: impl Fn(&Slot) -> bool) -> u32 {
-        let ends = Ends::of(text);
+    #[inline(always)]
+    fn find(&self, space: u32, text: &[u8], is_same: impl Fn(&Slot) -> bool) -> u32 {
+        let ends = Ends::of(space, text);
         let mask = self.slots.len() - 1;
         let mut at = self.hash(ends, text) & mask;
         loop {
@@ -126,6 +134,11 @@ impl Names {
 
     /// Adds a text that isn't there, with a number other than [`NONE`].
     pub(crate) fn insert(&mut self, text: &[u8], number: u32) {
+        self.insert_in(0, text, number);
+    }
+
+    /// Adds a text that isn't in the space, with a number other than [`NONE`].
+    pub(crate) fn insert_in(&mut self, space: u32, text: &[u8], number: u32) {
         self.count += 1;
         if self.count * 2 > self.slots.len() {
             let larger = vec![FREE; self.slots.len() * 2].into();
@@ -139,7 +152,7 @@ impl Names {
         if text.len() > SHORT {
             self.long.extend_from_slice(text);
         }
-        self.place(Slot { ends: Ends::of(text), start, number });
+        self.place(Slot { ends: Ends::of(space, text), start, number });
     }
 
     fn place(&mut self, new: Slot) {
@@ -175,13 +188,15 @@ mod tests {
         texts.dedup();
         let mut names = Names::default();
         assert!(names.is_empty());
-        for (number, text) in (0..).zip(&texts) {
-            assert_eq!(names.get(text), NONE, "{text:?}");
-            names.insert(text, number);
+        let all = || [0, 1, 7].into_iter().flat_map(|space| texts.iter().map(move |text| (space, text)));
+        for (number, (space, text)) in (0..).zip(all()) {
+            assert_eq!(names.get_in(space, text), NONE, "{space} {text:?}");
+            names.insert_in(space, text, number);
         }
         assert!(!names.is_empty());
-        for (number, text) in (0..).zip(&texts) {
-            assert_eq!(names.get(text), number, "{text:?}");
+        for (number, (space, text)) in (0..).zip(all()) {
+            assert_eq!(names.get_in(space, text), number, "{space} {text:?}");
+            assert_eq!(names.get_in(2, text), NONE, "{text:?}");
         }
     }
 }

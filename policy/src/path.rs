@@ -1,7 +1,7 @@
 //! The path as locations and conditions see it: percent-encoded unreserved characters decoded, the digits of other
 //! percent-encodings in upper case, repeated slashes merged, dot segments removed. What is forwarded isn't touched.
 
-use crate::bytes::{self, ONES, matching};
+use crate::bytes;
 
 /// Whether RFC 3986 section 2.3 calls the character unreserved.
 const fn is_unreserved(byte: u8) -> bool {
@@ -135,8 +135,12 @@ pub(crate) struct Path<'a> {
     pub(crate) bytes: &'a [u8],
     /// Where its first slashes are; none if it doesn't start with one.
     slashes: &'a [u32],
-    /// What is behind its last slash.
-    action: &'a [u8],
+    /// What is behind its last slash starts here; 0 if there is none.
+    action_start: usize,
+    /// There, the first dot, or the end.
+    name_end: usize,
+    /// There, what is behind the last dot; 0 without a dot.
+    extension_start: usize,
 }
 
 impl<'a> Path<'a> {
@@ -155,7 +159,8 @@ impl<'a> Path<'a> {
             found = find_slashes(bytes, slashes);
         }
         let slashes = if bytes[0] == b'/' { &slashes[..found.count.min(MAX_SLASHES)] } else { &[] };
-        Self { bytes, slashes, action: bytes.get(found.behind_last..).unwrap_or_default() }
+        let Slashes { behind_last: action_start, name_end, extension_start, .. } = found;
+        Self { bytes, slashes, action_start, name_end, extension_start }
     }
 
     /// A segment before the last one, counted from 0.
@@ -167,12 +172,12 @@ impl<'a> Path<'a> {
 
     /// The last segment up to its first dot.
     pub(crate) fn action_name(&self) -> &'a [u8] {
-        bytes::position(self.action, b'.').map_or(self.action, |first| &self.action[..first])
+        self.bytes.get(self.action_start..self.name_end).unwrap_or_default()
     }
 
     /// The last segment from its last dot on.
     pub(crate) fn action_ext(&self) -> Option<&'a [u8]> {
-        bytes::last_position(self.action, b'.').map(|last| &self.action[last + 1..])
+        if self.extension_start == 0 { None } else { self.bytes.get(self.extension_start..) }
     }
 }
 
@@ -182,34 +187,78 @@ struct Slashes {
     count: usize,
     /// What follows the last one starts here; 0 if there is none.
     behind_last: usize,
+    /// The first dot behind it, or the end.
+    name_end: usize,
+    /// What follows the last dot behind it; 0 without one.
+    extension_start: usize,
     /// There is `%`, `//` or `/.`, so that the path may not be normalised.
     needs_work: bool,
 }
 
-/// Writes down where the first slashes of a path are.
+/// What 64 bytes hold, a bit for each, the lowest one for the first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    slashes: u64,
+    dots: u64,
+    /// Not 0 if there is a `%`.
+    percents: u64,
+}
+
+impl Marks {
+    /// Those of at most 64 bytes.
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Self {
+        let mut marks = Self::default();
+        bytes::for_each_block(bytes, |at, block| {
+            marks.slashes |= block.equal(b'/') << at;
+            marks.dots |= block.equal(b'.') << at;
+            marks.percents |= block.equal(b'%');
+        });
+        marks
+    }
+}
+
+/// Writes down where the first slashes of a path are, and what else one pass finds.
 #[inline]
 fn find_slashes(path: &[u8], slashes: &mut [u32; MAX_SLASHES]) -> Slashes {
-    let (mut count, mut behind_last) = (0, 0);
-    // the high bit of the lowest byte: the word before ended in a slash
+    let mut found =
+        Slashes { count: 0, behind_last: 0, name_end: path.len(), extension_start: 0, needs_work: false };
+    let mut start = 0;
+    // the block before ended in a slash
     let mut slash_before = 0;
-    let mut needs_work = 0;
-    bytes::for_each_word(path, |start, word| {
-        // `.` and `/` differ in their lowest bit alone
-        let either = matching(word | ONES, b'/');
-        let mut slash = either & (word << 7);
-        needs_work |= (slash << 8 | slash_before) & either | bytes::any(word, b'%');
-        slash_before = slash >> 56;
-        while slash != 0 {
-            let at = start + bytes::first(slash);
-            if let Some(place) = slashes.get_mut(count) {
+    loop {
+        let end = path.len().min(start + 64);
+        let marks = Marks::of(&path[start..end]);
+        let behind_slashes = marks.slashes << 1 | slash_before;
+        found.needs_work |= behind_slashes & (marks.slashes | marks.dots) | marks.percents != 0;
+        let mut left = marks.slashes;
+        while left != 0 {
+            let at = start + left.trailing_zeros() as usize;
+            if let Some(place) = slashes.get_mut(found.count) {
                 *place = at as u32;
             }
-            behind_last = at + 1;
-            count += 1;
-            slash &= slash - 1;
+            found.count += 1;
+            left &= left - 1;
         }
-    });
-    Slashes { count, behind_last, needs_work: needs_work != 0 }
+        let mut dots = marks.dots;
+        if marks.slashes != 0 {
+            let last = 63 - marks.slashes.leading_zeros();
+            found.behind_last = start + last as usize + 1;
+            dots &= (u64::MAX << 1) << last;
+            (found.name_end, found.extension_start) = (path.len(), 0);
+        }
+        if dots != 0 {
+            if found.extension_start == 0 {
+                found.name_end = start + dots.trailing_zeros() as usize;
+            }
+            found.extension_start = start + 64 - dots.leading_zeros() as usize;
+        }
+        if end == path.len() {
+            return found;
+        }
+        slash_before = marks.slashes >> 63;
+        start = end;
+    }
 }
 
 /// Writes the normalised form of a path that starts with a slash.
@@ -364,6 +413,31 @@ mod tests {
                     (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
                 assert_eq!(&slashes[..found.count], expected, "{text}");
                 assert_eq!(found.behind_last as u32, expected.last().unwrap() + 1, "{text}");
+            }
+        }
+    }
+
+    /// What is looked for may stand on both sides of the end of a block of 64 bytes.
+    #[test]
+    fn long_paths_are_cut_wherever_short_ones_are() {
+        for length in 55..75 {
+            let plain = "a".repeat(length);
+            for (odd, needs_work) in [("//", true), ("/.", true), ("%", true), ("./", false), ("..", false)] {
+                for (name, extension) in [("b", None), ("b.c.d", Some("d")), (".", Some(""))] {
+                    let text = format!("/{plain}{odd}x/{plain}{name}");
+                    let mut slashes = [0; MAX_SLASHES];
+                    let found = find_slashes(text.as_bytes(), &mut slashes);
+                    assert_eq!(found.needs_work, needs_work, "{text}");
+                    let expected: Vec<u32> =
+                        (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+                    assert_eq!(&slashes[..found.count], expected, "{text}");
+                    let action = text.rsplit('/').next().unwrap();
+                    let start = text.len() - action.len();
+                    assert_eq!(found.behind_last, start, "{text}");
+                    assert_eq!(found.name_end, start + action.find('.').unwrap_or(action.len()), "{text}");
+                    let expected = extension.map_or(0, |extension| text.len() - extension.len());
+                    assert_eq!(found.extension_start, expected, "{text}");
+                }
             }
         }
     }

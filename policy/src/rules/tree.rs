@@ -16,13 +16,16 @@ use super::edges::{Edge, Edges, Table};
 use crate::names::{NONE, Names};
 use crate::regex::{Matcher, Refusal};
 
-/// The values of a point that rules compare it with. Their numbers are unique over all points and kinds.
-#[derive(Debug, Default)]
+/// The values of a point that rules compare it with. Their numbers are unique over all points and kinds; they are in
+/// [`Tree::texts`], in two spaces.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Values {
-    /// For the host: values with a port.
-    pub(super) equal: Names,
-    /// In lower case.
-    pub(super) iequal: Names,
+    /// The space of those compared by equal; that of those compared by iequal, in lower case, is the next one.
+    pub(super) space: u32,
+    /// Some are compared by equal; for the host: values with a port.
+    pub(super) equal: bool,
+    /// Some are compared by iequal.
+    pub(super) iequal: bool,
     /// Rules have regexes for it.
     pub(super) has_regexes: bool,
 }
@@ -84,6 +87,8 @@ pub(super) struct Branches {
     pub(super) equal: bool,
     pub(super) iequal: bool,
     pub(super) regex: bool,
+    /// Something may follow but by equal.
+    pub(super) others: bool,
     /// The edges: bits and start of their table.
     edge_bits: u8,
     edges_start: u32,
@@ -117,6 +122,43 @@ pub(super) enum Node {
     Name { best: u32, branches: Branches },
 }
 
+/// Segments of a path that are looked at before the walk.
+pub(super) const SEGMENTS_AHEAD: usize = 4;
+
+/// Points that are looked at before the walk, whether it comes to them or not: their look-ups don't wait for each other,
+/// while in the walk each would wait for the node before. By place among `singles`; [`NONE`] where no rule looks.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead {
+    pub(super) host: u32,
+    pub(super) segments: [u32; SEGMENTS_AHEAD],
+    pub(super) action_name: u32,
+    pub(super) action_ext: u32,
+    pub(super) method: u32,
+    /// All others.
+    pub(super) others: Vec<u32>,
+}
+
+impl Ahead {
+    fn new() -> Self {
+        let segments = [NONE; SEGMENTS_AHEAD];
+        Self { host: NONE, segments, action_name: NONE, action_ext: NONE, method: NONE, others: Vec::new() }
+    }
+
+    fn add(&mut self, point: &PointKey, slot: u32) {
+        let place = match point {
+            PointKey::Host => &mut self.host,
+            PointKey::Path(segment) if (*segment as usize) < SEGMENTS_AHEAD => {
+                &mut self.segments[*segment as usize]
+            }
+            PointKey::ActionName => &mut self.action_name,
+            PointKey::ActionExt => &mut self.action_ext,
+            PointKey::Method => &mut self.method,
+            _ => return self.others.push(slot),
+        };
+        *place = slot;
+    }
+}
+
 /// The compiled tree.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -131,6 +173,9 @@ pub(super) struct Tree {
     /// Name and child, by the ranges in `Group` nodes.
     pub(super) absent_names: Vec<(u32, u32)>,
     pub(super) singles: Vec<Single>,
+    pub(super) ahead: Ahead,
+    /// The values of all points.
+    pub(super) texts: Names,
     /// The application's place among `singles`, if rules look at it.
     pub(super) instance: Option<u32>,
     pub(super) query: Group,
@@ -198,12 +243,7 @@ impl Tree {
 
     /// Bytes that it takes, the databases of its regexes included.
     pub(super) fn memory_bytes(&self) -> usize {
-        let of_values = |values: &Values| values.equal.memory_bytes() + values.iequal.memory_bytes();
-        let of_group = |group: &Group| {
-            let values = group.values.iter().map(|values| size_of::<Values>() + of_values(values));
-            group.names.memory_bytes() + values.sum::<usize>()
-        };
-        let singles = self.singles.iter().map(|single| size_of::<Single>() + of_values(&single.values));
+        let of_group = |group: &Group| group.names.memory_bytes() + group.values.len() * size_of::<Values>();
         let databases = self.databases().map(Database::size_bytes);
         let texts = self.regexes.keys().map(|(_, text)| size_of::<(PointKey, RegexPlace)>() + text.len());
         self.nodes.capacity() * size_of::<Node>()
@@ -212,7 +252,9 @@ impl Tree {
             + self.absent_names.capacity() * size_of::<(u32, u32)>()
             + of_group(&self.query)
             + of_group(&self.headers)
-            + singles.chain(databases).chain(texts).sum::<usize>()
+            + self.singles.capacity() * size_of::<Single>()
+            + self.texts.memory_bytes()
+            + databases.chain(texts).sum::<usize>()
     }
 
     pub(super) fn group(&self, group: GroupKind) -> &Group {
@@ -249,6 +291,8 @@ pub(super) fn build<'a>(
         tails: Vec::new(),
         absent_names: Vec::new(),
         singles: Vec::new(),
+        ahead: Ahead::new(),
+        texts: Names::default(),
         instance: None,
         query: Group::default(),
         headers: Group::default(),
@@ -261,6 +305,7 @@ pub(super) fn build<'a>(
         slots: HashMap::new(),
         edges: Vec::new(),
         next_number: EMPTY_IEQUAL + 1,
+        next_space: 0,
         regexes: Vec::new(),
         regex_numbers: HashMap::new(),
         shadowed,
@@ -283,6 +328,8 @@ pub(super) struct Builder<'a> {
     edges: Vec<Edge>,
     /// The next number for a value.
     next_number: u32,
+    /// The next space for the values of a point.
+    next_space: u32,
     pub(super) regexes: Vec<RegexOf<'a>>,
     regex_numbers: HashMap<(&'a PointKey, &'a [u8]), u32>,
     shadowed: &'a mut dyn FnMut(u32, u32),
@@ -329,9 +376,11 @@ impl<'a> Builder<'a> {
             return slot;
         }
         let tree = &mut self.tree;
+        let values = Values { space: self.next_space, equal: false, iequal: false, has_regexes: false };
+        self.next_space += 2;
         let named = |group: &mut Group, name: &[u8]| {
             let index = group.values.len() as u32;
-            group.values.push(Values::default());
+            group.values.push(values);
             group.names.insert(name, index);
             group.name_lengths |= Group::length_bit(name);
             index
@@ -344,7 +393,8 @@ impl<'a> Builder<'a> {
                 if *point == PointKey::Instance {
                     tree.instance = Some(index);
                 }
-                tree.singles.push(Single { point: point.clone(), values: Values::default(), regexes: NONE });
+                tree.ahead.add(point, index);
+                tree.singles.push(Single { point: point.clone(), values, regexes: NONE });
                 Slot::Single(index)
             }
         };
@@ -363,19 +413,20 @@ impl<'a> Builder<'a> {
             Slot::Named(GroupKind::Query, name) => &mut tree.query.values[name as usize],
             Slot::Named(GroupKind::Header, name) => &mut tree.headers.values[name as usize],
         };
-        let (names, empty) = match check.kind {
-            Kind::Equal | Kind::HostWithPort => (&mut values.equal, EMPTY_EQUAL),
-            Kind::Iequal => (&mut values.iequal, EMPTY_IEQUAL),
+        let (space, some, empty) = match check.kind {
+            Kind::Equal | Kind::HostWithPort => (values.space, &mut values.equal, EMPTY_EQUAL),
+            Kind::Iequal => (values.space + 1, &mut values.iequal, EMPTY_IEQUAL),
             Kind::Absent | Kind::Present | Kind::Regex => return NONE,
         };
         if check.value.is_empty() {
             return empty;
         }
-        let known = names.get(&check.value);
+        *some = true;
+        let known = tree.texts.get_in(space, &check.value);
         if known != NONE {
             return known;
         }
-        names.insert(&check.value, self.next_number);
+        tree.texts.insert_in(space, &check.value, self.next_number);
         self.next_number += 1;
         self.next_number - 1
     }
@@ -505,6 +556,7 @@ impl<'a> Builder<'a> {
             equal: false,
             iequal: false,
             regex: false,
+            others: false,
             edge_bits: 0,
             edges_start: 0,
             present: NONE,
@@ -524,6 +576,7 @@ impl<'a> Builder<'a> {
                 self.edges.push(Edge { node, number, child });
             }
         }
+        branches.others = branches.iequal || branches.regex || branches.present != NONE;
         (branches, absent)
     }
 

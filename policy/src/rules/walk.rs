@@ -11,7 +11,7 @@ use super::tree::{
 };
 use crate::bytes;
 use crate::hosts::Host;
-use crate::names::{NONE, Names};
+use crate::names::NONE;
 use crate::regex::{Buffer, Scanner};
 
 /// A value, by the numbers of what rules compare it with. `NONE` is what no rule names.
@@ -30,6 +30,11 @@ impl Known {
     const ABSENT: Self = Self { equal: NONE - 1, iequal: NONE - 1 };
     const NOT_LOOKED_AT: Self = Self { equal: NONE - 2, iequal: NONE - 2 };
 
+    #[inline(always)]
+    const fn is_absent(self) -> bool {
+        self.equal == Self::ABSENT.equal
+    }
+
     /// There and not empty.
     fn is_present(self) -> bool {
         self.equal != Self::EMPTY.equal && self.equal != Self::ABSENT.equal
@@ -40,7 +45,7 @@ impl Known {
             Kind::Equal | Kind::HostWithPort => self.equal == value,
             Kind::Iequal => self.iequal == value,
             Kind::Present => self.is_present(),
-            Kind::Absent => self == Self::ABSENT,
+            Kind::Absent => self.is_absent(),
             Kind::Regex => false, // not told by this: see `Walk::regex_holds`
         }
     }
@@ -90,12 +95,31 @@ pub(crate) struct MatchScratch {
 }
 
 impl MatchScratch {
-    /// Forgets the last request.
-    fn prepare(&mut self, tree: &Tree, instance: Known) {
-        self.facts.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
-        self.facts.fill(Known::NOT_LOOKED_AT);
+    /// Forgets the last request, and looks at points of this one.
+    #[inline(never)]
+    fn prepare(&mut self, tree: &Tree, facts: &Facts<'_>, instance: Known) {
+        let Self { facts: all, lower, .. } = self;
+        if all.len() != tree.singles.len() {
+            all.resize(tree.singles.len(), Known::NOT_LOOKED_AT);
+        }
+        let ahead = &tree.ahead;
+        for &slot in &ahead.others {
+            all[slot as usize] = Known::NOT_LOOKED_AT;
+        }
         if let Some(slot) = tree.instance {
-            self.facts[slot as usize] = instance;
+            all[slot as usize] = instance;
+        }
+        let path = &facts.path;
+        for (slot, index) in ahead.segments.into_iter().zip(0..) {
+            look(tree, all, slot, path.segment(index), lower);
+        }
+        look(tree, all, ahead.action_name, Some(path.action_name()), lower);
+        look(tree, all, ahead.action_ext, path.action_ext(), lower);
+        look(tree, all, ahead.method, Some(facts.request.method), lower);
+        if let (Some(single), Some(place)) =
+            (tree.singles.get(ahead.host as usize), all.get_mut(ahead.host as usize))
+        {
+            *place = know_host(tree, single.values, facts.host);
         }
         if self.is_read_again {
             for (scan, of) in self.scans.iter_mut().zip(&tree.matchers) {
@@ -137,7 +161,7 @@ pub(super) fn first_match(
     facts: &Facts<'_>,
     instance: Known,
 ) -> First {
-    scratch.prepare(tree, instance);
+    scratch.prepare(tree, facts, instance);
     let mut walk = Walk { tree, scratch, facts, first: First { rule: NONE, column: 0 }, collects: false };
     walk.from(tree.modes);
     walk.first
@@ -155,8 +179,8 @@ pub(super) fn collect_effects(tree: &Tree, scratch: &mut MatchScratch, facts: &F
 
 /// What rules tell apart of an application.
 pub(super) fn known_instance(tree: &Tree, application: &[u8]) -> Known {
-    let slot = tree.instance.map(|slot| &tree.singles[slot as usize].values);
-    slot.map_or_else(Known::default, |values| know(values, application, &mut Vec::new()))
+    let values = tree.instance.map(|slot| tree.singles[slot as usize].values);
+    values.map_or_else(Known::default, |values| know(tree, values, application, &mut Vec::new()))
 }
 
 /// Asks regexes one by one, for whoever doesn't walk the tree.
@@ -170,7 +194,7 @@ pub(super) struct RegexAnswers<'a> {
 impl<'a> RegexAnswers<'a> {
     pub(super) fn new(tree: &'a Tree, facts: &'a Facts<'a>) -> Self {
         let mut scratch = MatchScratch::default();
-        scratch.prepare(tree, Known::default());
+        scratch.prepare(tree, facts, Known::default());
         // a scratch of its own is fitted once, to this policy
         scratch.scanner.fit(1, tree.databases());
         Self { tree, scratch: RefCell::new(scratch), facts }
@@ -201,51 +225,60 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Walks all that may still win below a node, what is most specific first.
     fn from(&mut self, root: u32) {
         self.scratch.pending.clear();
-        self.scratch.pending.push(root);
-        while let Some(index) = self.scratch.pending.pop() {
-            self.node(index);
+        let mut next = root;
+        loop {
+            next = self.node(next);
+            if next == NONE {
+                let Some(pending) = self.scratch.pending.pop() else { return };
+                next = pending;
+            }
         }
     }
 
-    #[inline]
-    fn node(&mut self, index: u32) {
+    /// Visits a node: one that follows from it, or [`NONE`]; further ones are pending.
+    #[inline(always)]
+    fn node(&mut self, index: u32) -> u32 {
         let tree = self.tree;
         match tree.nodes[index as usize] {
             Node::Tail { rule, start, end, column } => {
                 if rule < self.first.rule && self.all_hold(start, end) {
                     self.matched(rule, column);
                 }
+                NONE
             }
             Node::TailOfOne { rule, column, check } => {
                 if rule < self.first.rule && self.holds(check) {
                     self.matched(rule, column);
                 }
+                NONE
             }
             Node::Common { best, start, end, next } => {
                 if best < self.first.rule && self.all_hold(start, end) {
-                    self.follow(next);
+                    return next;
                 }
+                NONE
             }
             Node::Single { best, slot, branches, absent, otherwise } => {
-                if best < self.first.rule {
-                    self.follow(otherwise);
-                    let known = self.fact(slot);
-                    if known == Known::ABSENT {
-                        self.follow(absent);
-                    } else {
-                        self.branches(branches, known, tree.singles[slot as usize].regexes);
-                    }
+                if best >= self.first.rule {
+                    return NONE;
+                }
+                let known = self.fact(slot);
+                if known.is_absent() {
+                    self.either(otherwise, absent)
+                } else {
+                    self.branches(otherwise, branches, known, |tree| tree.singles[slot as usize].regexes)
                 }
             }
             Node::Group { best, group, edges, absent_start, absent_end, otherwise } => {
-                if best < self.first.rule {
-                    self.follow(otherwise);
-                    self.group(edges, group, absent_start..absent_end);
+                if best >= self.first.rule {
+                    return NONE;
                 }
+                self.group(otherwise, edges, group, absent_start..absent_end)
             }
-            Node::Name { .. } => {}
+            Node::Name { .. } => NONE,
         }
     }
 
@@ -258,54 +291,70 @@ impl Walk<'_> {
         }
     }
 
-    #[inline]
-    fn follow(&mut self, node: u32) {
-        if node != NONE {
-            self.scratch.pending.push(node);
+    /// Of two nodes the one to be walked first, `sooner` if there is one; the other one is pending.
+    #[inline(always)]
+    fn either(&mut self, later: u32, sooner: u32) -> u32 {
+        if sooner == NONE {
+            return later;
         }
+        if later != NONE {
+            self.scratch.pending.push(later);
+        }
+        sooner
     }
 
+    /// What follows from a value, and `next` behind all that. `matcher` gives that of the point's regexes.
     #[inline(always)]
-    fn branches(&mut self, branches: Branches, known: Known, regexes: u32) {
+    fn branches(
+        &mut self,
+        mut next: u32,
+        branches: Branches,
+        known: Known,
+        matcher: impl FnOnce(&Tree) -> u32,
+    ) -> u32 {
         let edges = branches.edges();
-        if known.is_present() {
-            self.follow(branches.present);
-        }
-        if branches.regex {
-            for at in self.hits(regexes) {
-                self.follow(self.tree.edges.get(edges, self.scratch.hits[at]));
+        if branches.others {
+            if branches.present != NONE && known.is_present() {
+                next = self.either(next, branches.present);
+            }
+            if branches.regex {
+                for at in self.hits(matcher(self.tree)) {
+                    next = self.either(next, self.tree.edges.get(edges, self.scratch.hits[at]));
+                }
+            }
+            if branches.iequal && known.iequal != NONE {
+                next = self.either(next, self.tree.edges.get(edges, known.iequal));
             }
         }
-        if branches.iequal && known.iequal != NONE {
-            self.follow(self.tree.edges.get(edges, known.iequal));
-        }
         if branches.equal && known.equal != NONE {
-            self.follow(self.tree.edges.get(edges, known.equal));
+            next = self.either(next, self.tree.edges.get(edges, known.equal));
         }
+        next
     }
 
-    fn group(&mut self, edges: Table, group: GroupKind, absent: std::ops::Range<u32>) {
+    fn group(&mut self, mut next: u32, edges: Table, group: GroupKind, absent: std::ops::Range<u32>) -> u32 {
         let tree = self.tree;
         self.read_group(group);
         for &(name, child) in &tree.absent_names[absent.start as usize..absent.end as usize] {
             if self.named(group, name).is_empty() {
-                self.follow(child);
+                next = self.either(next, child);
             }
         }
-        let mut next = 0;
-        while let Some(&occurrence) = self.scratch.occurrences(group).get(next) {
-            next += 1;
+        let mut at = 0;
+        while let Some(&occurrence) = self.scratch.occurrences(group).get(at) {
+            at += 1;
             let child = tree.edges.get(edges, occurrence.name);
             if let Some(&Node::Name { best, branches }) = tree.nodes.get(child as usize)
                 && best < self.first.rule
             {
                 // regexes are asked of all values of a name at once
-                let is_first = next < 2 || self.scratch.occurrences(group)[next - 2].name != occurrence.name;
+                let is_first = at < 2 || self.scratch.occurrences(group)[at - 2].name != occurrence.name;
                 let mut branches = branches;
                 branches.regex &= is_first;
-                self.branches(branches, occurrence.value, tree.group(group).regexes);
+                next = self.branches(next, branches, occurrence.value, |tree| tree.group(group).regexes);
             }
         }
+        next
     }
 
     /// The occurrences of a name; the group was read.
@@ -321,8 +370,17 @@ impl Walk<'_> {
         tree.tails[start as usize..end as usize].iter().all(|check| self.holds(*check))
     }
 
-    #[inline]
+    #[inline(always)]
     fn holds(&mut self, check: TailCheck) -> bool {
+        match (check.slot, check.kind) {
+            (Slot::Single(slot), Kind::Equal) => self.fact(slot).equal == check.value,
+            (Slot::Single(slot), Kind::Absent) => self.fact(slot).is_absent(),
+            _ => self.other_holds(check),
+        }
+    }
+
+    #[inline(never)]
+    fn other_holds(&mut self, check: TailCheck) -> bool {
         if check.kind == Kind::Regex {
             let matcher = match check.slot {
                 Slot::Single(slot) => self.tree.singles[slot as usize].regexes,
@@ -412,20 +470,21 @@ impl Walk<'_> {
     #[inline(always)]
     fn fact(&mut self, slot: u32) -> Known {
         let known = self.scratch.facts[slot as usize];
-        if known == Known::NOT_LOOKED_AT { self.look_at(slot) } else { known }
+        if known.equal == Known::NOT_LOOKED_AT.equal { self.look_at(slot) } else { known }
     }
 
     #[inline(never)]
     fn look_at(&mut self, slot: u32) -> Known {
-        let Single { point, values, .. } = &self.tree.singles[slot as usize];
+        let tree = self.tree;
+        let Single { point, values, .. } = &tree.singles[slot as usize];
         let MatchScratch { uri, lower, facts, .. } = &mut *self.scratch;
         let known = match point {
-            PointKey::Host => know_host(values, self.facts.host),
+            PointKey::Host => know_host(tree, *values, self.facts.host),
             PointKey::Uri => {
                 self.facts.write_uri(uri);
-                Known { equal: values.equal.get(uri), iequal: number_in_any_case(&values.iequal, uri, lower) }
+                know(tree, *values, uri, lower)
             }
-            _ => self.facts.single(point).map_or(Known::ABSENT, |value| know(values, value, lower)),
+            _ => know_single(tree, *values, self.facts.single(point), lower),
         };
         facts[slot as usize] = known;
         known
@@ -434,14 +493,15 @@ impl Walk<'_> {
     fn read_group(&mut self, group: GroupKind) {
         let MatchScratch { query, query_is_read, headers, headers_are_read, name, value, lower, .. } =
             &mut *self.scratch;
-        let names = self.tree.group(group);
+        let tree = self.tree;
+        let names = tree.group(group);
         let occurrences = match group {
             GroupKind::Query if !*query_is_read => {
                 *query_is_read = true;
                 query.clear();
                 for (raw_name, raw_value) in self.facts.parameters() {
                     occur(names, decoded(raw_name, name), query, |values| {
-                        know(values, decoded(raw_value, value), lower)
+                        know(tree, values, decoded(raw_value, value), lower)
                     });
                 }
                 query
@@ -454,7 +514,7 @@ impl Walk<'_> {
                         continue;
                     }
                     bytes::write_lower(raw_name, name);
-                    occur(names, name, headers, |values| know(values, value, lower));
+                    occur(names, name, headers, |values| know(tree, values, value, lower));
                 }
                 headers
             }
@@ -466,39 +526,61 @@ impl Walk<'_> {
     }
 }
 
-fn occur(group: &Group, name: &[u8], found: &mut Vec<Occurrence>, know: impl FnOnce(&Values) -> Known) {
+/// Looks at the value of a point, if rules look at that point.
+#[inline(always)]
+fn look(tree: &Tree, facts: &mut [Known], slot: u32, value: Option<&[u8]>, lower: &mut Vec<u8>) {
+    let slot = slot as usize;
+    if let (Some(single), Some(place)) = (tree.singles.get(slot), facts.get_mut(slot)) {
+        *place = know_single(tree, single.values, value, lower);
+    }
+}
+
+fn occur(group: &Group, name: &[u8], found: &mut Vec<Occurrence>, know: impl FnOnce(Values) -> Known) {
     if group.name_lengths & Group::length_bit(name) == 0 {
         return;
     }
     let index = group.names.get(name);
     if index != NONE {
-        found.push(Occurrence { name: index, value: know(&group.values[index as usize]) });
+        found.push(Occurrence { name: index, value: know(group.values[index as usize]) });
     }
 }
 
 #[inline(always)]
-fn know(values: &Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
+fn know(tree: &Tree, values: Values, value: &[u8], lower: &mut Vec<u8>) -> Known {
     if value.is_empty() {
         return Known::EMPTY;
     }
-    let equal = values.equal.get(value);
-    let iequal =
-        if values.iequal.is_empty() { NONE } else { number_in_any_case(&values.iequal, value, lower) };
+    let equal = if values.equal { tree.texts.get_in(values.space, value) } else { NONE };
+    let iequal = if values.iequal { number_in_any_case(tree, values, value, lower) } else { NONE };
     Known { equal, iequal }
 }
 
+#[inline(always)]
+fn know_single(tree: &Tree, values: Values, value: Option<&[u8]>, lower: &mut Vec<u8>) -> Known {
+    match value {
+        Some(value) => know(tree, values, value, lower),
+        None => Known::ABSENT,
+    }
+}
+
 #[inline(never)]
-fn number_in_any_case(names: &Names, value: &[u8], lower: &mut Vec<u8>) -> u32 {
+fn number_in_any_case(tree: &Tree, values: Values, value: &[u8], lower: &mut Vec<u8>) -> u32 {
     bytes::write_lower(value, lower);
-    names.get(lower)
+    tree.texts.get_in(values.space + 1, lower)
 }
 
 /// A host is compared by its name alone, or with its port.
-fn know_host(values: &Values, host: Host<'_>) -> Known {
+#[inline(always)]
+fn know_host(tree: &Tree, values: Values, host: Host<'_>) -> Known {
     if host.value.is_empty() {
         return Known::ABSENT;
     }
-    let equal = if host.has_port() { values.equal.get(host.value) } else { NONE };
-    let iequal = if host.name.is_empty() { EMPTY_IEQUAL } else { values.iequal.get(host.name) };
+    let equal =
+        if values.equal && host.has_port() { tree.texts.get_in(values.space, host.value) } else { NONE };
+    let iequal = match (host.name.is_empty(), values.iequal) {
+        (true, _) => EMPTY_IEQUAL,
+        (false, true) => tree.texts.get_in(values.space + 1, host.name),
+        (false, false) => NONE,
+    };
     Known { equal, iequal }
 }
