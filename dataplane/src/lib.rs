@@ -20,6 +20,7 @@ pub mod rules;
 pub mod snapshot;
 mod state;
 pub mod telemetry;
+mod text;
 pub mod tls;
 pub mod upgrade;
 pub mod worker;

@@ -434,11 +434,6 @@ impl Policy {
         Some((location.server as usize, location.index.map(|index| index as usize)))
     }
 
-    /// The number of rules.
-    pub fn rule_count(&self) -> usize {
-        self.source.rules.len()
-    }
-
     /// The location of a normalised path.
     fn location_of(&self, server: u32, path: &[u8], scanner: &mut Scanner) -> u32 {
         self.paths.location(server, path, scanner).unwrap_or(self.server_locations[server as usize])

@@ -5,6 +5,7 @@ use toml::de::DeValue;
 use super::model::{ContextConfig, Mode, ModeByHeaderConfig, ModeOverride};
 use super::read::{Refusal, TableReader, read_choice};
 use super::schema::{Default, Key, Kind, Section};
+use crate::text::is_token_byte;
 
 /// The names of the modes.
 pub(super) const MODES: [(&str, Mode); 4] = {
@@ -116,10 +117,6 @@ pub(super) fn read_field_name(table: &TableReader<'_>, name: &str) -> String {
         table.error(name, message, "letters, digits and any of !#$%&'*+-.^_`|~ make a name");
     }
     text
-}
-
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// An application id.

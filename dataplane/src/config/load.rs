@@ -25,6 +25,7 @@ use super::schema::{ROOT, Section, alternatives};
 use super::server::{SERVER, read_servers};
 use super::source::{MAX_FILE_BYTES, MAX_LISTS_FILE_BYTES, Source};
 use super::suggest::nearest;
+use crate::text::hex;
 
 /// The variable that sets `[http].mode`.
 const MODE_VARIABLE: &str = "WEIR_MODE";
@@ -285,8 +286,4 @@ fn read_top(
     let top = TableReader::new(&file, Some(tree.get_ref()), 0, String::new(), section);
     top.report_unknown_keys();
     read(&top);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

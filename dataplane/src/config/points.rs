@@ -3,9 +3,9 @@
 use toml::de::DeValue;
 use weir_policy::{POINT_SELECTOR_FORMS, Point, PointSelector, WrittenPoint};
 
-use super::context::is_token_byte;
 use super::read::{Refusal, TableReader, show};
 use super::suggest::nearest;
+use crate::text::is_token_byte;
 
 /// Path components that a condition can look at.
 const PATH_COMPONENTS: u32 = 256;

@@ -3,6 +3,7 @@
 use super::backend::{AddressStatus, CertificateExpiry, OriginStatus, Status};
 use crate::origins::NameStatus;
 use crate::telemetry::{EventCounters, Family, MetricsSnapshot};
+use crate::text::rfc3339;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -34,14 +35,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn rfc3339(unix_seconds: i64) -> Option<String> {
-    jiff::Timestamp::from_second(unix_seconds).ok().map(|time| time.to_string())
-}
-
-fn rfc3339_unsigned(unix_seconds: u64) -> Option<String> {
-    rfc3339(i64::try_from(unix_seconds).ok()?)
-}
-
 /// The body of `GET /status`.
 pub(super) fn status(status: &Status, ready: bool, metrics: &MetricsSnapshot) -> Value {
     let ends = |certificates: &[CertificateExpiry]| -> Vec<Value> {
@@ -54,8 +47,8 @@ pub(super) fn status(status: &Status, ready: bool, metrics: &MetricsSnapshot) ->
         "version": status.version,
         "config_digest": status.config_digest,
         "generation": status.generation,
-        "config_since": rfc3339_unsigned(status.config_since_unix_seconds),
-        "started": rfc3339_unsigned(status.started_unix_seconds),
+        "config_since": rfc3339(status.config_since_unix_seconds),
+        "started": rfc3339(status.started_unix_seconds),
         "ready": ready,
         "draining": status.draining,
         "workers": status.workers,

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::text::is_token_byte;
+
 /// A request as bytes, and who sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
@@ -251,8 +253,7 @@ fn judge_url(url: &str) -> Result<(), String> {
 }
 
 fn judge_method(method: &str) -> Result<(), String> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if method.is_empty() || !method.bytes().all(is_token) {
+    if method.is_empty() || !method.bytes().all(is_token_byte) {
         return Err(format!("{method:?} is no method; write one word such as GET or POST"));
     }
     Ok(())

@@ -27,6 +27,7 @@ use crate::io::ListenerId;
 use crate::placement;
 use crate::rules::{Active, RateKeyParts};
 use crate::snapshot::{API, LocationSettings, Snapshot};
+use crate::text::rfc3339;
 
 /// Explains requests by a snapshot. Reused from request to request, as a worker would.
 pub struct Explainer<'s> {
@@ -506,12 +507,6 @@ fn finding_json(finding: &weir_inspect::Finding) -> Value {
         "score": finding.score,
         "confirmed_by": finding.confirmed_by,
     })
-}
-
-/// A point in time as list files have it; none if it is beyond all calendars.
-fn rfc3339(unix_seconds: u64) -> Option<String> {
-    let time = jiff::Timestamp::from_second(i64::try_from(unix_seconds).ok()?).ok()?;
-    Some(time.to_string())
 }
 
 /// Where the effective mode comes from, in words.

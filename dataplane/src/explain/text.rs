@@ -6,8 +6,9 @@ use weir_inspect::Outcome;
 use weir_policy::{ContextSettings, ServerBy};
 
 use crate::snapshot::API;
+use crate::text::rfc3339;
 
-use super::{Decided, Explanation, mode_from, nominations, rfc3339};
+use super::{Decided, Explanation, mode_from, nominations};
 
 impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::framing::is_token_byte;
+use crate::text::is_token_byte;
 
 /// The largest chunk that is taken: far above any body, and far below an overflow.
 const MAX_CHUNK_BYTES: u64 = 1 << 60;

@@ -3,6 +3,7 @@
 
 use super::fields::{FieldId, HeaderField};
 use super::head::{HeadError, Version};
+use crate::text::is_token_byte;
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -284,9 +285,4 @@ fn mark_named_fields(fields: &mut [HeaderField], bytes: &[u8]) {
             }
         }
     }
-}
-
-/// RFC 9110 section 5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -3,11 +3,12 @@
 use std::mem::MaybeUninit;
 
 use super::fields::{self, FieldId, HeaderField, Span};
-use super::framing::{BodyFraming, Direction, FramingFacts, is_token_byte};
+use super::framing::{BodyFraming, Direction, FramingFacts};
 use super::head::{HeadError, HeadLimits, MAX_HEADER_COUNT, Progress, UnderscoreNames, Version};
 use super::host::{are_same_host, is_valid_host};
 use super::strict::{self, Extent, HeadKind, StrictPass};
 use super::target::{self, Implied, Target};
+use crate::text::is_token_byte;
 
 /// The head of one request, as offsets into the buffer that it was parsed from.
 ///

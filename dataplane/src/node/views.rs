@@ -13,6 +13,7 @@ use crate::control::{Answer, EntryChoice, Page};
 use crate::snapshot::{API, FILE};
 use crate::state::lists::ListsLayer;
 use crate::state::rules::RulesLayer;
+use crate::text::rfc3339;
 
 /// Warnings in the answer about all rules.
 const WARNINGS_MAX: usize = 1_000;
@@ -128,12 +129,11 @@ struct ShownEntry<'a> {
 
 impl<'a> ShownEntry<'a> {
     fn new(entry: &'a ListEntryConfig, layer: &ListsLayer) -> Self {
-        let time = |unix| jiff::Timestamp::from_second(i64::try_from(unix).ok()?).ok();
         Self {
             list: entry.list,
             subject: Subject(entry.subject.written()),
             applications: &entry.applications,
-            expires: entry.expires.and_then(time).map(|time| time.to_string()),
+            expires: entry.expires.and_then(rfc3339),
             reason: entry.reason.as_deref(),
             source: if entry.is_written_in(layer.path()) { API } else { FILE },
             place: entry.place.to_string(),

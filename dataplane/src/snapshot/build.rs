@@ -26,6 +26,7 @@ use crate::config::{
 };
 use crate::files;
 use crate::rules::{self, RuleSet};
+use crate::text::hex;
 use crate::tls::{Identity, IdentityFiles, OriginTls, Trust, Verification};
 
 /// A larger file of compiled signatures is not used.
@@ -39,8 +40,8 @@ pub struct Built {
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// Days before its expiry at which a client certificate is warned about.
-const EXPIRY_WARNING_DAYS: i64 = 30;
+/// Days before its expiry at which a certificate is warned about.
+pub(super) const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// Compiles `config` into generation `generation`.
 ///
@@ -473,10 +474,11 @@ fn build_engine(
         graphql: config.detection.graphql.map(graphql_limits),
         ..EngineOptions::default()
     };
-    let cache_file = config.detection.cache_dir.as_ref().map(|folder| {
-        let digest: String = pack.digest().iter().map(|byte| format!("{byte:02x}")).collect();
-        folder.join(format!("signatures-{digest}.hsdb"))
-    });
+    let cache_file = config
+        .detection
+        .cache_dir
+        .as_ref()
+        .map(|folder| folder.join(format!("signatures-{}.hsdb", hex(&pack.digest()))));
     let cached = cache_file.as_ref().and_then(|path| files::read_bounded(path, CACHE_BYTES_MAX).ok());
     let compiled = Engine::compile_with_cache(pack.clone(), options, cached.as_deref())
         .and_then(|(engine, fresh)| Ok((engine.check_own_examples(&pack)?, engine, fresh)));

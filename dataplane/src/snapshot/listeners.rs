@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ListenerSettings;
+use super::build::EXPIRY_WARNING_DAYS;
 use super::limits::{connection_settings, share};
 use crate::config::{
     ClientAuth, Config, ConfigError, ConfigWarning, ListenerConfig, ListenerTlsConfig, TlsVersion, Where,
@@ -11,9 +12,6 @@ use crate::tls::listener::{
     CertificateFiles, ClientAuthentication, ListenerTls, ListenerTlsFiles, MinimumVersion,
 };
 use crate::tls::tickets::TicketKeys;
-
-/// Days before its expiry at which a listener's certificate is warned about.
-const EXPIRY_WARNING_DAYS: i64 = 30;
 
 /// Loads what the listeners need. A listener that can't be made is reported and left without TLS. The limits of requests
 /// are left out.

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{ConfigError, Where};
 use crate::files;
+use crate::text::hex;
 
 /// The version of the files' form that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -78,7 +79,7 @@ pub(crate) struct Contents {
 
 /// SHA-256 in hex.
 pub(super) fn digest_of(body: &str) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(body))
 }
 
 /// Reads a file; nothing if there is none.

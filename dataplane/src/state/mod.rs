@@ -141,7 +141,7 @@ fn combined(digests: &[&str]) -> String {
         sum.update((digest.len() as u64).to_le_bytes());
         sum.update(digest);
     }
-    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::text::hex(&sum.finalize())
 }
 
 /// Names a version of the rules, or of the lists: what the files say and what is laid over them.

@@ -141,7 +141,7 @@ impl EventWriter {
         &self.counters
     }
 
-    /// Adds a worker's queue.
+    /// Adds a worker's queue. It is let go by itself once its sender is dropped and it is empty.
     pub fn add_queue(&mut self, queue: EventReceiver) {
         self.queues.push(queue);
     }
@@ -166,14 +166,12 @@ impl EventWriter {
         self.publish_dropped();
     }
 
-    /// Changes to another file (or to none), or opens the same one again after it was moved away. Lines that
-    /// wait go to the new file.
+    /// Opens what is at the path of its file now, after the file was moved away. Lines that wait go to that.
     ///
     /// # Errors
-    /// The new file can't be opened; the old one stays in use then.
-    pub fn reopen(&mut self, path: Option<&Path>) -> io::Result<()> {
-        self.file = path.map(open).transpose()?;
-        self.path = path.map(Path::to_path_buf);
+    /// It can't be opened; the old one stays in use then.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.file = self.path.as_deref().map(open).transpose()?;
         // The new file has not seen the start of a line that was cut.
         self.pending.taken = 0;
         (self.retry_at, self.stuck_since) = (None, None);
@@ -214,12 +212,11 @@ impl EventWriter {
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
         loop {
             match inbox.recv_timeout(DRAIN_INTERVAL) {
-                Ok(Command::AddQueue(queue)) => self.add_queue(queue),
-                Ok(Command::ReopenSame) => {
-                    let path = self.path.clone();
-                    self.reopen_or_log(path.as_deref());
+                Ok(Command::Reopen) => {
+                    if let Err(error) = self.reopen() {
+                        tracing::error!(%error, "the event file stays as it was");
+                    }
                 }
-                Ok(Command::Reopen(path)) => self.reopen_or_log(path.as_deref()),
                 Ok(Command::Stop(done)) => {
                     let _ = done.send(self.finish(Instant::now()));
                     return;
@@ -231,12 +228,6 @@ impl EventWriter {
                 }
             }
             self.drain(Instant::now());
-        }
-    }
-
-    fn reopen_or_log(&mut self, path: Option<&Path>) {
-        if let Err(error) = self.reopen(path) {
-            tracing::error!(%error, "the event file stays as it was");
         }
     }
 
@@ -279,7 +270,8 @@ impl EventWriter {
     }
 
     fn write(&mut self, now: Instant) {
-        let Some(file) = &mut self.file else { return self.count_without_file() };
+        // without a file nothing waits for it
+        let Some(file) = &mut self.file else { return };
         while self.pending.taken < self.pending.bytes.len() {
             match file.write(&self.pending.bytes[self.pending.taken..]) {
                 Ok(0) => return self.write_failed(&io::ErrorKind::WriteZero.into(), now),
@@ -306,12 +298,6 @@ impl EventWriter {
     fn is_stuck(&mut self, now: Instant) -> bool {
         let since = *self.stuck_since.get_or_insert(now);
         now.saturating_duration_since(since) >= PIPE_PATIENCE
-    }
-
-    /// The file was taken away by a reload while lines waited: they are counted, as all later ones are.
-    fn count_without_file(&mut self) {
-        let counted = self.pending.clear();
-        self.counters.written.fetch_add(counted, Ordering::Relaxed);
     }
 
     fn write_failed(&mut self, error: &io::Error, now: Instant) {
@@ -361,9 +347,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 enum Command {
-    AddQueue(EventReceiver),
-    ReopenSame,
-    Reopen(Option<PathBuf>),
+    Reopen,
     Stop(mpsc::Sender<u64>),
 }
 
@@ -381,19 +365,9 @@ impl EventWriterHandle {
         &self.counters
     }
 
-    /// Adds a worker's queue. It is let go by itself once its sender is dropped and it is empty.
-    pub fn add_queue(&self, queue: EventReceiver) {
-        self.send(Command::AddQueue(queue));
-    }
-
     /// Opens the same file again, after something moved it away.
     pub fn reopen(&self) {
-        self.send(Command::ReopenSame);
-    }
-
-    /// Changes to another file, or to none. A file that can't be opened is logged, and the old one stays.
-    pub fn change_file(&self, path: Option<PathBuf>) {
-        self.send(Command::Reopen(path));
+        self.send(Command::Reopen);
     }
 
     /// Writes out all that is left and ends the writer. Call it after the workers have stopped. Returns how many

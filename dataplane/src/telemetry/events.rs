@@ -316,9 +316,6 @@ impl Event {
     }
 }
 
-/// Events that a queue holds unless another number is asked for. At the most some 20 MiB, usually 2 MiB.
-pub const DEFAULT_QUEUE_EVENTS: usize = 4_096;
-
 /// A bounded queue from one worker to the event writer.
 pub fn event_queue(capacity_events: usize) -> (EventSender, EventReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity_events);

@@ -372,7 +372,8 @@ fn a_full_disk_loses_nothing_until_it_has_room_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
     // Every write to this device fails for want of room.
-    let mut writer = EventWriter::new(Some(Path::new("/dev/full"))).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let mut writer = EventWriter::new(Some(&file)).unwrap();
     let (mut sender, receiver) = event_queue(8);
     writer.add_queue(receiver);
     let now = Instant::now();
@@ -384,7 +385,8 @@ fn a_full_disk_loses_nothing_until_it_has_room_again() {
     assert_eq!(writer.counters().write_errors(), 1, "not tried again at once");
     writer.drain(now + Duration::from_secs(2));
     assert_eq!(writer.counters().write_errors(), 2, "but later");
-    writer.reopen(Some(&file)).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    writer.reopen().unwrap();
     writer.drain(now + Duration::from_secs(2));
     assert_eq!((writer.counters().written(), writer.counters().dropped()), (2, 0));
     assert_eq!(lines(&file).len(), 2);
@@ -444,11 +446,18 @@ fn a_graceful_stop_loses_no_event_of_any_worker() {
     const EVENTS: usize = 4_000;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.jsonl");
-    let writer = EventWriter::new(Some(&file)).unwrap().spawn().unwrap();
-    let threads: Vec<_> = (0..WORKERS)
-        .map(|worker| {
-            let (mut sender, receiver) = event_queue(EVENTS);
-            writer.add_queue(receiver);
+    let mut writer = EventWriter::new(Some(&file)).unwrap();
+    let mut senders = Vec::new();
+    for _ in 0..WORKERS {
+        let (sender, receiver) = event_queue(EVENTS);
+        writer.add_queue(receiver);
+        senders.push(sender);
+    }
+    let writer = writer.spawn().unwrap();
+    let threads: Vec<_> = senders
+        .into_iter()
+        .enumerate()
+        .map(|(worker, mut sender)| {
             std::thread::spawn(move || {
                 (0..EVENTS).all(|number| sender.send(event(format!("/{worker}/{number}").as_bytes())))
             })
@@ -465,11 +474,12 @@ fn a_graceful_stop_loses_no_event_of_any_worker() {
 fn a_file_that_was_moved_away_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (file, moved) = (folder.path().join("events.jsonl"), folder.path().join("events.jsonl.1"));
-    let writer = EventWriter::new(Some(&file)).unwrap().spawn().unwrap();
-    std::fs::rename(&file, &moved).unwrap();
-    writer.reopen();
+    let mut writer = EventWriter::new(Some(&file)).unwrap();
     let (mut sender, receiver) = event_queue(8);
     writer.add_queue(receiver);
+    let writer = writer.spawn().unwrap();
+    std::fs::rename(&file, &moved).unwrap();
+    writer.reopen();
     assert!(sender.send(event(b"/new")));
     assert_eq!(writer.stop(Duration::from_secs(60)), Some(0));
     assert_eq!((lines(&moved).len(), lines(&file).len()), (0, 1));

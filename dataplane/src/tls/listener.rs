@@ -23,6 +23,7 @@ use super::identity::{self, IdentityError};
 use super::provider;
 use super::tickets::{BoundTickets, TicketKeys};
 use super::trust;
+use crate::text::hex;
 
 /// Tickets that a client gets after a full TLS 1.3 handshake: one to use, and one for a connection at the same time.
 const TICKETS: usize = 2;
@@ -205,7 +206,7 @@ impl ListenerTls {
         let problem = problem.map(|error| TlsFailure::of_client(&error));
         Some(ClientCertificate {
             subject,
-            fingerprint: Sha256::digest(leaf).iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: hex(&Sha256::digest(leaf)),
             verification: match &problem {
                 None => "SUCCESS".to_owned(),
                 Some(failure) => format!("FAILED:{}", failure.code),
