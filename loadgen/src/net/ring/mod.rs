@@ -176,6 +176,18 @@ impl AnsweringRing {
         Ok(())
     }
 
+    /// Hands what is queued to the kernel, as far as it takes it at once. What completes by that is signalled.
+    ///
+    /// # Errors
+    ///
+    /// The ring is broken.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        if self.fill_submissions() && self.uring.submission().is_empty() {
+            return Ok(());
+        }
+        pass(self.uring.submit())
+    }
+
     /// Hands over what is queued without waiting, and takes back the signal for what has completed by now.
     fn look(&mut self) -> io::Result<()> {
         loop {

@@ -110,7 +110,7 @@ impl Express {
     ///
     /// # Errors
     ///
-    /// The ring is broken, or the runtime refuses a connection that is handed over.
+    /// The ring is broken.
     pub(super) async fn run(mut self) -> io::Result<()> {
         let signal = monoio::net::UnixStream::from_std(self.ring.signal().try_clone_to_owned()?.into())?;
         // The runtime hands the last of its work, such as closing what is served to its end, to the kernel only when it waits.
@@ -119,10 +119,12 @@ impl Express {
             self.ring.signal_completions(runtime_has_work)?;
             self.turn(if runtime_has_work { Duration::ZERO } else { TICK })?;
             for (socket, unread, refusal) in std::mem::take(&mut self.leaving) {
-                self.hand_over(socket, unread, refusal)?;
+                self.hand_over(socket, unread, refusal);
             }
             let has_others = self.worker.watcher.len() > 0;
             if runtime_has_work {
+                // The answers to what this turn has brought must not wait for the next.
+                self.ring.submit()?;
                 monoio::select! {
                     _ready = signal.readable(false) => {}
                     () = monoio::time::sleep(if has_others { TICK } else { LAST_WORK_TIME }) => {}
@@ -133,12 +135,13 @@ impl Express {
         Ok(())
     }
 
-    fn hand_over(&self, socket: OwnedFd, unread: Vec<u8>, refusal: Option<Refusal>) -> io::Result<()> {
+    fn hand_over(&self, socket: OwnedFd, unread: Vec<u8>, refusal: Option<Refusal>) {
+        // What the runtime refuses is closed.
+        let Ok(stream) = self.listener.adopt(socket) else { return };
         let worker = Rc::clone(&self.worker);
         let number = worker.shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let transport = Transport::new(self.listener.adopt(socket)?, None, worker.watcher.add());
+        let transport = Transport::new(stream, None, worker.watcher.add());
         monoio::spawn(async move { connection::resume(worker, transport, number, &unread, refusal).await });
-        Ok(())
     }
 
     /// Waits up to `time`, and does all that is to be done about what has happened.
