@@ -9,6 +9,34 @@ use super::{
 };
 
 impl Report {
+    fn write_times(&self, formatter: &mut fmt::Formatter<'_>, is_handshakes: bool) -> fmt::Result {
+        let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
+        writeln!(
+            formatter,
+            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            header[0], header[1], header[2], header[3], header[4], header[5], header[6]
+        )?;
+        let some = |times| Some::<&Times>(times).filter(|times| times.count > 0);
+        let rows = [
+            ("response time", self.times.response_time.as_ref()),
+            ("service time", Some(&self.times.service_time)),
+            ("first byte", Some(&self.times.first_byte_time).filter(|_| !is_handshakes)),
+            ("send lag", self.times.send_lag.as_ref()),
+            ("TCP connect", some(&self.connect_time)),
+            ("full TLS", some(&self.handshakes.full_time)),
+            ("resumed TLS", some(&self.handshakes.resumed_time)),
+        ];
+        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
+            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
+            write!(formatter, "  {name:<14}")?;
+            for value in values {
+                write!(formatter, "{:>10}", times.text(value))?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+
     fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
         for (name, label) in &self.labels {
@@ -73,30 +101,7 @@ impl fmt::Display for Report {
             write!(formatter, ", {:.2} MB/s received", self.received_bytes as f64 / seconds / 1e6)?;
         }
         writeln!(formatter)?;
-        let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
-        writeln!(
-            formatter,
-            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            header[0], header[1], header[2], header[3], header[4], header[5], header[6]
-        )?;
-        let some = |times| Some::<&Times>(times).filter(|times| times.count > 0);
-        let rows = [
-            ("response time", self.times.response_time.as_ref()),
-            ("service time", Some(&self.times.service_time)),
-            ("first byte", Some(&self.times.first_byte_time).filter(|_| !is_handshakes)),
-            ("send lag", self.times.send_lag.as_ref()),
-            ("TCP connect", some(&self.connect_time)),
-            ("full TLS", some(&self.handshakes.full_time)),
-            ("resumed TLS", some(&self.handshakes.resumed_time)),
-        ];
-        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
-            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
-            write!(formatter, "  {name:<14}")?;
-            for value in values {
-                write!(formatter, "{:>10}", times.text(value))?;
-            }
-            writeln!(formatter)?;
-        }
+        self.write_times(formatter, is_handshakes)?;
         let statuses: Vec<String> =
             self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
         if !statuses.is_empty() {

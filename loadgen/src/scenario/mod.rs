@@ -260,7 +260,8 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 impl File {
-    fn build(self, text: &str, folder: &Path) -> Result<Scenario, String> {
+    /// What can be wrong about the tables together.
+    fn check(&self, text: &str) -> Result<(), String> {
         if self.request.is_empty() || self.request.len() > MOST_REQUESTS {
             return Err(format!("a scenario has 1 to {MOST_REQUESTS} [[request]] tables"));
         }
@@ -270,14 +271,20 @@ impl File {
         if let Some(status) = self.block_statuses.iter().find(|status| !ANSWER_STATUSES.contains(status)) {
             return Err(format!("`block_statuses` has {status}: an answer's status is 200 to 599"));
         }
-        let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
+        let names: Vec<&str> = self.group.iter().map(|group| group.get_ref().name.as_str()).collect();
         for (index, group) in self.group.iter().enumerate() {
-            let name = &group.get_ref().name;
-            if names[..index].contains(name) {
+            let name = group.get_ref().name.as_str();
+            if names[..index].contains(&name) {
                 let line = line_of(text, group.span().start);
                 return Err(format!("line {line}: there is a [[group]] with the name `{name}` already"));
             }
         }
+        Ok(())
+    }
+
+    fn build(self, text: &str, folder: &Path) -> Result<Scenario, String> {
+        self.check(text)?;
+        let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
         let files = self.files(folder);
         let build = |group: Spanned<FileGroup>| {
             let line = line_of(text, group.span().start);
@@ -313,11 +320,8 @@ impl File {
             let kind = request.build(folder, label).map_err(place)?;
             for (group, name) in groups.iter_mut().zip(names.iter().map(Some).chain([None])) {
                 let wanted = request.groups.as_ref();
-                if wanted.is_none_or(|wanted| name.is_some_and(|name| wanted.contains(name)))
-                    && kind.weight > 0
-                {
-                    let before = group.requests.last().map_or(0, |(_, sum)| *sum);
-                    group.requests.push((index, before + u64::from(kind.weight)));
+                if wanted.is_none_or(|wanted| name.is_some_and(|name| wanted.contains(name))) {
+                    group.add(index, kind.weight);
                 }
             }
             requests.push(kind);
@@ -516,6 +520,16 @@ impl fmt::Display for Expectation {
                 let texts: Vec<String> = statuses.iter().map(u16::to_string).collect();
                 formatter.write_str(&texts.join(" or "))
             }
+        }
+    }
+}
+
+impl Group {
+    /// Sends request `index`, too; with a weight of 0 nobody does.
+    fn add(&mut self, index: usize, weight: u32) {
+        if weight > 0 {
+            let before = self.requests.last().map_or(0, |(_, sum)| *sum);
+            self.requests.push((index, before + u64::from(weight)));
         }
     }
 }

@@ -28,64 +28,67 @@ pub(super) fn compare(name: &str, report: &Value) -> String {
     );
     let mut html = opening(name, &format!("Comparison: {}", text(report, "request")), &what, report);
     for part in entries(report, "tables") {
-        let targets = entries(part, "targets");
-        html += &format!(
-            "<h2>{} connections, {} cycles</h2>",
-            count_text(number(part, "connections")),
-            count_text(number(part, "cycles"))
-        );
-        let figure = |title: &str, path: &str, unit: &str, digits: usize| {
-            let bar = |target: &Value| {
-                let value = number(target, path);
-                let ratio_of =
-                    if path.starts_with("rate") { "rate_ratio.median" } else { "cpu_ratio.median" };
-                let ratio =
-                    number(target, ratio_of).map_or_else(String::new, |ratio| format!(" ({ratio:.2})"));
-                let text = value.map_or_else(String::new, |value| format!("{value:.digits$}{unit}{ratio}"));
-                (text_of_name(target), value, text)
-            };
-            bars(title, targets.iter().map(bar).collect())
-        };
-        html += "<div class=\"plots\">";
-        html += &figure(
-            "CPU time for each answer (and as a share of the first)",
-            "cpu_microseconds_per_answer.median",
-            " us",
-            1,
-        );
-        html += &figure("answers a second (and as a share of the first)", "rate.median", "", 0);
-        let quantile = |title: &str, path: &str| {
-            let bar = |target: &Value| {
-                (text_of_name(target), number(target, path), time_text(number(target, path)))
-            };
-            bars(title, targets.iter().map(bar).collect())
-        };
-        html += &quantile("p50", "latency.p50");
-        html += &quantile("p99", "latency.p99");
-        html += "</div>";
-        let row = |target: &Value| {
-            let spread = |name: &str, digits: usize| match target.get(name) {
-                Some(Value::Object(_)) => ["p10", "median", "p90"]
-                    .map(|part| number(target, &format!("{name}.{part}")))
-                    .map(|value| value.map_or_else(String::new, |value| format!("{value:.digits$}")))
-                    .join(" / "),
-                _ => String::new(),
-            };
-            let memory = number(target, "resident_bytes").map(|bytes| bytes / f64::from(1 << 20));
-            vec![
-                text_of_name(target),
-                spread("cpu_microseconds_per_answer", 2),
-                spread("cpu_ratio", 3),
-                spread("rate", 0),
-                spread("rate_ratio", 3),
-                memory.map_or_else(String::new, |memory| format!("{memory:.1} MiB")),
-            ]
-        };
-        let rows: Vec<_> = targets.iter().map(row).collect();
-        html += "<p class=\"dim\">10th percentile / median / 90th percentile over slices</p>";
-        html += &table(&["target", "CPU us/answer", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows);
+        html += &comparison(part);
     }
     html + "</section>"
+}
+
+/// All targets with one number of connections.
+fn comparison(part: &Value) -> String {
+    let targets = entries(part, "targets");
+    let mut html = format!(
+        "<h2>{} connections, {} cycles</h2>",
+        count_text(number(part, "connections")),
+        count_text(number(part, "cycles"))
+    );
+    let figure = |title: &str, path: &str, unit: &str, digits: usize| {
+        let bar = |target: &Value| {
+            let value = number(target, path);
+            let ratio_of = if path.starts_with("rate") { "rate_ratio.median" } else { "cpu_ratio.median" };
+            let ratio = number(target, ratio_of).map_or_else(String::new, |ratio| format!(" ({ratio:.2})"));
+            let text = value.map_or_else(String::new, |value| format!("{value:.digits$}{unit}{ratio}"));
+            (text_of_name(target), value, text)
+        };
+        bars(title, targets.iter().map(bar).collect())
+    };
+    html += "<div class=\"plots\">";
+    html += &figure(
+        "CPU time for each answer (and as a share of the first)",
+        "cpu_microseconds_per_answer.median",
+        " us",
+        1,
+    );
+    html += &figure("answers a second (and as a share of the first)", "rate.median", "", 0);
+    let quantile = |title: &str, path: &str| {
+        let bar =
+            |target: &Value| (text_of_name(target), number(target, path), time_text(number(target, path)));
+        bars(title, targets.iter().map(bar).collect())
+    };
+    html += &quantile("p50", "latency.p50");
+    html += &quantile("p99", "latency.p99");
+    html += "</div>";
+    let row = |target: &Value| {
+        let spread = |name: &str, digits: usize| match target.get(name) {
+            Some(Value::Object(_)) => ["p10", "median", "p90"]
+                .map(|part| number(target, &format!("{name}.{part}")))
+                .map(|value| value.map_or_else(String::new, |value| format!("{value:.digits$}")))
+                .join(" / "),
+            _ => String::new(),
+        };
+        let memory = number(target, "resident_bytes").map(|bytes| bytes / f64::from(1 << 20));
+        vec![
+            text_of_name(target),
+            spread("cpu_microseconds_per_answer", 2),
+            spread("cpu_ratio", 3),
+            spread("rate", 0),
+            spread("rate_ratio", 3),
+            memory.map_or_else(String::new, |memory| format!("{memory:.1} MiB")),
+        ]
+    };
+    let rows: Vec<_> = targets.iter().map(row).collect();
+    html += "<p class=\"dim\">10th percentile / median / 90th percentile over slices</p>";
+    html += &table(&["target", "CPU us/answer", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows);
+    html
 }
 
 fn text_of_name(target: &Value) -> String {
