@@ -28,7 +28,7 @@ fn starts_as_text(bytes: [u8; 3]) -> bool {
 }
 
 /// Appends what `input` encodes, if all of it is base64 in either alphabet and encodes text: printable characters and
-/// white space in UTF-8. A space stands for the plus sign that a form's decoding has made one. Otherwise `out` stays as
+/// white space in UTF-8, perhaps with some NUL bytes. A space stands for the plus sign that a form's decoding has made one. Otherwise `out` stays as
 /// it is and the answer is false.
 pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
     let stripped = input.strip_suffix(b"==").or_else(|| input.strip_suffix(b"=")).unwrap_or(input);
@@ -40,14 +40,19 @@ pub(crate) fn decode_text(input: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(bytes) = decode_chunk(chunk) else { return false };
         let decoded = &bytes[..chunk.len() - 1];
         out.extend_from_slice(decoded);
-        decoded.iter().all(is_text_byte)
+        decoded.iter().all(|byte| is_text_byte(byte) || *byte == 0)
     });
     let long_enough = input.len() >= ENCODED_BYTES_MIN || out[start..].iter().any(|byte| is_mark(*byte));
-    if whole && long_enough && std::str::from_utf8(&out[start..]).is_ok() {
+    if whole && long_enough && nuls_are_few(&out[start..]) && std::str::from_utf8(&out[start..]).is_ok() {
         return true;
     }
     out.truncate(start);
     false
+}
+
+/// Whether NUL bytes are at most every second one and not the first: serialized objects and wide characters have some.
+fn nuls_are_few(text: &[u8]) -> bool {
+    text.first() != Some(&0) && memchr::memchr_iter(0, text).count() <= text.len() / 2
 }
 
 /// Appends the bytes that `input` encodes, if all of it is base64 in either alphabet. Otherwise `out` stays as it is and the
@@ -178,6 +183,7 @@ mod tests {
         assert_eq!(decoded("MSBvciAxPTEgLS0").as_deref(), Some("1 or 1=1 --"));
         assert_eq!(decoded("e3s3Kjd9fQ==").as_deref(), Some("{{7*7}}"));
         assert_eq!(decoded("O2lkO2lk").as_deref(), Some(";id;id"));
+        assert_eq!(decoded("Tzo0OiJBIjp7MDoAQQB9").as_deref(), Some("O:4:\"A\":{0:\0A\0}"));
         assert_eq!(decoded("YT8 YT8 YT8 ").as_deref(), Some("a?>a?>a?>"));
         assert_eq!(decoded("w6nDqcOpw6nDqQ==").as_deref(), Some("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"));
     }

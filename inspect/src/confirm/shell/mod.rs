@@ -85,8 +85,14 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let (mut word, mut rest) = command_word(&text[operator_length..]);
-    if word.as_slice() == b"sudo" {
-        (word, rest) = command_word(rest);
+    if matches!(word.as_slice(), b"sudo" | b"doas" | b"busybox" | b"nohup") && skips_blanks(rest) {
+        let (next, behind) = command_word(rest);
+        if is_one_of(COMMANDS, next.as_slice()) || is_one_of(COMMON_WORDS, next.as_slice()) {
+            if word.as_slice() == b"busybox" && what_precedes(&value[..start]) != Before::Text {
+                return true;
+            }
+            (word, rest) = (next, behind);
+        }
     }
     runs(value, start, operator, word.as_slice(), rest)
 }
@@ -420,6 +426,11 @@ fn command_word(text: &[u8]) -> (Word, &[u8]) {
         rest = after;
     }
     (word, rest)
+}
+
+/// Whether an argument comes next.
+fn skips_blanks(rest: &[u8]) -> bool {
+    skip_blanks(rest).len() < rest.len()
 }
 
 fn skip_blanks(mut text: &[u8]) -> &[u8] {

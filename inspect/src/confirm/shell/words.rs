@@ -9,7 +9,7 @@ pub(super) const COMMANDS: &str = "\
     mshta msiexec mysql mysqldump nbtstat ncat netcat netsh netstat nohup nslookup od openssl pathping perl php \
     pip pip3 pkill powershell powershell.exe printenv psql pwsh python python2 python3 quser readlink regsvr32 \
     rmdir rsync ruby rundll32 schtasks scp sed sha256sum smbclient snmpwalk socat sqlite3 ssh ssh-keygen strace \
-    sysctl systemctl systeminfo taskkill tasklist tclsh tcpdump tcsh telnet tftp traceroute tracert uname unzip \
+    sysctl systemctl systeminfo taskkill tasklist tclsh tcpdump tcsh telnet telnetd tftp traceroute tracert uname unzip \
     useradd usermod vmstat vssadmin wevtutil wget whereis whoami wmic wscript xargs xcopy xterm yum zcat zsh";
 
 /// Commands that are also ordinary words or names: they need arguments that only a shell takes.

@@ -18,6 +18,9 @@ const READ_BYTES_MAX: usize = 1024;
 /// The farthest from its start that a value's first literal ends.
 const LITERAL_BYTES_MAX: usize = 256;
 
+/// The most bytes behind the first quote of a longer text.
+const TAIL_BYTES_MAX: usize = 96;
+
 /// The most bytes of a literal left open behind an apostrophe: the query closes it.
 const APOSTROPHE_TEXT_BYTES_MAX: usize = 6;
 
@@ -52,11 +55,17 @@ fn begins_with_phrase(value: &[u8]) -> bool {
 }
 
 /// Whether the value goes on with SQL behind the quote at `start`, one that [`is_injection`] has not looked at: a later
-/// quote ends a literal only where those of its kind before it are in pairs.
+/// quote ends a literal only where those of its kind before it are in pairs, and one far from the start only where little
+/// follows it.
 pub(super) fn is_injection_behind(value: &[u8], start: usize) -> bool {
     let Some(quote) = value.get(start).filter(|byte| QUOTES.contains(byte)) else { return false };
     let first = memchr::memchr(*quote, value) == Some(start);
-    !first && are_in_pairs(value, start) && ends_literal(value, start)
+    let counts = if first {
+        start >= LITERAL_BYTES_MAX && value.len() - start <= TAIL_BYTES_MAX
+    } else {
+        are_in_pairs(value, start)
+    };
+    counts && ends_literal(value, start)
 }
 
 /// Whether the quotes before the one at `start`, of its kind, are in pairs. Those inside of words are none: `It's 'so'`.
