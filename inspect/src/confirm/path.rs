@@ -67,12 +67,11 @@ fn is_spoken_of(value: &[u8], before: &[u8], path: &[u8]) -> bool {
         && value.split(u8::is_ascii_whitespace).filter(|word| is_word(word)).nth(words_min - 1).is_some()
 }
 
-/// Whether a text holds this as a word of its own, perhaps with a mark behind it.
+/// Whether a text holds this as a word of its own, perhaps with marks behind it.
 fn is_word(word: &[u8]) -> bool {
-    let letters = match word {
-        [letters @ .., b'.' | b',' | b':' | b';' | b'!' | b'?'] => letters,
-        letters => letters,
-    };
+    let is_mark = |byte: &u8| matches!(byte, b'.' | b',' | b':' | b';' | b'!' | b'?');
+    let end = word.iter().rposition(|byte| !is_mark(byte)).map_or(0, |end| end + 1);
+    let letters = &word[..end];
     letters.len() > 1 && letters.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
 }
 
@@ -173,6 +172,7 @@ mod tests {
             "https://x.example/a/../../b",
             "version 1/../../2 of it",
             "@use '../../styles/vars' as v;",
+            "Wait... what?! ../.. was that a smiley?",
         ] {
             assert!(!leads_out(path.as_bytes()), "{path}");
         }

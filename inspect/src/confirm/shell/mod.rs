@@ -147,6 +147,16 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         Follows::Argument | Follows::Hint | Follows::Number { .. } => true,
         // As the whole value, `|id|` is no row of a table.
         Follows::Operator if operator == b"|" && rest == b"|" && before == Before::Nothing => word.len() > 1,
+        // A file, a command and a bar are no row of a table either.
+        Follows::Operator
+            if operator == b"|"
+                && rest == b"|"
+                && before == Before::Word
+                && value.starts_with(b"/")
+                && is_one_of(BARE_WORDS, word) =>
+        {
+            true
+        }
         // `| type |` is the head of a table.
         Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
         // So is `||type||` behind another one.
@@ -177,7 +187,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             has_path_argument(line) && has_few_words(line, LINE_WORDS_MAX)
                 || is_short(rest)
                     && !quoted
-                    && is_alone(operator)
+                    && (is_alone(operator) || operator == b"&" && word == b"echo")
                     && rest.first().is_some_and(u8::is_ascii_whitespace)
                     && !rest.contains(&b'|')
         }

