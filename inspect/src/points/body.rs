@@ -253,10 +253,11 @@ fn without_guard(body: &[u8]) -> &[u8] {
     rest.strip_prefix(b",").unwrap_or(rest)
 }
 
-/// A bracket at the start, or a comment in front of it where the body says that it is JSON.
+/// A bracket at the start, or a string or a comment where the body says that it is JSON.
 fn starts_as_json(body: &[u8], says_json: bool) -> bool {
     let start = body.trim_ascii_start();
-    matches!(start.first(), Some(b'{' | b'[')) || (says_json && lenient::comment_length(start).is_some())
+    matches!(start.first(), Some(b'{' | b'['))
+        || (says_json && (start.starts_with(b"\"") || lenient::comment_length(start).is_some()))
 }
 
 /// A tag, declaration or comment at the start.

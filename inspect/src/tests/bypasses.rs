@@ -418,3 +418,13 @@ fn a_fourth_layer_of_compression_is_told() {
         assert_eq!(engine().inspector().unwrap().inspect(engine(), &request).over_limit, expected);
     }
 }
+
+#[test]
+fn a_json_body_may_be_one_string() {
+    for body in
+        ["\"admin'--\"", " \"\\u003cscript\\u003ealert(1)\\u003c/script\\u003e\"", "\"1' UNION SELECT 1,2-- "]
+    {
+        assert!(is_attack(&["application/json"], body), "{body}");
+    }
+    assert!(!is_attack(&["application/json"], "\"O'Brien said 'no'\""));
+}
