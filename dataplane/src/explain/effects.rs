@@ -10,7 +10,7 @@ use weir_policy::UploadAction;
 use super::text::write_bytes;
 use crate::decision::BodySeen;
 use crate::http::EditAction;
-use crate::rules::{Active, RateKeyParts};
+use crate::rules::{Active, PathKeyScratch, RateKeyParts};
 use crate::snapshot::{FILE_UPLOAD_CLASS, Snapshot, VIRTUAL_PATCH_CLASS};
 
 /// What one rule did, or would do.
@@ -189,11 +189,11 @@ pub(super) fn rate_effects(
     parts: &RateKeyParts<'_>,
 ) -> Vec<RuleEffect> {
     let mut counted_by = None;
-    let mut keys = PointValues::default();
+    let (mut keys, mut scratch) = (PointValues::default(), PathKeyScratch::default());
     active
         .rates(&snapshot.rules)
         .map(|(rule, limit)| {
-            limit.keys(parts, &mut keys, &mut |selector, keys| {
+            limit.keys(parts, &mut keys, &mut scratch, &mut |selector, keys| {
                 inspector.values_at(&snapshot.engine, view, selector, keys);
             });
             let (effect, detail) = match (counted_by, !keys.is_empty()) {

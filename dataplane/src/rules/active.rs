@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_inspect::{Applied, PointValues, Selector};
 use weir_policy::{Effects, UploadAction};
 
-use super::{Enforcement, RateKey, RateRule, Rule, RuleSet, UploadRule};
+use super::{Enforcement, PathKeyScratch, RateKey, RateRule, Rule, RuleSet, UploadRule};
 use crate::config::OverLimit;
 use crate::http::{HeaderEdit, HeaderEdits};
 use crate::snapshot::DetectionSettings;
@@ -252,12 +252,13 @@ impl Rule {
 }
 
 impl RateRule {
-    /// Writes what the request is counted by into `keys`. `values_at` looks for values inside the request. None where the
+    /// Writes what the request is counted by into `keys`; `scratch` is worked in. `values_at` looks for values inside the request. None where the
     /// request doesn't have the point: then the rule doesn't concern it.
     pub fn keys(
         &self,
         parts: &RateKeyParts<'_>,
         keys: &mut PointValues,
+        scratch: &mut PathKeyScratch,
         values_at: &mut dyn FnMut(&Selector, &mut PointValues),
     ) {
         keys.clear();
@@ -270,7 +271,7 @@ impl RateRule {
             RateKey::Method => keys.push(parts.method),
             RateKey::Scheme => keys.push(parts.scheme),
             RateKey::Proto => keys.push(parts.proto),
-            RateKey::Path(key) => key.write(parts, keys),
+            RateKey::Path(key) => key.write(parts, keys, scratch),
             RateKey::Value(selector) => values_at(selector, keys),
         }
     }

@@ -22,7 +22,7 @@ use crate::http::HeaderEdit;
 pub use active::{Active, RateKeyParts};
 pub(crate) use compile::attack_type;
 pub use compile::{RuleError, Surroundings, compile, faults};
-pub use path_key::PathKey;
+pub use path_key::{PathKey, PathKeyScratch};
 pub use rate::{Admission, Rate, RateTable};
 pub use report::Oversized;
 

@@ -8,6 +8,14 @@ use weir_policy::{Part, PointSelector, Step};
 use super::RateKeyParts;
 use crate::http::{PathReadings, decode_path};
 
+/// Buffers for the values of a path, reused from request to request.
+#[derive(Debug, Default)]
+pub struct PathKeyScratch {
+    readings: PathReadings,
+    target: Vec<u8>,
+    value: Vec<u8>,
+}
+
 /// The target, or a part of its path. All are compared decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathKey {
@@ -39,21 +47,20 @@ impl PathKey {
         }
     }
 
-    /// Writes the values of all forms of a request's path, the normalised one first; no empty ones.
-    pub fn write(self, parts: &RateKeyParts<'_>, keys: &mut PointValues) {
+    /// Writes the values of all forms of a request's path, the normalised one first. No value is empty: what there is no
+    /// room for counts together as the empty one.
+    pub fn write(self, parts: &RateKeyParts<'_>, keys: &mut PointValues, scratch: &mut PathKeyScratch) {
         keys.take_as_many_as_possible();
-        let mut readings = PathReadings::default();
-        let mut value = Vec::new();
-        let mut target = Vec::new();
+        let PathKeyScratch { readings, target, value } = scratch;
         for form in readings.forms(parts.path, parts.path_has_readings) {
             let mut add = |bytes: &[u8]| {
-                decode_path(bytes, &mut value);
+                decode_path(bytes, value);
                 let part = match self {
                     Self::ActionName => value.split(|byte| *byte == b'.').next(),
                     Self::ActionExt => {
                         value.iter().rposition(|byte| *byte == b'.').map(|at| &value[at + 1..])
                     }
-                    _ => Some(&*value),
+                    _ => Some(&value[..]),
                 };
                 if let Some(part) = part.filter(|part| !part.is_empty()) {
                     keys.push(part);
@@ -72,7 +79,7 @@ impl PathKey {
                         target.push(b'?');
                         target.extend(query.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }));
                     }
-                    add(&target);
+                    add(target);
                 }
             }
         }
@@ -84,11 +91,12 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::tls::tests::counting::allocations;
 
-    fn values(key: PathKey, target: &str, path_has_readings: bool) -> Vec<String> {
+    fn parts(target: &str, path_has_readings: bool) -> RateKeyParts<'_> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let parts = RateKeyParts {
+        RateKeyParts {
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             application: -1,
             method: b"GET",
@@ -97,9 +105,13 @@ mod tests {
             path: path.as_bytes(),
             query: query.map(str::as_bytes),
             path_has_readings,
-        };
+        }
+    }
+
+    fn values(key: PathKey, target: &str, path_has_readings: bool) -> Vec<String> {
+        let parts = parts(target, path_has_readings);
         let mut keys = PointValues::default();
-        key.write(&parts, &mut keys);
+        key.write(&parts, &mut keys, &mut PathKeyScratch::default());
         keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 
@@ -158,5 +170,50 @@ mod tests {
         for target in ["/user/%62ob", "//user/bob", "/x/../user/bob", "/./user/bob"] {
             assert_eq!(values(PathKey::Segment(1), target, false), ["bob"], "{target}");
         }
+    }
+
+    /// However many other segments and readings there are: the value counts, or the common one of all that have no room.
+    #[test]
+    fn no_number_of_segments_hides_one() {
+        let many: String = (0..40).map(|number| format!("/s{number}")).collect();
+        let up = "/..".repeat(40);
+        let odd_up = "%2f..".repeat(40);
+        for target in [
+            format!("{many}/user/bob"),
+            format!("{many}{up}/user/bob"),
+            format!("{many}{odd_up}%2fuser%2fbob"),
+        ] {
+            let values = values(PathKey::EverySegment, &target, true);
+            let counts = |value: &str| values.iter().any(|known| known == value);
+            assert!(counts("bob") || counts(""), "{target} {values:?}");
+            assert!(values.len() <= 32, "{target} {values:?}");
+        }
+        let few: String = (0..31).map(|number| format!("/s{number}")).collect();
+        let values = values(PathKey::EverySegment, &few, true);
+        assert!(values.len() == 31 && !values.contains(&String::new()), "{values:?}");
+    }
+
+    #[test]
+    fn values_of_paths_take_no_memory_once_there_were_some() {
+        let mut scratch = PathKeyScratch::default();
+        let mut keys = PointValues::default();
+        let targets =
+            ["/user/bob?x=%31", "/x/..%2fuser;v=1\\%62ob.x", "/x/%2e%2e//user/%2562ob", "/user%5cbob.x"];
+        let mut write_all = || {
+            for target in targets {
+                for key in [PathKey::Whole, PathKey::EverySegment, PathKey::ActionExt, PathKey::Target] {
+                    keys.clear();
+                    key.write(&parts(target, true), &mut keys, &mut scratch);
+                }
+            }
+            keys.iter().count()
+        };
+        // the buffers change places
+        for _ in 0..3 {
+            write_all();
+        }
+        let (allocations, _, count) = allocations(write_all);
+        assert_eq!(allocations, 0);
+        assert!(count > 1, "there are several readings");
     }
 }

@@ -67,6 +67,7 @@ use self::upstream::Upstream;
 use crate::http::PathReadings;
 use crate::io::{Event, Io, Monotonic, SocketId, Waker};
 use crate::origins::AddressTable;
+use crate::rules::PathKeyScratch;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{EventSender, Limit, RateLimit, WorkerMetrics};
 
@@ -204,6 +205,7 @@ pub struct Worker<I: Io> {
     request_ids: RequestIds,
     policy_scratch: weir_policy::Scratch,
     path_readings: PathReadings,
+    path_keys: PathKeyScratch,
     refusal_limit: RefusalLimit,
     /// Plaintext of the TLS record being handled.
     plaintext: Vec<u8>,
@@ -255,6 +257,7 @@ impl<I: Io> Worker<I> {
             request_ids: RequestIds::new(),
             policy_scratch: weir_policy::Scratch::default(),
             path_readings: PathReadings::default(),
+            path_keys: PathKeyScratch::default(),
             refusal_limit: RefusalLimit::default(),
             plaintext: Vec::new(),
             handed_over: 0,

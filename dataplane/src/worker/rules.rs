@@ -11,7 +11,7 @@ use super::{ClientId, TimerKey, Worker};
 use crate::decision::{self, HeaderList};
 use crate::http::Version;
 use crate::io::Io;
-use crate::rules::{Admission, RateKeyParts, RateRule};
+use crate::rules::{Admission, PathKeyScratch, RateKeyParts, RateRule};
 use crate::telemetry::Limit;
 
 impl<I: Io> Worker<I> {
@@ -115,10 +115,11 @@ impl<I: Io> Worker<I> {
         let Some(generation) = request.generation.clone() else { return Admission::Pass };
         let Some(table) = &generation.snapshot.rules.rates else { return Admission::Pass };
         let mut keys = PointValues::new(self.buffers.take());
+        let mut scratch = std::mem::take(&mut self.path_keys);
         let mut admission = Admission::Pass;
         let mut refused = None;
         for (rule, limit) in request.active.rates(&generation.snapshot.rules) {
-            self.rate_keys(id, request, limit, &mut keys);
+            self.rate_keys(id, request, limit, &mut keys, &mut scratch);
             if keys.is_empty() {
                 continue;
             }
@@ -139,11 +140,19 @@ impl<I: Io> Worker<I> {
         }
         request.refused = refused.or(request.refused);
         self.buffers.put(keys.into_buffer());
+        self.path_keys = scratch;
         admission
     }
 
     /// Writes what a rate limit counts this request by; nothing where the request doesn't have it.
-    fn rate_keys(&self, id: ClientId, request: &Request, limit: &RateRule, keys: &mut PointValues) {
+    fn rate_keys(
+        &self,
+        id: ClientId,
+        request: &Request,
+        limit: &RateRule,
+        keys: &mut PointValues,
+        scratch: &mut PathKeyScratch,
+    ) {
         keys.clear();
         let (Some(generation), Some(resolution)) = (&request.generation, &request.resolution) else {
             return;
@@ -163,7 +172,7 @@ impl<I: Io> Worker<I> {
             query: request.head.query(bytes),
             path_has_readings: snapshot.http.ambiguous_path.compares_readings(),
         };
-        limit.keys(&parts, keys, &mut |selector, keys| {
+        limit.keys(&parts, keys, scratch, &mut |selector, keys| {
             let mut headers = HeaderList::new();
             headers.extend(request.head.headers(bytes));
             let body = &request.body[..request.body.len().min(snapshot.detection.body_limit_bytes)];

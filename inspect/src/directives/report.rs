@@ -55,6 +55,7 @@ pub struct PointValues {
     bytes: Vec<u8>,
     ends: ArrayVec<usize, POINT_VALUES_ROOM>,
     max: usize,
+    rest_counts: bool,
 }
 
 impl Default for PointValues {
@@ -68,7 +69,7 @@ impl PointValues {
     #[must_use]
     pub fn new(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
-        Self { bytes, ends: ArrayVec::new(), max: POINT_VALUES_MAX }
+        Self { bytes, ends: ArrayVec::new(), max: POINT_VALUES_MAX, rest_counts: false }
     }
 
     /// The buffer that was lent.
@@ -82,26 +83,39 @@ impl PointValues {
         self.bytes.clear();
         self.ends.clear();
         self.max = POINT_VALUES_MAX;
+        self.rest_counts = false;
     }
 
-    /// Until the next [`PointValues::clear`] takes up to 32 values: each way to read a path is one.
+    /// Until the next [`PointValues::clear`] takes up to 31 values: each way to read a path is one. All others are one more
+    /// together, the empty one, so that none goes uncounted.
     pub fn take_as_many_as_possible(&mut self) {
-        self.max = POINT_VALUES_ROOM;
+        self.max = POINT_VALUES_ROOM - 1;
+        self.rest_counts = true;
     }
 
     /// Adds the start of a value unless it is known. Where there are too many, the last one takes the place of the one
-    /// before.
+    /// before; unless [`PointValues::take_as_many_as_possible`] was asked for.
     pub fn push(&mut self, value: &[u8]) {
         let value = &value[..value.len().min(POINT_VALUE_BYTES_MAX)];
         if self.iter().any(|known| known == value) {
             return;
         }
         if self.ends.len() >= self.max {
+            if self.rest_counts {
+                return self.count_rest();
+            }
             self.ends.pop();
             self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
         }
         self.bytes.extend_from_slice(value);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Adds the empty value, for which there is room, unless it is there.
+    fn count_rest(&mut self) {
+        if !self.ends.is_full() {
+            self.ends.push(self.bytes.len());
+        }
     }
 
     /// All of them.
