@@ -64,36 +64,29 @@ fn a_run_leaves_a_report_a_page_and_logs_that_agree() {
     let path = |name: &str| folder.path().join(name);
     let name = |name: &str| path(name).to_str().unwrap().to_owned();
     fs::write(path("scenario"), SCENARIO).unwrap();
-    let output = loadgen(&[
-        "run",
-        "--url",
-        &url,
-        "--scenario",
-        &name("scenario"),
-        "--rate",
-        "400",
-        "--requests",
-        "240",
-        "--interval",
-        "100ms",
-        "--json",
-        &name("json"),
-        "--html",
-        &name("html"),
-        "--csv",
-        &name("csv"),
-        "--hdr-log",
-        &name("hdr"),
-        "--live",
-        "always",
-    ]);
+    let (scenario, json, html, csv, hdr) =
+        (name("scenario"), name("json"), name("html"), name("csv"), name("hdr"));
+    let run = ["run", "--url", &url, "--scenario", &scenario, "--rate", "400", "--requests", "240"];
+    let outputs = ["--json", &json, "--html", &html, "--csv", &csv, "--hdr-log", &hdr, "--live", "always"];
+    let output = loadgen(&[&run[..], &["--interval", "100ms"], &outputs].concat());
     // A label has errors and surprises.
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = read(&path("json"));
     let answers = report["service_time"]["count"].as_u64().unwrap();
     assert!(answers > 100, "{report}");
 
-    let csv = fs::read_to_string(path("csv")).unwrap();
+    let intervals = check_csv(&fs::read_to_string(&csv).unwrap(), &report);
+    check_hdr_log(&fs::read(&hdr).unwrap(), &report);
+    let live = text(&output.stderr);
+    assert!(live.lines().filter(|line| line.contains("answers/s")).count() >= 1, "{live}");
+    let html = fs::read_to_string(&html).unwrap();
+    // A machine that stood still may have had one interval only, which makes no curve.
+    let plots = if intervals > 1 { 4 } else { 1 };
+    assert!(html.contains("an attack, or two") && html.matches("<svg").count() >= plots, "{html}");
+}
+
+/// Compares the log of intervals with the report; returns how many there are.
+fn check_csv(csv: &str, report: &Value) -> usize {
     let mut lines = csv.lines();
     let columns: Vec<&str> = lines.next().unwrap().split(',').collect();
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
@@ -102,13 +95,17 @@ fn a_run_leaves_a_report_a_page_and_logs_that_agree() {
         let index = columns.iter().position(|name| *name == column).unwrap();
         rows.iter().map(|row| row[index].parse::<u64>().unwrap()).sum()
     };
+    let answers = report["service_time"]["count"].as_u64().unwrap();
     assert_eq!((sum("answers"), sum("passed") + sum("blocked")), (answers, answers));
     assert_eq!(sum("closed"), report["errors"]["closed"]["count"].as_u64().unwrap());
     assert_eq!(rows.len(), report["intervals"].as_array().unwrap().len());
+    rows.len()
+}
 
-    let log = fs::read(path("hdr")).unwrap();
+/// Compares the log of histograms with the report.
+fn check_hdr_log(log: &[u8], report: &Value) {
     let mut histograms = std::collections::BTreeMap::<String, Histogram<u64>>::new();
-    for entry in IntervalLogIterator::new(&log) {
+    for entry in IntervalLogIterator::new(log) {
         let LogEntry::Interval(entry) = entry.unwrap() else { continue };
         let bytes = base64::engine::general_purpose::STANDARD.decode(entry.encoded_histogram()).unwrap();
         let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
@@ -125,18 +122,27 @@ fn a_run_leaves_a_report_a_page_and_logs_that_agree() {
     }
     let attacks = report["labels"]["an attack, or two"]["requests"].as_u64().unwrap();
     assert_eq!(histograms["response:an_attack__or_two"].len(), attacks);
+}
 
-    let live = text(&output.stderr);
-    assert!(live.lines().filter(|line| line.contains("answers/s")).count() >= 1, "{live}");
-    let html = fs::read_to_string(path("html")).unwrap();
-    // A machine that stood still may have had one interval only, which makes no curve.
-    let plots = if rows.len() > 1 { 4 } else { 1 };
-    assert!(html.contains("an attack, or two") && html.matches("<svg").count() >= plots, "{html}");
+/// A command of each kind, as words, for an origin and the files `scenario` and `corpus` of a folder.
+fn commands(origin: &Origin, folder: &Path) -> Vec<Vec<String>> {
+    let (address, folder, pid) = (origin.address(), folder.display(), std::process::id());
+    let url = format!("http://{address}/");
+    let lines = [
+        format!("run --url {url} --closed --requests 20 --watch {pid}"),
+        format!("run --url {url} --scenario {folder}/scenario --rate 300 --duration 300ms --soak"),
+        format!("run --url {url}?fault=close --closed --requests 5"),
+        format!("search --url {url} --bound p99=1s --from 20 --to 40 --trial 50ms --warm-up 0s"),
+        format!("compare --target a={url},pid={pid} --target b={url},pid={pid} --cycles 2 --connections 2"),
+        format!("replay --corpus {folder}/corpus --target {url}"),
+        format!("slow --url {url} --kind header --duration 400ms --pace 100ms --probe-rate 50"),
+    ];
+    lines.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
 }
 
 #[test]
 fn every_report_fits_the_schema() {
-    let (origin, url) = origin();
+    let (origin, _url) = origin();
     let folder = tempfile::tempdir().unwrap();
     let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(name("scenario"), SCENARIO).unwrap();
@@ -144,84 +150,16 @@ fn every_report_fits_the_schema() {
     let record =
         |label: &str| format!("{{\"id\":1,\"label\":\"{label}\",\"category\":\"c\",\"raw\":\"{raw}\"}}\n");
     fs::write(name("corpus"), record("attack") + &record("benign")).unwrap();
-    let pid = std::process::id().to_string();
-    let target = |name: &str| format!("{name}={url},pid={pid}");
-    let closed = format!("http://{}/?fault=close", origin.address());
-    let commands: [&[&str]; 7] = [
-        &["run", "--url", &url, "--closed", "--requests", "20", "--watch", &pid],
-        &[
-            "run",
-            "--url",
-            &url,
-            "--scenario",
-            &name("scenario"),
-            "--rate",
-            "300",
-            "--duration",
-            "300ms",
-            "--soak",
-        ],
-        &["run", "--url", &closed, "--closed", "--requests", "5"],
-        &[
-            "search",
-            "--url",
-            &url,
-            "--bound",
-            "p99=1s",
-            "--from",
-            "20",
-            "--to",
-            "40",
-            "--trial",
-            "50ms",
-            "--warm-up",
-            "0s",
-        ],
-        &[
-            "compare",
-            "--target",
-            &target("a"),
-            "--target",
-            &target("b"),
-            "--cycles",
-            "2",
-            "--connections",
-            "2",
-        ],
-        &["replay", "--corpus", &name("corpus"), "--target", &url],
-        &[
-            "slow",
-            "--url",
-            &url,
-            "--kind",
-            "header",
-            "--duration",
-            "400ms",
-            "--pace",
-            "100ms",
-            "--probe-rate",
-            "50",
-        ],
-    ];
     let schema = serde_json::from_str(SCHEMA).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut reports = Vec::new();
-    for (number, command) in commands.into_iter().enumerate() {
-        let output = loadgen(&[command, &["--json", "-"]].concat());
-        let mut report: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
-        let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{command:?}: {errors:?}");
-        assert_eq!(report["report"], command[0]);
-        for name in ["report", "version", "time", "host"] {
-            let mut without = report.clone();
-            assert!(without.as_object_mut().unwrap().remove(name).is_some(), "{command:?}: {name}");
-            assert!(!validator.is_valid(&without), "{command:?}: {name}");
-        }
+    for (number, command) in commands(&origin, folder.path()).iter().enumerate() {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["--json", "-"]).collect();
+        let output = loadgen(&words);
+        check_schema(&validator, serde_json::from_slice(&output.stdout).expect("JSON"), command);
         let path = name(&format!("{number}.json"));
         fs::write(&path, &output.stdout).unwrap();
         reports.push(path);
-        report["more"] = Value::Null;
-        assert!(!validator.is_valid(&report), "{command:?}");
     }
     // All of them make a page.
     let arguments: Vec<&str> = reports.iter().map(String::as_str).collect();
@@ -235,6 +173,20 @@ fn every_report_fits_the_schema() {
     assert_eq!(output.status.code(), Some(2));
     let output = loadgen(&["diff", &reports[0], &reports[0], "--json", "-"]);
     assert!(validator.is_valid(&serde_json::from_slice(&output.stdout).unwrap()), "{output:?}");
+}
+
+/// The report of a command fits, and would not with a key less or more.
+fn check_schema(validator: &jsonschema::Validator, mut report: Value, command: &[String]) {
+    let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{command:?}: {errors:?}");
+    assert_eq!(report["report"], command[0].as_str());
+    for name in ["report", "version", "time", "host"] {
+        let mut without = report.clone();
+        assert!(without.as_object_mut().unwrap().remove(name).is_some(), "{command:?}: {name}");
+        assert!(!validator.is_valid(&without), "{command:?}: {name}");
+    }
+    report["more"] = Value::Null;
+    assert!(!validator.is_valid(&report), "{command:?}");
 }
 
 #[test]

@@ -365,6 +365,20 @@ impl Row {
     }
 }
 
+/// What tells whether the generator kept up, over all slices of a target.
+fn generator(statistics: &Statistics, busy_share: f64, seconds: f64, connections: usize) -> Generator {
+    Generator {
+        busy_share,
+        seconds,
+        requests: statistics.requests(),
+        missed: statistics.missed,
+        lag_p99: statistics.all_timings().send_lag.value_at_quantile(0.99),
+        waited_for_connection: statistics.waited_for_connection,
+        waited_for_set_up: statistics.waited_for_set_up,
+        connections,
+    }
+}
+
 /// `None` without slices.
 fn row(
     target: &TargetOptions,
@@ -388,16 +402,8 @@ fn row(
     own().for_each(|slice| statistics.add(&slice.outcome.statistics));
     let timings = statistics.all_timings();
     let generator_busy = spread(|slice| slice.outcome.busy)?;
-    let generator = Generator {
-        busy_share: generator_busy.median,
-        seconds: own().map(|slice| slice.outcome.window.length.as_secs_f64()).sum(),
-        requests: statistics.requests(),
-        missed: statistics.missed,
-        lag_p99: timings.send_lag.value_at_quantile(0.99),
-        waited_for_connection: statistics.waited_for_connection,
-        waited_for_set_up: statistics.waited_for_set_up,
-        connections,
-    };
+    let seconds = own().map(|slice| slice.outcome.window.length.as_secs_f64()).sum();
+    let generator = generator(&statistics, generator_busy.median, seconds, connections);
     // In a closed loop a busy generator makes the rate a lower bound, which a note says.
     let faults = [generator.busy(), generator.missed(), generator.late()].into_iter().flatten();
     let (surprises, first_surprise) = statistics.surprises();
@@ -415,7 +421,7 @@ fn row(
         generator_busy,
         connects: statistics.connect.len(),
         statuses: statistics.statuses(None),
-        errors: statistics.errors.iter().map(|(kind, error)| ((*kind).to_owned(), error.clone())).collect(),
+        errors: statistics.errors_by_kind(),
         surprises,
         first_surprise: first_surprise.map(|(label, met)| LabelSurprises {
             label: labels.get(label).cloned().unwrap_or_default(),

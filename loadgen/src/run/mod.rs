@@ -96,6 +96,16 @@ pub enum Work {
     Handshakes,
 }
 
+impl Work {
+    /// What it is called in reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Handshakes => "handshakes",
+        }
+    }
+}
+
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -268,6 +268,27 @@ fn curve(histogram: &Histo) -> Vec<(f64, u64)> {
     points.map(|point| (point.quantile_iterated_to(), point.value_iterated_to())).collect()
 }
 
+impl Handshakes {
+    fn of(statistics: &Statistics) -> Self {
+        Self {
+            full: statistics.full_handshake.len(),
+            resumed: statistics.resumed_handshake.len(),
+            full_time: Times::of(&statistics.full_handshake),
+            resumed_time: Times::of(&statistics.resumed_handshake),
+        }
+    }
+}
+
+impl Curves {
+    fn of(timings: &Timings) -> Self {
+        Self {
+            service_time: curve(&timings.service),
+            response_time: curve(&timings.response),
+            send_lag: curve(&timings.send_lag),
+        }
+    }
+}
+
 /// What a run's threads measured, put together.
 pub(super) struct Measured {
     pub(super) statistics: Statistics,
@@ -292,10 +313,7 @@ impl Report {
             host: Host::this(),
             url: options.url.clone(),
             request: traffic.description.clone(),
-            work: match options.work {
-                Work::Requests => "requests",
-                Work::Handshakes => "handshakes",
-            },
+            work: options.work.name(),
             mode: if is_open { "open" } else { "closed" },
             load: options.load.to_string(),
             target_rate: options.load.mean_rate(options.warm_up, options.limit),
@@ -311,30 +329,17 @@ impl Report {
             rate: share(answers as f64, elapsed_seconds),
             statuses: statistics.statuses(None),
             verdicts: statistics.verdicts(&traffic.block_statuses),
-            errors: statistics
-                .errors
-                .iter()
-                .map(|(kind, error)| ((*kind).to_owned(), error.clone()))
-                .collect(),
+            errors: statistics.errors_by_kind(),
             missed: statistics.missed,
             waited_for_connection: statistics.waited_for_connection,
             waited_for_set_up: statistics.waited_for_set_up,
             received_bytes: statistics.received_bytes,
             sent_bytes: statistics.sent_bytes,
             cpu: Cpu::of(&outcome, answers),
-            handshakes: Handshakes {
-                full: statistics.full_handshake.len(),
-                resumed: statistics.resumed_handshake.len(),
-                full_time: Times::of(&statistics.full_handshake),
-                resumed_time: Times::of(&statistics.resumed_handshake),
-            },
+            handshakes: Handshakes::of(&statistics),
             times: AnswerTimes::of(&timings, is_open),
             connect_time: Times::of(&statistics.connect),
-            curves: Curves {
-                service_time: curve(&timings.service),
-                response_time: curve(&timings.response),
-                send_lag: curve(&timings.send_lag),
-            },
+            curves: Curves::of(&timings),
             by_status: by_status(&statistics, is_open),
             by_verdict: by_verdict(&statistics, &traffic.block_statuses, is_open),
             labels: labels(&statistics, &traffic.labels, is_open),

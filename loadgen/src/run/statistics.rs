@@ -282,6 +282,10 @@ impl Statistics {
         self.errors.values().map(|error| error.count).sum()
     }
 
+    pub(crate) fn errors_by_kind(&self) -> BTreeMap<String, ErrorCount> {
+        self.errors.iter().map(|(kind, error)| ((*kind).to_owned(), error.clone())).collect()
+    }
+
     /// Requests that were answered, failed, or ended without an answer as they should.
     pub(crate) fn requests(&self) -> u64 {
         self.answers() + self.error_count() + self.closed_as_expected

@@ -9,34 +9,6 @@ use super::{
 };
 
 impl Report {
-    fn write_times(&self, formatter: &mut fmt::Formatter<'_>, is_handshakes: bool) -> fmt::Result {
-        let header = ["", "p50", "p90", "p99", "p99.9", "max", "mean"];
-        writeln!(
-            formatter,
-            "  {:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            header[0], header[1], header[2], header[3], header[4], header[5], header[6]
-        )?;
-        let some = |times| Some::<&Times>(times).filter(|times| times.count > 0);
-        let rows = [
-            ("response time", self.times.response_time.as_ref()),
-            ("service time", Some(&self.times.service_time)),
-            ("first byte", Some(&self.times.first_byte_time).filter(|_| !is_handshakes)),
-            ("send lag", self.times.send_lag.as_ref()),
-            ("TCP connect", some(&self.connect_time)),
-            ("full TLS", some(&self.handshakes.full_time)),
-            ("resumed TLS", some(&self.handshakes.resumed_time)),
-        ];
-        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
-            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
-            write!(formatter, "  {name:<14}")?;
-            for value in values {
-                write!(formatter, "{:>10}", times.text(value))?;
-            }
-            writeln!(formatter)?;
-        }
-        Ok(())
-    }
-
     fn write_labels(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.labels.keys().map(|label| label.len()).max().unwrap_or(0);
         for (name, label) in &self.labels {
@@ -80,11 +52,14 @@ impl Report {
         writeln!(formatter, " (second quarter -> last)")?;
         soak.findings.iter().try_for_each(|finding| writeln!(formatter, "  SOAK    {finding}"))
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_handshakes = self.work == "handshakes";
+    fn is_of_handshakes(&self) -> bool {
+        self.work == "handshakes"
+    }
+
+    /// Where to, how, and how many.
+    fn write_opening(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_handshakes = self.is_of_handshakes();
         let (requests, answers) =
             if is_handshakes { ("handshakes", "handshakes") } else { ("requests", "answers") };
         let meaning = match (self.target_rate, is_handshakes) {
@@ -100,8 +75,36 @@ impl fmt::Display for Report {
         if !is_handshakes && seconds > 0.0 {
             write!(formatter, ", {:.2} MB/s received", self.received_bytes as f64 / seconds / 1e6)?;
         }
+        writeln!(formatter)
+    }
+
+    fn write_times(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["p50", "p90", "p99", "p99.9", "max", "mean"];
+        write!(formatter, "  {:<14}", "")?;
+        header.iter().try_for_each(|name| write!(formatter, "{name:>10}"))?;
         writeln!(formatter)?;
-        self.write_times(formatter, is_handshakes)?;
+        let some = |times| Some::<&Times>(times).filter(|times| times.count > 0);
+        let first_byte = Some(&self.times.first_byte_time).filter(|_| !self.is_of_handshakes());
+        let rows = [
+            ("response time", self.times.response_time.as_ref()),
+            ("service time", Some(&self.times.service_time)),
+            ("first byte", first_byte),
+            ("send lag", self.times.send_lag.as_ref()),
+            ("TCP connect", some(&self.connect_time)),
+            ("full TLS", some(&self.handshakes.full_time)),
+            ("resumed TLS", some(&self.handshakes.resumed_time)),
+        ];
+        for (name, times) in rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times))) {
+            let values = [times.p50, times.p90, times.p99, times.p99_9, times.max, times.mean as u64];
+            write!(formatter, "  {name:<14}")?;
+            values.iter().try_for_each(|value| write!(formatter, "{:>10}", times.text(*value)))?;
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+
+    /// Statuses, errors, labels and handshakes.
+    fn write_outcomes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let statuses: Vec<String> =
             self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
         if !statuses.is_empty() {
@@ -111,19 +114,29 @@ impl fmt::Display for Report {
             writeln!(formatter, "  error   {kind}: {} ({})", error.count, error.example)?;
         }
         self.write_labels(formatter)?;
-        if self.handshakes.full + self.handshakes.resumed > 0 {
-            writeln!(
-                formatter,
-                "  TLS     {} full, {} resumed handshakes",
-                self.handshakes.full, self.handshakes.resumed
-            )?;
+        let (full, resumed) = (self.handshakes.full, self.handshakes.resumed);
+        if full + resumed > 0 {
+            writeln!(formatter, "  TLS     {full} full, {resumed} resumed handshakes")?;
         }
+        Ok(())
+    }
+
+    fn write_own_cpu(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("  own CPU ")?;
         if self.times.service_time.count > 0 {
-            let one = if is_handshakes { "handshake" } else { "answer" };
+            let one = if self.is_of_handshakes() { "handshake" } else { "answer" };
             write!(formatter, "{:.1} us per {one}, ", self.cpu.microseconds_per_answer)?;
         }
-        writeln!(formatter, "busy {:.0} %", self.cpu.busy_share * 100.0)?;
+        writeln!(formatter, "busy {:.0} %", self.cpu.busy_share * 100.0)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_opening(formatter)?;
+        self.write_times(formatter)?;
+        self.write_outcomes(formatter)?;
+        self.write_own_cpu(formatter)?;
         if let Some(soak) = &self.soak {
             self.write_soak(soak, formatter)?;
         }

@@ -260,28 +260,6 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 impl File {
-    /// What can be wrong about the tables together.
-    fn check(&self, text: &str) -> Result<(), String> {
-        if self.request.is_empty() || self.request.len() > MOST_REQUESTS {
-            return Err(format!("a scenario has 1 to {MOST_REQUESTS} [[request]] tables"));
-        }
-        if self.group.len() > MOST_GROUPS {
-            return Err(format!("a scenario has at most {MOST_GROUPS} [[group]] tables"));
-        }
-        if let Some(status) = self.block_statuses.iter().find(|status| !ANSWER_STATUSES.contains(status)) {
-            return Err(format!("`block_statuses` has {status}: an answer's status is 200 to 599"));
-        }
-        let names: Vec<&str> = self.group.iter().map(|group| group.get_ref().name.as_str()).collect();
-        for (index, group) in self.group.iter().enumerate() {
-            let name = group.get_ref().name.as_str();
-            if names[..index].contains(&name) {
-                let line = line_of(text, group.span().start);
-                return Err(format!("line {line}: there is a [[group]] with the name `{name}` already"));
-            }
-        }
-        Ok(())
-    }
-
     fn build(self, text: &str, folder: &Path) -> Result<Scenario, String> {
         self.check(text)?;
         let names: Vec<String> = self.group.iter().map(|group| group.get_ref().name.clone()).collect();
@@ -294,34 +272,15 @@ impl File {
         if groups.is_empty() {
             groups.push(Group::default());
         }
-        let mut labels: Vec<String> = Vec::new();
         let mut requests = Vec::new();
-        for (index, request) in self.request.into_iter().enumerate() {
-            let line = line_of(text, request.span().start);
-            let request = request.into_inner();
-            let place =
-                |why: String| format!("line {line}: request {} (`{}`): {why}", index + 1, request.label);
-            if let Some(other) = labels.iter().position(|label| *label == request.label) {
-                let other = other + 1;
-                return Err(place(format!(
-                    "request {other} has this label already: each [[request]] needs one of its own"
-                )));
-            }
-            let label = labels.len();
-            labels.push(request.label.clone());
-            if request.groups.as_ref().is_some_and(Vec::is_empty) {
-                return Err(place("`groups` is empty, so that nobody sends it".to_owned()));
-            }
-            for name in request.groups.iter().flatten() {
-                if !names.contains(name) {
-                    return Err(place(format!("there is no [[group]] with the name `{name}`")));
-                }
-            }
-            let kind = request.build(folder, label).map_err(place)?;
+        for (index, request) in self.request.iter().enumerate() {
+            let place = |why: String| request_place(text, index, request, &why);
+            let request = request.get_ref();
+            let kind = request.build(folder, index).map_err(place)?;
             for (group, name) in groups.iter_mut().zip(names.iter().map(Some).chain([None])) {
-                let wanted = request.groups.as_ref();
-                if wanted.is_none_or(|wanted| name.is_some_and(|name| wanted.contains(name))) {
-                    group.add(index, kind.weight);
+                if request.is_sent_by(name) && kind.weight > 0 {
+                    let before = group.requests.last().map_or(0, |(_, sum)| *sum);
+                    group.requests.push((index, before + u64::from(kind.weight)));
                 }
             }
             requests.push(kind);
@@ -335,11 +294,50 @@ impl File {
             seed: self.seed,
             server_name: self.server_name,
             block_statuses: self.block_statuses,
-            labels,
+            labels: self.request.into_iter().map(|request| request.into_inner().label).collect(),
             requests,
             groups,
             files,
         })
+    }
+
+    /// What can be seen without the files that it names.
+    fn check(&self, text: &str) -> Result<(), String> {
+        if self.request.is_empty() || self.request.len() > MOST_REQUESTS {
+            return Err(format!("a scenario has 1 to {MOST_REQUESTS} [[request]] tables"));
+        }
+        if self.group.len() > MOST_GROUPS {
+            return Err(format!("a scenario has at most {MOST_GROUPS} [[group]] tables"));
+        }
+        if let Some(status) = self.block_statuses.iter().find(|status| !ANSWER_STATUSES.contains(status)) {
+            return Err(format!("`block_statuses` has {status}: an answer's status is 200 to 599"));
+        }
+        let names: Vec<&str> = self.group.iter().map(|group| group.get_ref().name.as_str()).collect();
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                let line = line_of(text, self.group[index].span().start);
+                return Err(format!("line {line}: there is a [[group]] with the name `{name}` already"));
+            }
+        }
+        for (index, request) in self.request.iter().enumerate() {
+            let wrong = |why: String| Err(request_place(text, index, request, &why));
+            let FileRequest { label, groups, .. } = request.get_ref();
+            if let Some(other) =
+                self.request[..index].iter().position(|other| other.get_ref().label == *label)
+            {
+                return wrong(format!(
+                    "request {} has this label already: each [[request]] needs one of its own",
+                    other + 1
+                ));
+            }
+            if groups.as_ref().is_some_and(Vec::is_empty) {
+                return wrong("`groups` is empty, so that nobody sends it".to_owned());
+            }
+            if let Some(name) = groups.iter().flatten().find(|name| !names.contains(&name.as_str())) {
+                return wrong(format!("there is no [[group]] with the name `{name}`"));
+            }
+        }
+        Ok(())
     }
 
     fn files(&self, folder: &Path) -> Vec<PathBuf> {
@@ -351,7 +349,19 @@ impl File {
     }
 }
 
+/// An error with the request that it is about.
+fn request_place(text: &str, index: usize, request: &Spanned<FileRequest>, why: &str) -> String {
+    let line = line_of(text, request.span().start);
+    format!("line {line}: request {} (`{}`): {why}", index + 1, request.get_ref().label)
+}
+
 impl FileRequest {
+    /// Whether the group of this name sends it; without groups there is one without a name.
+    fn is_sent_by(&self, group: Option<&String>) -> bool {
+        let wanted = self.groups.as_ref();
+        wanted.is_none_or(|wanted| group.is_some_and(|name| wanted.contains(name)))
+    }
+
     fn build(&self, folder: &Path, label: usize) -> Result<RequestKind, String> {
         if self.weight > MOST_WEIGHT {
             return Err(format!("its weight is over {MOST_WEIGHT}"));
@@ -520,16 +530,6 @@ impl fmt::Display for Expectation {
                 let texts: Vec<String> = statuses.iter().map(u16::to_string).collect();
                 formatter.write_str(&texts.join(" or "))
             }
-        }
-    }
-}
-
-impl Group {
-    /// Sends request `index`, too; with a weight of 0 nobody does.
-    fn add(&mut self, index: usize, weight: u32) {
-        if weight > 0 {
-            let before = self.requests.last().map_or(0, |(_, sum)| *sum);
-            self.requests.push((index, before + u64::from(weight)));
         }
     }
 }

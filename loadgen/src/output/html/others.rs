@@ -27,68 +27,71 @@ pub(super) fn compare(name: &str, report: &Value) -> String {
         report.get("parity").map_or("", |parity| text(parity, "level"))
     );
     let mut html = opening(name, &format!("Comparison: {}", text(report, "request")), &what, report);
-    for part in entries(report, "tables") {
-        html += &comparison(part);
-    }
+    entries(report, "tables").iter().for_each(|part| html += &comparison(part));
     html + "</section>"
 }
 
-/// All targets with one number of connections.
+/// All targets at one number of connections.
 fn comparison(part: &Value) -> String {
     let targets = entries(part, "targets");
-    let mut html = format!(
-        "<h2>{} connections, {} cycles</h2>",
+    let rows: Vec<_> = targets.iter().map(comparison_row).collect();
+    format!(
+        "<h2>{} connections, {} cycles</h2><div class=\"plots\">{}{}{}{}</div>\
+         <p class=\"dim\">10th percentile / median / 90th percentile over slices</p>{}",
         count_text(number(part, "connections")),
-        count_text(number(part, "cycles"))
-    );
-    let figure = |title: &str, path: &str, unit: &str, digits: usize| {
-        let bar = |target: &Value| {
-            let value = number(target, path);
-            let ratio_of = if path.starts_with("rate") { "rate_ratio.median" } else { "cpu_ratio.median" };
-            let ratio = number(target, ratio_of).map_or_else(String::new, |ratio| format!(" ({ratio:.2})"));
-            let text = value.map_or_else(String::new, |value| format!("{value:.digits$}{unit}{ratio}"));
-            (text_of_name(target), value, text)
-        };
-        bars(title, targets.iter().map(bar).collect())
+        count_text(number(part, "cycles")),
+        ratio_bars(
+            targets,
+            "CPU time for each answer (and as a share of the first)",
+            ("cpu_microseconds_per_answer.median", " us", 1),
+            "cpu_ratio.median"
+        ),
+        ratio_bars(
+            targets,
+            "answers a second (and as a share of the first)",
+            ("rate.median", "", 0),
+            "rate_ratio.median"
+        ),
+        time_bars(targets, "p50", "latency.p50"),
+        time_bars(targets, "p99", "latency.p99"),
+        table(&["target", "CPU us/answer", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows)
+    )
+}
+
+/// A figure of each target (its path, unit and digits), and behind it its ratio.
+fn ratio_bars(targets: &[Value], title: &str, figure: (&str, &str, usize), ratio: &str) -> String {
+    let (path, unit, digits) = figure;
+    let bar = |target: &Value| {
+        let value = number(target, path);
+        let ratio = number(target, ratio).map_or_else(String::new, |ratio| format!(" ({ratio:.2})"));
+        let text = value.map_or_else(String::new, |value| format!("{value:.digits$}{unit}{ratio}"));
+        (text_of_name(target), value, text)
     };
-    html += "<div class=\"plots\">";
-    html += &figure(
-        "CPU time for each answer (and as a share of the first)",
-        "cpu_microseconds_per_answer.median",
-        " us",
-        1,
-    );
-    html += &figure("answers a second (and as a share of the first)", "rate.median", "", 0);
-    let quantile = |title: &str, path: &str| {
-        let bar =
-            |target: &Value| (text_of_name(target), number(target, path), time_text(number(target, path)));
-        bars(title, targets.iter().map(bar).collect())
+    bars(title, targets.iter().map(bar).collect())
+}
+
+fn time_bars(targets: &[Value], title: &str, path: &str) -> String {
+    let bar = |target: &Value| (text_of_name(target), number(target, path), time_text(number(target, path)));
+    bars(title, targets.iter().map(bar).collect())
+}
+
+fn comparison_row(target: &Value) -> Vec<String> {
+    let spread = |name: &str, digits: usize| match target.get(name) {
+        Some(Value::Object(_)) => ["p10", "median", "p90"]
+            .map(|part| number(target, &format!("{name}.{part}")))
+            .map(|value| value.map_or_else(String::new, |value| format!("{value:.digits$}")))
+            .join(" / "),
+        _ => String::new(),
     };
-    html += &quantile("p50", "latency.p50");
-    html += &quantile("p99", "latency.p99");
-    html += "</div>";
-    let row = |target: &Value| {
-        let spread = |name: &str, digits: usize| match target.get(name) {
-            Some(Value::Object(_)) => ["p10", "median", "p90"]
-                .map(|part| number(target, &format!("{name}.{part}")))
-                .map(|value| value.map_or_else(String::new, |value| format!("{value:.digits$}")))
-                .join(" / "),
-            _ => String::new(),
-        };
-        let memory = number(target, "resident_bytes").map(|bytes| bytes / f64::from(1 << 20));
-        vec![
-            text_of_name(target),
-            spread("cpu_microseconds_per_answer", 2),
-            spread("cpu_ratio", 3),
-            spread("rate", 0),
-            spread("rate_ratio", 3),
-            memory.map_or_else(String::new, |memory| format!("{memory:.1} MiB")),
-        ]
-    };
-    let rows: Vec<_> = targets.iter().map(row).collect();
-    html += "<p class=\"dim\">10th percentile / median / 90th percentile over slices</p>";
-    html += &table(&["target", "CPU us/answer", "CPU ratio", "answers/s", "rate ratio", "memory"], &rows);
-    html
+    let memory = number(target, "resident_bytes").map(|bytes| bytes / f64::from(1 << 20));
+    vec![
+        text_of_name(target),
+        spread("cpu_microseconds_per_answer", 2),
+        spread("cpu_ratio", 3),
+        spread("rate", 0),
+        spread("rate_ratio", 3),
+        memory.map_or_else(String::new, |memory| format!("{memory:.1} MiB")),
+    ]
 }
 
 fn text_of_name(target: &Value) -> String {
@@ -104,22 +107,7 @@ pub(super) fn search(name: &str, report: &Value) -> String {
         number(report, "trial_seconds").unwrap_or(0.0)
     );
     let mut html = opening(name, &format!("Search: {}", text(report, "url")), &what, report);
-    let bound = format!(
-        "p{} within {}",
-        number(report, "quantile").unwrap_or(0.0) * 100.0,
-        time_text(number(report, "bound_nanoseconds"))
-    );
-    html += &match number(report, "highest_rate") {
-        Some(rate) => format!("<p><b>{rate:.0}</b> requests/s hold {}</p>", escape(&bound)),
-        None => format!("<p class=\"bad\">no rate holds {}</p>", escape(&bound)),
-    };
-    if let Some(share) = number(report, "failure_share_at_any_rate") {
-        html += &format!("<p class=\"bad\">{:.2} % of requests fail, whatever the rate</p>", share * 100.0);
-    }
-    if report.get("limited_by_generator") == Some(&Value::Bool(true)) {
-        html +=
-            "<p class=\"bad\">the generator did not keep up itself: the target may be able to do more</p>";
-    }
+    html += &search_result(report);
     let series = |name: &str, key: &str| Series {
         name: name.to_owned(),
         points: medians_by_rate(entries(report, "trials"), key),
@@ -133,29 +121,51 @@ pub(super) fn search(name: &str, report: &Value) -> String {
         series: vec![series("bounded quantile", "latency"), series("p50", "p50")],
     };
     html += &format!("<div class=\"plots\">{}</div>", plot.draw());
-    let row = |trial: &Value| {
-        let reasons: Vec<&str> = ["reasons", "spoiled"]
-            .iter()
-            .flat_map(|list| entries(trial, list).iter().filter_map(Value::as_str))
-            .collect();
-        vec![
-            count_text(number(trial, "rate")),
-            match (trial.get("held"), trial.get("repeated")) {
-                (_, Some(Value::Bool(true))) => "not counted",
-                (Some(Value::Bool(true)), _) => "held",
-                _ => "missed",
-            }
-            .to_owned(),
-            time_text(number(trial, "p50")),
-            time_text(number(trial, "latency")),
-            count_text(number(trial, "failed")),
-            count_text(number(trial, "missed")),
-            reasons.join("; "),
-        ]
-    };
-    let rows: Vec<_> = entries(report, "trials").iter().map(row).collect();
+    let rows: Vec<_> = entries(report, "trials").iter().map(trial_row).collect();
     html += &table(&["rate", "", "p50", "bounded", "failed", "never sent", ""], &rows);
     html + "</section>"
+}
+
+/// The rate that was found, and what to know about it.
+fn search_result(report: &Value) -> String {
+    let bound = format!(
+        "p{} within {}",
+        number(report, "quantile").unwrap_or(0.0) * 100.0,
+        time_text(number(report, "bound_nanoseconds"))
+    );
+    let mut html = match number(report, "highest_rate") {
+        Some(rate) => format!("<p><b>{rate:.0}</b> requests/s hold {}</p>", escape(&bound)),
+        None => format!("<p class=\"bad\">no rate holds {}</p>", escape(&bound)),
+    };
+    if let Some(share) = number(report, "failure_share_at_any_rate") {
+        html += &format!("<p class=\"bad\">{:.2} % of requests fail, whatever the rate</p>", share * 100.0);
+    }
+    if report.get("limited_by_generator") == Some(&Value::Bool(true)) {
+        html +=
+            "<p class=\"bad\">the generator did not keep up itself: the target may be able to do more</p>";
+    }
+    html
+}
+
+fn trial_row(trial: &Value) -> Vec<String> {
+    let reasons: Vec<&str> = ["reasons", "spoiled"]
+        .iter()
+        .flat_map(|list| entries(trial, list).iter().filter_map(Value::as_str))
+        .collect();
+    let held = match (trial.get("held"), trial.get("repeated")) {
+        (_, Some(Value::Bool(true))) => "not counted",
+        (Some(Value::Bool(true)), _) => "held",
+        _ => "missed",
+    };
+    vec![
+        count_text(number(trial, "rate")),
+        held.to_owned(),
+        time_text(number(trial, "p50")),
+        time_text(number(trial, "latency")),
+        count_text(number(trial, "failed")),
+        count_text(number(trial, "missed")),
+        reasons.join("; "),
+    ]
 }
 
 /// A point for each rate. Trials that the generator spoiled, and made again, say nothing about the target.
