@@ -3,7 +3,8 @@
 //!
 //! A [`Target`] has seeds, a dictionary and a check that panics when something is wrong. `cargo test -p weir-fuzz` tries
 //! some thousands of inputs on each; `WEIR_FUZZ_CASES` says how many times as many, and `make soak` uses that. A failure
-//! prints the target, the number of its case and the input, and `WEIR_FUZZ_ONLY=NUMBER` runs exactly that case again.
+//! prints the target, the input, and what runs it again: `WEIR_FUZZ_ONLY=NUMBER` where the case fails by itself, and
+//! `WEIR_FUZZ_ONLY=FIRST-LAST` where it only fails behind the cases before it, because the check keeps something.
 //!
 //! What has been found stays found: an input that failed once is added to the seeds of its target.
 
@@ -48,14 +49,51 @@ impl Target {
     /// As the check does for the first input that it doesn't like, after the input was printed.
     pub fn run(&self, cases: std::ops::Range<u64>) {
         let mut check = (self.prepare)();
-        for case in cases {
-            let mut random = Random::new(case);
-            let input = self.input(&mut random, case);
-            let outcome = catch_unwind(AssertUnwindSafe(|| check(&input, &mut random)));
-            if let Err(panic) = outcome {
-                eprintln!("{}: WEIR_FUZZ_ONLY={case}: {}", self.name, input.escape_ascii());
+        for case in cases.clone() {
+            if let Err(panic) = self.try_case(&mut check, case) {
+                let input = self.input(&mut Random::new(case), case);
+                let again = self.cases_to_run_again(cases.start, case);
+                eprintln!("{}: WEIR_FUZZ_ONLY={again}: {}", self.name, input.escape_ascii());
                 resume_unwind(panic);
             }
         }
+    }
+
+    fn try_case(&self, check: &mut Check, case: u64) -> std::thread::Result<()> {
+        let mut random = Random::new(case);
+        let input = self.input(&mut random, case);
+        catch_unwind(AssertUnwindSafe(|| check(&input, &mut random)))
+    }
+
+    /// The failed case alone if it fails by itself, too; else with all that came before it.
+    fn cases_to_run_again(&self, first: u64, failed: u64) -> String {
+        let by_itself = self.try_case(&mut (self.prepare)(), failed).is_err();
+        if by_itself { failed.to_string() } else { format!("{first}-{failed}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_what_runs_it_again() {
+        let target = |prepare: fn() -> Check| Target {
+            name: "test",
+            seeds: &[b"a", b"b", b"c", b"d"],
+            dictionary: &[],
+            quick_cases: 4,
+            prepare,
+        };
+        let by_itself = target(|| Box::new(|input, _| assert_ne!(input, b"c")));
+        assert_eq!(by_itself.cases_to_run_again(0, 2), "2");
+        let behind_others = target(|| {
+            let mut seen = 0;
+            Box::new(move |_, _| {
+                seen += 1;
+                assert!(seen < 3);
+            })
+        });
+        assert_eq!(behind_others.cases_to_run_again(0, 2), "0-2");
     }
 }

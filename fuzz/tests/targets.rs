@@ -1,4 +1,4 @@
-//! Runs every target: a bounded number of cases by default, more with `WEIR_FUZZ_CASES`, one with `WEIR_FUZZ_ONLY`.
+//! Runs every target: a bounded number of cases by default, more with `WEIR_FUZZ_CASES`, some with `WEIR_FUZZ_ONLY`.
 
 use weir_fuzz::TARGETS;
 
@@ -8,11 +8,21 @@ fn number(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is no number")))
 }
 
+/// Cases to run again, as a failure names them: one, or several from the first to the last.
+fn cases_to_run_again() -> Option<std::ops::Range<u64>> {
+    let text = std::env::var("WEIR_FUZZ_ONLY").ok()?;
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    match (first.parse(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) => Some(first..last + 1),
+        _ => panic!("WEIR_FUZZ_ONLY={text:?} is neither NUMBER nor FIRST-LAST"),
+    }
+}
+
 #[track_caller]
 fn run(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of that name");
-    match number("WEIR_FUZZ_ONLY") {
-        Some(case) => target.run(case..case + 1),
+    match cases_to_run_again() {
+        Some(cases) => target.run(cases),
         None => target.run(0..target.quick_cases * number("WEIR_FUZZ_CASES").unwrap_or(1)),
     }
 }
@@ -44,5 +54,15 @@ targets! {
     multipart_body
     json_body
     xml_body
+    graphql_body
+    compressed_body
+    utf_7_body
+    request_values
     config_file
+    rules_file
+    ip_lists_file
+    rules_document
+    ip_lists_document
+    batch_line
+    pem_file
 }

@@ -30,27 +30,27 @@ const KEYS_NAMED: usize = 4;
 
 /// A text of JSON, and what is wrong with it.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub struct Document {
     source: Source,
     problems: Problems,
 }
 
 /// What `PUT /v1/rules` carries.
 #[derive(Debug)]
-pub(crate) struct RulesDocument {
+pub struct RulesDocument {
     /// `default` if the text names none.
-    pub(crate) general_mode: RuleMode,
+    pub general_mode: RuleMode,
     /// Those that can be read.
-    pub(crate) rules: Vec<RuleConfig>,
+    pub rules: Vec<RuleConfig>,
     /// The ids of the others, 0 for one whose id can't be read either.
-    pub(crate) unread_ids: Vec<u64>,
+    pub unread_ids: Vec<u64>,
     /// Where each rule begins, also one that can't be read.
-    pub(crate) places: Vec<Place>,
+    pub places: Vec<Place>,
 }
 
 /// How much of the lists a text has to hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sent {
+pub enum Sent {
     /// All entries that there are to be.
     All,
     /// Any of them.
@@ -59,7 +59,8 @@ pub(crate) enum Sent {
 
 impl Document {
     /// A text that errors call `name`.
-    pub(crate) fn new(name: &Path, text: String) -> Self {
+    #[must_use]
+    pub fn new(name: &Path, text: String) -> Self {
         Self { source: Source::new(name, text), problems: Problems::default() }
     }
 
@@ -67,7 +68,7 @@ impl Document {
     ///
     /// # Errors
     /// If anything is wrong.
-    pub(crate) fn finish(self) -> Result<Vec<ConfigWarning>, Vec<ConfigError>> {
+    pub fn finish(self) -> Result<Vec<ConfigWarning>, Vec<ConfigError>> {
         self.problems.finish(Path::new(""))
     }
 
@@ -138,7 +139,8 @@ impl Document {
     }
 
     /// The whole text as a set of rules, whose ids differ.
-    pub(crate) fn rules(&self) -> Option<RulesDocument> {
+    #[must_use]
+    pub fn rules(&self) -> Option<RulesDocument> {
         let whole = self.whole()?;
         let members = whole.members().ok().flatten().unwrap_or_default();
         let list = members.iter().find(|(name, _)| name == "rules").and_then(|(_, list)| list.elements());
@@ -168,7 +170,8 @@ impl Document {
 
     /// The whole text as an object of `entries`, or, where only [some](Sent::Some) are sent, as one entry. Entries without an
     /// end get none; `ttl` counts from `now`.
-    pub(crate) fn entries(&self, now_unix: u64, sent: Sent) -> Option<Vec<ListEntryConfig>> {
+    #[must_use]
+    pub fn entries(&self, now_unix: u64, sent: Sent) -> Option<Vec<ListEntryConfig>> {
         let whole = self.whole()?;
         let members = whole.members().map_err(|error| self.json_error("", error)).ok()?;
         let Some(members) = members else {

@@ -39,7 +39,7 @@ mod suggest;
 mod tests;
 mod units;
 
-pub(crate) use document::{Document, Sent};
+pub use document::{Document, RulesDocument, Sent};
 pub use entries::ListEntries;
 pub use error::{ConfigError, ConfigWarning, Where};
 pub(crate) use http::{canonical_network, parse_network};

@@ -1,6 +1,6 @@
 //! Bodies as inspection takes them apart: no panic, and the same answer twice.
 
-use weir_inspect::{Engine, EngineOptions, Inspector, Pack, RequestView};
+use weir_inspect::{Engine, EngineOptions, GraphqlLimits, Inspector, Pack, RequestView};
 
 use crate::{Check, Random, Target};
 
@@ -12,7 +12,7 @@ pub(super) const FORM: Target = Target {
     seeds: &[b"a=b&c=%27+or+1%3d1&d[]=e&f=%25%32%37", b"q=eyJhIjoiYiJ9&x=PHNjcmlwdD4=", b"a=1;b=2&=&&&"],
     dictionary: &[b"&", b"=", b"%", b"%25", b"+", b"[", b"]", b"' or 1=1--", b"<script>", b"../", b"%u0027"],
     quick_cases: QUICK_CASES,
-    prepare: || checker(b"application/x-www-form-urlencoded"),
+    prepare: || checker(&[(b"Content-Type", b"application/x-www-form-urlencoded")]),
 };
 
 pub(super) const MULTIPART: Target = Target {
@@ -27,7 +27,7 @@ pub(super) const MULTIPART: Target = Target {
         b"Content-Type: application/json\r\n", b"Content-Transfer-Encoding: base64\r\n", b"\\",
     ],
     quick_cases: QUICK_CASES,
-    prepare: || checker(b"multipart/form-data; boundary=b"),
+    prepare: || checker(&[(b"Content-Type", b"multipart/form-data; boundary=b")]),
 };
 
 pub(super) const JSON: Target = Target {
@@ -53,7 +53,7 @@ pub(super) const JSON: Target = Target {
         b"[[[[[[[[",
     ],
     quick_cases: QUICK_CASES,
-    prepare: || checker(b"application/json"),
+    prepare: || checker(&[(b"Content-Type", b"application/json")]),
 };
 
 pub(super) const XML: Target = Target {
@@ -67,28 +67,90 @@ pub(super) const XML: Target = Target {
         b"<!DOCTYPE a [",
     ],
     quick_cases: QUICK_CASES,
-    prepare: || checker(b"text/xml"),
+    prepare: || checker(&[(b"Content-Type", b"text/xml")]),
 };
 
-fn checker(content_type: &'static [u8]) -> Check {
-    // How bodies are taken apart doesn't depend on the signatures, and few compile fast.
+pub(super) const GRAPHQL: Target = Target {
+    name: "graphql_body",
+    seeds: &[
+        b"{\"query\":\"query Q($a:ID!){user(id:$a){...F posts(first:10){title}}} fragment F on User{name}\",\"variables\":{\"a\":\"' or 1=1--\"}}",
+        b"[{\"query\":\"{a:__typename b:__schema{types{name}}}\"},{\"query\":\"mutation{set(v:\\\"<script>\\\"){ok}}\"}]",
+        b"{\"query\":\"{f(a:[1,-2.5e3,true,null,E,{b:$c}],d:\\\"\\\"\\\"block\\\"\\\"\\\")@include(if:true)}\",\"debug\":1}",
+    ],
+    dictionary: &[
+        b"{", b"}", b"(", b")", b"[", b"]", b"\\\"", b"\\\"\\\"\\\"", b"...", b"fragment A on B{...A}", b"__schema", b"a:b ", b"$", b"@skip(if:1)",
+        b"#", b",", b"query ", b"subscription{", b"\\u007b",
+    ],
+    quick_cases: QUICK_CASES,
+    prepare: || checker(&[(b"Content-Type", b"application/json")]),
+};
+
+pub(super) const COMPRESSED: Target = Target {
+    name: "compressed_body",
+    // A form, compressed with gzip: whole, cut off, and twice.
+    seeds: &[
+        FORM_GZIP,
+        b"\x1f\x8b\x08\x04\0\0\0\0\0\x03\x02\0ab\x4b\x04\0",
+        b"\x1f\x8b\x08\x00\0\0\0\0\0\xff\x01\x03\0\xfc\xffa=b",
+    ],
+    dictionary: &[
+        FORM_GZIP,
+        b"\x1f\x8b\x08",
+        b"\x01\x03\0\xfc\xff",
+        b"\x78\x9c",
+        b"\0\0\xff\xff",
+        b"\xff\xff\xff\xff",
+    ],
+    quick_cases: QUICK_CASES,
+    prepare: || {
+        checker(&[(b"Content-Type", b"application/x-www-form-urlencoded"), (b"Content-Encoding", b"gzip")])
+    },
+};
+
+/// `a=%27+or+1%3d1--&b=c`.
+const FORM_GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\x4b\xb4\x55\x35\x32\xd7\xce\x2f\xd2\x36\x54\x35\x4e\x31\xd4\xd5\x55\x4b\xb2\x4d\x06\x00\x25\x0d\x18\xdf\x14\x00\x00\x00";
+
+pub(super) const UTF_7: Target = Target {
+    name: "utf_7_body",
+    seeds: &[
+        b"a=+ADw-script+AD4-alert(1)+ADw-/script+AD4-&b=1+-1",
+        b"q=+ACc- or 1=1+AC0ALQ",
+        b"a=+2D3eAA-&b=+AGE",
+    ],
+    dictionary: &[
+        b"+", b"-", b"+-", b"+ADw-", b"+AC", b"AAAA", b"+2D3", b"&", b"=", b"%2B", b"/", b"+AAAAAA",
+    ],
+    quick_cases: QUICK_CASES,
+    prepare: || checker(&[(b"Content-Type", b"application/x-www-form-urlencoded; charset=utf-7")]),
+};
+
+/// An engine with few signatures: how requests are taken apart doesn't depend on them, and few compile fast. GraphQL has limits.
+pub(super) fn engine() -> Engine {
     let mut number = 0;
     let pack = Pack::embedded().retain(|_| {
         number += 1;
         number % 16 == 0
     });
-    let engine = Engine::compile(pack, EngineOptions::default()).expect("some of the embedded signatures");
-    let mut inspector = engine.inspector().expect("memory for an inspector");
-    Box::new(move |body, random| check(&engine, &mut inspector, content_type, body, random))
+    let options = EngineOptions { graphql: Some(GraphqlLimits::default()), ..EngineOptions::default() };
+    Engine::compile(pack, options).expect("some of the embedded signatures")
 }
 
-fn check(engine: &Engine, inspector: &mut Inspector, content_type: &[u8], body: &[u8], random: &mut Random) {
-    let headers: [(&[u8], &[u8]); 2] = [(b"Host", b"a"), (b"Content-Type", content_type)];
+type Field = (&'static [u8], &'static [u8]);
+
+/// A check of bodies with these fields.
+fn checker(fields: &'static [Field]) -> Check {
+    let engine = engine();
+    let mut inspector = engine.inspector().expect("memory for an inspector");
+    let headers = [&[(&b"Host"[..], &b"a"[..])], fields].concat();
+    Box::new(move |body, random| check(&engine, &mut inspector, &headers, body, random))
+}
+
+fn check(engine: &Engine, inspector: &mut Inspector, headers: &[Field], body: &[u8], random: &mut Random) {
     let request = RequestView {
         method: b"POST",
         path: b"/",
         query: None,
-        headers: &headers,
+        headers,
         body,
         body_complete: random.below(4) > 0,
     };

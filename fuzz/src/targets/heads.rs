@@ -2,7 +2,7 @@
 
 use weir::http::{
     BodyFraming, ForwardFacts, HeadError, HeadLimits, HeaderEdits, Progress, RequestHead, ResponseFacts,
-    ResponseHead, Version, write_request_head, write_response_head,
+    ResponseHead, Version, websocket_key, write_request_head, write_response_head,
 };
 
 use crate::{Random, Target};
@@ -38,6 +38,8 @@ pub(super) const REQUEST: Target = Target {
         b"PUT http://a.example/x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nConnection: close, X-A\r\nX-A: 1\r\n\r\n",
         b"OPTIONS * HTTP/1.0\r\nHost: [::1]:8080\r\nX-Forwarded-For: 1.1.1.1\r\nForwarded: for=x\r\nProxy: y\r\n\r\n",
         b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     ],
     dictionary: DICTIONARY,
     quick_cases: 40_000,
@@ -54,8 +56,22 @@ fn request(input: &[u8], random: &mut Random) {
         whole,
         "splits change the outcome"
     );
-    let Ok(Progress::Complete { consumed }) = whole else { return };
+    let consumed = match whole {
+        Ok(Progress::Complete { consumed }) => consumed,
+        Ok(Progress::Incomplete) => return,
+        Err(error) => {
+            assert!(matches!(error.status, 400..=499 | 501 | 505), "{error:?}");
+            return;
+        }
+    };
     assert!(consumed <= input.len());
+    let key = websocket_key(&head, input).filter(|_| random.below(2) == 0);
+    let body = match random.below(3) {
+        _ if key.is_some() => BodyFraming::None,
+        0 => BodyFraming::None,
+        1 => BodyFraming::Length(random.number() >> 1),
+        _ => BodyFraming::Chunked,
+    };
     let facts = ForwardFacts {
         fallback_host: b"fallback",
         client_ip: b"192.0.2.1",
@@ -63,8 +79,8 @@ fn request(input: &[u8], random: &mut Random) {
         peer_is_trusted: random.below(2) == 0,
         scheme: b"http",
         request_id: b"0123456789abcdef0123456789abcdef",
-        body: BodyFraming::None,
-        websocket: false,
+        body,
+        websocket: key.is_some(),
     };
     let mut forwarded = Vec::new();
     write_request_head(&head, input, &facts, &mut forwarded);
@@ -81,7 +97,9 @@ fn request(input: &[u8], random: &mut Random) {
     assert_eq!(again.method(&forwarded), head.method(input));
     assert_eq!(again.target(&forwarded), head.target(input));
     assert!(head.host(input).is_empty() || again.host(&forwarded) == head.host(input));
-    assert_eq!((again.version(), again.framing()), (Version::Http11, BodyFraming::None));
+    assert_eq!((again.version(), again.framing()), (Version::Http11, body));
+    // What is no handshake any more must not look like one to the origin.
+    assert_eq!(websocket_key(&again, &forwarded), key);
 }
 
 pub(super) const RESPONSE: Target = Target {

@@ -3,9 +3,12 @@
 mod bodies;
 mod chunks;
 mod config;
+mod documents;
 mod heads;
 mod paths;
+mod pem;
 mod proxy_header;
+mod values;
 
 use crate::Target;
 
@@ -20,5 +23,15 @@ pub static TARGETS: &[Target] = &[
     bodies::MULTIPART,
     bodies::JSON,
     bodies::XML,
+    bodies::GRAPHQL,
+    bodies::COMPRESSED,
+    bodies::UTF_7,
+    values::VALUES,
     config::CONFIG,
+    config::RULES,
+    config::IP_LISTS,
+    documents::RULES,
+    documents::IP_LISTS,
+    documents::BATCH_LINE,
+    pem::PEM,
 ];
