@@ -6,7 +6,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 pub(super) const LITERAL_BYTES_MIN: usize = 3;
 
 /// Parses an expression as the confirming matcher does: bytes, no Unicode, `.` matches all.
-pub(super) fn parse(pattern: &str, caseless: bool) -> Result<Hir, String> {
+pub(crate) fn parse(pattern: &str, caseless: bool) -> Result<Hir, String> {
     regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)

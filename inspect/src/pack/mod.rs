@@ -1,6 +1,6 @@
 //! Signature packs: TOML files, parsed and checked.
 
-mod expression;
+pub(crate) mod expression;
 mod reader;
 
 use std::collections::HashMap;
@@ -72,7 +72,7 @@ pub(crate) struct Signature {
 pub(crate) enum Scan {
     /// All values are scanned for the pattern at once.
     Pattern,
-    /// They are scanned for these expressions instead. A value that the pattern matches is matched by one of them.
+    /// They are scanned for these expressions instead. A value that the signature is found in is matched by one of them.
     Expressions(Vec<String>),
     /// The pattern is tried where an operator of a shell stands before what may be a command.
     Operators,

@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use proptest::string::bytes_regex;
+use proptest::string::bytes_regex_parsed;
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::EMPTY;
-use crate::pack::Scan;
+use crate::pack::{Scan, expression};
 use crate::{Engine, EngineOptions, Pack, RequestView};
 
 /// The signatures that are scanned for by something else than their pattern: as they are, and as if they were not.
@@ -19,17 +20,34 @@ static OTHERWISE_SCANNED: LazyLock<(Engine, Engine)> = LazyLock::new(|| {
     (as_they_are, compile(pack))
 });
 
-/// Texts that the pattern of one of those matches, with a few bytes around.
+/// An expression without its anchors and word boundaries: texts made from it have no use for them.
+fn without_looks(hir: Hir) -> Hir {
+    match hir.into_kind() {
+        HirKind::Look(_) | HirKind::Empty => Hir::empty(),
+        HirKind::Literal(literal) => Hir::literal(literal.0),
+        HirKind::Class(class) => Hir::class(class),
+        HirKind::Repetition(mut repetition) => {
+            repetition.sub = Box::new(without_looks(*repetition.sub));
+            Hir::repetition(repetition)
+        }
+        HirKind::Capture(capture) => without_looks(*capture.sub),
+        HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(without_looks).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.into_iter().map(without_looks).collect()),
+    }
+}
+
+/// Texts that the pattern or the second expression of one of those matches, with a few bytes around.
 fn matched_text() -> impl Strategy<Value = Vec<u8>> {
-    let patterns =
-        Pack::embedded().signatures.into_iter().filter(|signature| signature.scan != Scan::Pattern).map(
-            |signature| {
-                let pattern = signature.pattern.replace("\\b", "");
-                let around = "[ a-z0-9;'\")(\n/]{0,4}";
-                bytes_regex(&format!("(?s-u:{around}{pattern}{around})")).unwrap().boxed()
-            },
-        );
-    proptest::strategy::Union::new(patterns)
+    let signatures =
+        Pack::embedded().signatures.into_iter().filter(|signature| signature.scan != Scan::Pattern);
+    let expressions =
+        signatures.flat_map(|signature| signature.second.into_iter().chain([signature.pattern]));
+    let texts = expressions.map(|expression| {
+        let around = "[ a-z0-9;'\")(\n/]{0,4}";
+        let hir = expression::parse(&format!("{around}(?:{expression}){around}"), false).unwrap();
+        bytes_regex_parsed(&without_looks(hir)).unwrap().boxed()
+    });
+    proptest::strategy::Union::new(texts)
 }
 
 proptest! {
