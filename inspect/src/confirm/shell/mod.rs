@@ -292,7 +292,11 @@ fn joins_words(rest: &[u8]) -> bool {
 /// Whether a word of letters follows the first argument: `ping 10.0.0.1 works`.
 fn has_word_behind_argument(line: &[u8]) -> bool {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(1);
-    words.next().is_some_and(|word| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic))
+    let before_tag = |word: &[u8]| word.iter().position(|byte| *byte == b'<').unwrap_or(word.len());
+    words.next().is_some_and(|word| {
+        let word = &word[..before_tag(word)];
+        word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic)
+    })
 }
 
 /// Whether a bar and a command that is no ordinary word come next, and nothing else but its arguments.
