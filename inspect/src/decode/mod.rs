@@ -4,7 +4,7 @@ pub(crate) mod base64;
 pub(crate) mod entities;
 mod escapes;
 mod graphql;
-mod hex;
+pub(crate) mod hex;
 pub(crate) mod inflate;
 pub(crate) mod json;
 mod packed;

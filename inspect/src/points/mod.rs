@@ -8,7 +8,7 @@ mod xml;
 
 use crate::arena::{Arena, NodeId, ROOT, Step};
 use crate::decode::percent::{self, Plus};
-use crate::decode::{Expander, base64};
+use crate::decode::{Expander, base64, hex};
 use crate::directives::{Parser, Scope};
 use crate::place::Place;
 use form::Pairs;
@@ -44,7 +44,8 @@ fn path(raw: &[u8], arena: &mut Arena) {
             return;
         }
         let is_plain = segment.iter().all(|byte| is_plain_path_byte(*byte));
-        if !is_plain || base64::may_be_text(segment) || arena.keeps_all() {
+        let may_be_encoded = || base64::may_be_text(segment) || hex::may_be_text(segment);
+        if !is_plain || may_be_encoded() || arena.keeps_all() {
             let step = Step::Index(u32::try_from(index).unwrap_or(u32::MAX));
             let node = arena.node(node, step);
             let span = arena.write(|bytes| percent::decode(segment, Plus::Literal, bytes));
