@@ -190,18 +190,17 @@ impl AnsweringRing {
 
     /// Hands over what is queued without waiting, and takes back the signal for what has completed by now.
     fn look(&mut self) -> io::Result<()> {
-        loop {
-            let submitted = self.uring.submit();
-            if !self.signals || submitted.is_err() {
-                return pass(submitted);
-            }
+        pass(self.uring.submit())?;
+        if self.signals {
             // There may be nothing to take back.
             let _nothing = rustix::io::read(&self.signal, &mut [0_u8; 8]);
-            // The signal that was taken back may have been for what was still to be completed.
-            if !self.uring.submission().taskrun() {
-                return Ok(());
+            // It may have been for what was still to be completed. Once more is enough, because what completes by that signals
+            // anew; and no more than that, because the kernel may say that there is something to do when nothing is left.
+            if self.uring.submission().taskrun() {
+                pass(self.uring.submit())?;
             }
         }
+        Ok(())
     }
 
     /// Moves what is queued to where the kernel reads it; false if it isn't all of it.
