@@ -10,7 +10,9 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,6 +31,8 @@ OTHERS = ("nginx", "weir")
 
 def main():
     arguments = parse()
+    # A signal must not leave servers and keys behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cpus = sorted(os.sched_getaffinity(0))
     for name in arguments.only or WORKLOADS:
         words, body_bytes = WORKLOADS[name]
