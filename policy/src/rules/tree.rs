@@ -80,15 +80,43 @@ pub(super) struct TailCheck {
     pub(super) value: u32,
 }
 
+/// Ways from a value to what follows, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct By(u8);
+
+impl By {
+    pub(super) const NOTHING: Self = Self(0);
+    /// Edges by equal.
+    pub(super) const EQUAL: Self = Self(1);
+    /// Edges by iequal.
+    pub(super) const IEQUAL: Self = Self(2);
+    /// Edges by regex.
+    pub(super) const REGEX: Self = Self(4);
+    /// That there is a value.
+    pub(super) const PRESENCE: Self = Self(8);
+
+    /// Whether there is one of these ways.
+    #[inline(always)]
+    pub(super) const fn has(self, ways: Self) -> bool {
+        self.0 & ways.0 != 0
+    }
+
+    /// All ways but these.
+    #[inline(always)]
+    pub(super) const fn without(self, ways: Self) -> Self {
+        Self(self.0 & !ways.0)
+    }
+
+    const fn add(&mut self, ways: Self) {
+        self.0 |= ways.0;
+    }
+}
+
 /// What follows from the value of a point.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Branches {
-    /// Some edges are by equal, by iequal, by regex.
-    pub(super) equal: bool,
-    pub(super) iequal: bool,
-    pub(super) regex: bool,
-    /// Something may follow but by equal.
-    pub(super) others: bool,
+    /// How what follows is found.
+    pub(super) by: By,
     /// The edges: bits and start of their table.
     edge_bits: u8,
     edges_start: u32,
@@ -158,6 +186,8 @@ impl Ahead {
         *place = slot;
     }
 }
+
+const _: () = assert!(size_of::<Node>() == 32);
 
 /// The compiled tree.
 #[derive(Debug)]
@@ -552,31 +582,25 @@ impl<'a> Builder<'a> {
 
     /// Builds what follows from a point's values; gives the child for its absence apart.
     fn branches(&mut self, node: u32, slot: Slot, parted: Parted<'a>, position: usize) -> (Branches, u32) {
-        let mut branches = Branches {
-            equal: false,
-            iequal: false,
-            regex: false,
-            others: false,
-            edge_bits: 0,
-            edges_start: 0,
-            present: NONE,
-        };
+        let mut branches = Branches { by: By::NOTHING, edge_bits: 0, edges_start: 0, present: NONE };
         let mut absent = NONE;
         for (check, rules) in parted.into_values() {
             let number = self.number(slot, check);
             let child = self.node(&rules, position + 1);
             match check.kind {
-                Kind::Equal | Kind::HostWithPort => branches.equal = true,
-                Kind::Iequal => branches.iequal = true,
-                Kind::Regex => branches.regex = true,
-                Kind::Present => branches.present = child,
+                Kind::Equal | Kind::HostWithPort => branches.by.add(By::EQUAL),
+                Kind::Iequal => branches.by.add(By::IEQUAL),
+                Kind::Regex => branches.by.add(By::REGEX),
+                Kind::Present => {
+                    branches.by.add(By::PRESENCE);
+                    branches.present = child;
+                }
                 Kind::Absent => absent = child,
             }
             if number != NONE {
                 self.edges.push(Edge { node, number, child });
             }
         }
-        branches.others = branches.iequal || branches.regex || branches.present != NONE;
         (branches, absent)
     }
 

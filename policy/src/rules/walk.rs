@@ -6,8 +6,8 @@ use super::check::{Check, Kind, PointKey};
 use super::edges::Table;
 use super::facts::{Facts, decoded};
 use super::tree::{
-    Branches, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, KindMatcher, Node, RegexKind, RegexPlace, Single,
-    Slot, TailCheck, Tree, Values,
+    Branches, By, EMPTY_EQUAL, EMPTY_IEQUAL, Group, GroupKind, KindMatcher, Node, RegexKind, RegexPlace,
+    Single, Slot, TailCheck, Tree, Values,
 };
 use crate::bytes;
 use crate::hosts::Host;
@@ -313,20 +313,21 @@ impl Walk<'_> {
         matcher: impl FnOnce(&Tree) -> u32,
     ) -> u32 {
         let edges = branches.edges();
-        if branches.others {
-            if branches.present != NONE && known.is_present() {
+        let by = branches.by;
+        if by.without(By::EQUAL) != By::NOTHING {
+            if by.has(By::PRESENCE) && known.is_present() {
                 next = self.either(next, branches.present);
             }
-            if branches.regex {
+            if by.has(By::REGEX) {
                 for at in self.hits(matcher(self.tree)) {
                     next = self.either(next, self.tree.edges.get(edges, self.scratch.hits[at]));
                 }
             }
-            if branches.iequal && known.iequal != NONE {
+            if by.has(By::IEQUAL) && known.iequal != NONE {
                 next = self.either(next, self.tree.edges.get(edges, known.iequal));
             }
         }
-        if branches.equal && known.equal != NONE {
+        if by.has(By::EQUAL) && known.equal != NONE {
             next = self.either(next, self.tree.edges.get(edges, known.equal));
         }
         next
@@ -350,7 +351,9 @@ impl Walk<'_> {
                 // regexes are asked of all values of a name at once
                 let is_first = at < 2 || self.scratch.occurrences(group)[at - 2].name != occurrence.name;
                 let mut branches = branches;
-                branches.regex &= is_first;
+                if !is_first {
+                    branches.by = branches.by.without(By::REGEX);
+                }
                 next = self.branches(next, branches, occurrence.value, |tree| tree.group(group).regexes);
             }
         }
