@@ -403,10 +403,13 @@ fn contest(kind: &RuleKind) -> Option<String> {
     }
 }
 
-/// Most specific first; rate limits by their rates before that.
+/// By type, and in each the most specific first; rate limits by their rates before that. (Types are compared first, since
+/// only rates come before conditions: among several types that would be no order.)
 fn sort(rules: &mut [Other<'_>]) {
     rules.sort_by(|(a, rule_a), (b, rule_b)| {
-        order_of_kinds(&rule_a.kind, &rule_b.kind).then(compare(a, b)).then(rule_a.id.cmp(&rule_b.id))
+        let types = rule_a.kind.rule_type().cmp(&rule_b.kind.rule_type());
+        let kinds = types.then_with(|| order_of_kinds(&rule_a.kind, &rule_b.kind));
+        kinds.then_with(|| compare(a, b)).then_with(|| rule_a.id.cmp(&rule_b.id))
     });
 }
 
