@@ -269,8 +269,8 @@ pub struct Applied<'a> {
     /// is looked for in one is looked for in all of the path, and what doesn't count in one counts.
     pub unsure_segments: bool,
     /// The forms in which such a path may reach the origin's code, each beginning with a slash; what can't stand in a path as
-    /// it is, is percent-encoded in them. Detectors of parts of the path and of `uri` look at them too, and signs are looked for
-    /// in them where a patch is about such a part.
+    /// it is, is percent-encoded in them. Detectors of parts of the path and of `uri` look at them too; signs
+    /// of classes are looked for in the path as received alone.
     pub path_readings: &'a [&'a [u8]],
     /// Also reports what was nominated, dropped and masked, for explanations. Costs more.
     pub trace: bool,

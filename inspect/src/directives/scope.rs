@@ -104,20 +104,6 @@ impl<'a> Scope<'a> {
         self.kinds.parsers
     }
 
-    /// The forms in which the path may reach the origin's code, where signs in it can be patched: then they are looked for in
-    /// each.
-    pub(crate) fn path_readings_to_patch(&self) -> &'a [&'a [u8]] {
-        let is_of_path = |part| matches!(part, Part::Path | Part::ActionName | Part::ActionExt | Part::Uri);
-        let patches_path = |directive: &Directive| {
-            matches!(directive.effect, Effect::Patch(Some(_))) && is_of_path(directive.selector.part())
-        };
-        let readings = self.applied.map_or(&[][..], |applied| applied.path_readings);
-        if readings.is_empty() || !self.kinds.patches || !self.active().any(|(_, it)| patches_path(it)) {
-            return &[];
-        }
-        readings
-    }
-
     pub(crate) fn header_name(&self, index: u32) -> &'a [u8] {
         self.request.headers.get(index as usize).map_or(&b""[..], |(name, _)| name)
     }

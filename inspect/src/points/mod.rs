@@ -17,9 +17,6 @@ use form::Pairs;
 pub(crate) fn decompose(scope: &Scope<'_>, expander: &mut Expander, arena: &mut Arena) {
     let request = scope.request();
     path(request.path, arena);
-    for reading in scope.path_readings_to_patch() {
-        path(reading, arena);
-    }
     if let Some(query) = request.query {
         let node = arena.node(ROOT, Step::Part("query"));
         Pairs { node, values: Place::Query, names: Place::Name, plus: Plus::Space }.add(query, arena);

@@ -411,35 +411,6 @@ fn segments_of_every_form_of_the_path_are_looked_at() {
 }
 
 #[test]
-fn signs_are_patched_in_every_form_of_the_path() {
-    let forms: &[&[u8]] = &[b"/a/b", b"/a/;cat%20%2fetc%2fpasswd/b"];
-    let rce = || DirectiveAction::Patch(Some(AttackClass::Rce));
-    for (list, expected) in [
-        (vec![("path.0", rce())], true),
-        (vec![("path", rce())], true),
-        (vec![("uri", rce())], true),
-        (vec![("path", DirectiveAction::Patch(Some(AttackClass::Xss)))], false),
-        (vec![("query.a", rce())], false),
-    ] {
-        let shown = format!("{list:?}");
-        let directives = compiled(list);
-        let applied = Applied {
-            directives: &directives,
-            active: &[0],
-            unseen_body_bytes: 0,
-            unsure_segments: true,
-            path_readings: forms,
-            trace: false,
-        };
-        let request = RequestView { path: b"/a/x", query: Some(b"a=1"), ..EMPTY };
-        let mut inspector = engine().inspector().unwrap();
-        let report = inspector.inspect_applying(engine(), &request, applied, &mut || false);
-        let patched = Outcome::of(&report).kinds().contains(&(0, HitKind::Patched));
-        assert_eq!(patched, expected, "{shown}");
-    }
-}
-
-#[test]
 fn the_value_that_requests_are_counted_by() {
     let mut inspector = engine().inspector().unwrap();
     let mut values = PointValues::default();
