@@ -79,6 +79,9 @@ pub struct Handle {
     /// keeps its connections waiting.
     sockets: Mutex<Vec<(String, OwnedFd)>>,
     upgradable: AtomicBool,
+    /// What the config's files have settled may be taken out of the state folder. Not before it is sure that this process stays:
+    /// a predecessor may have to go on with what the disk holds.
+    may_settle: AtomicBool,
     /// Sockets that each worker has room for.
     socket_limit: u32,
     certificates: Mutex<(FileWatch, ExpiryWatch)>,
@@ -160,6 +163,7 @@ impl Node {
             stopper: notice_sender,
             sockets: Mutex::new(kept),
             upgradable: AtomicBool::new(false),
+            may_settle: AtomicBool::new(false),
             socket_limit,
             certificates: Mutex::new((
                 FileWatch::new(certificate_files.unwrap_or_default()),
@@ -188,8 +192,7 @@ impl Node {
     /// # Errors
     /// If a worker died.
     pub fn serve(mut self) -> Result<usize, String> {
-        // Not before it is sure that this process stays: a predecessor may have to go on with what the disk holds.
-        self.handle.store_settled_at_start();
+        self.handle.begin_to_settle();
         let mut abandoned_total = 0;
         let mut deadline: Option<Instant> = None;
         let mut running = self.threads.len();

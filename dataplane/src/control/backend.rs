@@ -59,7 +59,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Why nothing has changed.
     fn change_ip_lists(&self, change: ListsChange, if_match: Option<&str>) -> Result<Changed, Refused>;
 
-    /// Forgets list entries that have ended. Is called now and then.
+    /// Forgets list entries that have ended, and changes that the config's files have settled. Is called now and then.
     fn drop_expired(&self);
 
     /// The token that calls of the admin endpoints need now, if they need one. A reload may change it.

@@ -112,6 +112,8 @@ impl Backend for Handle {
     }
 
     fn drop_expired(&self) {
+        // Where it couldn't be done at the start, which has warned of it, it is tried again.
+        let _said_at_the_start = self.store_settled();
         self.forget_expired();
     }
 

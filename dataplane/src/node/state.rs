@@ -2,7 +2,8 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Handle;
 use super::changes::Current;
@@ -61,20 +62,45 @@ impl Handle {
         Ok(held.insert(folder))
     }
 
-    /// Takes out of the state folder what the start has found the config's files to have settled.
-    pub(super) fn store_settled_at_start(&self) {
+    /// Takes what the start has found the config's files to have settled out of the state folder, now that this process stays. On
+    /// a thread of its own: whoever has the right to change anything may wait for the thread that calls this.
+    pub(super) fn begin_to_settle(self: &Arc<Self>) {
+        self.may_settle.store(true, Ordering::Relaxed);
+        if self.in_force().layer.is_stored() {
+            return;
+        }
+        let handle = Arc::clone(self);
+        let settle = move || {
+            if let Err(error) = handle.store_settled() {
+                warn_of_unsettled(&error);
+            }
+        };
+        let settling = std::thread::Builder::new().name("weir-settle".to_owned()).spawn(settle);
+        if let Err(error) = settling {
+            warn_of_unsettled(&error.to_string());
+        }
+    }
+
+    /// Takes out of the state folder what the config's files have settled, unless that is done.
+    ///
+    /// # Errors
+    /// Why it can't be done now.
+    pub(super) fn store_settled(&self) -> Result<(), String> {
+        if !self.may_settle.load(Ordering::Relaxed) || self.in_force().layer.is_stored() {
+            return Ok(());
+        }
         let held = self.changing();
+        // By now the folder may be a successor's.
+        if self.draining.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let (mut layer, path) = {
             let in_force = self.in_force();
             (in_force.layer.clone(), in_force.config.node.state_dir.clone())
         };
-        if layer.is_stored() {
-            return;
-        }
-        match store_settled(held.as_ref(), &path, &mut layer, None) {
-            Ok(()) => self.in_force().layer = layer,
-            Err(error) => warn_of_unsettled(&error),
-        }
+        store_settled(held.as_ref(), &path, &mut layer, None)?;
+        self.in_force().layer = layer;
+        Ok(())
     }
 }
 
