@@ -369,8 +369,8 @@ fn another_interval_of_checking_certificates_counts_at_once() {
     assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "reload");
     *running.program.certificate_check_interval.lock().unwrap() = Some(Duration::from_millis(1));
     assert_eq!(running.json("POST", "/v1/reload", "").0, 200);
-    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "reload");
-    assert_eq!(running.called.recv_timeout(PATIENCE).unwrap(), "check_certificates");
+    // (who watches may have asked for the interval as late as this, and checks before the second reload then)
+    while running.called.recv_timeout(PATIENCE).unwrap() != "check_certificates" {}
 }
 
 /// A connection that was opened behind the call shows that the call has grown too old.

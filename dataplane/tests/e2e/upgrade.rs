@@ -105,7 +105,8 @@ fn what_runs_is_finished_by_the_process_that_began_it() {
     idle.expect_close();
     let answer = node.get("/new");
     assert_eq!((answer.status(), answer.field("connection")), (200, None));
-    assert_eq!(node.admin_get("/ready").status(), 200, "the admin endpoints are the successor's");
+    // The admin endpoints are the successor's. It takes connections a moment before all its workers have said so.
+    eventually("the successor to be ready", || (node.admin_get("/ready").status() == 200).then_some(()));
     let rule = r#"{"id": 9, "type": "mode", "mode": "block", "uri": "/x"}"#;
     let answer = node.admin_request("POST", "/v1/rules", rule);
     assert_eq!(answer.status(), 201, "so is the state folder: {}", answer.text());

@@ -32,12 +32,15 @@ impl<I: Io> Driver<I> {
         }
     }
 
-    /// Events of the next `duration`.
+    /// Events of the next `duration`, and at least of one wait, however late that begins.
     pub(in crate::io) fn during(&mut self, duration: Duration) -> Vec<Event<I::Buffer>> {
         let deadline = self.io.now().after(duration);
-        while self.io.now() < deadline {
+        loop {
             self.io.wait(Some(deadline), &mut self.events).unwrap();
             self.queue.extend(self.events.drain(..));
+            if self.io.now() >= deadline {
+                break;
+            }
         }
         self.queue.drain(..).collect()
     }
