@@ -36,22 +36,50 @@ enum Context<'a> {
 /// Whether the value goes on with SQL, from its start or from its first quotes on.
 pub(super) fn is_injection(value: &[u8]) -> bool {
     let injects = |context, text| parse(context, text).is_some_and(|seen| seen.injects(context));
-    if !begins_with_phrase(value) && injects(Context::Bare, head(value)) {
+    if !is_search_for_phrases(value) && injects(Context::Bare, head(value)) {
         return true;
     }
     let first = |quote| memchr::memchr(quote, &value[..value.len().min(LITERAL_BYTES_MAX)]);
     QUOTES.into_iter().filter_map(first).any(|start| ends_literal(value, start))
 }
 
-/// Whether a value begins with several words in quotes, as the words that a search is to find in a row.
-fn begins_with_phrase(value: &[u8]) -> bool {
-    let Some(rest) = value.strip_prefix(b"\"") else { return false };
-    let phrase = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
+/// Whether a value is what a search may ask for: several words in quotes that are to be found in a row, more of these with a
+/// word between, and perhaps where: `"where to stay" or "what to eat" in lisbon`. Nothing in it is compared.
+fn is_search_for_phrases(value: &[u8]) -> bool {
+    let mut parts = head(value).split(|byte| *byte == b'"');
+    if value.len() > READ_BYTES_MAX || !parts.next().is_some_and(|before| before.trim_ascii().is_empty()) {
+        return false;
+    }
+    loop {
+        let (Some(phrase), Some(between)) = (parts.next(), parts.next()) else { return false };
+        if !is_phrase(phrase) {
+            return false;
+        }
+        let between = between.trim_ascii();
+        let is_last = parts.clone().next().is_none();
+        if is_last {
+            return between.is_empty() || is_place(between);
+        }
+        if !between.is_empty() && words::kind(between) != Kind::Logic {
+            return false;
+        }
+    }
+}
+
+/// Whether a text in quotes is of several words.
+fn is_phrase(text: &[u8]) -> bool {
     let is_word_byte = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
-    phrase.len() < rest.len()
-        && phrase.contains(&b' ')
-        && phrase.first().is_some_and(is_word_byte)
-        && phrase.last().is_some_and(is_word_byte)
+    text.contains(&b' ') && text.first().is_some_and(is_word_byte) && text.last().is_some_and(is_word_byte)
+}
+
+/// Whether a text is `in` and names behind it.
+fn is_place(text: &[u8]) -> bool {
+    let mut names = text.split(u8::is_ascii_whitespace);
+    let is_name = |word: &[u8]| {
+        word.iter().all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+            && (word.is_empty() || words::kind(word) == Kind::Name)
+    };
+    names.next().is_some_and(|word| word.eq_ignore_ascii_case(b"in")) && names.all(is_name)
 }
 
 /// Whether the value goes on with SQL behind the quote at `start`, one that [`is_injection`] has not looked at: a later
@@ -258,6 +286,9 @@ fn parse(context: Context<'_>, text: &[u8]) -> Option<Seen> {
         alias_allowed: false,
         is_start: true,
         tautology: Tautology::No,
+        is_bare: matches!(context, Context::Bare),
+        depth: 0,
+        is_list: false,
     };
     while let Some(token) = parser.lexer.next() {
         match parser.step(token)? {
@@ -291,6 +322,11 @@ struct Parser<'a> {
     is_start: bool,
     /// How far a comparison of two constants has got.
     tautology: Tautology,
+    is_bare: bool,
+    /// How many brackets are open.
+    depth: usize,
+    /// Whether there was a comma outside of brackets.
+    is_list: bool,
 }
 
 /// The steps of a comparison of two constants behind a logical operator.
@@ -349,19 +385,22 @@ impl<'a> Parser<'a> {
                 }
                 self.seen.starts_with_value |= self.seen.operands == 0;
                 self.after_open = true;
+                self.depth += 1;
             }
             Token::Close => {
                 if self.wants_operand && !after_open {
                     return None;
                 }
+                self.depth = self.depth.saturating_sub(1);
                 self.wants_operand = false;
             }
             Token::Comma => {
                 self.operator()?;
+                self.is_list |= self.depth == 0;
             }
             Token::Semicolon => {
                 self.seen.stacked = statement::follows(self.lexer);
-                if !self.seen.stacked && words_follow(self.lexer) {
+                if !self.seen.stacked && self.may_be_list_in_text() && words_follow(self.lexer) {
                     return None;
                 }
                 let cut_off = matches!(self.lexer.next(), Some(Token::CommentToEnd));
@@ -375,6 +414,14 @@ impl<'a> Parser<'a> {
             Token::Foreign => return None,
         }
         Some(Step::On)
+    }
+
+    /// Whether what was read may be a list of conditions in a text: nothing but constants, names and commas between them.
+    const fn may_be_list_in_text(&self) -> bool {
+        let seen = &self.seen;
+        let queries = seen.select || seen.union || seen.case || seen.clause || seen.cast;
+        let calls = seen.telling_call || seen.common_call || seen.system_variable;
+        self.is_bare && self.is_list && !queries && !calls && !seen.comment_end
     }
 
     fn follow_tautology(&mut self, token: Token<'a>) {
@@ -512,6 +559,7 @@ impl<'a> Parser<'a> {
         // The bracket is taken as one that opens an operand.
         _ = self.lexer.next();
         self.after_open = true;
+        self.depth += 1;
         Some(())
     }
 
@@ -615,6 +663,7 @@ impl<'a> Parser<'a> {
                 _ = self.lexer.next();
                 self.wants_operand = true;
                 self.after_open = true;
+                self.depth += 1;
             }
             return Some(());
         }

@@ -76,6 +76,13 @@ fn values_that_go_on_with_sql() {
         "id=1 or (2=2)",
         "1 group by 1 with rollup--",
         "foo bar ' or not '",
+        "1 or 1=1;aa bb cc",
+        "' or 1=1;aa bb cc",
+        "1 union select 1,2;aa bb cc",
+        "\"a b\" or 1=1",
+        "\"a b\" or \"a\"=\"a\"",
+        "\"a b\" or \"a b\"=\"a b\"",
+        "\"a b\" or \"a b\" is not null",
     ];
     assert_eq!(wrong(&texts, true), [""; 0]);
 }
