@@ -252,13 +252,21 @@ impl Arena {
         })
     }
 
-    /// The name of the parameter, key or cookie that a point is, or that decoders and lists lie behind.
-    pub(crate) fn parameter_name(&self, mut node: NodeId) -> Option<&[u8]> {
+    /// Whether the parameter, key or cookie that a point is, or that decoders and lists lie behind, has one of the names for
+    /// some server.
+    pub(crate) fn is_named(&self, node: NodeId, is_one: impl Fn(&[u8]) -> bool) -> bool {
+        self.parameter(node).is_some_and(|(parameter, name)| {
+            let others = self.other_names(parameter).take_while(|(named, _)| *named == parameter);
+            is_one(self.slice(name)) || others.map(|(_, name)| self.slice(name)).any(is_one)
+        })
+    }
+
+    fn parameter(&self, mut node: NodeId) -> Option<(NodeId, Span)> {
         while node != ROOT {
             let (parent, step) = self.parent_and_step(node);
             match step {
-                Step::Name(name) => return Some(self.slice(name)),
-                Step::Decoder(_) | Step::Index(_) | Step::Part("pollution") => node = parent,
+                Step::Name(name) => return Some((node, name)),
+                Step::Decoder(_) | Step::Index(_) | Step::Part("pollution" | "json") => node = parent,
                 Step::Part(_) | Step::Header(_) => return None,
             }
         }

@@ -96,8 +96,7 @@ impl Rule {
     /// Whether the signature is one for values such as this, by where it comes from.
     pub(crate) fn applies_to(&self, value: &Value, arena: &Arena) -> bool {
         self.places.contains(value.place)
-            && (self.names.is_empty()
-                || arena.parameter_name(value.node).is_some_and(|name| self.names.contain(name)))
+            && (self.names.is_empty() || arena.is_named(value.node, |name| self.names.contain(name)))
     }
 }
 

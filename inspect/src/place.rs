@@ -81,10 +81,12 @@ impl ParameterNames {
         self.0.first().map(|name| &**name)
     }
 
-    /// Whether the name is one of them. Of a name with brackets the last that are not empty count: `user[next]`.
+    /// Whether the name is one of them. Of a name with brackets the last that are not empty nor a number count:
+    /// `user[next][0]`.
     pub(crate) fn contain(&self, name: &[u8]) -> bool {
         let mut parts = name.rsplit(|byte| matches!(byte, b'[' | b']' | b'.'));
-        let Some(last) = parts.find(|part| !part.is_empty()) else { return false };
+        let is_index = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+        let Some(last) = parts.find(|part| !is_index(part)) else { return false };
         let letters = || last.iter().filter(|byte| byte.is_ascii_alphanumeric());
         self.0.iter().any(|known| letters().map(u8::to_ascii_lowercase).eq(known.iter().copied()))
     }
@@ -98,9 +100,15 @@ mod tests {
     fn names_are_the_same_in_all_spellings() {
         let mut names = ParameterNames::default();
         names.add("returnurl");
-        for name in
-            ["returnUrl", "RETURN_URL", "return-url", "login[return_url]", "a.returnUrl", "returnurl[]"]
-        {
+        for name in [
+            "returnUrl",
+            "RETURN_URL",
+            "return-url",
+            "login[return_url]",
+            "a.returnUrl",
+            "returnurl[]",
+            "returnurl[0]",
+        ] {
             assert!(names.contain(name.as_bytes()), "{name}");
         }
         for name in ["", "[]", "return", "returnurls", "returnurl[a]", "my_returnurl"] {

@@ -75,7 +75,8 @@ fn credentials(encoded: &[u8], node: NodeId, arena: &mut Arena) {
         let node = arena.node(node, Step::Part(part));
         let span = arena.write(|bytes| {
             let start = bytes.len();
-            _ = base64::decode_text(encoded, bytes);
+            // Names and passwords need be no UTF-8.
+            _ = base64::decode_bytes(encoded, bytes);
             match memchr::memchr(b':', &bytes[start..]) {
                 Some(colon) if part == "user" => bytes.truncate(start + colon),
                 Some(colon) => _ = bytes.drain(start..=start + colon),
