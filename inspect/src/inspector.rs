@@ -194,8 +194,7 @@ impl Inspector {
     /// Runs only the matcher, over bytes that stand for a request's values, and returns how many matches it reports: what
     /// the cost of signatures is measured with.
     pub fn count_matches(&mut self, engine: &Engine, values: &[u8]) -> usize {
-        let mut matches =
-            if engine.operator_rules.is_empty() { 0 } else { BeforeCommands::new(values).count() };
+        let mut matches = if engine.operator_rules.is_empty() { 0 } else { BeforeCommands::count_in(values) };
         let scanned = self.scratch.scan(&engine.database, values, &mut |_, _| {
             matches += 1;
             ControlFlow::Continue(())
@@ -226,6 +225,7 @@ impl Inspector {
             nominations,
             repeated,
             rules,
+            before: 0,
             matches: &mut work.matches,
             time_is_up,
             last: 0,
@@ -234,21 +234,24 @@ impl Inspector {
         };
         let tried = nominator.try_operators();
         let at_operators = nominator.nominations.len();
-        let scanned = match tried {
-            ControlFlow::Break(()) => Ok(()),
-            ControlFlow::Continue(()) => {
-                scratch.scan(&engine.database, arena.bytes(), &mut |expression, end| {
-                    nominator.found(expression, end)
-                })
-            }
+        nominator.before = at_operators;
+        nominator.repeated.reset();
+        // Operators that fill their room take none of what the scan finds.
+        let scanned = if tried.is_break() && nominator.too_late {
+            Ok(())
+        } else {
+            scratch.scan(&engine.database, arena.bytes(), &mut |expression, end| {
+                nominator.found(expression, end)
+            })
         };
-        let Nominator { too_many, too_late, .. } = nominator;
+        let Nominator { mut too_many, too_late, .. } = nominator;
         if scanned.is_err() {
             arena.hit_limit(OverLimit::Memory);
         }
         if at_operators > 0 {
             // What is found in a value is told together.
             nominations.sort_unstable_by_key(|nomination| (nomination.value, nomination.rule));
+            too_many |= cut(nominations, engine, scope, arena);
         }
         if too_many {
             // Some of them belong to no nomination.
@@ -388,6 +391,19 @@ impl Inspector {
     }
 }
 
+/// Keeps as many nominations as there is room for, by the order of their values, and returns whether there were more. Those
+/// that would be patched come first and have room of their own.
+fn cut(nominations: &mut Vec<Nomination>, engine: &Engine, scope: &Scope<'_>, arena: &Arena) -> bool {
+    let mut room = engine.options.limits.confirmations;
+    if nominations.len() > room && scope.has_patches() {
+        nominations.sort_by_cached_key(|nomination| !is_patched(engine, scope, arena, *nomination));
+        room = room.saturating_mul(2);
+    }
+    let too_many = nominations.len() > room;
+    nominations.truncate(room);
+    too_many
+}
+
 /// Where the pattern matches first inside the value, for explanations.
 fn first_match(rule: &Rule, state: &mut RuleState, value: &[u8]) -> Option<(usize, usize)> {
     let cache = state.pattern_cache(rule);
@@ -420,7 +436,7 @@ fn look_closer(
         } else if !rule.confirmer.depends_on_match() {
             return None;
         }
-        from = found.end();
+        from = confirm::goes_on_at(rule.confirmer, value, found.range());
     }
     None
 }

@@ -6,13 +6,17 @@ use regex_automata::meta::Cache;
 use regex_automata::{Anchored, Input};
 
 use crate::arena::{Arena, Value};
-use crate::confirm::BeforeCommands;
+use crate::confirm::{BeforeCommands, Run};
 use crate::directives::Scope;
 use crate::engine::{Engine, Rule};
+use crate::reading;
 use crate::repeated::Repeated;
 
 /// After how many matches the caller is asked again whether the time is up. Ordinary requests have fewer.
 const MATCHES_PER_ASKED_TIME: usize = 1024;
+
+/// After how many operators the caller is asked again, whatever stands behind them.
+const RUNS_PER_ASKED_TIME: usize = 16 * 1024;
 
 /// The longest match of a pattern that is tried at operators, in bytes.
 const TRIED_BYTES_MAX: usize = 256;
@@ -66,6 +70,8 @@ pub(crate) struct Nominator<'a> {
     pub(crate) nominations: &'a mut Vec<Nomination>,
     pub(crate) repeated: &'a mut Repeated,
     pub(crate) rules: &'a mut [RuleState],
+    /// How many nominations there were before this source of them: each has room of its own.
+    pub(crate) before: usize,
     /// How many matches there were in this request.
     pub(crate) matches: &'a mut usize,
     pub(crate) time_is_up: &'a mut dyn FnMut() -> bool,
@@ -88,7 +94,7 @@ impl Nominator<'_> {
         };
         self.last = value;
         let number = value as u32;
-        if self.is_repeated(number) || !self.is_wanted(rule, number) {
+        if self.is_repeated(rule, number) || !self.is_wanted(rule, number) {
             return ControlFlow::Continue(());
         }
         self.nominate(Nomination { value: number, rule })
@@ -100,16 +106,19 @@ impl Nominator<'_> {
         if engine.operator_rules.is_empty() {
             return ControlFlow::Continue(());
         }
-        for range in BeforeCommands::new(self.arena.bytes()) {
+        for (runs, run) in (1_usize..).zip(BeforeCommands::new(self.arena.bytes())) {
+            if runs.is_multiple_of(RUNS_PER_ASKED_TIME) && (self.time_is_up)() {
+                self.too_late = true;
+                return ControlFlow::Break(());
+            }
+            let Run::BeforeCommand(range) = run else { continue };
             self.count_match()?;
             let Some(value) = self.arena.value_ending_at(range.end, self.last) else { continue };
             self.last = value;
             let number = value as u32;
-            if self.is_repeated(number) {
-                continue;
-            }
             for &rule in &engine.operator_rules {
-                if self.is_wanted(rule, number)
+                if !self.is_repeated(rule, number)
+                    && self.is_wanted(rule, number)
                     && self.matches_at_one_of(rule, &self.arena.values()[value], &range)
                 {
                     self.nominate(Nomination { value: number, rule })?;
@@ -128,8 +137,12 @@ impl Nominator<'_> {
         ControlFlow::Continue(())
     }
 
-    fn is_repeated(&mut self, value: u32) -> bool {
-        !self.scope.judges_points() && self.repeated.knows(value, self.nominations.len(), self.arena)
+    /// Whether the rule has seen the same elsewhere. Where a rule asks for names of parameters, no value stands for another.
+    fn is_repeated(&mut self, rule: u32, value: u32) -> bool {
+        let nominations = self.nominations.len() - self.before;
+        !self.scope.judges_points()
+            && self.engine.rules[rule as usize].names.is_empty()
+            && self.repeated.knows(value, nominations, self.arena)
     }
 
     /// Whether the rule applies to the value and has not nominated it yet.
@@ -147,6 +160,7 @@ impl Nominator<'_> {
         (range.start.max(value_start)..range.end).any(|position| {
             let start = position - value_start;
             let end = bytes.len().min(start + TRIED_BYTES_MAX);
+            reading::note(end - start);
             let input = Input::new(bytes).range(start..end).anchored(Anchored::Yes).earliest(true);
             known.pattern.search_half_with(cache, &input).is_some()
         })
@@ -155,9 +169,10 @@ impl Nominator<'_> {
     fn nominate(&mut self, nomination: Nomination) -> ControlFlow<()> {
         let limit = self.engine.options.limits.confirmations;
         let state = &mut self.rules[nomination.rule as usize];
-        if self.nominations.len() >= limit {
+        let nominations = self.nominations.len() - self.before;
+        if nominations >= limit {
             self.too_many = true;
-            if !self.scope.has_patches() || self.nominations.len() >= limit.saturating_mul(2) {
+            if !self.scope.has_patches() || nominations >= limit.saturating_mul(2) {
                 return ControlFlow::Break(());
             }
             // So that it is asked once, patched or not.

@@ -10,7 +10,7 @@ use std::ops::Range;
 use regex_automata::meta::{Cache, Regex};
 
 use crate::reading;
-pub(crate) use shell::operators::BeforeCommands;
+pub(crate) use shell::operators::{BeforeCommands, Run};
 
 /// What takes the closer look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +52,7 @@ impl ConfirmerKind {
 
     /// Whether another match in the same value may be judged differently.
     pub(crate) const fn depends_on_match(self) -> bool {
-        matches!(self, Self::Shell | Self::LibinjectionSqli)
+        matches!(self, Self::Shell | Self::Sql | Self::LibinjectionSqli)
     }
 
     /// The name in signature files and in findings.
@@ -138,6 +138,15 @@ pub(crate) fn confirm(
         ConfirmerKind::Shell => shell::is_command(value, found.start, found.end),
         ConfirmerKind::Path => path::leads_out(window(value, &found)),
         ConfirmerKind::Elsewhere => elsewhere::leads_there(value, host),
+    }
+}
+
+/// From where the next match in `value` is looked for behind one at `found`. What follows the operators of a shell may be
+/// another command: `;""` and a line with one.
+pub(crate) fn goes_on_at(kind: ConfirmerKind, value: &[u8], found: Range<usize>) -> usize {
+    match kind {
+        ConfirmerKind::Shell => found.start + shell::operators::length_of(&value[found]).max(1),
+        _ => found.end,
     }
 }
 

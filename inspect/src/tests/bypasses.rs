@@ -428,3 +428,50 @@ fn a_json_body_may_be_one_string() {
     }
     assert!(!is_attack(&["application/json"], "\"O'Brien said 'no'\""));
 }
+
+#[test]
+fn operators_that_fill_their_room_hide_nothing_else() {
+    let body: String = (0..4_100).map(|number| format!("a{number}=;ls={number}&")).collect();
+    let headers: &[(&[u8], &[u8])] = &[(b"content-type", FORM.as_bytes())];
+    for (path, query, class) in [
+        (&b"/..%2f..%2f..%2fetc/passwd"[..], &b"a=1"[..], AttackClass::Ptrav),
+        (b"/", b"id=1'+or+1=1--", AttackClass::Sqli),
+    ] {
+        let request = RequestView {
+            method: b"POST",
+            path,
+            query: Some(query),
+            headers,
+            body: body.as_bytes(),
+            ..EMPTY
+        };
+        let mut inspector = engine().inspector().unwrap();
+        let report = inspector.inspect(engine(), &request);
+        assert!(report.findings.iter().any(|finding| finding.class == class), "{class:?}");
+        assert_eq!(report.over_limit, Some(OverLimit::Confirmations));
+    }
+}
+
+#[test]
+fn a_citation_in_front_does_not_hide_what_goes_on_behind_it() {
+    let prose = "he says \"x\" and more of what is told here and there ".repeat(7);
+    let query = format!("q={prose}' or 1=1-- -").replace(' ', "+");
+    let request = RequestView { query: Some(query.as_bytes()), ..EMPTY };
+    assert!(engine().inspector().unwrap().inspect(engine(), &request).attack);
+}
+
+#[test]
+fn blanks_and_empty_words_before_a_command_hide_nothing() {
+    for value in ["x;${IFS}whoami", "x;$IFS$9id", "x;\\%0Aid", "x;\"\"%0Aid", ";wh$1oami", ";who$*ami"] {
+        let query = format!("q={}", value.replace(';', "%3B"));
+        let request = RequestView { query: Some(query.as_bytes()), ..EMPTY };
+        assert!(engine().inspector().unwrap().inspect(engine(), &request).attack, "{value}");
+    }
+}
+
+#[test]
+fn credentials_need_be_no_utf_8() {
+    // `admin' OR ''='':` and a byte that begins no character.
+    let headers: &[(&[u8], &[u8])] = &[(b"authorization", b"Basic YWRtaW4nIE9SICcnPScnOv8=")];
+    assert!(engine().inspector().unwrap().inspect(engine(), &RequestView { headers, ..EMPTY }).attack);
+}

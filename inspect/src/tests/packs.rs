@@ -161,7 +161,19 @@ fn a_signature_with_names_applies_to_parameters_of_these_names_only() {
     assert_eq!(found(b"next_url=abc&url=abc", b""), 1);
     assert_eq!(found(b"a[nextURL]=%25%36%31bc", b""), 1);
     assert_eq!(found(b"abc", b"{\"nextUrl\":[\"abc\"],\"a\":\"abc\"}"), 1);
+    assert_eq!(found(b"nexturl[0]=abc&nexturl=%5b%22%5cu0061bc%22%5d", b""), 2);
     assert_eq!(found(b"nexturl[a]=abc", b"{\"nexturl\":{\"a\":\"abc\"}}"), 0);
+}
+
+#[test]
+fn a_value_of_another_name_stands_for_none_of_a_name_that_counts() {
+    let keys = "names = [\"nexturl\"]\nconfirm = \"regex\"\nsecond = \"^abc$\"\nscore";
+    let pack = Pack::parse(&[("mine.toml", &GOOD.replace("score", keys))]).unwrap();
+    let engine = Engine::compile(pack, EngineOptions::default()).unwrap();
+    let others: String = (0..300).map(|number| format!("nexturl=abc{number}&")).collect();
+    let query = format!("{others}x=abc&nexturl=abc");
+    let request = RequestView { query: Some(query.as_bytes()), ..EMPTY };
+    assert_eq!(engine.inspector().unwrap().inspect(&engine, &request).findings.len(), 1);
 }
 
 #[test]

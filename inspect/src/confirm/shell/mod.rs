@@ -71,7 +71,7 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
     let stop = start.saturating_add(READ_BYTES_MAX).min(value.len());
     let Some(text) = value.get(start..stop) else { return false };
     reading::note(stop);
-    let operator_length = text.iter().take_while(|byte| is_operator(**byte)).count();
+    let operator_length = operators::length_of(text);
     if operator_length == 0 || start >= end {
         return false;
     }
@@ -85,7 +85,7 @@ pub(super) fn is_command(value: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let (mut word, mut rest) = command_word(&text[operator_length..]);
-    if matches!(word.as_slice(), b"sudo" | b"doas" | b"busybox" | b"nohup") && skips_blanks(rest) {
+    if matches!(word.as_slice(), b"sudo" | b"busybox" | b"nohup") && skips_blanks(rest) {
         let (next, behind) = command_word(rest);
         if is_one_of(COMMANDS, next.as_slice()) || is_one_of(COMMON_WORDS, next.as_slice()) {
             if word.as_slice() == b"busybox" && what_precedes(&value[..start]) != Before::Text {
@@ -102,6 +102,9 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
     let before = what_precedes(&value[..start]);
     let follows = what_follows(rest);
     let known = is_one_of(COMMANDS, word);
+    // A blank that only a shell reads stands in no list.
+    let behind = &value[start + operator.len()..];
+    let is_item = in_list(value, start) && !behind.starts_with(b"$") && !behind.starts_with(b"\\\n");
     if !known && !is_one_of(COMMON_WORDS, word) {
         return false;
     }
@@ -130,7 +133,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         let between_bars = operator == b"|" && rest.trim_ascii_start().starts_with(b"|");
         return (follows != Follows::Other || before == Before::Nothing && is_short(rest))
             && !between_bars
-            && !(operator == b"|" && follows == Follows::End && in_list(value, start));
+            && !(operator == b"|" && follows == Follows::End && is_item);
     }
     // `&id>` is a reference in source code.
     if breaks_line {
@@ -161,7 +164,10 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
         Follows::Operator if operator == b"|" && rest.trim_ascii_start().starts_with(b"|") => false,
         // So is `||type||` behind another one.
         Follows::Operator
-            if operator == b"||" && start > 0 && value.starts_with(b"|") && rest.starts_with(b"||") =>
+            if operator == b"||"
+                && start > 0
+                && (value.starts_with(b"||") || value.starts_with(b"|") && !is_one_of(BARE_WORDS, word))
+                && rest.starts_with(b"||") =>
         {
             false
         }
@@ -172,7 +178,7 @@ fn runs(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[u8]) -
             // A field of a table: `2;Cat;3`.
             let is_field = before == Before::Text && operator == b";" && rest.starts_with(b";") && !ends;
             bare && !is_field
-                && (!in_list(value, start)
+                && (!is_item
                     || matches!(operator, b";" | b"||")
                         && (ends || rest.trim_ascii() == b"#")
                         && !rest.is_empty()
@@ -218,9 +224,12 @@ fn is_of_text(value: &[u8], start: usize, operator: &[u8], word: &[u8], rest: &[
         return plain
             && (word == b"echo" && !rest.contains(&b'|')
                 || takes_plain_file(rest)
-                    && (!is_one_of(NETWORK_TOOLS, word) || has_word_behind_argument(line)));
+                    && (!is_one_of(NETWORK_TOOLS, word)
+                        || word == b"ping" && has_word_behind_argument(line)));
     }
-    if before == Before::Text && !touches && joins_words(rest) {
+    let is_telling =
+        is_one_of(TELLING_COMMANDS, word) || is_one_of(NETWORK_TOOLS, word) || is_one_of(BARE_WORDS, word);
+    if before == Before::Text && !touches && !is_telling && joins_words(rest) {
         return true;
     }
     if is_one_of(LANGUAGES, word) {
@@ -421,11 +430,20 @@ fn in_list(value: &[u8], start: usize) -> bool {
 /// the folder cut off, in lower case. Returns what comes after it as well.
 fn command_word(text: &[u8]) -> (Word, &[u8]) {
     let mut rest = skip_blanks(text);
+    // A line that goes on in the next one.
+    while let Some(next_line) = rest.strip_prefix(b"\\\n") {
+        rest = skip_blanks(next_line);
+    }
     let mut word = Word::default();
     while let Some((&byte, after)) = rest.split_first() {
         match byte {
+            b'\\' if after.first() == Some(&b'\n') => {
+                rest = &after[1..];
+                continue;
+            }
             b'\'' | b'"' | b'\\' | b'^' => {}
-            b'$' if after.first() == Some(&b'@') => {
+            // Parameters that nothing was given for.
+            b'$' if matches!(after.first(), Some(b'@' | b'*' | b'0'..=b'9')) => {
                 rest = &after[1..];
                 continue;
             }

