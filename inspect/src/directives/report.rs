@@ -113,7 +113,7 @@ impl PointValues {
 
     /// Adds the empty value, for which there is room, unless it is there.
     fn count_rest(&mut self) {
-        if !self.ends.is_full() {
+        if !self.ends.is_full() && !self.iter().any(<[u8]>::is_empty) {
             self.ends.push(self.bytes.len());
         }
     }
@@ -155,5 +155,23 @@ pub(crate) fn values_at(selector: &Selector, scope: &Scope<'_>, arena: &Arena, v
     let takes_decoded = is_below_decoder(first.node, arena);
     for value in covered.filter(|value| takes_decoded || !is_below_decoder(value.node, arena)) {
         values.push(arena.slice(value.span));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_counts_once() {
+        for begins_with_empty in [true, false] {
+            let mut values = PointValues::default();
+            values.take_as_many_as_possible();
+            if begins_with_empty {
+                values.push(b"");
+            }
+            (0..40).for_each(|number: u8| values.push(&[number]));
+            assert_eq!(values.iter().filter(|value| value.is_empty()).count(), 1, "{begins_with_empty}");
+        }
     }
 }
