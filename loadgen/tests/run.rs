@@ -239,14 +239,14 @@ fn what_cannot_be_run_is_explained() {
 
 #[test]
 fn a_target_that_answers_nothing_is_to_blame_and_not_the_generator() {
-    // The kernel takes connections for it.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut options = Options::new(&format!("http://{}/", silent.local_addr().unwrap()));
-    (options.load, options.connections, options.threads) = (Load::Rate(1000.0), 4, 1);
-    (options.limit, options.timeout) =
-        (Limit::Duration(Duration::from_millis(300)), Duration::from_millis(300));
     // A machine that stood still for most of such a short run says nothing about the target.
     let blamed = (0..20).any(|_| {
+        // The kernel takes connections for it, as many as its queue holds: each try needs a new one.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut options = Options::new(&format!("http://{}/", silent.local_addr().unwrap()));
+        (options.load, options.connections, options.threads) = (Load::Rate(1000.0), 4, 1);
+        (options.limit, options.timeout) =
+            (Limit::Duration(Duration::from_millis(300)), Duration::from_millis(300));
         let report = start(&options);
         assert!(!report.valid && report.missed > 0, "{report}");
         report.reasons.iter().any(|reason| reason.contains("the target, or 4 connections, can't keep up"))
