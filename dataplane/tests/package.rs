@@ -52,14 +52,14 @@ fn the_package_holds_program_service_config_and_pages() {
 fn an_installation_makes_a_token_once() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("admin.token");
-    // Stand-ins for what needs rights or another system; the first configured version has an empty second argument.
-    for (name, body) in [("systemd-sysusers", ""), ("systemctl", ""), ("chown", "echo \"$@\" >&2")] {
-        let path = folder.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Stand-ins for what needs rights or another system; the first configured version has an empty second argument. None is a
+    // script that is written here: one that another test's child still holds open can't be started.
+    for name in ["systemd-sysusers", "systemctl"] {
+        std::os::unix::fs::symlink("/bin/true", folder.path().join(name)).unwrap();
     }
     let script = std::fs::read_to_string(repository().join("packaging/debian/postinst")).unwrap();
     let script = script.replace("/etc/weir/admin.token", token.to_str().unwrap());
+    let script = format!("chown() {{ echo \"$@\" >&2; }}\n{script}");
     let configure = || {
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let done = Command::new("sh")
@@ -71,12 +71,20 @@ fn an_installation_makes_a_token_once() {
         String::from_utf8(done.stderr).unwrap()
     };
     assert!(configure().starts_with("root:weir "), "the service must be able to read it");
-    let made = std::fs::read_to_string(&token).unwrap();
-    assert!(made.len() == 64 && made.bytes().all(|byte| byte.is_ascii_hexdigit()), "{made}");
+    let read = || {
+        let made = std::fs::read_to_string(&token).unwrap();
+        assert!(made.len() == 64 && made.bytes().all(|byte| byte.is_ascii_hexdigit()), "{made}");
+        made
+    };
+    let made = read();
     assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o640);
     // An upgrade keeps it.
     assert_eq!(configure(), "");
-    assert_eq!(std::fs::read_to_string(&token).unwrap(), made);
+    assert_eq!(read(), made);
+    // An empty one, which a full disk may have left, keeps the service from starting.
+    std::fs::write(&token, "").unwrap();
+    assert!(configure().starts_with("root:weir "));
+    assert_ne!(read(), made);
 }
 
 #[test]
