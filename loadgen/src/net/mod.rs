@@ -17,7 +17,7 @@ pub(crate) use buffer::ReceiveBuffer;
 pub(crate) use connect::{check_source, connect, connect_and_wait};
 pub use listen::Listen;
 pub(crate) use listen::{Listener, RingListener, SocketFile, listen};
-pub(crate) use ring::{AnsweringRing, Completion, accepted};
+pub(crate) use ring::{AnsweringRing, Completion};
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{

@@ -406,10 +406,18 @@ mod tests {
 
     #[test]
     fn ordinary_requests_go_the_short_way_where_all_answers_are_the_same() {
-        let short = u64::from(net::AnsweringRing::new(Arc::from(*b"answer")).is_ok()) * 2;
+        let rings_work = net::AnsweringRing::new(Arc::from(*b"answer")).is_ok();
+        // A thread that the kernel gives no ring when it asks for one goes the long way.
+        let is_short = |options: &Options| {
+            (0..10).any(|_| {
+                let Answered { requests, ready_made } = answered(options.clone());
+                assert!(requests == 3 && matches!(ready_made, 0 | 2), "{requests} {ready_made}");
+                ready_made == 2
+            })
+        };
         let large = Options { body: Body::Size(Draw::fixed(64 * 1024)), ..Options::default() };
         for options in [Options::default(), Options { threads: 2, ..Options::default() }, large] {
-            assert_eq!(answered(options), Answered { requests: 3, ready_made: short });
+            assert!(is_short(&options) || !rings_work, "{options:?}");
         }
         let folder = tempfile::tempdir().unwrap();
         let log = LogTarget::File(folder.path().join("log"));

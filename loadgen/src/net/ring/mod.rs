@@ -42,16 +42,17 @@ pub(crate) struct AnsweringRing {
     queue: VecDeque<squeue::Entry>,
     /// Operations whose last completion is still to come.
     in_flight: u64,
-    /// What accepts were started with.
-    accept_tag: u64,
-    completions: Vec<cqueue::Entry>,
+    /// What accepts were started with, if there was one.
+    accept_tag: Option<u64>,
+    /// What waits have brought and nobody has looked at.
+    completions: VecDeque<cqueue::Entry>,
     /// Counts completions, while `signals` says so.
     signal: OwnedFd,
     signals: bool,
 }
 
-/// What has happened to an operation.
-#[derive(Clone, Copy, Debug)]
+/// What has happened to an operation. There is one of each: the connection or the buffer that it names is taken by it.
+#[derive(Debug)]
 pub(crate) struct Completion {
     /// What the operation was started with.
     pub(crate) tag: u64,
@@ -84,8 +85,8 @@ impl AnsweringRing {
             answers,
             queue: VecDeque::new(),
             in_flight: 0,
-            accept_tag: NOBODY,
-            completions: Vec::new(),
+            accept_tag: None,
+            completions: VecDeque::new(),
             signal,
             signals: false,
         })
@@ -112,11 +113,11 @@ impl AnsweringRing {
         Ok(())
     }
 
-    /// Accepts connections from now on, until a completion without `more`. [`accepted`] has the connection. All accepts of a
-    /// ring have the same tag.
+    /// Accepts connections from now on, until a completion without `more`. [`Self::accepted`] has the connection. All accepts of
+    /// a ring have the same tag, and nothing else has it.
     pub(crate) fn accept(&mut self, listener: BorrowedFd<'_>, tag: u64) {
         let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
-        self.accept_tag = tag;
+        self.accept_tag = Some(tag);
         self.start(entry, tag);
     }
 
@@ -171,7 +172,6 @@ impl AnsweringRing {
             let limit = Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
             pass(self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit)))?;
         }
-        self.completions.clear();
         self.completions.extend(self.uring.completion());
         Ok(())
     }
@@ -216,14 +216,9 @@ impl AnsweringRing {
         true
     }
 
-    /// How much the last wait has brought.
-    pub(crate) fn completed(&self) -> usize {
-        self.completions.len()
-    }
-
-    /// One of the completions that the last wait has brought. Look at each of them once.
-    pub(crate) fn completion(&mut self, index: usize) -> Option<Completion> {
-        let entry = self.completions.get(index)?;
+    /// The next of the completions that waits have brought.
+    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
+        let entry = self.completions.pop_front()?;
         let more = cqueue::more(entry.flags());
         if !more && entry.user_data() != NOBODY {
             self.in_flight = self.in_flight.saturating_sub(1);
@@ -240,17 +235,19 @@ impl AnsweringRing {
     pub(crate) fn received<R>(&mut self, completion: Completion, reader: impl FnOnce(&[u8]) -> R) -> R {
         let length = usize::try_from(completion.result).unwrap_or(0);
         let Some(number) = completion.buffer else { return reader(&[]) };
-        // SAFETY: the kernel has named the buffer in this completion, and nothing gives it back before the line behind.
+        // SAFETY: the kernel has named the buffer in this completion, of which there is one, and nothing gives it back before the
+        // line behind.
         let read = reader(unsafe { self.buffers.bytes(number, length) });
         self.buffers.give_back(number);
         read
     }
-}
 
-/// The connection that a completion of an accept has brought. Take it once.
-pub(crate) fn accepted(completion: Completion) -> Option<OwnedFd> {
-    // SAFETY: a result that isn't negative is a new descriptor, and nobody else's.
-    (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) })
+    /// The connection that a completion of an accept has brought.
+    pub(crate) fn accepted(&self, completion: Completion) -> Option<OwnedFd> {
+        let is_connection = Some(completion.tag) == self.accept_tag && completion.result >= 0;
+        // SAFETY: an accept's result that isn't negative is a new descriptor, and nobody else's, because there is one completion.
+        is_connection.then(|| unsafe { OwnedFd::from_raw_fd(completion.result) })
+    }
 }
 
 /// A queue of submissions with an index (`no_sqarray` is of Linux 6.6) or without.
@@ -292,9 +289,8 @@ impl Drop for AnsweringRing {
             if self.wait(END_WAIT).is_err() {
                 break;
             }
-            for index in 0..self.completed() {
-                let completion = self.completion(index);
-                let _closed = completion.filter(|ended| ended.tag == self.accept_tag).and_then(accepted);
+            while let Some(completion) = self.next_completion() {
+                let _closed = self.accepted(completion);
             }
         }
         if self.in_flight > 0 {

@@ -76,13 +76,15 @@ impl Client {
         (self.sending == 0 && self.owed_bytes > 0).then_some((self.offset, self.owed_bytes))
     }
 
-    /// A send has ended with so many bytes sent.
-    pub(super) fn sent(&mut self, bytes: usize, answer_bytes: usize) {
+    /// A send has ended with so many bytes sent. Gives how many answers are whole by that.
+    pub(super) fn sent(&mut self, bytes: usize, answer_bytes: usize) -> u64 {
         self.sending = 0;
         // The next send, if there is one, has a time of its own.
         self.waiting = Waiting::Request;
         self.owed_bytes = self.owed_bytes.saturating_sub(bytes as u64);
-        self.offset = (self.offset + bytes) % answer_bytes;
+        let end = self.offset + bytes;
+        self.offset = end % answer_bytes;
+        (end / answer_bytes) as u64
     }
 
     /// What is waited for now, if a new wait begins with that. A head may take so long in all, and so may a send; of a body,
@@ -133,16 +135,16 @@ mod tests {
         assert_eq!(client.next_send(), Some((0, 30)));
         client.sending = 20;
         assert!(client.next_send().is_none() && !client.is_even());
-        client.sent(14, 10);
+        assert_eq!(client.sent(14, 10), 1);
         assert_eq!(client.next_send(), Some((4, 16)));
         client.owe(1, 10);
         client.sending = 6;
-        client.sent(6, 10);
+        assert_eq!(client.sent(6, 10), 1);
         assert_eq!(client.next_send(), Some((0, 20)));
         client.sending = 5;
         client.abandon();
         assert!(client.is_stuck());
-        client.sent(2, 10);
+        assert_eq!(client.sent(2, 10), 0);
         assert!(client.is_even() && matches!(client.end, End::Close));
     }
 

@@ -25,7 +25,7 @@ use super::{
     ACCEPT_PAUSE, CONNECTIONS_PER_THREAD, Shared, Worker,
     connection::{self, PROGRESS_TIMEOUT, Refusal},
 };
-use crate::net::{AnsweringRing, Completion, Listener, TICK, Transport, accepted};
+use crate::net::{AnsweringRing, Completion, Listener, TICK, Transport};
 
 /// Answers to several requests go out together, so many bytes of them.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -45,7 +45,7 @@ const SEND: u64 = 3;
 /// One thread's connections that get the same answer again and again.
 pub(super) struct Express {
     worker: Rc<Worker>,
-    /// Before what its operations use, so that it is dropped first.
+    /// Before the sockets that its operations use, so that it is dropped before them.
     ring: AnsweringRing,
     listener: Listener,
     stop: UnixStream,
@@ -69,6 +69,10 @@ impl Express {
     pub(super) fn ring(shared: &Shared) -> Option<AnsweringRing> {
         let answer = shared.answers.ready_made()?;
         if shared.tls.is_some() || shared.log.is_some() || shared.close_after.is_some() {
+            return None;
+        }
+        // A runtime without io_uring would wait in the blocking sockets that it is handed.
+        if monoio::utils::is_legacy() {
             return None;
         }
         let copies = (BLOCK_BYTES / answer.len()).clamp(1, BLOCK_ANSWERS);
@@ -147,14 +151,13 @@ impl Express {
     /// Waits up to `time`, and does all that is to be done about what has happened.
     fn turn(&mut self, time: Duration) -> io::Result<()> {
         self.ring.wait(time)?;
-        for index in 0..self.ring.completed() {
-            let Some(completion) = self.ring.completion(index) else { break };
+        while let Some(completion) = self.ring.next_completion() {
             let number = (completion.tag & u64::from(u32::MAX)) as usize;
             match completion.tag >> KIND_SHIFT {
                 ACCEPT => self.accepted(completion),
                 STOP => self.stopping = true,
                 RECEIVE => self.received(number, completion),
-                SEND => self.sent(number, completion),
+                SEND => self.sent(number, completion.result),
                 // A cancellation that came too late.
                 _ => {}
             }
@@ -171,7 +174,7 @@ impl Express {
             let pause = if completion.result < 0 { ACCEPT_PAUSE } else { Duration::ZERO };
             self.accept_at = Some(Instant::now() + pause);
         }
-        let Some(socket) = accepted(completion) else { return };
+        let Some(socket) = self.ring.accepted(completion) else { return };
         if self.clients.len() - self.free.len() + self.worker.watcher.len() >= CONNECTIONS_PER_THREAD {
             return;
         }
@@ -185,16 +188,15 @@ impl Express {
 
     fn received(&mut self, number: usize, completion: Completion) {
         let Self { ring, clients, worker, answer_bytes, .. } = self;
+        let result = completion.result;
         let Some(client) = clients.get_mut(number).and_then(Option::as_mut) else { return };
         client.receiving = completion.more;
-        ring.received(completion, |bytes| match (&client.end, completion.result) {
+        ring.received(completion, |bytes| match (&client.end, result) {
             (End::Departure(_), _) => client.requests.keep(bytes),
             (End::Close, _) => {}
             (End::No, 1..) => {
                 let (count, departure) = client.requests.take(bytes, &worker.shared.answers);
                 client.owe(count, *answer_bytes);
-                worker.answered.set(worker.answered.get() + count);
-                worker.ready_made.set(worker.ready_made.get() + count);
                 client.end = departure.map_or(End::No, End::Departure);
             }
             (End::No, 0) => client.end = client.requests.end().map_or(End::Close, End::Departure),
@@ -205,10 +207,12 @@ impl Express {
         self.touch(number);
     }
 
-    fn sent(&mut self, number: usize, completion: Completion) {
+    fn sent(&mut self, number: usize, result: i32) {
         let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return };
-        client.sent(usize::try_from(completion.result).unwrap_or(0), self.answer_bytes);
-        if completion.result < 0 {
+        let count = client.sent(usize::try_from(result).unwrap_or(0), self.answer_bytes);
+        self.worker.answered.set(self.worker.answered.get() + count);
+        self.worker.ready_made.set(self.worker.ready_made.get() + count);
+        if result < 0 {
             client.abandon();
         }
         self.touch(number);
