@@ -252,8 +252,8 @@ impl Rule {
 }
 
 impl RateRule {
-    /// Writes what the request is counted by into `keys`; `scratch` is worked in. `values_at` looks for values inside the request. None where the
-    /// request doesn't have the point: then the rule doesn't concern it.
+    /// Writes what the request is counted by into `keys`: nothing where the request doesn't have the point, and then the rule
+    /// doesn't concern it. `scratch` is worked in; `values_at` writes the values of points that are no part of the path.
     pub fn keys(
         &self,
         parts: &RateKeyParts<'_>,

@@ -47,13 +47,21 @@ impl PathKey {
         }
     }
 
-    /// Writes the values of all forms of a request's path, the normalised one first. No value is empty: what there is no
-    /// room for counts together as the empty one.
+    /// Writes the values of the forms of a request's path, those of the normalised one first, and none that is empty. The empty
+    /// one stands for all that there is no room for.
+    ///
+    /// A segment that is empty or of dots, and that servers may keep, is `...` in the readings of a path, and counts as that.
     pub fn write(self, parts: &RateKeyParts<'_>, keys: &mut PointValues, scratch: &mut PathKeyScratch) {
         keys.take_as_many_as_possible();
         let PathKeyScratch { readings, target, value } = scratch;
         for form in readings.forms(parts.path, parts.path_has_readings) {
+            if keys.has_rest() {
+                return;
+            }
             let mut add = |bytes: &[u8]| {
+                if keys.has_rest() {
+                    return;
+                }
                 decode_path(bytes, value);
                 let part = match self {
                     Self::ActionName => value.split(|byte| *byte == b'.').next(),

@@ -96,6 +96,9 @@ impl PointValues {
     /// Adds the start of a value unless it is known. Where there are too many, the last one takes the place of the one
     /// before; unless [`PointValues::take_as_many_as_possible`] was asked for.
     pub fn push(&mut self, value: &[u8]) {
+        if self.has_rest() {
+            return;
+        }
         let value = &value[..value.len().min(POINT_VALUE_BYTES_MAX)];
         if self.iter().any(|known| known == value) {
             return;
@@ -111,11 +114,17 @@ impl PointValues {
         self.ends.push(self.bytes.len());
     }
 
-    /// Adds the empty value, for which there is room, unless it is there.
+    /// Adds the empty value, for which there is room.
     fn count_rest(&mut self) {
         if !self.ends.is_full() && !self.iter().any(<[u8]>::is_empty) {
             self.ends.push(self.bytes.len());
         }
+    }
+
+    /// Whether the values beyond those that there was room for count already: no other one changes anything.
+    #[must_use]
+    pub fn has_rest(&self) -> bool {
+        self.rest_counts && self.ends.is_full()
     }
 
     /// All of them.
