@@ -245,6 +245,16 @@ fn a_host_hides_and_ties_with_itself_on_a_port() {
     }
     let same = warnings(vec![at(1, "shop:8080/**"), at(2, "shop/**")]);
     assert_eq!(same, [""; 0], "the mode is the same");
+    let with = |rule, mode| RuleSource { kind: RuleKind::Mode(RuleMode::Set(mode)), ..rule };
+    let mut many: Vec<_> = (1..=24)
+        .map(|id| {
+            let mode = if id % 2 == 0 { Mode::Block } else { Mode::SafeBlocking };
+            with(rule(id, SET, &format!("shop:{}/**", 8000 + id)), mode)
+        })
+        .collect();
+    many.push(with(at(25, "shop/**"), Mode::Monitoring));
+    let told = warnings(many);
+    assert_eq!(told.len(), 24, "each port ties with the host, and none with another: {told:#?}");
 }
 
 #[test]

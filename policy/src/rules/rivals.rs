@@ -251,7 +251,14 @@ fn ties<'a>(
     let pairs = groups.iter().flat_map(|group| {
         group.iter().enumerate().flat_map(move |(place, a)| group[place + 1..].iter().map(move |b| (*a, *b)))
     });
-    for (first, second) in pairs.filter(|(a, b)| differ(*a, *b)).take(MAX_PAIRS) {
+    let ports: Vec<Option<&[u8]>> = contenders
+        .iter()
+        .map(|contender| contender.checks.iter().find(|check| check.kind == Kind::HostWithPort))
+        .map(|check| check.map(|check| &*check.value))
+        .collect();
+    // (no request is for two ports; nor are such pairs to take the place of others)
+    let may_meet = |a: usize, b: usize| ports[a].is_none() || ports[b].is_none() || ports[a] == ports[b];
+    for (first, second) in pairs.filter(|(a, b)| may_meet(*a, *b) && differ(*a, *b)).take(MAX_PAIRS) {
         if overlap(contenders[first].checks, contenders[second].checks) {
             found(first, second);
         }
