@@ -30,7 +30,7 @@ pub(crate) struct Failure {
 const TAG_BYTES: u32 = 3;
 
 /// Regexes of one point that are asked by what they leave out. Each is reported for each value that it doesn't match, and a
-/// request may repeat a point thousands of times: 50 ns each, 2 ms for 3,400 values.
+/// request may repeat a point thousands of times: 50 ns each, 6 ms for all of them and the 6,144 values of a query of 24 KiB.
 const MAX_COMPLEMENTS: usize = 20;
 
 impl MatcherBuilder {
