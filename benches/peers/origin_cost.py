@@ -82,6 +82,8 @@ def measure(arguments, run, words, body_bytes, connections, cpu, load_cpu):
         for name, port, pid in targets:
             command += ["--target", f"{name}=http://127.0.0.1:{port}/,pid={pid}"]
         done = subprocess.run(peers.pinned(load_cpu) + command + ["--json", "-"], capture_output=True, text=True)
+        if not done.stdout:
+            sys.exit(done.stderr)
         return json.loads(done.stdout)["tables"][0]
     finally:
         bench.end(running)
