@@ -397,6 +397,10 @@ mod tests {
         assert_eq!(upper_case_encodings(b"%61b%c3c%zz"), b"%61b%C3c%zz");
     }
 
+    fn places_of_slashes(text: &str) -> Vec<u32> {
+        (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect()
+    }
+
     /// Every place in a word for what one pass has to see.
     #[test]
     fn slashes_and_work_are_found_wherever_they_are() {
@@ -409,8 +413,7 @@ mod tests {
                 let mut slashes = [0; MAX_SLASHES];
                 let found = find_slashes(text.as_bytes(), &mut slashes);
                 assert_eq!(found.needs_work, needs_work, "{text}");
-                let expected: Vec<u32> =
-                    (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+                let expected = places_of_slashes(&text);
                 assert_eq!(&slashes[..found.count], expected, "{text}");
                 assert_eq!(found.behind_last as u32, expected.last().unwrap() + 1, "{text}");
             }
@@ -428,8 +431,7 @@ mod tests {
                     let mut slashes = [0; MAX_SLASHES];
                     let found = find_slashes(text.as_bytes(), &mut slashes);
                     assert_eq!(found.needs_work, needs_work, "{text}");
-                    let expected: Vec<u32> =
-                        (0..).zip(text.bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+                    let expected = places_of_slashes(&text);
                     assert_eq!(&slashes[..found.count], expected, "{text}");
                     let action = text.rsplit('/').next().unwrap();
                     let start = text.len() - action.len();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
-use super::super::schema::{Default, IP_LISTS_SECTIONS, Kind, MAIN_SECTIONS, RULES_SECTIONS, Section};
+use super::super::schema::{Default, IP_LISTS_SECTIONS, Key, Kind, MAIN_SECTIONS, RULES_SECTIONS, Section};
 use super::super::units::{format_size, format_time};
 use super::*;
 
@@ -94,6 +94,30 @@ fn files() -> [(&'static str, &'static [&'static Section]); 3] {
     ]
 }
 
+/// A value that an example file shows.
+struct Shown<'a> {
+    name: &'a str,
+    text: &'a str,
+    table: &'a str,
+    key: &'a str,
+    known: &'a Key,
+    span: std::ops::Range<usize>,
+}
+
+fn for_each_value(mut look_at: impl FnMut(Shown<'_>)) {
+    for (name, sections) in files() {
+        let text = read(name);
+        let tree = DeTable::parse(&text).unwrap();
+        let mut found = Vec::new();
+        collect(tree.get_ref(), &mut Vec::new(), &mut found);
+        for (table, key, span) in found {
+            let section = sections.iter().find(|section| section.header == table).unwrap();
+            let known = section.key(&key).unwrap();
+            look_at(Shown { name, text: &text, table: &table, key: &key, known, span });
+        }
+    }
+}
+
 #[test]
 fn the_full_config_has_every_key_and_no_other() {
     for (name, sections) in files() {
@@ -121,20 +145,13 @@ fn the_full_config_shows_the_defaults() {
         ("[origin.tls]", "require_mtls"),
         ("", "general_mode"),
     ];
-    for (name, sections) in files() {
-        let text = read(name);
-        let tree = DeTable::parse(&text).unwrap();
-        let mut found = Vec::new();
-        collect(tree.get_ref(), &mut Vec::new(), &mut found);
-        for (table, key, span) in &found {
-            let section = sections.iter().find(|section| section.header == table).unwrap();
-            if let Default::Value(default) = section.key(key).unwrap().default
-                && !shown_otherwise.contains(&(table, key))
-            {
-                assert_eq!(&text[span.clone()], default, "{name}: {table} {key}");
-            }
+    for_each_value(|Shown { name, text, table, key, known, span }| {
+        if let Default::Value(default) = known.default
+            && !shown_otherwise.contains(&(table, key))
+        {
+            assert_eq!(&text[span], default, "{name}: {table} {key}");
         }
-    }
+    });
 }
 
 /// The comment right above the line of a value; empty if there is none.
@@ -165,45 +182,37 @@ fn ranges(kind: &Kind) -> Option<Vec<String>> {
 #[test]
 fn the_full_config_tells_the_ranges_and_choices_that_are_read() {
     let (mut compared, mut wrong) = (0, Vec::new());
-    for (name, sections) in files() {
-        let text = read(name);
-        let tree = DeTable::parse(&text).unwrap();
-        let mut found = Vec::new();
-        collect(tree.get_ref(), &mut Vec::new(), &mut found);
-        for (table, key, span) in &found {
-            let comment = comment_above(&text, span.start);
-            let kind =
-                &sections.iter().find(|section| section.header == table).unwrap().key(key).unwrap().kind;
-            let words = || {
-                let parts = comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
-                parts.map(|part| part.trim_end_matches('.'))
-            };
-            // What is the same as elsewhere is told there; the statuses of a block page are fewer than its range.
-            let is_narrower = (table.as_str(), key.as_str()) == ("block_response", "status");
-            if comment.is_empty() || comment.starts_with("As in") || is_narrower {
-                continue;
-            }
-            if let Kind::Choice(choices) = kind {
-                let (told, missing): (Vec<&str>, Vec<&str>) =
-                    choices.iter().copied().partition(|choice| words().any(|word| word == *choice));
-                // One alone is what the comment is about, as in "a class, or vpatch".
-                if told.len() > 1 && !missing.is_empty() {
-                    wrong.push(format!("{name}: {table} {key} leaves out {missing:?}: {comment}"));
-                }
-                compared += usize::from(told.len() > 1);
-            }
-            let tells_range = words()
-                .zip(words().skip(1))
-                .any(|(to, number)| to == "to" && number.starts_with(|first: char| first.is_ascii_digit()));
-            if let Some(written) = ranges(kind).filter(|_| tells_range) {
-                let told = written.iter().any(|range| comment.contains(range.as_str()));
-                if !told {
-                    wrong.push(format!("{name}: {table} {key} is {written:?}: {comment}"));
-                }
-                compared += 1;
-            }
+    for_each_value(|Shown { name, text, table, key, known, span }| {
+        let comment = comment_above(text, span.start);
+        let words = || {
+            let parts = comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+            parts.map(|part| part.trim_end_matches('.'))
+        };
+        // What is the same as elsewhere is told there; the statuses of a block page are fewer than its range.
+        let is_narrower = (table, key) == ("block_response", "status");
+        if comment.is_empty() || comment.starts_with("As in") || is_narrower {
+            return;
         }
-    }
+        if let Kind::Choice(choices) = &known.kind {
+            let (told, missing): (Vec<&str>, Vec<&str>) =
+                choices.iter().copied().partition(|choice| words().any(|word| word == *choice));
+            // One alone is what the comment is about, as in "a class, or vpatch".
+            if told.len() > 1 && !missing.is_empty() {
+                wrong.push(format!("{name}: {table} {key} leaves out {missing:?}: {comment}"));
+            }
+            compared += usize::from(told.len() > 1);
+        }
+        let tells_range = words()
+            .zip(words().skip(1))
+            .any(|(to, number)| to == "to" && number.starts_with(|first: char| first.is_ascii_digit()));
+        if let Some(written) = ranges(&known.kind).filter(|_| tells_range) {
+            let told = written.iter().any(|range| comment.contains(range.as_str()));
+            if !told {
+                wrong.push(format!("{name}: {table} {key} is {written:?}: {comment}"));
+            }
+            compared += 1;
+        }
+    });
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(compared > 60, "{compared}");
 }

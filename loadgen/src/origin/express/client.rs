@@ -87,8 +87,8 @@ impl Client {
         (end / answer_bytes) as u64
     }
 
-    /// What is waited for now, if a new wait begins with that. A head may take so long in all, and so may a send; of a body,
-    /// each piece.
+    /// What the next limit of time is about, if a new wait begins here. A head has one limit in all, and so has a send; of a
+    /// body, each piece has its own.
     pub(super) fn begins_to_wait(&mut self) -> Option<Waiting> {
         let now = if self.sending > 0 {
             Waiting::Send
